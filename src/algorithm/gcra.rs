@@ -1,0 +1,87 @@
+//! GCRA, the generic cell rate algorithm (ITU-T I.371, virtual scheduling form).
+//!
+//! The state is one number: the tick at which the bucket is full again (the theoretical arrival
+//! time, TAT). A charge moves it on; time catches up with it. Everything is in ticks, in which a
+//! unit is a whole number (see `ticks`).
+
+use std::time::Duration;
+
+use crate::decision::{Allowed, Denied, Retry, Standing};
+use crate::quota::Quota;
+use crate::ticks::Scale;
+
+/// A stamp on the axis of ticks. It may fall between two: a busy period starts at `ceil` and time
+/// has passed only to `floor`, so rounding always denies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// Nanoseconds since the axis begins.
+    pub(crate) nanos: u64,
+    pub(crate) floor: u64,
+    pub(crate) ceil: u64,
+}
+
+/// The numbers of one quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gcra {
+    pub(crate) scale: Scale,
+    pub(crate) burst: u64,
+    /// The whole burst in ticks, at most [`MAX_CAPACITY`](crate::ticks::MAX_CAPACITY).
+    pub(crate) capacity: u64,
+}
+
+impl Gcra {
+    pub(crate) fn new(quota: &Quota) -> Gcra {
+        let scale = quota.scale();
+        let burst = quota.burst_size();
+        // Never saturates: a quota's constructors refuse what does not fit.
+        Gcra { scale, burst, capacity: burst.saturating_mul(scale.unit) }
+    }
+
+    /// Decides `cost` at `now` for a key whose bucket is full at `tat`. A cost of 0 is allowed
+    /// and gives the state back as it was.
+    #[inline]
+    pub(crate) fn decide(
+        &self,
+        tat: u64,
+        cost: u64,
+        now: Moment,
+    ) -> Result<(u64, Allowed), Denied> {
+        let debt = tat.saturating_sub(now.floor);
+        if cost == 0 {
+            return Ok((tat, Allowed(self.standing(debt, tat, now))));
+        }
+        let charge = match cost.checked_mul(self.scale.unit) {
+            Some(charge) if charge <= self.capacity => charge,
+            _ => return Err(self.denied(debt, tat, Retry::Never, now)),
+        };
+        let owed = debt + charge;
+        if owed <= self.capacity {
+            let next = tat.max(now.ceil) + charge;
+            return Ok((next, Allowed(self.standing(owed, next, now))));
+        }
+        // Allowed once `floor` reaches this tick, and at no earlier nanosecond.
+        let wait = self.scale.nanos(tat + charge - self.capacity).saturating_sub(now.nanos);
+        Err(self.denied(debt, tat, Retry::After(Duration::from_nanos(wait)), now))
+    }
+
+    /// Whether nobody can tell `tat` from a key never seen, now or later.
+    #[inline]
+    pub(crate) fn is_idle(tat: u64, now: Moment) -> bool {
+        tat < now.floor
+    }
+
+    #[inline]
+    fn standing(&self, owed: u64, tat: u64, now: Moment) -> Standing {
+        Standing {
+            burst: self.burst,
+            // A unit is at least one tick; `max` only tells the compiler.
+            remaining: self.capacity.saturating_sub(owed) / self.scale.unit.max(1),
+            reset_nanos: self.scale.nanos(tat).saturating_sub(now.nanos),
+        }
+    }
+
+    #[inline]
+    fn denied(&self, owed: u64, tat: u64, retry: Retry, now: Moment) -> Denied {
+        Denied { standing: self.standing(owed, tat, now), retry }
+    }
+}

@@ -1,0 +1,250 @@
+//! The numbers in force: a quota on its axis of ticks, and how a change reaches every word.
+//!
+//! A pair of slots, as in a seqlock: readers take no lock, and a change writes the slot that is not
+//! in use, then moves the generation on. The slot before it stays readable until the next change,
+//! which waits until no word of its generation is left.
+
+use crate::algorithm::{Gcra, Moment};
+use crate::quota::Quota;
+use crate::sync::{AtomicU64, CachePadded, Ordering, fence};
+use crate::ticks::Scale;
+use crate::time::Timestamp;
+
+use super::word::{self, MAX_TICK};
+
+/// The latest tick that can be now: a full bucket still fits a word.
+const MAX_NOW: u64 = (1 << 60) - 1;
+/// How far from the axis's origin the first stamp is put: 9 years of 1 ns ticks, so that stamps
+/// may also come from before it.
+const PAST: u64 = 1 << 58;
+const SECOND: u64 = 1_000_000_000;
+
+/// A quota in force, and where its axis begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Numbers {
+    pub(crate) generation: u64,
+    pub(crate) gcra: Gcra,
+    /// Stamp of tick 0, in nanoseconds.
+    origin: u64,
+    /// Nanoseconds after the origin that the axis can show. 0 before the first stamp.
+    span: u64,
+    /// The stamp at which these numbers came into force: debt is converted as of then.
+    since: u64,
+}
+
+impl Numbers {
+    /// The numbers of `quota` from `since` on, on an axis on which `now` has room both ways.
+    pub(crate) fn new(generation: u64, quota: &Quota, now: Timestamp, since: Timestamp) -> Self {
+        let gcra = Gcra::new(quota);
+        let origin = now.as_nanos().saturating_sub(gcra.scale.span(PAST));
+        Numbers {
+            generation,
+            gcra,
+            // On whole seconds, so that stamps of whole seconds are exact.
+            origin: origin - origin % SECOND,
+            span: gcra.scale.span(MAX_NOW),
+            since: since.as_nanos(),
+        }
+    }
+
+    /// The same quota on an axis that reaches to `now`.
+    pub(crate) fn moved(&self, quota: &Quota, now: Timestamp) -> Self {
+        let numbers = Numbers::new(self.generation + 1, quota, now, now);
+        // Converted as of the new origin, words only shift.
+        Numbers { since: numbers.origin, ..numbers }
+    }
+
+    /// `quota` before any stamp: its axis has no length, so the first stamp gives it an origin.
+    pub(crate) fn unset(generation: u64, quota: &Quota) -> Self {
+        let numbers = Numbers::new(generation, quota, Timestamp::ZERO, Timestamp::ZERO);
+        Numbers { span: 0, ..numbers }
+    }
+
+    /// Another quota from `now` on.
+    pub(crate) fn changed(&self, quota: &Quota, now: Timestamp) -> Self {
+        if self.span == 0 {
+            return Numbers::unset(self.generation + 1, quota);
+        }
+        Numbers::new(self.generation + 1, quota, now, now)
+    }
+
+    /// Where `now` lies on the axis; `None` if it lies beyond its end. A stamp before the origin
+    /// counts as the origin: earlier stamps never admit more.
+    #[inline]
+    pub(crate) fn moment(&self, now: Timestamp) -> Option<Moment> {
+        let nanos = now.as_nanos().wrapping_sub(self.origin);
+        if nanos < self.span {
+            return Some(self.at(nanos));
+        }
+        match self.span {
+            0 => None,
+            _ if now.as_nanos() < self.origin => Some(self.at(0)),
+            // Ticks so coarse that the axis ends with time itself.
+            u64::MAX => Some(self.at(u64::MAX - 1)),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn at(&self, nanos: u64) -> Moment {
+        let (floor, cut) = self.gcra.scale.ticks(nanos);
+        Moment { nanos, floor, ceil: floor.saturating_add(u64::from(cut)) }
+    }
+
+    /// The least stamp, in nanoseconds, that is not before `tick`.
+    pub(crate) fn stamp(&self, tick: u64) -> u64 {
+        self.origin.saturating_add(self.gcra.scale.nanos(tick))
+    }
+
+    /// The stamp, in nanoseconds, of a moment of this axis.
+    pub(crate) fn stamp_of(&self, moment: Moment) -> u64 {
+        self.origin.saturating_add(moment.nanos)
+    }
+
+    /// The least tick that is not before the stamp `nanos`.
+    pub(crate) fn tick(&self, nanos: u64) -> u64 {
+        let nanos = nanos.saturating_sub(self.origin);
+        self.at(nanos).ceil.min(MAX_TICK)
+    }
+
+    /// The tick that a word of the numbers before says under these. Debt is kept in units and
+    /// rounded up; a bucket that was full at the change stays full since when it was.
+    pub(crate) fn reprice(&self, before: &Numbers, tick: u64) -> u64 {
+        let change = |numbers: &Numbers| numbers.at(self.since.saturating_sub(numbers.origin));
+        let (old, new) = (change(before), change(self));
+        let debt = tick.saturating_sub(old.floor);
+        if debt == 0 {
+            return if tick == 0 { 0 } else { self.tick(before.stamp(tick)).min(new.ceil) };
+        }
+        let units = |ticks: u64| u128::from(ticks);
+        let debt =
+            (units(debt) * units(self.gcra.scale.unit)).div_ceil(units(before.gcra.scale.unit));
+        u64::try_from(u128::from(new.ceil) + debt).map_or(MAX_TICK, |tick| tick.min(MAX_TICK))
+    }
+}
+
+/// The numbers in force and those before them.
+pub(crate) struct Published {
+    generation: CachePadded<AtomicU64>,
+    slots: [CachePadded<Slot>; 2],
+}
+
+#[derive(Default)]
+struct Slot {
+    unit: AtomicU64,
+    num: AtomicU64,
+    den: AtomicU64,
+    burst: AtomicU64,
+    capacity: AtomicU64,
+    origin: AtomicU64,
+    span: AtomicU64,
+    since: AtomicU64,
+}
+
+impl Published {
+    pub(crate) fn new(quota: &Quota) -> Published {
+        let published = Published {
+            generation: CachePadded::default(),
+            slots: [CachePadded::default(), CachePadded::default()],
+        };
+        published.slots[0].write(&Numbers::unset(0, quota));
+        published
+    }
+
+    /// The numbers in force.
+    #[inline]
+    pub(crate) fn load(&self) -> Numbers {
+        loop {
+            // Acquire: sees the slot as it was published with this generation.
+            let generation = self.generation.load(Ordering::Acquire);
+            let numbers = self.slots[(generation & 1) as usize].read(generation);
+            if self.is_current(generation) {
+                return numbers;
+            }
+        }
+    }
+
+    /// The numbers before `current`, or `None` if `current` is no longer in force.
+    pub(crate) fn before(&self, current: &Numbers) -> Option<Numbers> {
+        let generation = current.generation.wrapping_sub(1);
+        let numbers = self.slots[(generation & 1) as usize].read(generation);
+        self.is_current(current.generation).then_some(numbers)
+    }
+
+    /// Whether `generation` is still in force, and so what was read of its slots is whole.
+    #[inline]
+    pub(crate) fn is_current(&self, generation: u64) -> bool {
+        // Pairs with the fence in `publish`: if any word read before was of a later change, the
+        // generation that came before that change is visible now.
+        fence(Ordering::Acquire);
+        self.generation.load(Ordering::Relaxed) == generation
+    }
+
+    /// Puts `numbers` in force. One caller at a time, and only when no word of a generation before
+    /// the present one is left.
+    pub(crate) fn publish(&self, numbers: &Numbers) {
+        // Pairs with the fence in `is_current`: whoever reads what is written below also sees that
+        // the slot's old generation is over.
+        fence(Ordering::Release);
+        self.slots[(numbers.generation & 1) as usize].write(numbers);
+        // Release: publishes the slot.
+        self.generation.store(numbers.generation, Ordering::Release);
+    }
+}
+
+impl Slot {
+    // Relaxed throughout: `Published` orders whole slots.
+    #[inline]
+    fn read(&self, generation: u64) -> Numbers {
+        let get = |field: &AtomicU64| field.load(Ordering::Relaxed);
+        Numbers {
+            generation,
+            gcra: Gcra {
+                // A slot never written has zeros; nothing may divide by them.
+                scale: Scale {
+                    unit: get(&self.unit),
+                    num: get(&self.num).max(1),
+                    den: get(&self.den).max(1),
+                },
+                burst: get(&self.burst),
+                capacity: get(&self.capacity),
+            },
+            origin: get(&self.origin),
+            span: get(&self.span),
+            since: get(&self.since),
+        }
+    }
+
+    fn write(&self, numbers: &Numbers) {
+        let set = |field: &AtomicU64, value| field.store(value, Ordering::Relaxed);
+        set(&self.unit, numbers.gcra.scale.unit);
+        set(&self.num, numbers.gcra.scale.num);
+        set(&self.den, numbers.gcra.scale.den);
+        set(&self.burst, numbers.gcra.burst);
+        set(&self.capacity, numbers.gcra.capacity);
+        set(&self.origin, numbers.origin);
+        set(&self.span, numbers.span);
+        set(&self.since, numbers.since);
+    }
+}
+
+/// The tick of `word`, unless it was written under numbers that are unknown here.
+#[inline]
+pub(crate) fn read_word(
+    published: &Published,
+    numbers: &Numbers,
+    word: u64,
+    tag: u64,
+) -> Option<u64> {
+    if word::is_of(word, numbers.generation) {
+        Some(word::decode(word, tag, numbers.generation))
+    } else {
+        reprice_word(published, numbers, word, tag)
+    }
+}
+
+#[cold]
+fn reprice_word(published: &Published, numbers: &Numbers, word: u64, tag: u64) -> Option<u64> {
+    let before = published.before(numbers)?;
+    Some(numbers.reprice(&before, word::decode(word, tag, before.generation)))
+}

@@ -1,0 +1,91 @@
+//! The word: all that is kept of one key, in 64 bits.
+//!
+//! ```text
+//! 63    62          61               60 .......................... 0
+//! hold  generation  0 (wait queue)   tick at which the bucket is full
+//!                   `------------ XORed with a mask ---------------'
+//! ```
+//!
+//! | bits | state |
+//! |---|---|
+//! | all 0 | never used (its tag is 0 too) |
+//! | hold alone | in transit: being claimed or moved; everybody waits |
+//! | hold, value | a transaction looks at it and may change it; everybody waits |
+//! | value below now | idle: as if never seen, free for another key |
+//! | value | in use |
+//!
+//! The mask is made from the key's tag and the number of the quota's generation. A thread that
+//! read a word, stalled, and writes after the slot went to another key, or after the quota changed
+//! twice, finds another word there: its compare-and-swap fails, unless 62 bits agree by chance.
+//! The generation bit stands outside the mask, so a reader knows which of two masks to take off.
+
+/// A transaction holds the word.
+const HOLD: u64 = 1 << 63;
+/// The lowest bit of the generation the word was written in.
+const GENERATION: u64 = 1 << 62;
+const VALUE: u64 = GENERATION - 1;
+
+/// The latest tick a word can say. What would lie beyond is kept as this: a bucket that is
+/// full again in 36 years or more.
+pub(crate) const MAX_TICK: u64 = (1 << 61) - 1;
+
+/// Marks a slot that is being claimed or moved.
+pub(crate) const IN_TRANSIT: u64 = HOLD;
+/// The word of a slot that no key has had.
+pub(crate) const NEVER_USED: u64 = 0;
+
+/// Odd, so that multiplying loses nothing: 2^64 divided by the golden ratio.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+#[inline]
+fn mask(tag: u64, generation: u64) -> u64 {
+    (tag ^ generation.wrapping_mul(SPREAD)).wrapping_mul(SPREAD) >> 2
+}
+
+/// The word of `tick` for the key `tag` in this generation.
+#[inline]
+pub(crate) fn encode(tick: u64, tag: u64, generation: u64) -> u64 {
+    (tick ^ mask(tag, generation)) & VALUE | (generation & 1) << 62
+}
+
+/// The tick of a word of this generation, held or not.
+#[inline]
+pub(crate) fn decode(word: u64, tag: u64, generation: u64) -> u64 {
+    (word ^ mask(tag, generation)) & VALUE
+}
+
+#[inline]
+pub(crate) fn is_held(word: u64) -> bool {
+    word & HOLD != 0
+}
+
+#[inline]
+pub(crate) fn held(word: u64) -> u64 {
+    word | HOLD
+}
+
+/// Whether the word is of `generation` rather than the one before. No third can be: a quota
+/// changes again only after all words have followed the last change.
+#[inline]
+pub(crate) fn is_of(word: u64, generation: u64) -> bool {
+    (word & GENERATION != 0) == (generation & 1 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_says_what_was_written_for_that_key_and_generation_only() {
+        for generation in 0..4 {
+            for tick in [0, 1, 12_345, MAX_TICK] {
+                let word = encode(tick, 77, generation);
+                assert!(!is_held(word) && is_held(held(word)));
+                assert!(is_of(word, generation) && !is_of(word, generation + 1));
+                assert_eq!(decode(held(word), 77, generation), tick);
+                assert_ne!(word, encode(tick, 78, generation));
+                assert_ne!(word, encode(tick, 77, generation + 2));
+            }
+        }
+    }
+}

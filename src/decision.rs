@@ -1,0 +1,161 @@
+//! What a limiter answers: [`Allowed`] or [`Denied`], and when to come back: [`Retry`].
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::sync::Arc;
+
+/// How a key stands with its limit. Part of both answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) burst: u64,
+    pub(crate) remaining: u64,
+    pub(crate) reset_nanos: u64,
+}
+
+/// The request may go ahead, and was charged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowed(pub(crate) Standing);
+
+/// The request may not go ahead, and was not charged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Denied {
+    pub(crate) standing: Standing,
+    pub(crate) retry: Retry,
+}
+
+/// When the same call would be allowed, if nobody else calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Retry {
+    /// After exactly this long, and not a nanosecond sooner.
+    After(Duration),
+    /// Never: the cost is above the burst.
+    Never,
+}
+
+macro_rules! standing {
+    ($type:ident, $($at:tt)+) => {
+        impl $type {
+            /// The most units that one instant can admit.
+            pub fn burst(&self) -> u64 {
+                self.$($at)+.burst
+            }
+
+            /// Whole units that could be had right after this answer, rounded down.
+            pub fn remaining(&self) -> u64 {
+                self.$($at)+.remaining
+            }
+
+            /// How long until the whole burst is there again, rounded up to a nanosecond.
+            pub fn reset_after(&self) -> Duration {
+                Duration::from_nanos(self.$($at)+.reset_nanos)
+            }
+        }
+    };
+}
+standing!(Allowed, 0);
+standing!(Denied, standing);
+
+impl Denied {
+    /// When the same call would be allowed, if nobody else calls.
+    pub fn retry(&self) -> Retry {
+        self.retry
+    }
+}
+
+impl Retry {
+    /// The wait, if there is one that helps.
+    pub fn after(self) -> Option<Duration> {
+        match self {
+            Retry::After(wait) => Some(wait),
+            Retry::Never => None,
+        }
+    }
+
+    /// The longer of two waits: what a call must wait that needs both.
+    pub(crate) fn max(self, other: Retry) -> Retry {
+        match (self, other) {
+            (Retry::After(a), Retry::After(b)) => Retry::After(a.max(b)),
+            _ => Retry::Never,
+        }
+    }
+}
+
+impl Allowed {
+    /// The answer where no limit applies.
+    pub(crate) const UNLIMITED: Allowed =
+        Allowed(Standing { burst: u64::MAX, remaining: u64::MAX, reset_nanos: 0 });
+
+    /// The answer of which less remains.
+    pub(crate) fn tighter(self, other: Allowed) -> Allowed {
+        if other.remaining() < self.remaining() { other } else { self }
+    }
+}
+
+/// Denied by one of several limits, and charged by none.
+///
+/// Names the first limit, in their order, that denies; [`retry`](Self::retry) is the wait until
+/// none does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    limit: Option<Arc<str>>,
+    index: usize,
+    denied: Denied,
+}
+
+impl Refused {
+    pub(crate) fn new(limit: Option<Arc<str>>, index: usize, denied: Denied) -> Refused {
+        Refused { limit, index, denied }
+    }
+
+    /// The name of the limit that refused, or its place (`first`, `second` …) if it has none.
+    pub fn limit(&self) -> &str {
+        const PLACES: [&str; 8] =
+            ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth"];
+        match &self.limit {
+            Some(name) => name,
+            None => PLACES.get(self.index).unwrap_or(&"unnamed"),
+        }
+    }
+
+    /// The place of the limit that refused, from 0.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// When the same call would be admitted by all limits, if nobody else calls.
+    pub fn retry(&self) -> Retry {
+        self.denied.retry
+    }
+
+    /// How the limit that refused stands.
+    pub fn denied(&self) -> Denied {
+        self.denied
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "refused by limit {}, {}", self.limit(), self.retry())
+    }
+}
+
+impl std::error::Error for Refused {}
+
+impl fmt::Display for Retry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Retry::After(wait) => write!(f, "retry in {wait:?}"),
+            Retry::Never => f.write_str("never allowed: the cost is above the burst"),
+        }
+    }
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "denied, {}", self.retry)
+    }
+}
+
+impl std::error::Error for Denied {}

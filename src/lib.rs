@@ -1,0 +1,24 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+// Floor 0
+mod decision;
+mod quota;
+mod sync;
+mod ticks;
+mod time;
+// Floor 1
+mod algorithm;
+// Floor 2
+mod cells;
+// Floor 3
+mod gate;
+mod rate_limiter;
+mod set;
+
+pub use cells::Overflow;
+pub use decision::{Allowed, Denied, Refused, Retry};
+pub use quota::{Quota, QuotaError};
+pub use rate_limiter::{Builder, Key, RateLimiter, Reservation};
+pub use set::{Keys, Set, SetPermit, all};
+pub use time::{Clock, Timestamp, VirtualClock};

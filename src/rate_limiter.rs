@@ -1,0 +1,322 @@
+//! [`RateLimiter`]: a quota for each key, on a clock.
+
+use std::hash::{BuildHasher, Hash};
+
+use crate::cells::{Cells, Charge, Overflow};
+use crate::decision::{Allowed, Denied};
+use crate::quota::Quota;
+use crate::sync::{Arc, RandomState};
+use crate::time::{Clock, Timestamp};
+
+/// Keys that one call of [`RateLimiter::check_many`] brings near at a time.
+const BATCH: usize = 16;
+
+/// A quota for each key, kept apart.
+///
+/// A key is anything that hashes; it is neither kept nor cloned. Which verb is right:
+///
+/// | to | call |
+/// |---|---|
+/// | decide a request and charge it | [`check`](Self::check), [`check_n`](Self::check_n) |
+/// | decide many at once | [`check_many`](Self::check_many) |
+/// | decide at a stamp of your own | [`check_at`](Self::check_at) |
+/// | look without charging | [`peek`](Self::peek), [`peek_n`](Self::peek_n) |
+/// | charge an estimate, correct it later | [`reserve`](Self::reserve) |
+/// | decide several limits as one | [`all`](crate::all) with [`key`](Self::key) |
+///
+/// ```
+/// use tollgate::{Quota, RateLimiter};
+///
+/// let logins = RateLimiter::new(Quota::per_minute(10).burst(3));
+/// match logins.check("192.0.2.7") {
+///     Ok(allowed) => println!("{} more at once", allowed.remaining()),
+///     Err(denied) => println!("{}", denied.retry()),
+/// }
+/// ```
+///
+/// A key is known by its 64-bit hash alone: two of n live keys are taken for one with a chance of
+/// n^2 / 2^65. The hasher is keyed from the system's randomness, so nobody can make keys collide.
+/// A faster one must be keyed too, and good in all 64 bits.
+///
+/// Share it by reference or in an `Arc`. Every verb takes `&self` and no verb blocks on another
+/// thread for longer than that thread's few instructions.
+pub struct RateLimiter<S = RandomState> {
+    cells: Cells,
+    clock: Clock,
+    hasher: S,
+    name: Option<Arc<str>>,
+}
+
+/// What a [`RateLimiter`] is built from: [`RateLimiter::builder`].
+#[derive(Clone, Debug)]
+pub struct Builder<S = RandomState> {
+    quota: Quota,
+    clock: Clock,
+    max_keys: usize,
+    overflow: Overflow,
+    hasher: S,
+    name: Option<Arc<str>>,
+}
+
+/// A charge that can still be corrected: [`RateLimiter::reserve`]. Dropping it keeps the charge.
+#[must_use = "without `settle` or `cancel` the charge stays as reserved"]
+pub struct Reservation<'a, S = RandomState> {
+    limiter: &'a RateLimiter<S>,
+    charge: Charge,
+    allowed: Allowed,
+}
+
+/// A key of a limiter, as a part of a set: [`RateLimiter::key`].
+#[derive(Clone, Copy)]
+pub struct Key<'a> {
+    pub(crate) cells: &'a Cells,
+    pub(crate) clock: &'a Clock,
+    pub(crate) tag: u64,
+    pub(crate) name: Option<&'a Arc<str>>,
+}
+
+impl RateLimiter {
+    /// A limiter on the system's clock for up to about a million keys in debt at once.
+    pub fn new(quota: Quota) -> Self {
+        Self::builder(quota).build()
+    }
+
+    /// A limiter with another clock, capacity, overflow or hasher.
+    pub fn builder(quota: Quota) -> Builder {
+        Builder {
+            quota,
+            clock: Clock::default(),
+            max_keys: 1 << 20,
+            overflow: Overflow::default(),
+            hasher: RandomState::default(),
+            name: None,
+        }
+    }
+}
+
+impl<S> Builder<S> {
+    /// Where stamps come from. Default: [`Clock::monotonic`].
+    pub fn clock(self, clock: Clock) -> Self {
+        Builder { clock, ..self }
+    }
+
+    /// How many keys can be in debt at once. Memory grows with use, up to 24 bytes for each.
+    /// Default: 1,048,576. At least 1.
+    pub fn max_keys(self, max_keys: usize) -> Self {
+        Builder { max_keys, ..self }
+    }
+
+    /// What happens to a key beyond that. Default: [`Overflow::Pool`].
+    pub fn overflow(self, overflow: Overflow) -> Self {
+        Builder { overflow, ..self }
+    }
+
+    /// What a refusal by a set of limits calls this one. Default: its place in the set.
+    pub fn name(self, name: impl Into<Arc<str>>) -> Self {
+        Builder { name: Some(name.into()), ..self }
+    }
+
+    /// How keys are hashed. Default: std's SipHash, keyed at random. Another must be keyed too if
+    /// callers choose the keys, and good in all 64 bits.
+    pub fn hasher<T>(self, hasher: T) -> Builder<T> {
+        Builder {
+            quota: self.quota,
+            clock: self.clock,
+            max_keys: self.max_keys,
+            overflow: self.overflow,
+            hasher,
+            name: self.name,
+        }
+    }
+
+    /// The limiter.
+    pub fn build(self) -> RateLimiter<S> {
+        RateLimiter {
+            cells: Cells::new(self.quota, self.max_keys, self.overflow),
+            clock: self.clock,
+            hasher: self.hasher,
+            name: self.name,
+        }
+    }
+}
+
+impl<S: BuildHasher> RateLimiter<S> {
+    /// Decides one unit for `key` now, and charges it if allowed.
+    #[inline]
+    pub fn check<K: Hash + ?Sized>(&self, key: &K) -> Result<Allowed, Denied> {
+        self.check_n(key, 1)
+    }
+
+    /// Decides `cost` units, all or none. A cost of 0 is a peek.
+    #[inline]
+    pub fn check_n<K: Hash + ?Sized>(&self, key: &K, cost: u64) -> Result<Allowed, Denied> {
+        self.check_at(key, cost, self.clock.now())
+    }
+
+    /// Decides `cost` units at `now` instead of the clock's time.
+    ///
+    /// A stamp before one already used admits no more than the later one would have.
+    #[inline]
+    pub fn check_at<K: Hash + ?Sized>(
+        &self,
+        key: &K,
+        cost: u64,
+        now: Timestamp,
+    ) -> Result<Allowed, Denied> {
+        self.cells.decide(self.tag(key), cost, now)
+    }
+
+    /// What [`check`](Self::check) would say, charging nothing.
+    pub fn peek<K: Hash + ?Sized>(&self, key: &K) -> Result<Allowed, Denied> {
+        self.peek_n(key, 1)
+    }
+
+    /// What [`check_n`](Self::check_n) would say, charging nothing. What remains is counted
+    /// before the charge that does not happen, if `cost` is 0, and after it otherwise.
+    pub fn peek_n<K: Hash + ?Sized>(&self, key: &K, cost: u64) -> Result<Allowed, Denied> {
+        self.peek_at(key, cost, self.clock.now())
+    }
+
+    /// [`peek_n`](Self::peek_n) at `now` instead of the clock's time.
+    pub fn peek_at<K: Hash + ?Sized>(
+        &self,
+        key: &K,
+        cost: u64,
+        now: Timestamp,
+    ) -> Result<Allowed, Denied> {
+        self.cells.peek(self.tag(key), cost, now)
+    }
+
+    /// Decides one unit for each of `keys` now, in order, each by itself.
+    ///
+    /// `answers` is emptied first and then holds an answer for each key. Faster than one by one
+    /// when the table is larger than the processor's cache: memory is asked for all keys of a
+    /// batch before the first is decided.
+    pub fn check_many<K: Hash>(&self, keys: &[K], answers: &mut Vec<Result<Allowed, Denied>>) {
+        answers.clear();
+        answers.reserve(keys.len());
+        let now = self.clock.now();
+        for batch in keys.chunks(BATCH) {
+            let mut tags = [0; BATCH];
+            let mut seen = 0;
+            for (tag, key) in tags.iter_mut().zip(batch) {
+                *tag = self.tag(key);
+                seen |= self.cells.touch(*tag);
+            }
+            // The loads must happen; their values do not matter.
+            std::hint::black_box(seen);
+            answers
+                .extend(tags.iter().take(batch.len()).map(|tag| self.cells.decide(*tag, 1, now)));
+        }
+    }
+
+    /// Charges `cost` units now that may turn out to be more or fewer.
+    ///
+    /// ```
+    /// use tollgate::{Quota, RateLimiter};
+    ///
+    /// let tokens = RateLimiter::new(Quota::per_minute(10_000));
+    /// let reservation = tokens.reserve("tenant-7", 4_000)?;
+    /// // … the work turns out to need fewer:
+    /// reservation.settle(1_234);
+    /// # Ok::<(), tollgate::Denied>(())
+    /// ```
+    pub fn reserve<K: Hash + ?Sized>(
+        &self,
+        key: &K,
+        cost: u64,
+    ) -> Result<Reservation<'_, S>, Denied> {
+        let (charge, allowed) = self.cells.reserve(self.tag(key), cost, self.clock.now())?;
+        Ok(Reservation { limiter: self, charge, allowed })
+    }
+
+    /// `key` as a part of a set that is decided all or none: [`all`](crate::all).
+    #[inline]
+    pub fn key<K: Hash + ?Sized>(&self, key: &K) -> Key<'_> {
+        Key { cells: &self.cells, clock: &self.clock, tag: self.tag(key), name: self.name.as_ref() }
+    }
+
+    /// Makes `key` as if it had never been seen.
+    pub fn reset<K: Hash + ?Sized>(&self, key: &K) {
+        self.cells.reset(self.tag(key), self.clock.now());
+    }
+
+    /// The identity of a key. Never 0, which marks an unused slot.
+    #[inline]
+    fn tag<K: Hash + ?Sized>(&self, key: &K) -> u64 {
+        self.hasher.hash_one(key).max(1)
+    }
+}
+
+impl<S> RateLimiter<S> {
+    /// Puts another quota in force for all keys, now.
+    ///
+    /// Debt is kept in units and repaid at the new rate: after 100 units of 100 an hour, a quota
+    /// of 500 a second is whole again in 200 ms. Takes time in proportion to the table; others
+    /// go on meanwhile, each decision under the old quota or the new.
+    pub fn set_quota(&self, quota: Quota) {
+        self.cells.set_quota(quota, self.clock.now());
+    }
+
+    /// The quota in force.
+    pub fn quota(&self) -> Quota {
+        self.cells.quota()
+    }
+
+    /// How many keys are in debt now. Looks at the whole table.
+    pub fn len(&self) -> usize {
+        self.cells.len(self.clock.now())
+    }
+
+    /// Whether no key is in debt now. Looks at the whole table.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes allocated. The system gives them page by page as they are first used.
+    pub fn memory(&self) -> usize {
+        self.cells.memory()
+    }
+
+    /// How many calls found no room for their key.
+    pub fn overflows(&self) -> u64 {
+        self.cells.overflows()
+    }
+
+    /// Where stamps come from.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+}
+
+impl<S> std::fmt::Debug for RateLimiter<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RateLimiter").field("clock", &self.clock).finish_non_exhaustive()
+    }
+}
+
+impl<S> Reservation<'_, S> {
+    /// Makes the charge `cost`, more or less than was reserved.
+    ///
+    /// What time has already given back is not given back again: of `c` units too many, charged
+    /// at `t0`, at `t1` at most `c - (t1 - t0) * count / period` return. More than was reserved
+    /// makes debt, whatever the burst.
+    pub fn settle(self, cost: u64) {
+        self.limiter.cells.settle(&self.charge, cost, &self.limiter.clock);
+    }
+
+    /// Gives the charge back: [`settle`](Self::settle) at 0.
+    pub fn cancel(self) {
+        self.settle(0);
+    }
+
+    /// The answer at which it was reserved.
+    pub fn allowed(&self) -> Allowed {
+        self.allowed
+    }
+
+    /// Units reserved.
+    pub fn cost(&self) -> u64 {
+        self.charge.cost
+    }
+}

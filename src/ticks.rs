@@ -1,0 +1,182 @@
+//! How a quota's units and the clock's nanoseconds map onto one whole number: ticks.
+//!
+//! A charge of n units adds exactly `n * unit` ticks, so sums never drift, whatever the rate.
+//! Only a stamp that falls between two ticks is rounded, and callers say which way.
+
+use crate::quota::QuotaError;
+
+/// The longest full bucket, in ticks. A word holds twice that (see `cells`).
+pub(crate) const MAX_CAPACITY: u64 = 1 << 60;
+
+/// The finest ticks. At this rate a limiter's axis is 97 days long before it moves its origin.
+const MAX_TICKS_PER_SECOND: u128 = 1 << 36;
+
+/// The coarsest tick, in nanoseconds. A quota that would need a coarser one is refused.
+const MAX_TICK_NANOS: u128 = 1_000_000;
+
+const NANOS_PER_SECOND: u128 = 1_000_000_000;
+
+/// `unit` ticks are one unit; `num / den` ticks pass in a nanosecond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Scale {
+    pub(crate) unit: u64,
+    pub(crate) num: u64,
+    pub(crate) den: u64,
+}
+
+impl Scale {
+    /// The scale of `count` units per `per` nanoseconds whose full bucket holds `burst` units.
+    ///
+    /// One unit takes `per / count` ns, so `unit` ticks a unit make `unit * count / per` ticks a
+    /// nanosecond. In order of preference `unit` gives whole ticks a nanosecond (no stamp is ever
+    /// rounded), whole ticks a second (stamps of whole seconds are not), or ticks of at most 1 ns;
+    /// and if the bucket does not fit then, the finest ticks with which it does.
+    pub(crate) const fn fit(count: u64, per: u64, burst: u64) -> Result<Scale, QuotaError> {
+        if count == 0 {
+            return Err(QuotaError::ZeroCount);
+        }
+        if per == 0 {
+            return Err(QuotaError::ZeroPeriod);
+        }
+        let (c, p) = (count as u128, per as u128);
+        if c * NANOS_PER_SECOND > MAX_TICKS_PER_SECOND * p {
+            return Err(QuotaError::TooFast);
+        }
+        // With a burst of 0 nothing is ever charged and any unit fits.
+        let widest = (if burst == 0 { MAX_CAPACITY } else { MAX_CAPACITY / burst }) as u128;
+        if widest == 0 {
+            return Err(QuotaError::BurstTooLarge);
+        }
+
+        let common = gcd(c, p);
+        let exact = p / common;
+        if c / common * NANOS_PER_SECOND <= MAX_TICKS_PER_SECOND && exact <= widest {
+            return Scale::of(exact, c, p);
+        }
+        let nanosecond = p.div_ceil(c);
+        let second = p / gcd(NANOS_PER_SECOND * c, p);
+        let unit = nanosecond.div_ceil(second) * second;
+        // No overflow: a unit is below 2^64 + second <= 2^65, a count below 2^64.
+        if unit <= widest && unit * c <= (MAX_TICKS_PER_SECOND * p) / NANOS_PER_SECOND {
+            return Scale::of(unit, c, p);
+        }
+        if nanosecond <= widest {
+            return Scale::of(nanosecond, c, p);
+        }
+        let unit = if second <= widest { widest / second * second } else { widest };
+        if p > MAX_TICK_NANOS * c * unit {
+            return Err(QuotaError::TooSlow);
+        }
+        Scale::of(unit, c, p)
+    }
+
+    const fn of(unit: u128, count: u128, per: u128) -> Result<Scale, QuotaError> {
+        let (num, den) = (unit * count, per);
+        let common = gcd(num, den);
+        let (num, den) = (num / common, den / common);
+        if unit > MAX_CAPACITY as u128 || num > u64::MAX as u128 {
+            return Err(QuotaError::TooSlow);
+        }
+        Ok(Scale { unit: unit as u64, num: num as u64, den: den as u64 })
+    }
+
+    /// Whole ticks in `nanos`, rounded down, at most `u64::MAX`; and whether anything was cut off.
+    #[inline]
+    pub(crate) fn ticks(&self, nanos: u64) -> (u64, bool) {
+        if self.den == 1 {
+            return (nanos.saturating_mul(self.num), false);
+        }
+        let product = u128::from(nanos) * u128::from(self.num);
+        let den = u128::from(self.den);
+        (u64::try_from(product / den).unwrap_or(u64::MAX), product % den != 0)
+    }
+
+    /// Nanoseconds until at least `ticks` have passed: rounded up, at most `u64::MAX`.
+    #[inline]
+    pub(crate) fn nanos(&self, ticks: u64) -> u64 {
+        if self.den == 1 {
+            return if self.num == 1 { ticks } else { ticks.div_ceil(self.num) };
+        }
+        let nanos = (u128::from(ticks) * u128::from(self.den)).div_ceil(u128::from(self.num));
+        u64::try_from(nanos).unwrap_or(u64::MAX)
+    }
+
+    /// The most nanoseconds that are at most `ticks` ticks, rounded down.
+    pub(crate) fn span(&self, ticks: u64) -> u64 {
+        let nanos = u128::from(ticks) * u128::from(self.den) / u128::from(self.num);
+        u64::try_from(nanos).unwrap_or(u64::MAX)
+    }
+}
+
+const fn gcd(a: u128, b: u128) -> u128 {
+    let (mut a, mut b) = (a, b);
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+    const DAY: u64 = 86_400 * SECOND;
+
+    #[test]
+    fn natural_quotas_round_no_stamp() {
+        for (count, per) in
+            [(50, SECOND), (60, SECOND), (7, SECOND), (7, 60 * SECOND), (1000, 60 * SECOND)]
+        {
+            assert_eq!(Scale::fit(count, per, count).unwrap().den, 1, "{count}/{per}");
+        }
+    }
+
+    #[test]
+    fn a_unit_takes_exactly_its_share_of_the_period() {
+        let decade = 3650 * DAY;
+        for (count, per, burst) in [
+            (1, decade, 1),
+            (1, decade, 1000),
+            (10_000_000_000, SECOND, 10_000_000_000),
+            (97, 61 * SECOND, 97),
+            (12_345, 1_234_567_891, 7),
+            (1_000_000_000, 1_000_000_007, 3),
+            (u64::MAX, u64::MAX, 1),
+            (3, 10, 10),
+        ] {
+            let scale = Scale::fit(count, per, burst).unwrap();
+            // unit / (num / den) ns a unit is per / count ns a unit.
+            assert_eq!(
+                u128::from(scale.unit) * u128::from(scale.den) * u128::from(count),
+                u128::from(scale.num) * u128::from(per),
+            );
+            assert!(scale.unit.checked_mul(burst).unwrap() <= MAX_CAPACITY);
+        }
+    }
+
+    #[test]
+    fn whole_seconds_are_whole_ticks_even_when_a_bucket_takes_centuries() {
+        let scale = Scale::fit(1, 3650 * DAY, 1000).unwrap();
+        assert!(!scale.ticks(1_700_000_000 * SECOND).1);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        assert_eq!(Scale::fit(0, SECOND, 1), Err(QuotaError::ZeroCount));
+        assert_eq!(Scale::fit(1, 0, 1), Err(QuotaError::ZeroPeriod));
+        assert_eq!(Scale::fit(u64::MAX, SECOND, 1), Err(QuotaError::TooFast));
+        assert_eq!(Scale::fit(1, SECOND, u64::MAX), Err(QuotaError::BurstTooLarge));
+        assert_eq!(Scale::fit(1, DAY, 1 << 59), Err(QuotaError::TooSlow));
+    }
+
+    #[test]
+    fn the_way_back_is_the_least_time_that_suffices() {
+        let scale = Scale::fit(97, 61 * SECOND, 97).unwrap();
+        for ticks in [1, 2, 999, 1_000_000_007, 1 << 59] {
+            let nanos = scale.nanos(ticks);
+            assert!(scale.ticks(nanos).0 >= ticks);
+            assert!(scale.ticks(nanos - 1).0 < ticks);
+        }
+    }
+}
