@@ -15,9 +15,14 @@ mod cells;
 mod gate;
 mod rate_limiter;
 mod set;
+// Floor 4
+mod policy;
 
 pub use cells::Overflow;
 pub use decision::{Allowed, Denied, Refused, Retry};
+pub use policy::{
+    Limit, MAX_FACTS, Missing, Mode, Override, Policy, PolicyError, Problem, Share, ShareError,
+};
 pub use quota::{Quota, QuotaError};
 pub use rate_limiter::{Builder, Key, RateLimiter, Reservation};
 pub use set::{Keys, Set, SetPermit, all};

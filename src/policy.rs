@@ -1,0 +1,601 @@
+//! A policy: an ordered set of limits and what each counts by, as plain data.
+//!
+//! Built in code or read from a file, and checked in one place: [`Policy::check`].
+
+use std::fmt;
+
+use crate::cells::Overflow;
+use crate::quota::Quota;
+
+/// The most different facts that a policy may name.
+pub const MAX_FACTS: usize = 64;
+
+/// An ordered set of limits: narrowest first, the one that all requests share last.
+///
+/// ```
+/// use tollgate::{Limit, Missing, Policy, Quota};
+///
+/// let policy = Policy::new()
+///     .limit(Limit::new("user", Quota::per_second(50)).key(["view", "user|project"]))
+///     .limit(Limit::new("org", Quota::per_second(1000)).key(["org"]).missing(Missing::Skip))
+///     .limit(Limit::new("all", Quota::per_second(5000)));
+/// assert!(policy.check().is_ok());
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Policy {
+    pub(crate) facts: Option<Vec<String>>,
+    pub(crate) limits: Vec<Limit>,
+    pub(crate) overrides: Vec<Override>,
+}
+
+/// A named quota and what it counts by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limit {
+    pub(crate) name: String,
+    pub(crate) key: Vec<Part>,
+    pub(crate) quota: Quota,
+    pub(crate) when: Vec<Condition>,
+    pub(crate) missing: Missing,
+    pub(crate) mode: Mode,
+    pub(crate) rollout: Option<Rollout>,
+    pub(crate) cost: Option<String>,
+    pub(crate) max_keys: usize,
+    pub(crate) overflow: Overflow,
+}
+
+/// Other numbers for some keys of a limit. The first whose conditions all match counts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Override {
+    pub(crate) limit: String,
+    pub(crate) matches: Vec<Condition>,
+    pub(crate) change: Change,
+}
+
+/// What an override changes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Change {
+    Nothing,
+    Exempt,
+    Quota { quota: Quota },
+    Burst { burst: u64 },
+}
+
+/// A part of a key: the first of these facts that the request has. `user|project` is one part.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Part {
+    pub(crate) facts: Vec<String>,
+}
+
+/// A fact and the patterns of which its value must match one. `*` is any run of characters.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Condition {
+    pub(crate) fact: String,
+    pub(crate) patterns: Vec<String>,
+}
+
+/// What to do with a request that lacks a fact of a limit's key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Missing {
+    /// Requests without the fact count together; the other parts still separate.
+    #[default]
+    Marker,
+    /// The limit does not apply.
+    Skip,
+    /// The request is refused.
+    Refuse,
+}
+
+/// What a limit does with its decision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// A denial refuses the request.
+    #[default]
+    Enforce,
+    /// A denial is counted and changes nothing. What agrees is charged if the request is admitted.
+    Shadow,
+    /// The limit is not there, and counts nothing.
+    Off,
+}
+
+/// The part of all requests to which a limit applies.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Rollout {
+    pub(crate) share: Share,
+    /// The facts whose values decide. Empty: those of the limit's key.
+    pub(crate) by: Vec<String>,
+}
+
+/// A share between nothing and all, as the hashes below a threshold.
+///
+/// ```
+/// use tollgate::Share;
+/// assert_eq!("12.5%".parse::<Share>()?.to_string(), "12.5%");
+/// # Ok::<(), tollgate::ShareError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Of a percentage's 10^9 parts, how many: 100 % is 10^11.
+    billionths: u64,
+}
+
+/// Text that is no share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShareError;
+
+const HUNDRED_PERCENT: u64 = 100_000_000_000;
+
+impl Share {
+    /// `percent` of all; more than 100 counts as 100.
+    pub const fn percent(percent: u64) -> Share {
+        let percent = if percent > 100 { 100 } else { percent };
+        Share { billionths: percent * 1_000_000_000 }
+    }
+
+    /// Whether a request whose hash is this is in the share: iff `hash < floor(p * 2^64 / 100)`.
+    pub(crate) fn includes(self, hash: u64) -> bool {
+        let threshold = (u128::from(self.billionths) << 64) / u128::from(HUNDRED_PERCENT);
+        u128::from(hash) < threshold
+    }
+}
+
+impl std::str::FromStr for Share {
+    type Err = ShareError;
+
+    fn from_str(text: &str) -> Result<Share, ShareError> {
+        let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+        let number = text.trim().strip_suffix('%').ok_or(ShareError)?.trim_end();
+        let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
+        if whole.is_empty() || part.is_empty() || part.len() > 9 || !digits(whole) || !digits(part)
+        {
+            return Err(ShareError);
+        }
+        let parse = |text: &str| text.parse::<u64>().map_err(|_| ShareError);
+        let billionths = parse(whole)?
+            .checked_mul(1_000_000_000)
+            .and_then(|whole| whole.checked_add(parse(&format!("{part:0<9}")).ok()?))
+            .filter(|billionths| *billionths <= HUNDRED_PERCENT)
+            .ok_or(ShareError)?;
+        Ok(Share { billionths })
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, part) = (self.billionths / 1_000_000_000, self.billionths % 1_000_000_000);
+        let part = format!(".{part:09}");
+        write!(f, "{whole}{}%", part.trim_end_matches('0').trim_end_matches('.'))
+    }
+}
+
+impl fmt::Display for ShareError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a share is a percentage from 0% to 100%, with up to 9 decimals: \"25%\"")
+    }
+}
+
+impl std::error::Error for ShareError {}
+
+impl Policy {
+    /// A policy without limits: it admits everything.
+    pub fn new() -> Policy {
+        Policy::default()
+    }
+
+    /// Declares the facts there are. Then naming any other, here or in a request, is an error.
+    #[must_use]
+    pub fn facts<T: Into<String>>(mut self, facts: impl IntoIterator<Item = T>) -> Policy {
+        self.facts = Some(facts.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Adds a limit after those there are.
+    #[must_use]
+    pub fn limit(mut self, limit: Limit) -> Policy {
+        self.limits.push(limit);
+        self
+    }
+
+    /// Adds an override after those there are.
+    #[must_use]
+    pub fn with_override(mut self, change: Override) -> Policy {
+        self.overrides.push(change);
+        self
+    }
+
+    /// The limits, in order.
+    pub fn limits(&self) -> &[Limit] {
+        &self.limits
+    }
+
+    /// All that is wrong with it.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        let problems = Checker { policy: self, problems: Vec::new() }.run();
+        if problems.is_empty() { Ok(()) } else { Err(PolicyError { problems }) }
+    }
+
+    /// The facts it names, each once.
+    pub(crate) fn named_facts(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for limit in &self.limits {
+            names.extend(limit.named_facts());
+        }
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
+
+impl Limit {
+    /// A limit for all requests, counting them as one. See the other methods for the rest.
+    pub fn new(name: impl Into<String>, quota: Quota) -> Limit {
+        Limit {
+            name: name.into(),
+            key: Vec::new(),
+            quota,
+            when: Vec::new(),
+            missing: Missing::default(),
+            mode: Mode::default(),
+            rollout: None,
+            cost: None,
+            max_keys: 1 << 20,
+            overflow: Overflow::default(),
+        }
+    }
+
+    /// What it counts by: names of facts. `a|b` is one part: the first of them that is there.
+    #[must_use]
+    pub fn key<'a>(mut self, parts: impl IntoIterator<Item = &'a str>) -> Limit {
+        let part = |part: &str| Part { facts: part.split('|').map(str::to_owned).collect() };
+        self.key = parts.into_iter().map(part).collect();
+        self
+    }
+
+    /// It applies only where `fact` matches one of `patterns`, besides other conditions. In a
+    /// pattern `*` is any run of characters, `/` included.
+    #[must_use]
+    pub fn when<'a>(mut self, fact: &str, patterns: impl IntoIterator<Item = &'a str>) -> Limit {
+        self.when.push(Condition::new(fact, patterns));
+        self
+    }
+
+    /// What to do with a request that lacks a fact of the key. Default: [`Missing::Marker`].
+    #[must_use]
+    pub fn missing(mut self, missing: Missing) -> Limit {
+        self.missing = missing;
+        self
+    }
+
+    /// What to do with its decision. Default: [`Mode::Enforce`].
+    #[must_use]
+    pub fn mode(mut self, mode: Mode) -> Limit {
+        self.mode = mode;
+        self
+    }
+
+    /// It applies to this share of requests, chosen by the values of the facts `by`, or of the
+    /// key if that is empty. Outside the share, and without those facts, the limit is not there.
+    #[must_use]
+    pub fn rollout<'a>(mut self, share: Share, by: impl IntoIterator<Item = &'a str>) -> Limit {
+        let by = by.into_iter().map(str::to_owned).collect();
+        self.rollout = Some(Rollout { share, by });
+        self
+    }
+
+    /// The fact that says what a request costs. Without it a request costs 1; if it is no whole
+    /// number the request is refused. Default: the cost of the call.
+    #[must_use]
+    pub fn cost(mut self, fact: impl Into<String>) -> Limit {
+        self.cost = Some(fact.into());
+        self
+    }
+
+    /// How many keys can be in debt at once. Default: 1,048,576.
+    #[must_use]
+    pub fn max_keys(mut self, max_keys: usize) -> Limit {
+        self.max_keys = max_keys;
+        self
+    }
+
+    /// What happens to a key beyond that. Default: [`Overflow::Pool`].
+    #[must_use]
+    pub fn overflow(mut self, overflow: Overflow) -> Limit {
+        self.overflow = overflow;
+        self
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its quota, where no override says otherwise.
+    pub fn quota(&self) -> Quota {
+        self.quota
+    }
+
+    fn named_facts(&self) -> impl Iterator<Item = &str> {
+        let key = self.key.iter().flat_map(|part| &part.facts);
+        let when = self.when.iter().map(|condition| &condition.fact);
+        let by = self.rollout.iter().flat_map(|rollout| &rollout.by);
+        key.chain(when).chain(by).chain(&self.cost).map(String::as_str)
+    }
+}
+
+impl Override {
+    /// Another quota.
+    pub fn quota(limit: impl Into<String>, quota: Quota) -> Override {
+        Override::new(limit, Change::Quota { quota })
+    }
+
+    /// The limit's rate with another burst. A burst of 0 refuses every request.
+    pub fn burst(limit: impl Into<String>, burst: u64) -> Override {
+        Override::new(limit, Change::Burst { burst })
+    }
+
+    /// The limit is not there for these keys.
+    pub fn exempt(limit: impl Into<String>) -> Override {
+        Override::new(limit, Change::Exempt)
+    }
+
+    pub(crate) fn new(limit: impl Into<String>, change: Change) -> Override {
+        Override { limit: limit.into(), matches: Vec::new(), change }
+    }
+
+    /// For keys whose `fact` matches one of `patterns`, besides other conditions.
+    #[must_use]
+    pub fn when<'a>(mut self, fact: &str, patterns: impl IntoIterator<Item = &'a str>) -> Self {
+        self.matches.push(Condition::new(fact, patterns));
+        self
+    }
+}
+
+impl Condition {
+    pub(crate) fn new<'a>(fact: &str, patterns: impl IntoIterator<Item = &'a str>) -> Condition {
+        let patterns = patterns.into_iter().map(str::to_owned).collect();
+        Condition { fact: fact.to_owned(), patterns }
+    }
+}
+
+/// All that is wrong with a policy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PolicyError {
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// One thing that is wrong with a policy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem {
+    pub(crate) place: Place,
+    pub(crate) what: String,
+    pub(crate) hint: Option<String>,
+    /// Line and column in the file it was read from, from 1.
+    pub(crate) line_column: Option<(usize, usize)>,
+}
+
+/// Where in a policy a problem is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Place {
+    Policy,
+    Facts,
+    /// A field of a limit; `name` if it is about the limit as a whole.
+    Limit(usize, &'static str),
+    /// A field of an override; `limit` if it is about the override as a whole.
+    Override(usize, &'static str),
+}
+
+impl PolicyError {
+    /// The problems, in the order of the policy.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+}
+
+impl Problem {
+    /// Line in the file it was read from, from 1.
+    pub fn line(&self) -> Option<usize> {
+        self.line_column.map(|(line, _)| line)
+    }
+
+    /// Column in that line, in characters from 1.
+    pub fn column(&self) -> Option<usize> {
+        self.line_column.map(|(_, column)| column)
+    }
+
+    /// What is wrong.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((line, column)) = self.line_column {
+            write!(f, "{line}:{column}: ")?;
+        }
+        f.write_str(&self.what)?;
+        match &self.hint {
+            Some(hint) => write!(f, "; {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for PolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            problem.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for PolicyError {}
+
+struct Checker<'a> {
+    policy: &'a Policy,
+    problems: Vec<Problem>,
+}
+
+impl Checker<'_> {
+    fn run(mut self) -> Vec<Problem> {
+        self.facts();
+        for index in 0..self.policy.limits.len() {
+            self.limit(index);
+        }
+        for index in 0..self.policy.overrides.len() {
+            self.change(index);
+        }
+        self.problems
+    }
+
+    fn report(&mut self, place: Place, what: String, hint: Option<String>) {
+        self.problems.push(Problem { place, what, hint, line_column: None });
+    }
+
+    fn facts(&mut self) {
+        let facts = self.policy.facts.as_deref().unwrap_or_default();
+        for (index, fact) in facts.iter().enumerate() {
+            if facts[..index].contains(fact) {
+                self.report(Place::Facts, format!("fact `{fact}` is declared twice"), None);
+            }
+            if fact.is_empty() || fact.contains('|') {
+                self.report(Place::Facts, format!("`{fact}` is no name for a fact"), None);
+            }
+        }
+        let named = self.policy.named_facts().len();
+        if named > MAX_FACTS {
+            let what = format!("the policy names {named} facts; at most {MAX_FACTS} are possible");
+            self.report(Place::Policy, what, None);
+        }
+    }
+
+    fn limit(&mut self, index: usize) {
+        let policy = self.policy;
+        let limit = &policy.limits[index];
+        let at = |field| Place::Limit(index, field);
+        if limit.name.is_empty() {
+            let what = "a limit has no name".to_owned();
+            self.report(at("name"), what, Some("refusals name it: `name = \"user\"`".to_owned()));
+        } else if policy.limits[..index].iter().any(|other| other.name == limit.name) {
+            let what = format!("limit `{}` is there twice", limit.name);
+            self.report(at("name"), what, Some("give each its own name".to_owned()));
+        }
+        for fact in limit.key.iter().flat_map(|part| &part.facts) {
+            self.fact(at("key"), fact);
+        }
+        self.conditions(at("when"), &limit.when);
+        for fact in limit.rollout.iter().flat_map(|rollout| &rollout.by) {
+            self.fact(at("rollout"), fact);
+        }
+        if let Some(rollout) = &limit.rollout {
+            if rollout.by.is_empty() && limit.key.is_empty() {
+                let what = format!("the rollout of `{}` has nothing to choose by", limit.name);
+                let hint = "its key is empty: give `by`, as `by = [\"org\"]`".to_owned();
+                self.report(at("rollout"), what, Some(hint));
+            }
+        }
+        if let Some(fact) = &limit.cost {
+            self.fact(at("cost"), fact);
+        }
+        if limit.max_keys == 0 {
+            self.report(at("max_keys"), "max_keys is at least 1".to_owned(), None);
+        }
+    }
+
+    fn change(&mut self, index: usize) {
+        let policy = self.policy;
+        let change = &policy.overrides[index];
+        let at = |field| Place::Override(index, field);
+        let Some(limit) = policy.limits.iter().find(|limit| limit.name == change.limit) else {
+            let names = policy.limits.iter().map(|limit| limit.name.as_str());
+            let hint = nearest(&change.limit, names);
+            self.report(at("limit"), format!("there is no limit `{}`", change.limit), hint);
+            return;
+        };
+        if change.matches.is_empty() {
+            let what = format!("an override of `{}` matches nothing", change.limit);
+            let hint = "say for which keys: `match = { user = \"1017\" }`".to_owned();
+            self.report(at("match"), what, Some(hint));
+        }
+        let key: Vec<&str> =
+            limit.key.iter().flat_map(|part| &part.facts).map(String::as_str).collect();
+        for condition in &change.matches {
+            if !key.contains(&condition.fact.as_str()) {
+                let what = format!("`{}` is not in the key of `{}`", condition.fact, limit.name);
+                let hint = nearest(&condition.fact, key.iter().copied());
+                self.report(at("match"), what, hint);
+            }
+        }
+        self.patterns(at("match"), &change.matches);
+        match change.change {
+            Change::Nothing => {
+                let what = format!("an override of `{}` changes nothing", change.limit);
+                let hint = "give `rate`, `burst` or `exempt = true`".to_owned();
+                self.report(at("limit"), what, Some(hint));
+            }
+            Change::Burst { burst } => {
+                if let Err(error) = limit.quota.with_burst(burst) {
+                    self.report(at("burst"), error.to_string(), None);
+                }
+            }
+            Change::Exempt | Change::Quota { .. } => {}
+        }
+    }
+
+    fn conditions(&mut self, place: Place, conditions: &[Condition]) {
+        for condition in conditions {
+            self.fact(place, &condition.fact);
+        }
+        self.patterns(place, conditions);
+    }
+
+    fn patterns(&mut self, place: Place, conditions: &[Condition]) {
+        for condition in conditions {
+            if condition.patterns.is_empty() {
+                let what = format!("`{}` is to match one of no patterns", condition.fact);
+                self.report(place, what, Some("it never would; leave it out".to_owned()));
+            }
+            if condition.patterns.iter().any(String::is_empty) {
+                let what = format!("`{}` is to match an empty pattern", condition.fact);
+                let hint = "an empty value is a missing fact, so it never would".to_owned();
+                self.report(place, what, Some(hint));
+            }
+        }
+    }
+
+    fn fact(&mut self, place: Place, fact: &str) {
+        if fact.is_empty() {
+            let what = "a fact has no name".to_owned();
+            self.report(place, what, Some("write `a|b`, without an empty part".to_owned()));
+            return;
+        }
+        let policy = self.policy;
+        if let Some(facts) = &policy.facts {
+            if !facts.iter().any(|declared| declared == fact) {
+                let hint = nearest(fact, facts.iter().map(String::as_str));
+                self.report(place, format!("fact `{fact}` is not declared"), hint);
+            }
+        }
+    }
+}
+
+/// What was probably meant.
+pub(crate) fn nearest<'a>(
+    given: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> Option<String> {
+    let distance = |candidate: &str| strsim::damerau_levenshtein(given, candidate);
+    candidates
+        .map(|candidate| (distance(candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= candidate.chars().count().max(3) / 3 + 1)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| format!("did you mean `{candidate}`?"))
+}
