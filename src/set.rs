@@ -45,7 +45,6 @@ pub trait Keys<'a> {
 }
 
 /// What an admitted set of limits was charged. Dropping it keeps the charge.
-#[must_use = "`settle` or `cancel` corrects the charge; a permit that is dropped keeps it"]
 #[derive(Debug)]
 pub struct SetPermit<'a> {
     charges: SmallVec<[(Account<'a>, Charge); INLINE]>,

@@ -1,3 +1,5 @@
+//! The thin path.
+
 use std::time::Duration;
 use tollgate::*;
 #[test]

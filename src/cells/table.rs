@@ -430,7 +430,7 @@ impl<'a> Place<'a> {
     /// the low bits name the group.
     #[inline]
     fn home(&self, tag: u64, lines: usize) -> (usize, usize) {
-        (((tag >> 32) * lines as u64 >> 32) as usize, (tag >> 30) as usize % SLOTS)
+        ((((tag >> 32) * lines as u64) >> 32) as usize, (tag >> 30) as usize % SLOTS)
     }
 
     #[inline]
