@@ -179,7 +179,7 @@ impl Cells {
         let mut look = self.look(tag, cost, now);
         loop {
             if look.answer.is_ok() && look.cell.is_none() {
-                look = match self.seat(tag, cost, now) {
+                look = match self.seat(tag, cost, now, |_| false) {
                     Some(look) => look,
                     None => self.look(tag, cost, now),
                 };
@@ -443,11 +443,13 @@ impl Cells {
         let tat = self.initial(tag, self.table.forgotten(tag), &numbers, moment)?;
         match step(tat, &numbers, moment) {
             Step::Stay(result) => self.table.is_absent(tag).then_some(Ok(result)),
-            Step::Move(next, result) => match self.claim(tag, tat, next, &numbers, moment) {
-                Claim::Made(_) => Some(Ok(result)),
-                Claim::Full { until } => Some(Err(Full { until })),
-                Claim::Present(_) | Claim::Stale => None,
-            },
+            Step::Move(next, result) => {
+                match self.claim(tag, tat, next, &numbers, moment, |_| false) {
+                    Claim::Made(_) => Some(Ok(result)),
+                    Claim::Full { until } => Some(Err(Full { until })),
+                    Claim::Present(_) | Claim::Stale => None,
+                }
+            }
         }
     }
 
@@ -465,9 +467,20 @@ impl Cells {
     }
 
     /// Claims a slot whose first state is `next`, which was decided from `tat`.
-    fn claim(&self, tag: u64, tat: u64, next: u64, numbers: &Numbers, moment: Moment) -> Claim<'_> {
+    ///
+    /// Slots of keys that are `taken` are not free, though their keys are idle.
+    fn claim(
+        &self,
+        tag: u64,
+        tat: u64,
+        next: u64,
+        numbers: &Numbers,
+        moment: Moment,
+        taken: impl Fn(u64) -> bool,
+    ) -> Claim<'_> {
         let use_of = |word, tag| match read_word(&self.published, numbers, word, tag) {
             None => Use::Unknown,
+            Some(_) if taken(tag) => Use::Live { until: numbers.stamp_of(moment) },
             Some(tick) if Gcra::is_idle(tick, moment) => Use::Idle { since: numbers.stamp(tick) },
             Some(tick) => Use::Live { until: numbers.stamp(tick.saturating_add(1)) },
         };
@@ -502,8 +515,6 @@ impl Cells {
         now: Timestamp,
         mut visit: impl FnMut(&Cell<'_>, u64, &Numbers, bool) -> bool,
     ) {
-        // Before any lock: it may have to move the axis, which walks the table too.
-        let _ = self.numbers_at(now);
         self.table.for_each(|cell| {
             let mut backoff = Backoff::default();
             loop {
@@ -512,8 +523,10 @@ impl Cells {
                 let state = (!word::is_held(word))
                     .then(|| read_word(&self.published, &numbers, word, cell.tag))
                     .flatten();
-                if let (Some(tick), Some(moment)) = (state, numbers.moment(now)) {
-                    if visit(&cell, word, &numbers, Gcra::is_idle(tick, moment)) {
+                if let Some(tick) = state {
+                    // Beyond the end of the axis every word is in the past.
+                    let idle = numbers.moment(now).is_none_or(|now| Gcra::is_idle(tick, now));
+                    if visit(&cell, word, &numbers, idle) {
                         return;
                     }
                 }
@@ -597,11 +610,17 @@ impl Cells {
     }
 
     /// Gives a key that was not there a slot, in the state of a key never seen, and looks at it.
-    /// `None`: look again.
-    pub(crate) fn seat(&self, tag: u64, cost: u64, now: Timestamp) -> Option<Look<'_>> {
+    /// Not one that the same transaction gave to a key that is `taken`. `None`: look again.
+    pub(crate) fn seat(
+        &self,
+        tag: u64,
+        cost: u64,
+        now: Timestamp,
+        taken: impl Fn(u64) -> bool,
+    ) -> Option<Look<'_>> {
         let (numbers, moment) = self.numbers_at(now);
         let tat = self.initial(tag, self.table.forgotten(tag), &numbers, moment)?;
-        let (cell, seat) = match self.claim(tag, tat, tat, &numbers, moment) {
+        let (cell, seat) = match self.claim(tag, tat, tat, &numbers, moment, taken) {
             Claim::Made(cell) | Claim::Present(cell) => (cell, Seat::Own),
             Claim::Stale => return None,
             Claim::Full { until } => match self.overflow {
@@ -652,6 +671,19 @@ impl<'a> Look<'a> {
     /// Whether there is something to write.
     pub(crate) fn is_counted(&self) -> bool {
         self.seat != Seat::Uncounted
+    }
+
+    /// Whether both are one cell: keys of one limiter that share a cell of its pool.
+    pub(crate) fn shares_cell_with(&self, other: &Look<'_>) -> bool {
+        match (self.cell, other.cell) {
+            (Some(a), Some(b)) => a.tag == b.tag && std::ptr::eq(a.word, b.word),
+            _ => false,
+        }
+    }
+
+    /// The same answer with nothing to write: another entry charges for it.
+    pub(crate) fn as_passenger(self) -> Self {
+        Look { cell: None, seat: Seat::Uncounted, ..self }
     }
 
     /// Whether the answer is still the one that would be given.

@@ -9,7 +9,7 @@
 
 use smallvec::SmallVec;
 
-use crate::cells::{Cells, Look};
+use crate::cells::{Cells, Charge, Look};
 use crate::decision::{Allowed, Denied, Retry};
 use crate::sync::Backoff;
 use crate::time::Timestamp;
@@ -25,6 +25,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) now: Timestamp,
     /// Whether its denial refuses the request. If not it is charged if it agrees.
     pub(crate) enforced: bool,
+    /// What it charges for entries that turned out to share its cell.
+    carried: u64,
     look: Option<Look<'a>>,
 }
 
@@ -38,7 +40,7 @@ impl<'a> Entry<'a> {
         now: Timestamp,
         enforced: bool,
     ) -> Self {
-        Entry { cells, tag, cost, now, enforced, look: None }
+        Entry { cells, tag, cost, now, enforced, carried: 0, look: None }
     }
 
     /// What this limit said, once it has been asked.
@@ -46,10 +48,14 @@ impl<'a> Entry<'a> {
         self.look.map(|look| look.answer)
     }
 
-    /// What was charged, if it was.
-    pub(crate) fn charge(&self) -> Option<crate::cells::Charge> {
-        let look = self.look.filter(|_| self.is_charged())?;
+    /// What was charged, if it was and is this entry's alone.
+    pub(crate) fn charge(&self) -> Option<Charge> {
+        let look = self.look.filter(|_| self.is_charged() && self.carried == 0)?;
         Some(look.charge(self.tag, self.cost, self.now))
+    }
+
+    pub(crate) fn is_for(&self, cells: &Cells, tag: u64) -> bool {
+        self.tag == tag && std::ptr::eq(self.cells, cells)
     }
 
     fn refuses(&self) -> bool {
@@ -86,7 +92,7 @@ pub(crate) fn admit(entries: &mut [Entry<'_>]) -> Result<(), Refusal> {
             }
             continue;
         }
-        if !seat(entries) {
+        if seat(entries).is_err() {
             continue;
         }
         // A seat in a full table may refuse.
@@ -116,21 +122,33 @@ pub(crate) fn peek(entries: &mut [Entry<'_>]) -> Result<(), Refusal> {
 
 fn look(entries: &mut [Entry<'_>]) {
     for entry in entries {
+        entry.carried = 0;
         entry.look = Some(entry.cells.look(entry.tag, entry.cost, entry.now));
     }
 }
 
 /// Gives new keys a slot to be held in. Nothing is charged, and a slot not charged is free.
-fn seat(entries: &mut [Entry<'_>]) -> bool {
-    for entry in entries.iter_mut().filter(|entry| entry.is_charged()) {
-        if entry.look.is_some_and(|look| look.needs_seat()) {
-            match entry.cells.seat(entry.tag, entry.cost, entry.now) {
-                Some(look) => entry.look = Some(look),
-                None => return false,
-            }
+fn seat(entries: &mut [Entry<'_>]) -> Result<(), Again> {
+    for index in 0..entries.len() {
+        let (before, after) = entries.split_at_mut(index);
+        let Some(entry) = after.first_mut().filter(|entry| entry.is_charged()) else { continue };
+        if !entry.look.is_some_and(|look| look.needs_seat()) {
+            continue;
+        }
+        let taken = |tag| before.iter().any(|other| other.is_for(entry.cells, tag));
+        let look = entry.cells.seat(entry.tag, entry.cost, entry.now, taken).ok_or(Again)?;
+        entry.look = Some(look);
+        let shared = before
+            .iter_mut()
+            .find(|other| other.look.is_some_and(|seated| seated.shares_cell_with(&look)));
+        if let Some(other) = shared {
+            other.carried = other.carried.saturating_add(entry.cost);
+            let cost = other.cost.saturating_add(other.carried);
+            other.look = Some(look.again(cost, other.now).ok_or(Again)?);
+            entry.look = Some(look.as_passenger());
         }
     }
-    true
+    Ok(())
 }
 
 fn refusal(entries: &[Entry<'_>]) -> Option<Refusal> {
@@ -168,7 +186,8 @@ fn commit(entry: &mut Entry<'_>) -> Result<(), Again> {
             return Ok(());
         }
         // Somebody else charged it; whoever is held up here waits for nobody.
-        let look = look.again(entry.cost, entry.now).ok_or(Again)?;
+        let cost = entry.cost.saturating_add(entry.carried);
+        let look = look.again(cost, entry.now).ok_or(Again)?;
         if look.answer.is_err() {
             return Err(Again);
         }

@@ -143,7 +143,7 @@ impl<'a> Set<'a> {
 
 impl Key<'_> {
     fn is_of(&self, entry: &Entry<'_>) -> bool {
-        self.tag == entry.tag && std::ptr::eq(self.cells, entry.cells)
+        entry.is_for(self.cells, self.tag)
     }
 
     fn is_same(&self, other: &Key<'_>) -> bool {
