@@ -362,14 +362,28 @@ impl Cells {
                 backoff.wait();
                 continue;
             }
-            if word::is_of(word, numbers.generation) {
-                return;
-            }
-            let Some(tick) = read_word(&self.published, numbers, word, cell.tag) else { return };
-            if cell.replace(word, word::encode(tick, cell.tag, numbers.generation)) {
+            if word::is_of(word, numbers.generation) || self.renew(cell, word, numbers) {
                 return;
             }
         }
+    }
+
+    /// The state that `word` says. `None`: ask again. A word of the numbers before is written anew
+    /// first, since a charge decided under those could land on it after an answer under these.
+    #[inline]
+    fn state(&self, cell: &Cell<'_>, word: u64, numbers: &Numbers) -> Option<u64> {
+        if word::is_of(word, numbers.generation) {
+            return Some(word::decode(word, cell.tag, numbers.generation));
+        }
+        self.renew(cell, word, numbers);
+        None
+    }
+
+    /// Writes a word of the numbers before as these say it, if nothing came between.
+    #[cold]
+    fn renew(&self, cell: &Cell<'_>, word: u64, numbers: &Numbers) -> bool {
+        let Some(tick) = read_word(&self.published, numbers, word, cell.tag) else { return false };
+        cell.replace(word, word::encode(tick, cell.tag, numbers.generation))
     }
 
     /// The numbers in force, and `now` on their axis.
@@ -414,7 +428,7 @@ impl Cells {
                 continue;
             }
             let (numbers, moment) = self.numbers_at(now());
-            let Some(tat) = read_word(&self.published, &numbers, word, cell.tag) else { continue };
+            let Some(tat) = self.state(&cell, word, &numbers) else { continue };
             match step(tat, &numbers, moment) {
                 Step::Stay(result) => {
                     if cell.is_still(word) {
