@@ -568,6 +568,7 @@ impl Cells {
                 Some(cell) => match self.look_at(cell, Seat::Own, cost, now) {
                     Sight::Clear(look) => return look,
                     Sight::Held => backoff.wait(),
+                    Sight::Beyond => self.move_axis(now),
                     Sight::Gone => {}
                 },
                 None => {
@@ -585,10 +586,10 @@ impl Cells {
         if word::is_held(word) {
             return Sight::Held;
         }
-        let (numbers, moment) = self.numbers_at(now);
-        let Some(tat) = read_word(&self.published, &numbers, word, cell.tag) else {
-            return Sight::Gone;
-        };
+        let numbers = self.published.load();
+        // Moving the axis waits for holds, and the caller may hold: that is for the caller to do.
+        let Some(moment) = numbers.moment(now) else { return Sight::Beyond };
+        let Some(tat) = self.state(&cell, word, &numbers) else { return Sight::Gone };
         let decided = numbers.gcra.decide(tat, cost, moment);
         Sight::Clear(Look {
             cells: self,
@@ -629,7 +630,7 @@ impl Cells {
         };
         match self.look_at(cell, seat, cost, now) {
             Sight::Clear(look) => Some(look),
-            Sight::Held | Sight::Gone => None,
+            Sight::Held | Sight::Beyond | Sight::Gone => None,
         }
     }
 
@@ -644,6 +645,8 @@ impl Cells {
 enum Sight<'a> {
     Clear(Look<'a>),
     Held,
+    /// Now lies beyond the axis.
+    Beyond,
     Gone,
 }
 
@@ -694,7 +697,7 @@ impl<'a> Look<'a> {
     pub(crate) fn again(&self, cost: u64, now: Timestamp) -> Option<Look<'a>> {
         match self.cells.look_at(self.cell?, self.seat, cost, now) {
             Sight::Clear(look) => Some(look),
-            Sight::Held | Sight::Gone => None,
+            Sight::Held | Sight::Beyond | Sight::Gone => None,
         }
     }
 
