@@ -495,19 +495,27 @@ impl Cells {
 
     /// The pool cell that the key shares.
     fn pool_cell(&self, tag: u64) -> Option<Cell<'_>> {
-        let pool = self.pool.get_or_init(|| {
-            // Under this lock the generation stands, and a change meets the pool or precedes it.
-            let _changes = self.changes.lock();
-            let generation = self.published.load().generation;
+        let pool = match self.pool.get() {
+            Some(pool) => pool,
+            None => self.make_pool(),
+        };
+        let cell = pool.get(tag as usize % POOL_CELLS)?;
+        Some(Cell::apart(&cell.tag, &cell.word, !(tag % POOL_CELLS as u64)))
+    }
+
+    #[cold]
+    fn make_pool(&self) -> &[PoolCell] {
+        // Until the pool is there for all to see: a change meets it or precedes it.
+        let _changes = self.changes.lock();
+        let generation = self.published.load().generation;
+        self.pool.get_or_init(|| {
             (0..POOL_CELLS as u64)
                 .map(|index| PoolCell {
                     tag: AtomicU64::new(!index),
                     word: AtomicU64::new(word::encode(0, !index, generation)),
                 })
                 .collect()
-        });
-        let cell = pool.get(tag as usize % POOL_CELLS)?;
-        Some(Cell::apart(&cell.tag, &cell.word, !(tag % POOL_CELLS as u64)))
+        })
     }
 
     /// Shows each used slot and whether it is idle at `now`, until `visit` says it is done with it.
