@@ -178,7 +178,7 @@ impl Cells {
     ) -> Result<(Charge, Allowed), Denied> {
         let mut look = self.look(tag, cost, now);
         loop {
-            if look.answer.is_ok() && look.cell.is_none() {
+            if cost > 0 && look.answer.is_ok() && look.needs_seat() {
                 look = match self.seat(tag, cost, now) {
                     Some(look) => look,
                     None => self.look(tag, cost, now),
@@ -454,9 +454,10 @@ impl Cells {
         step: &impl Fn(u64, &Numbers, Moment) -> Step<R>,
     ) -> Option<Result<R, Full>> {
         let (numbers, moment) = self.numbers_at(now);
-        let tat = self.initial(tag, self.table.forgotten(tag), &numbers, moment)?;
+        let forgotten = self.table.forgotten(tag);
+        let tat = self.initial(tag, forgotten, &numbers, moment)?;
         match step(tat, &numbers, moment) {
-            Step::Stay(result) => self.table.is_absent(tag).then_some(Ok(result)),
+            Step::Stay(result) => self.table.is_absent(tag, forgotten).then_some(Ok(result)),
             Step::Move(next, result) => match self.claim(tag, tat, next, &numbers, moment) {
                 Claim::Made(_) => Some(Ok(result)),
                 Claim::Full { until } => Some(Err(Full { until })),
@@ -560,6 +561,7 @@ pub(crate) struct Look<'a> {
     tag: u64,
     cell: Option<Cell<'a>>,
     seat: Seat,
+    /// What was decided on: the word, or the stamp `forgotten` if there is no cell.
     word: u64,
     next: u64,
     generation: u64,
@@ -614,9 +616,10 @@ impl Cells {
 
     fn look_at_absent(&self, tag: u64, cost: u64, now: Timestamp) -> Option<Look<'_>> {
         let (numbers, moment) = self.numbers_at(now);
-        let tat = self.initial(tag, self.table.forgotten(tag), &numbers, moment)?;
+        let forgotten = self.table.forgotten(tag);
+        let tat = self.initial(tag, forgotten, &numbers, moment)?;
         let answer = numbers.gcra.decide(tat, cost, moment).map(|(_, allowed)| allowed);
-        Some(Look::nowhere(self, tag, Seat::Own, numbers.generation, answer))
+        Some(Look::nowhere(self, tag, Seat::Own, forgotten, numbers.generation, answer))
     }
 
     /// Gives a key that was not there a slot, in the state of a key never seen, and looks at it.
@@ -632,7 +635,7 @@ impl Cells {
                 Overflow::Allow | Overflow::Deny => {
                     let answer = self.without_seat(cost, now, &Full { until });
                     let generation = numbers.generation;
-                    return Some(Look::nowhere(self, tag, Seat::Uncounted, generation, answer));
+                    return Some(Look::nowhere(self, tag, Seat::Uncounted, 0, generation, answer));
                 }
             },
         };
@@ -663,10 +666,11 @@ impl<'a> Look<'a> {
         cells: &'a Cells,
         tag: u64,
         seat: Seat,
+        forgotten: u64,
         generation: u64,
         answer: Result<Allowed, Denied>,
     ) -> Self {
-        Look { cells, tag, cell: None, seat, word: 0, next: 0, generation, answer }
+        Look { cells, tag, cell: None, seat, word: forgotten, next: forgotten, generation, answer }
     }
 
     /// Whether the key must be given a slot before it can be held.
@@ -683,14 +687,17 @@ impl<'a> Look<'a> {
     pub(crate) fn stands(&self) -> bool {
         match self.cell {
             Some(cell) => cell.is_still(self.word),
-            None => self.seat == Seat::Uncounted || self.cells.table.is_absent(self.tag),
+            None => self.seat == Seat::Uncounted || self.cells.table.is_absent(self.tag, self.word),
         }
     }
 
-    /// Writes the charge, if nothing came between. Without a cell there is nothing to write.
+    /// Writes the charge, if there is one and nothing came between.
     #[inline]
     pub(crate) fn commit(&self) -> bool {
-        self.cell.is_none_or(|cell| cell.replace(self.word, self.next))
+        match self.cell {
+            Some(cell) if self.next != self.word => cell.replace(self.word, self.next),
+            _ => self.stands(),
+        }
     }
 
     /// Holds the key, if nothing came between.
