@@ -691,6 +691,12 @@ impl<'a> Look<'a> {
         }
     }
 
+    /// Whether the quota that it was decided under is still in force.
+    #[inline]
+    pub(crate) fn is_current(&self) -> bool {
+        self.cells.published.is_current(self.generation)
+    }
+
     /// Writes the charge, if there is one and nothing came between.
     #[inline]
     pub(crate) fn commit(&self) -> bool {
