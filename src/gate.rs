@@ -69,6 +69,10 @@ impl<'a> Entry<'a> {
     fn stands(&self) -> bool {
         self.look.is_none_or(|look| look.stands())
     }
+
+    fn is_current(&self) -> bool {
+        self.look.is_none_or(|look| look.is_current())
+    }
 }
 
 /// The first limit that refuses, and how long until none would.
@@ -102,7 +106,7 @@ pub(crate) fn admit(entries: &mut [Entry<'_>]) -> Result<(), Refusal> {
             }
             continue;
         }
-        if pass(entries).is_ok() {
+        if pass(entries, 0).is_ok() {
             count(entries);
             return Ok(());
         }
@@ -163,24 +167,32 @@ fn refusal(entries: &[Entry<'_>]) -> Option<Refusal> {
     Some(Refusal { index, denied: Denied { retry, ..first } })
 }
 
-/// Holds each charged entry on the way in, charges the last, writes the others on the way out.
-fn pass(entries: &mut [Entry<'_>]) -> Result<(), Again> {
-    let Some(at) = entries.iter().position(Entry::is_charged) else { return Ok(()) };
-    let (first, rest) = entries[at..].split_at_mut(1);
-    let [entry] = first else { return Ok(()) };
-    if !rest.iter().any(Entry::is_charged) {
-        return commit(entry);
+/// Holds each charged entry from `from` on on the way in, charges the last, writes the others on
+/// the way out.
+fn pass(entries: &mut [Entry<'_>], from: usize) -> Result<(), Again> {
+    let mut charged = (from..entries.len()).filter(|index| entries[*index].is_charged());
+    let Some(at) = charged.next() else {
+        // Nothing to charge: what was seen must have been so at one moment.
+        return if entries.iter().all(Entry::stands) { Ok(()) } else { Err(Again) };
+    };
+    if charged.next().is_none() {
+        return commit(entries, at);
     }
-    let Some(look) = entry.look else { return Err(Again) };
+    let look = entries[at].look.ok_or(Again)?;
     let mut hold = look.hold().ok_or(Again)?;
-    pass(rest)?;
+    pass(entries, at + 1)?;
     hold.charge(&look);
     Ok(())
 }
 
 /// Charges the innermost entry. All others are held, so if it agrees the decision is made.
-fn commit(entry: &mut Entry<'_>) -> Result<(), Again> {
+fn commit(entries: &mut [Entry<'_>], innermost: usize) -> Result<(), Again> {
     loop {
+        // Two keys of one limiter are not decided under two quotas of it.
+        if !entries.iter().all(Entry::is_current) {
+            return Err(Again);
+        }
+        let entry = &mut entries[innermost];
         let look = entry.look.ok_or(Again)?;
         if look.commit() {
             return Ok(());
