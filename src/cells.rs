@@ -205,11 +205,12 @@ impl Cells {
         if charge.seat == Seat::Uncounted || cost == charge.cost {
             return;
         }
-        // The clock is read after the state: an earlier reading would give back too much.
+        // The clock is read after the state: an earlier reading would give back too much, and so
+        // would a clock that was set back.
         let settled = self.run(
             charge.seat,
             charge.tag,
-            || clock.now(),
+            || clock.latest(),
             |tat, numbers, moment| {
                 let unit = numbers.gcra.scale.unit;
                 let next = match cost.checked_sub(charge.cost) {
