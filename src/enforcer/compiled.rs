@@ -142,7 +142,7 @@ impl Part {
 impl Compiled {
     /// Makes a checked policy ready. Limits that `before` had keep their cells and counts.
     pub(crate) fn new(policy: &Policy, before: Option<&Compiled>, clock: &Clock) -> (Self, Reload) {
-        let now = clock.now();
+        let now = clock.latest();
         let names = Names::new(policy.named_facts());
         let mut reload = Reload::default();
         let rules: Box<[Rule]> = policy
