@@ -454,7 +454,12 @@ impl Cells {
 
     /// The state of a key that has no slot. `None`: ask again.
     fn initial(&self, tag: u64, forgotten: u64, numbers: &Numbers, moment: Moment) -> Option<u64> {
-        let tat = if forgotten == 0 { 0 } else { numbers.tick(forgotten) };
+        let tat = match forgotten {
+            0 => 0,
+            // It is idle now, and a stamp rounded up to a tick must not make it owe.
+            _ if forgotten <= numbers.stamp_of(moment) => numbers.tick(forgotten).min(moment.floor),
+            _ => numbers.tick(forgotten),
+        };
         if self.pool.get().is_none() {
             return Some(tat);
         }
