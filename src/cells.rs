@@ -178,7 +178,8 @@ impl Cells {
     ) -> Result<(Charge, Allowed), Denied> {
         let mut look = self.look(tag, cost, now);
         loop {
-            if look.answer.is_ok() && look.cell.is_none() {
+            // A cost of 0 is a peek: no key.
+            if cost > 0 && look.answer.is_ok() && look.cell.is_none() {
                 look = match self.seat(tag, cost, now) {
                     Some(look) => look,
                     None => self.look(tag, cost, now),
