@@ -121,9 +121,29 @@ impl Cells {
     pub(crate) fn decide(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
         let step = |tat, numbers: &Numbers, moment| decide(tat, cost, numbers, moment);
         match self.run(Seat::Own, tag, || now, step) {
+            Ok(Err(denied)) if self.pool.get().is_some() => {
+                if denied.retry != Retry::Never && self.is_pooled(tag, now) {
+                    self.count_overflow();
+                }
+                Err(denied)
+            }
             Ok(answer) => answer,
             Err(full) => self.decide_without_room(tag, cost, now, &full),
         }
+    }
+
+    /// Whether the key has no slot and its pool cell is in debt, which is then its own.
+    #[cold]
+    fn is_pooled(&self, tag: u64, now: Timestamp) -> bool {
+        if self.pool.get().is_none() || self.table.find(tag).is_some() {
+            return false;
+        }
+        let (numbers, moment) = self.numbers_at(now);
+        let owed = self.pool_cell(tag).and_then(|cell| {
+            let word = cell.load().filter(|word| !word::is_held(*word))?;
+            read_word(&self.published, &numbers, word, cell.tag)
+        });
+        owed.is_some_and(|tat| !Gcra::is_idle(tat, moment))
     }
 
     #[cold]
@@ -178,6 +198,7 @@ impl Cells {
     ) -> Result<(Charge, Allowed), Denied> {
         let mut look = self.look(tag, cost, now);
         loop {
+            // A cost of 0 is a peek: no key.
             if cost > 0 && look.answer.is_ok() && look.needs_seat() {
                 look = match self.seat(tag, cost, now, |_| false) {
                     Some(look) => look,
@@ -471,7 +492,12 @@ impl Cells {
 
     /// The state of a key that has no slot. `None`: ask again.
     fn initial(&self, tag: u64, forgotten: u64, numbers: &Numbers, moment: Moment) -> Option<u64> {
-        let tat = if forgotten == 0 { 0 } else { numbers.tick(forgotten) };
+        let tat = match forgotten {
+            0 => 0,
+            // It is idle now, and a stamp rounded up to a tick must not make it owe.
+            _ if forgotten <= numbers.stamp_of(moment) => numbers.tick(forgotten).min(moment.floor),
+            _ => numbers.tick(forgotten),
+        };
         if self.pool.get().is_none() {
             return Some(tat);
         }
@@ -633,7 +659,10 @@ impl Cells {
         let forgotten = self.table.forgotten(tag);
         let tat = self.initial(tag, forgotten, &numbers, moment)?;
         let answer = numbers.gcra.decide(tat, cost, moment).map(|(_, allowed)| allowed);
-        Some(Look::nowhere(self, tag, Seat::Own, forgotten, numbers.generation, answer))
+        let pooled = answer.is_err_and(|denied: Denied| denied.retry != Retry::Never)
+            && self.is_pooled(tag, now);
+        let seat = if pooled { Seat::Pool } else { Seat::Own };
+        Some(Look::nowhere(self, tag, seat, forgotten, numbers.generation, answer))
     }
 
     /// Gives a key that was not there a slot, in the state of a key never seen, and looks at it.
@@ -778,5 +807,49 @@ impl Drop for Hold<'_> {
     fn drop(&mut self) {
         // Release: whoever reads this word sees the commit that it belongs to.
         self.cell.word.store(self.word, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::table::touches;
+    use super::*;
+
+    /// A tag as a good hasher would make it.
+    fn tag(key: u64) -> u64 {
+        let z = key.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let z = (z ^ (z >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        (z ^ (z >> 32)).max(1)
+    }
+
+    /// The most slots that one call touched: while the table filled and a flood went by, and of
+    /// calls for the keys that have a slot in the end.
+    fn most_touched(max_keys: u64, flood: u64) -> (usize, usize) {
+        let cells = Cells::new(Quota::per_hour(1), max_keys as usize, Overflow::Pool);
+        let now = Timestamp::from_secs(1);
+        let most = |keys: std::ops::Range<u64>| {
+            touches::take();
+            let touched = keys.map(|key| {
+                let _ = cells.decide(tag(key), 1, now);
+                touches::take()
+            });
+            touched.max().unwrap_or(0)
+        };
+        let any = most(0..max_keys + flood);
+        assert!(cells.overflows() > 0, "the flood found the table full");
+        (any, most(0..max_keys))
+    }
+
+    #[test]
+    fn no_call_touches_more_than_a_fixed_number_of_slots() {
+        // Growing, a call may look through a group of up to 255 lines of 4 slots twice and split
+        // it; whatever the size of the table.
+        let sizes = [1, 10, 100, 1_000, 10_000, 100_000];
+        let large = if cfg!(debug_assertions) { 1 << 17 } else { 1 << 20 };
+        for keys in sizes.into_iter().chain([large]) {
+            let (any, known) = most_touched(keys, 4 * keys);
+            println!("{keys} keys: at most {any} slots a call, {known} for a known key");
+            assert!(any <= 3_072 && known <= 1_020, "{keys} keys: {any}, {known}");
+        }
     }
 }

@@ -38,22 +38,27 @@ impl Numbers {
         let gcra = Gcra::new(quota);
         let origin = now.as_nanos().saturating_sub(gcra.scale.span(PAST));
         // On whole seconds, so that stamps of whole seconds are exact.
-        let origin = origin - origin % SECOND;
-        Numbers {
-            generation,
-            gcra,
-            origin,
-            // Not beyond the end of time: an earlier stamp, which wraps, lies outside.
-            span: gcra.scale.span(MAX_NOW).min((u64::MAX - origin).saturating_add(1)),
-            since: since.as_nanos(),
-        }
+        Numbers::on_axis(generation, gcra, origin - origin % SECOND, since.as_nanos())
+    }
+
+    fn on_axis(generation: u64, gcra: Gcra, origin: u64, since: u64) -> Self {
+        // Not beyond the end of time: an earlier stamp, which wraps, lies outside.
+        let span = gcra.scale.span(MAX_NOW).min((u64::MAX - origin).saturating_add(1));
+        Numbers { generation, gcra, origin, span, since }
     }
 
     /// The same quota on an axis that reaches to `now`.
     pub(crate) fn moved(&self, quota: &Quota, now: Timestamp) -> Self {
-        let numbers = Numbers::new(self.generation + 1, quota, now, now);
+        let Numbers { generation, gcra, mut origin, span, .. } =
+            Numbers::new(self.generation + 1, quota, now, now);
+        let den = gcra.scale.den;
+        if self.span > 0 && SECOND % den != 0 {
+            // By whole ticks, so that no word is rounded; unless too little would lie ahead.
+            let part = origin.saturating_sub(self.origin) % den;
+            origin -= if part < span / 4 { part } else { 0 };
+        }
         // Converted as of the new origin, words only shift.
-        Numbers { since: numbers.origin, ..numbers }
+        Numbers::on_axis(generation, gcra, origin, origin)
     }
 
     /// `quota` before any stamp: its axis has no length, so the first stamp gives it an origin.

@@ -47,8 +47,10 @@ pub(crate) struct Bucket {
     /// Owed at `latest`: exactly, and if every rounding there may be denies.
     least: u128,
     most: u128,
-    /// The latest stamp of a charge. An earlier one counts as this.
+    /// When that was owed: at the latest stamp that changed it.
     latest: u64,
+    /// The latest stamp of a charge. An earlier one counts as this.
+    charged: u64,
 }
 
 /// What came of a call that agreed with the oracle.
@@ -78,12 +80,17 @@ impl Bucket {
         let unit = u128::from(common);
         let speed = Bucket::speed(common, quota);
         let burst = quota.burst_size();
-        Bucket { common, unit, speed, burst, rounding: 0, least: 0, most: 0, latest: 0 }
+        Bucket { common, unit, speed, burst, rounding: 0, least: 0, most: 0, latest: 0, charged: 0 }
     }
 
     /// The same where a busy period may begin up to a nanosecond late.
     pub(crate) fn rounded(self) -> Bucket {
         Bucket { rounding: self.speed, ..self }
+    }
+
+    /// The same where only answers that allow too much are wrong.
+    pub(crate) fn at_least(self) -> Bucket {
+        Bucket { most: u128::MAX, ..self }
     }
 
     fn speed(common: u64, quota: Quota) -> u128 {
@@ -144,8 +151,17 @@ impl Bucket {
     pub(crate) fn charge(&mut self, cost: u64, now: u64) {
         self.pass(now);
         if self.least == 0 {
+            // A bucket that was full when the quota changed, or that giving back made full, was
+            // full before.
+            let start = self.charged.max(now);
+            if self.most > 0 {
+                let before = u128::from(self.latest - start) * self.speed;
+                self.most = self.most.saturating_add(before);
+            }
+            self.latest = start;
             self.most = self.most.max(self.rounding);
         }
+        self.charged = self.charged.max(now);
         self.least = self.least.saturating_add(self.grains(cost));
         self.most = self.most.saturating_add(self.grains(cost));
     }
@@ -154,12 +170,13 @@ impl Bucket {
     pub(crate) fn set_quota(&mut self, quota: Quota, now: u64) {
         self.pass(now);
         let rounded = self.rounding > 0;
-        self.most += self.rounding;
+        self.most = self.most.saturating_add(self.rounding);
         self.speed = Bucket::speed(self.common, quota);
         self.burst = quota.burst_size();
         if rounded {
+            // What is owed is rounded up, and so is the stamp it is owed from.
             self.rounding = self.speed;
-            self.most += self.rounding;
+            self.most = self.most.saturating_add(2 * self.rounding);
         }
     }
 
@@ -171,8 +188,7 @@ impl Bucket {
         let passed = u128::from(now.saturating_sub(then)).saturating_mul(fastest.unwrap());
         let back = self.grains(units).saturating_sub(passed);
         self.least = self.least.saturating_sub(back);
-        let rounding = if self.rounding > 0 { fastest.unwrap() } else { 0 };
-        self.most = self.most.saturating_sub(back.saturating_sub(rounding));
+        self.most = self.most.saturating_sub(back.saturating_sub(self.rounding));
     }
 
     /// Compares an answer with what it must be, and charges what was admitted.
