@@ -139,7 +139,7 @@ impl<'a> Checker<'a> {
         if change.change == Change::Nothing && !self.is_unread(at(Field::Change)) {
             let hint = "give `rate`, `burst` or `exempt = true`".to_owned();
             let what = "the override changes nothing".to_owned();
-            self.report(at(Field::Change), what, Some(hint));
+            self.report(at(Field::Whole), what, Some(hint));
         }
 
         if self.is_unread(at(Field::Name)) {

@@ -8,7 +8,7 @@ mod syntax;
 
 use std::ops::Range;
 
-use super::problem::{Place, PolicyError, Problem, Shown, Spot};
+use super::problem::{Field, Place, PolicyError, Problem, Shown, Spot};
 use super::{Policy, check};
 use read::Reader;
 
@@ -123,7 +123,7 @@ impl Policy {
                 match spans.get(&place) {
                     Some(span) => break span.clone(),
                     None if place == Place::Policy => break 0..0,
-                    None => place = place.around(),
+                    None => place = around(place),
                 }
             };
             Found { span, what: problem.what, hint: problem.hint }
@@ -132,6 +132,28 @@ impl Policy {
             return Ok(policy);
         }
         Err(PolicyError { problems: place(text, found) })
+    }
+}
+
+/// The next larger place around one.
+fn around(place: Place) -> Place {
+    let widen = |field| match field {
+        Field::KeyFact(..) => Some(Field::Key),
+        Field::Condition(_) => Some(Field::Conditions),
+        Field::Pattern(condition, _) => Some(Field::Condition(condition)),
+        Field::By(_) => Some(Field::Rollout),
+        Field::Whole => None,
+        _ => Some(Field::Whole),
+    };
+    match place {
+        Place::Limit(index, field) => {
+            widen(field).map_or(Place::Policy, |field| Place::Limit(index, field))
+        }
+        Place::Override(index, field) => {
+            widen(field).map_or(Place::Policy, |field| Place::Override(index, field))
+        }
+        Place::Fact(_) => Place::Facts,
+        Place::Policy | Place::Facts => Place::Policy,
     }
 }
 

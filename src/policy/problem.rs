@@ -71,31 +71,6 @@ pub(crate) enum Field {
     Change,
 }
 
-impl Place {
-    /// The next larger place around this one.
-    #[cfg(feature = "policy")]
-    pub(crate) fn around(self) -> Place {
-        let widen = |field| match field {
-            Field::KeyFact(..) => Some(Field::Key),
-            Field::Condition(_) => Some(Field::Conditions),
-            Field::Pattern(condition, _) => Some(Field::Condition(condition)),
-            Field::By(_) => Some(Field::Rollout),
-            Field::Whole => None,
-            _ => Some(Field::Whole),
-        };
-        match self {
-            Place::Fact(_) => Place::Facts,
-            Place::Policy | Place::Facts => Place::Policy,
-            Place::Limit(index, field) => {
-                widen(field).map_or(Place::Policy, |field| Place::Limit(index, field))
-            }
-            Place::Override(index, field) => {
-                widen(field).map_or(Place::Policy, |field| Place::Override(index, field))
-            }
-        }
-    }
-}
-
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (thing, index, field) = match *self {
