@@ -16,10 +16,15 @@ mod gate;
 mod rate_limiter;
 mod set;
 // Floor 4
+mod enforcer;
 mod policy;
 
 pub use cells::Overflow;
 pub use decision::{Allowed, Denied, Refused, Retry};
+pub use enforcer::{
+    Absent, Enforcer, EnforcerBuilder, Explanation, LimitStatus, Permit, Reload, UnknownLimit,
+    Value, Verdict,
+};
 pub use policy::{
     Limit, MAX_FACTS, Missing, Mode, Override, Policy, PolicyError, Problem, Share, ShareError,
 };

@@ -189,7 +189,7 @@ impl Policy {
         Policy::default()
     }
 
-    /// Declares the facts there are. Then naming any other, here or in a request, is an error.
+    /// Declares the facts there are. Then a limit that names any other is an error.
     #[must_use]
     pub fn facts<T: Into<String>>(mut self, facts: impl IntoIterator<Item = T>) -> Policy {
         self.facts = Some(facts.into_iter().map(Into::into).collect());
@@ -329,23 +329,9 @@ impl Limit {
 }
 
 impl Override {
-    /// Another quota.
-    pub fn quota(limit: impl Into<String>, quota: Quota) -> Override {
-        Override::new(limit, Change::Quota { quota })
-    }
-
-    /// The limit's rate with another burst. A burst of 0 refuses every request.
-    pub fn burst(limit: impl Into<String>, burst: u64) -> Override {
-        Override::new(limit, Change::Burst { burst })
-    }
-
-    /// The limit is not there for these keys.
-    pub fn exempt(limit: impl Into<String>) -> Override {
-        Override::new(limit, Change::Exempt)
-    }
-
-    pub(crate) fn new(limit: impl Into<String>, change: Change) -> Override {
-        Override { limit: limit.into(), matches: Vec::new(), change }
+    /// An override of `limit`. It needs a condition and a change.
+    pub fn new(limit: impl Into<String>) -> Override {
+        Override { limit: limit.into(), matches: Vec::new(), change: Change::Nothing }
     }
 
     /// For keys whose `fact` matches one of `patterns`, besides other conditions.
@@ -353,6 +339,24 @@ impl Override {
     pub fn when<'a>(mut self, fact: &str, patterns: impl IntoIterator<Item = &'a str>) -> Self {
         self.matches.push(Condition::new(fact, patterns));
         self
+    }
+
+    /// These keys have another quota.
+    #[must_use]
+    pub fn quota(self, quota: Quota) -> Override {
+        Override { change: Change::Quota { quota }, ..self }
+    }
+
+    /// These keys have the limit's rate with another burst. A burst of 0 refuses every request.
+    #[must_use]
+    pub fn burst(self, burst: u64) -> Override {
+        Override { change: Change::Burst { burst }, ..self }
+    }
+
+    /// For these keys the limit is not there.
+    #[must_use]
+    pub fn exempt(self) -> Override {
+        Override { change: Change::Exempt, ..self }
     }
 }
 
