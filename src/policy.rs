@@ -14,6 +14,7 @@ use crate::cells::Overflow;
 use crate::quota::Quota;
 
 pub use problem::{PolicyError, Problem};
+pub(crate) use problem::{did_you_mean, nearest};
 
 /// The most different facts that a policy may name.
 pub const MAX_FACTS: usize = 64;

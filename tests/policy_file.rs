@@ -1033,11 +1033,11 @@ fn a_file_is_the_policy_that_code_builds() {
         .facts(["ip", "user", "project", "org", "group", "view", "method", "referrer", "tokens"])
         .limit(user)
         .limit(global)
-        .with_override(Override::quota("user", Quota::per_second(500)).when("user", ["1017"]))
+        .with_override(Override::new("user").when("user", ["1017"]).quota(Quota::per_second(500)))
         .with_override(
-            Override::burst("user", 0).when("user", ["7", "16", "-1"]).when("group", ["int*"]),
+            Override::new("user").burst(0).when("user", ["7", "16", "-1"]).when("group", ["int*"]),
         )
-        .with_override(Override::exempt("user").when("view", ["/health"]));
+        .with_override(Override::new("user").exempt().when("view", ["/health"]));
     assert_eq!(Policy::from_toml(GOOD), Ok(policy));
 }
 
@@ -1119,7 +1119,7 @@ fn a_policy_in_code_has_the_same_rules_without_lines() {
     let policy = Policy::new()
         .facts(["user"])
         .limit(Limit::new("a", Quota::per_second(5)).key(["usr"]))
-        .with_override(Override::exempt("b").when("user", [""]));
+        .with_override(Override::new("b").exempt().when("user", [""]));
     assert_eq!(
         policy.check().unwrap_err().to_string(),
         "limit 1, key: fact `usr` is not declared; did you mean `user`?\n\

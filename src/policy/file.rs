@@ -68,7 +68,7 @@ impl Policy {
     ///
     /// | key | value | default |
     /// |---|---|---|
-    /// | `facts` | list of facts; then naming any other, here or in a request, is an error | any fact |
+    /// | `facts` | list of the facts there are; then a limit that names any other is an error | any fact |
     /// | `[[limit]]` | a limit; any number, narrowest first | none: all is admitted |
     /// | `[[override]]` | other numbers for some keys of a limit; the first that matches counts | none |
     ///

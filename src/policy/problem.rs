@@ -195,7 +195,7 @@ pub(crate) fn nearest<'a>(
         .filter(|candidate| candidate.len() <= LONGEST_CANDIDATE)
         .map(|candidate| (strsim::damerau_levenshtein(given, candidate), candidate))
         .filter(|(distance, candidate)| {
-            let letters = given.chars().count().min(candidate.chars().count());
+            let letters = given.chars().count().max(candidate.chars().count());
             *distance < letters && *distance <= letters.max(3) / 3
         })
         .min_by_key(|(distance, _)| *distance)

@@ -250,7 +250,7 @@ impl<'t> Reader<'t> {
         let index = self.policy.overrides.len();
         let at = |field| Place::Override(index, field);
         self.spans.insert(at(Field::Whole), header.clone());
-        let mut change = Override::new("", Change::Nothing);
+        let mut change = Override::new("");
         let mut seen = Vec::new();
         let mut rate = None;
         let mut burst = None;
