@@ -11,6 +11,8 @@ mod inspect;
 mod pattern;
 mod permit;
 mod rollout;
+#[cfg(feature = "replay")]
+mod trace;
 
 use std::hash::BuildHasher;
 

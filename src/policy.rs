@@ -6,6 +6,7 @@ mod check;
 #[cfg(feature = "policy")]
 mod file;
 mod problem;
+mod words;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -15,6 +16,7 @@ use crate::quota::Quota;
 
 pub use problem::{PolicyError, Problem};
 pub(crate) use problem::{did_you_mean, nearest};
+pub use words::LimitInWords;
 
 /// The most different facts that a policy may name.
 pub const MAX_FACTS: usize = 64;

@@ -1,0 +1,63 @@
+//! Following a request through a policy, for who counts keys: which limits look at it, under which
+//! identity of its key.
+
+use std::hash::BuildHasher;
+
+use crate::policy::Mode;
+
+use super::compiled::Applies;
+use super::{Enforcer, Value};
+
+/// A limit that applies to a request.
+pub(crate) struct Traced {
+    /// Its place in the policy.
+    pub(crate) index: usize,
+    /// The identity of the request's key. None if the limit refuses without counting.
+    pub(crate) tag: Option<u64>,
+    /// Whether it would deny the request, but does not enforce it.
+    pub(crate) shadow_refuses: bool,
+}
+
+impl<S: BuildHasher> Enforcer<S> {
+    /// Says for each limit that applies to these facts now what it makes of them, charging and
+    /// counting nothing.
+    pub(crate) fn trace<'f, V: Copy + Into<Value<'f>>>(
+        &self,
+        facts: &[(&str, V)],
+        cost: u64,
+        mut limit: impl FnMut(Traced),
+    ) {
+        let policy = self.policy.load();
+        let facts = &self.known(&policy, facts);
+        let now = self.clock.now();
+        for place in policy.find(facts) {
+            let index = place as usize;
+            let rule = &policy.rules[index];
+            let shadow = match rule.mode() {
+                Mode::Enforce => false,
+                Mode::Shadow => true,
+                Mode::Off => continue,
+            };
+            let traced = match rule.applies(facts, cost, &self.hasher) {
+                Applies::Not(_) => continue,
+                Applies::Refuses => Traced { index, tag: None, shadow_refuses: shadow },
+                Applies::Decides { account, tag, cost, .. } => {
+                    let shadow_refuses = shadow && account.cells.peek(tag, cost, now).is_err();
+                    Traced { index, tag: Some(tag), shadow_refuses }
+                }
+            };
+            limit(traced);
+        }
+    }
+
+    /// The request's key under the limit at `index`, in words.
+    pub(crate) fn key_text<'f, V: Copy + Into<Value<'f>>>(
+        &self,
+        index: usize,
+        facts: &[(&str, V)],
+    ) -> String {
+        let policy = self.policy.load();
+        let facts = self.known(&policy, facts);
+        policy.rules.get(index).map(|rule| rule.key_text(&facts, &policy.names)).unwrap_or_default()
+    }
+}
