@@ -1,0 +1,220 @@
+//! The report of a replay, 80 columns wide.
+
+use tollgate::Mode;
+use tollgate::replay::{Columns, Summary, Timeline};
+
+use super::chart::bars;
+use super::{Screen, limits};
+use crate::replay::Reading;
+use crate::text::{Align, count, counted, cut, duration, is_date, lines, moment, percent, table};
+
+/// Characters of a chart.
+const CHART: usize = 60;
+
+/// Characters of a limit's name beside a chart.
+const NAME: usize = 10;
+
+/// As many keys have a chart.
+const KEYS: usize = 5;
+
+/// As many of the facts that are missing are named.
+const ABSENCES: usize = 8;
+
+pub(crate) fn print(summary: &Summary, reading: &Reading, screen: &mut Screen) {
+    totals(summary, reading, screen);
+    limit_table(summary, screen);
+    if let Some(columns) = summary.columns(CHART) {
+        limit_chart(summary, &columns, screen);
+        key_chart(summary, &columns, screen);
+    }
+    notes(summary, reading, screen);
+}
+
+fn totals(summary: &Summary, reading: &Reading, screen: &mut Screen) {
+    for log in &reading.logs {
+        screen.line(&screen.dim(log));
+    }
+    if let (Some(first), Some(last)) = (summary.first, summary.last) {
+        const FORMAT: &str = "%-d %b %Y %H:%M:%S UTC";
+        let took = duration(last.since(first), 2);
+        let span = format!("{} to {}, {took}", moment(first, FORMAT), moment(last, FORMAT));
+        screen.line(&screen.dim(&span));
+    }
+    screen.line("");
+    let share = |part| percent(part, summary.requests);
+    let rows = [
+        vec![count(summary.requests), "requests".to_owned()],
+        vec![count(summary.admitted), "admitted".to_owned(), share(summary.admitted)],
+        vec![count(summary.refused), "refused".to_owned(), share(summary.refused)],
+    ];
+    for line in table(&rows, &[Align::Right, Align::Left, Align::Right]) {
+        screen.line(&format!("  {}", screen.bold(&line)));
+    }
+}
+
+fn limit_table(summary: &Summary, screen: &mut Screen) {
+    if summary.limits.is_empty() {
+        return;
+    }
+    let heads = ["limit", "checked", "refused", "share", "keys", ""];
+    let mut rows = vec![heads.map(str::to_owned).to_vec()];
+    for limit in &summary.limits {
+        let (refused, note) = match limit.mode {
+            Mode::Enforce => (limit.refused, String::new()),
+            Mode::Shadow => (limit.shadow_refused, "shadow: would have refused".to_owned()),
+            Mode::Off => (0, limits::mode(Mode::Off).to_owned()),
+        };
+        let note = match limit.checked {
+            0 if limit.mode != Mode::Off => "never applied".to_owned(),
+            _ => note,
+        };
+        rows.push(vec![
+            cut(&limit.name, 24),
+            count(limit.checked),
+            count(refused),
+            percent(refused, limit.checked),
+            count(limit.keys),
+            note,
+        ]);
+    }
+    let right = Align::Right;
+    let align = [Align::Left, right, right, right, right, Align::Left];
+    screen.line("");
+    for (index, line) in table(&rows, &align).iter().enumerate() {
+        screen.line(&format!("  {}", if index == 0 { screen.dim(line) } else { line.clone() }));
+    }
+}
+
+fn limit_chart(summary: &Summary, columns: &Columns, screen: &mut Screen) {
+    let refusing: Vec<_> = summary
+        .limits
+        .iter()
+        .filter(|limit| limit.over_time.total() > 0 && limit.mode != Mode::Off)
+        .collect();
+    if refusing.is_empty() {
+        return;
+    }
+    screen.line("");
+    let width = duration(columns.width(), 2);
+    let title = screen.bold("Refused over time");
+    screen.line(&format!(
+        "{title}{}",
+        screen.dim(&format!(", one column is {width}; right: the most in one"))
+    ));
+    for limit in refusing {
+        let (bars, most) = row(&limit.over_time, columns);
+        let name = cut(&limit.name, NAME);
+        screen.line(&format!("  {name:<NAME$} {bars} {}", screen.dim(&count(most))));
+    }
+    axis(columns, 3 + NAME, screen);
+}
+
+fn key_chart(summary: &Summary, columns: &Columns, screen: &mut Screen) {
+    if summary.top_refused_keys.is_empty() {
+        return;
+    }
+    screen.line("");
+    screen.line(&screen.bold("Keys refused most"));
+    for key in summary.top_refused_keys.iter().take(KEYS) {
+        let (bars, most) = row(&key.over_time, columns);
+        let refused = count(key.refused);
+        let what = cut(&key.key, 76 - NAME - refused.chars().count());
+        let name = cut(&key.limit, NAME);
+        let gap = 76 - NAME - refused.chars().count() - what.chars().count();
+        screen.line(&format!("  {name:<NAME$} {what}{:gap$} {refused}", ""));
+        screen.line(&format!("  {:NAME$} {bars} {}", "", screen.dim(&count(most))));
+    }
+    axis(columns, 3 + NAME, screen);
+}
+
+/// A timeline as bars, and the most in one of them.
+fn row(timeline: &Timeline, columns: &Columns) -> (String, u64) {
+    let counts = timeline.by_column(columns);
+    let most = counts.iter().copied().max().unwrap_or(0);
+    let bars = bars(&counts, most, stretch(columns));
+    (format!("{bars:<CHART$}"), most)
+}
+
+/// Characters of one column.
+fn stretch(columns: &Columns) -> usize {
+    (CHART / columns.count().max(1)).max(1)
+}
+
+/// Marks under a chart, with the moments at which their columns begin.
+fn axis(columns: &Columns, indent: usize, screen: &mut Screen) {
+    const MARKS: usize = 4;
+    let format = match columns.width().as_secs() {
+        0 => "%H:%M:%S%.3f",
+        1..=59 => "%-d %b %H:%M:%S",
+        60..=86_399 => "%-d %b %H:%M",
+        _ => "%-d %b %Y",
+    };
+    let mut line = String::new();
+    let step = columns.count().div_ceil(MARKS).max(1);
+    for column in (0..columns.count()).step_by(step) {
+        let at = column * stretch(columns);
+        let mark = format!("╵{}", moment(columns.start(column), format));
+        let begin = line.chars().count();
+        if at < begin || at + mark.chars().count() > CHART + 6 {
+            continue;
+        }
+        line.extend(std::iter::repeat_n(' ', at - begin));
+        line.push_str(&mark);
+    }
+    if is_date(columns.start(0)) && line.chars().count() + 4 <= CHART + 6 {
+        line.push_str(" UTC");
+    }
+    screen.line(&screen.dim(&format!("{:indent$}{line}", "")));
+}
+
+fn notes(summary: &Summary, reading: &Reading, screen: &mut Screen) {
+    let mut notes = Vec::new();
+    for cut_short in &reading.cut_short {
+        notes.push(format!("{cut_short}. What was read counts."));
+    }
+    if summary.unreadable_lines > 0 {
+        let share = percent(summary.unreadable_lines, reading.lines);
+        let all = lines(reading.lines);
+        let mut note = format!(
+            "{} of {all} ({share}) could not be read and count for nothing. The first:",
+            count(summary.unreadable_lines)
+        );
+        for example in &reading.unreadable {
+            note.push_str(&format!("\n  {}", cut(example, 74)));
+        }
+        notes.push(note);
+    }
+    if summary.disorder.lines > 0 {
+        let late = counted(summary.disorder.lines, "event is", "events are");
+        let furthest = duration(summary.disorder.furthest, 2);
+        notes.push(format!(
+            "{late} stamped earlier than one before, by up to {furthest}; \
+             each counts\nat the latest time there was."
+        ));
+    }
+    if summary.peeks + summary.finishes > 0 {
+        let peeks = counted(summary.peeks, "peek", "peeks");
+        let finishes = counted(summary.finishes, "finish", "finishes");
+        notes.push(format!("{peeks} and {finishes} are no requests."));
+    }
+    for limit in summary.limits.iter().filter(|limit| limit.overflows > 0) {
+        let overflows = counted(limit.overflows, "request", "requests");
+        notes.push(format!("{overflows} found no room in {}; raise its max_keys.", limit.name));
+    }
+    for absence in summary.missing_facts.iter().take(ABSENCES) {
+        let (fact, limit, effect) = (&absence.fact, &absence.limit, absence.effect);
+        notes.push(format!("No request has `{fact}`: the limit {limit} {effect}."));
+    }
+    let more = summary.missing_facts.len().saturating_sub(ABSENCES);
+    if more > 0 {
+        notes.push(format!("{} like the last.", counted(more as u64, "more note", "more notes")));
+    }
+    if notes.is_empty() {
+        return;
+    }
+    screen.line("");
+    screen.line(&screen.bold("Notes"));
+    for note in notes {
+        screen.line(&format!("  • {}", note.replace('\n', "\n    ")));
+    }
+}
