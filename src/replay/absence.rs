@@ -81,9 +81,9 @@ impl fmt::Display for Effect {
         f.write_str(match self {
             Effect::NeverApplies => "never applies",
             Effect::Refuses => "refuses every request",
-            Effect::CountsTogether => "counts all requests together",
-            Effect::CountsByAnother => "counts by the other facts of its key",
-            Effect::CostsOne => "takes every request to cost 1",
+            Effect::CountsTogether => "does not separate by it",
+            Effect::CountsByAnother => "counts by another instead",
+            Effect::CostsOne => "counts 1 for each request",
         })
     }
 }

@@ -87,6 +87,30 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     clean.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// Lines of at most `width` characters, broken at spaces. A line that begins with a space is kept.
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        if line.starts_with(' ') {
+            lines.push(line.to_owned());
+            continue;
+        }
+        let mut wrapped = String::new();
+        for word in line.split(' ') {
+            let room = width.saturating_sub(wrapped.chars().count() + 1);
+            if !wrapped.is_empty() && word.chars().count() > room {
+                lines.push(std::mem::take(&mut wrapped));
+            }
+            if !wrapped.is_empty() {
+                wrapped.push(' ');
+            }
+            wrapped.push_str(word);
+        }
+        lines.push(wrapped);
+    }
+    lines
+}
+
 /// How a column of a table is set.
 #[derive(Clone, Copy)]
 pub(crate) enum Align {
@@ -146,6 +170,17 @@ mod tests {
         assert_eq!(moment(Timestamp::from_nanos(12_500_000_000), "%Y"), "12.5 s");
         assert_eq!(moment(Timestamp::from_secs(1_715_472_017), "%-d %b %H:%M"), "12 May 00:00");
         assert_eq!(moment(Timestamp::MAX, "%Y"), "2554");
+    }
+
+    #[test]
+    fn wraps() {
+        assert_eq!(wrap("one two three", 8), ["one two", "three"]);
+        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        assert_eq!(
+            wrap("incomprehensible a\n  b c d e f", 5),
+            ["incomprehensible", "a", "  b c d e f"]
+        );
+        assert_eq!(wrap("one two three", 80), ["one two three"]);
     }
 
     #[test]

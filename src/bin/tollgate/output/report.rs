@@ -6,19 +6,21 @@ use tollgate::replay::{Columns, Summary, Timeline};
 use super::chart::bars;
 use super::{Screen, limits};
 use crate::replay::Reading;
-use crate::text::{Align, count, counted, cut, duration, is_date, lines, moment, percent, table};
+use crate::text::{
+    Align, count, counted, cut, duration, is_date, lines, moment, percent, table, wrap,
+};
+
+/// Characters of a line.
+const LINE: usize = 80;
 
 /// Characters of a chart.
-const CHART: usize = 60;
+const CHART: usize = 56;
 
-/// Characters of a limit's name beside a chart.
-const NAME: usize = 10;
+/// Characters of a limit's name beside a chart. What is left is for a count.
+const NAME: usize = 14;
 
 /// As many keys have a chart.
 const KEYS: usize = 5;
-
-/// As many of the facts that are missing are named.
-const ABSENCES: usize = 8;
 
 pub(crate) fn print(summary: &Summary, reading: &Reading, screen: &mut Screen) {
     totals(summary, reading, screen);
@@ -118,10 +120,11 @@ fn key_chart(summary: &Summary, columns: &Columns, screen: &mut Screen) {
     for key in summary.top_refused_keys.iter().take(KEYS) {
         let (bars, most) = row(&key.over_time, columns);
         let refused = count(key.refused);
-        let what = cut(&key.key, 76 - NAME - refused.chars().count());
         let name = cut(&key.limit, NAME);
-        let gap = 76 - NAME - refused.chars().count() - what.chars().count();
-        screen.line(&format!("  {name:<NAME$} {what}{:gap$} {refused}", ""));
+        // Its end stands where the charts end.
+        let room = CHART.saturating_sub(refused.len() + 1);
+        let what = cut(&key.key, room);
+        screen.line(&format!("  {name:<NAME$} {what:<room$} {refused}"));
         screen.line(&format!("  {:NAME$} {bars} {}", "", screen.dim(&count(most))));
     }
     axis(columns, 3 + NAME, screen);
@@ -168,53 +171,72 @@ fn axis(columns: &Columns, indent: usize, screen: &mut Screen) {
 }
 
 fn notes(summary: &Summary, reading: &Reading, screen: &mut Screen) {
-    let mut notes = Vec::new();
-    for cut_short in &reading.cut_short {
-        notes.push(format!("{cut_short}. What was read counts."));
-    }
-    if summary.unreadable_lines > 0 {
-        let share = percent(summary.unreadable_lines, reading.lines);
-        let all = lines(reading.lines);
-        let mut note = format!(
-            "{} of {all} ({share}) could not be read and count for nothing. The first:",
-            count(summary.unreadable_lines)
-        );
-        for example in &reading.unreadable {
-            note.push_str(&format!("\n  {}", cut(example, 74)));
-        }
-        notes.push(note);
-    }
-    if summary.disorder.lines > 0 {
-        let late = counted(summary.disorder.lines, "event is", "events are");
-        let furthest = duration(summary.disorder.furthest, 2);
-        notes.push(format!(
-            "{late} stamped earlier than one before, by up to {furthest}; \
-             each counts\nat the latest time there was."
-        ));
-    }
-    if summary.peeks + summary.finishes > 0 {
-        let peeks = counted(summary.peeks, "peek", "peeks");
-        let finishes = counted(summary.finishes, "finish", "finishes");
-        notes.push(format!("{peeks} and {finishes} are no requests."));
-    }
-    for limit in summary.limits.iter().filter(|limit| limit.overflows > 0) {
-        let overflows = counted(limit.overflows, "request", "requests");
-        notes.push(format!("{overflows} found no room in {}; raise its max_keys.", limit.name));
-    }
-    for absence in summary.missing_facts.iter().take(ABSENCES) {
-        let (fact, limit, effect) = (&absence.fact, &absence.limit, absence.effect);
-        notes.push(format!("No request has `{fact}`: the limit {limit} {effect}."));
-    }
-    let more = summary.missing_facts.len().saturating_sub(ABSENCES);
-    if more > 0 {
-        notes.push(format!("{} like the last.", counted(more as u64, "more note", "more notes")));
-    }
+    let notes: Vec<String> = cut_short(reading)
+        .chain(unreadable(summary, reading))
+        .chain(disorder(summary))
+        .chain(no_requests(summary))
+        .chain(overflows(summary))
+        .chain(absences(summary))
+        .collect();
     if notes.is_empty() {
         return;
     }
     screen.line("");
     screen.line(&screen.bold("Notes"));
     for note in notes {
-        screen.line(&format!("  • {}", note.replace('\n', "\n    ")));
+        let lines = wrap(&note, LINE - 4);
+        screen.line(&format!("  • {}", lines.join("\n    ")));
     }
+}
+
+fn cut_short(reading: &Reading) -> impl Iterator<Item = String> {
+    reading.cut_short.iter().map(|what| format!("{what}. What was read counts."))
+}
+
+fn unreadable(summary: &Summary, reading: &Reading) -> Option<String> {
+    let share = percent(summary.unreadable_lines, reading.lines);
+    let all = lines(reading.lines);
+    let unreadable = count(summary.unreadable_lines);
+    let mut note = format!("{unreadable} of {all} ({share}) could not be read. The first:");
+    for example in &reading.unreadable {
+        note.push_str("\n  ");
+        note.push_str(&cut(example, LINE - 6));
+    }
+    (summary.unreadable_lines > 0).then_some(note)
+}
+
+fn disorder(summary: &Summary) -> Option<String> {
+    let late = counted(summary.disorder.lines, "event is", "events are");
+    let furthest = duration(summary.disorder.furthest, 2);
+    let note = format!(
+        "{late} stamped earlier than one before, by up to {furthest}, and counted as if at the \
+         latest time there was."
+    );
+    (summary.disorder.lines > 0).then_some(note)
+}
+
+fn no_requests(summary: &Summary) -> Option<String> {
+    let peeks = counted(summary.peeks, "peek", "peeks");
+    let finishes = counted(summary.finishes, "finish", "finishes");
+    let note = format!("{peeks} and {finishes} are events, but no requests.");
+    (summary.peeks + summary.finishes > 0).then_some(note)
+}
+
+fn overflows(summary: &Summary) -> impl Iterator<Item = String> {
+    summary.limits.iter().filter(|limit| limit.overflows > 0).map(|limit| {
+        let requests = counted(limit.overflows, "request", "requests");
+        format!("{requests} found no room for their key in {}; raise its max_keys.", limit.name)
+    })
+}
+
+/// One note a fact, with what its lack does to each limit.
+fn absences(summary: &Summary) -> impl Iterator<Item = String> {
+    summary.missing_facts.chunk_by(|a, b| a.fact == b.fact).map(|absences| {
+        let effects: Vec<String> = absences
+            .iter()
+            .map(|absence| format!("{} {}", absence.limit, absence.effect))
+            .collect();
+        let fact = absences.first().map_or("", |absence| &absence.fact);
+        format!("No request has `{fact}`: {}.", effects.join(", "))
+    })
 }
