@@ -40,6 +40,7 @@ const SYNC: Client = Client { ip: "198.51.100.4", user: "1017", agent: CURL };
 const HOOKS: Client = Client { ip: "203.0.113.5", user: "-", agent: "hookshot/1.4" };
 const GUESSER: Client = Client { ip: "203.0.113.77", user: "-", agent: CURL };
 const BANNED: Client = Client { ip: "203.0.113.66", user: "-", agent: CURL };
+const NOISE: Client = Client { ip: "203.0.113.99", user: "-", agent: "-" };
 const BOT: Client = Client { ip: "203.0.113.20", user: "-", agent: CRAWLER };
 
 const PAGES: [&str; 6] = [
@@ -102,8 +103,10 @@ pub fn access_log() -> String {
     }
     // Slow answers are logged when they are done.
     for second in [250, 610] {
-        log.request_logged_at(second + 3, second, &AT_HOME[0], "GET /api/report", 200);
+        log.write(second + 3, second, &AT_HOME[0], "GET /api/report HTTP/1.1", 200);
     }
+    // Bytes that are no request, answered all the same.
+    log.write(330, 330, &NOISE, r"\x16\x03\x01", 400);
     log.finish()
 }
 
@@ -114,21 +117,15 @@ struct Log {
 
 impl Log {
     fn request(&mut self, second: u64, client: &Client, request: &str, status: u16) {
-        self.request_logged_at(second, second, client, request, status);
+        let request = format!("{request} HTTP/1.1");
+        self.write(second, second, client, &request, status);
     }
 
-    fn request_logged_at(
-        &mut self,
-        logged: u64,
-        second: u64,
-        client: &Client,
-        request: &str,
-        status: u16,
-    ) {
+    fn write(&mut self, logged: u64, second: u64, client: &Client, request: &str, status: u16) {
         let Client { ip, user, agent } = client;
         let bytes = 200 + self.random.below(4000);
         let line = format!(
-            "{ip} - {user} [{}] \"{request} HTTP/1.1\" {status} {bytes} \"-\" \"{agent}\"",
+            "{ip} - {user} [{}] \"{request}\" {status} {bytes} \"-\" \"{agent}\"",
             date(second)
         );
         self.lines.push((logged, line));
@@ -138,11 +135,7 @@ impl Log {
     fn finish(mut self) -> String {
         self.lines.sort_by_key(|(logged, _)| *logged);
         let mut lines: Vec<String> = self.lines.into_iter().map(|(_, line)| line).collect();
-        // Bytes that are no request, and a line of which only the end was written.
-        let noise =
-            format!("203.0.113.99 - - [{}] \"\\x16\\x03\\x01\" 400 166 \"-\" \"-\"", date(330));
-        let place = lines.iter().position(|line| line.contains(&date(420))).unwrap_or(0);
-        lines.insert(place, noise);
+        // A line of which only the end was written.
         lines.insert(200, format!(" \"{CRAWLER}\""));
         lines.join("\n") + "\n"
     }

@@ -6,6 +6,7 @@ use std::hash::BuildHasher;
 use crate::policy::Mode;
 
 use super::compiled::Applies;
+use super::facts::Facts;
 use super::{Enforcer, Value};
 
 /// A limit that applies to a request.
@@ -19,8 +20,8 @@ pub(crate) struct Traced {
 }
 
 impl<S: BuildHasher> Enforcer<S> {
-    /// Says for each limit that applies to these facts now what it makes of them, charging and
-    /// counting nothing.
+    /// Says for each limit that applies to these facts now what it makes of them, charging
+    /// nothing.
     pub(crate) fn trace<'f, V: Copy + Into<Value<'f>>>(
         &self,
         facts: &[(&str, V)],
@@ -28,26 +29,25 @@ impl<S: BuildHasher> Enforcer<S> {
         mut limit: impl FnMut(Traced),
     ) {
         let policy = self.policy.load();
-        let facts = &self.known(&policy, facts);
+        let mut known = Facts::new();
+        self.know(&policy, facts, &mut known);
         let now = self.clock.now();
-        for place in policy.find(facts) {
+        policy.for_each(&known, |place, rule| {
             let index = place as usize;
-            let rule = &policy.rules[index];
             let shadow = match rule.mode() {
                 Mode::Enforce => false,
                 Mode::Shadow => true,
-                Mode::Off => continue,
+                Mode::Off => return,
             };
-            let traced = match rule.applies(facts, cost, &self.hasher) {
-                Applies::Not(_) => continue,
-                Applies::Refuses => Traced { index, tag: None, shadow_refuses: shadow },
+            match rule.applies(&known, cost, &self.hasher) {
+                Applies::Not(_) => {}
+                Applies::Refuses => limit(Traced { index, tag: None, shadow_refuses: shadow }),
                 Applies::Decides { account, tag, cost, .. } => {
                     let shadow_refuses = shadow && account.cells.peek(tag, cost, now).is_err();
-                    Traced { index, tag: Some(tag), shadow_refuses }
+                    limit(Traced { index, tag: Some(tag), shadow_refuses });
                 }
-            };
-            limit(traced);
-        }
+            }
+        });
     }
 
     /// The request's key under the limit at `index`, in words.
@@ -57,7 +57,8 @@ impl<S: BuildHasher> Enforcer<S> {
         facts: &[(&str, V)],
     ) -> String {
         let policy = self.policy.load();
-        let facts = self.known(&policy, facts);
-        policy.rules.get(index).map(|rule| rule.key_text(&facts, &policy.names)).unwrap_or_default()
+        let mut known = Facts::new();
+        self.know(&policy, facts, &mut known);
+        policy.rules.get(index).map(|rule| rule.key_text(&known, &policy.names)).unwrap_or_default()
     }
 }

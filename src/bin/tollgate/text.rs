@@ -31,10 +31,16 @@ pub(crate) fn counted(number: u64, one: &str, more: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { more })
 }
 
-/// `12.3 %`. What is not nothing is not shown as nothing.
+/// `12.3 %`. What is not nothing is not shown as nothing, nor what is not all as all.
 pub(crate) fn percent(part: u64, whole: u64) -> String {
     let percent = if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 };
-    if part > 0 && percent < 0.1 { "< 0.1 %".to_owned() } else { format!("{percent:.1} %") }
+    if part > 0 && percent < 0.1 {
+        "< 0.1 %".to_owned()
+    } else if part < whole && percent > 99.9 {
+        "> 99.9 %".to_owned()
+    } else {
+        format!("{percent:.1} %")
+    }
 }
 
 /// The largest units of a duration: `8d 23h` for 2, `1m 30s`, `20ms`. `0s` for nothing.
@@ -147,6 +153,7 @@ mod tests {
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(percent(0, 10), "0.0 %");
         assert_eq!(percent(1, 100_000), "< 0.1 %");
+        assert_eq!(percent(99_999, 100_000), "> 99.9 %");
         assert_eq!(percent(1, 3), "33.3 %");
         assert_eq!(percent(0, 0), "0.0 %");
     }

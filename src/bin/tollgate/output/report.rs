@@ -145,27 +145,28 @@ fn stretch(columns: &Columns) -> usize {
 
 /// Marks under a chart, with the moments at which their columns begin.
 fn axis(columns: &Columns, indent: usize, screen: &mut Screen) {
-    const MARKS: usize = 4;
+    const MOST: usize = 4;
+    let last = columns.count().saturating_sub(1);
+    let day = |column| moment(columns.start(column), "%F");
     let format = match columns.width().as_secs() {
         0 => "%H:%M:%S%.3f",
-        1..=59 => "%-d %b %H:%M:%S",
-        60..=86_399 => "%-d %b %H:%M",
+        1..60 if day(0) == day(last) => "%H:%M:%S",
+        1..60 => "%-d %b %H:%M:%S",
+        60..86_400 if day(0) == day(last) => "%H:%M",
+        60..86_400 => "%-d %b %H:%M",
         _ => "%-d %b %Y",
     };
+    let mark = |column| format!("╵{} ", moment(columns.start(column), format));
+    let widest = mark(0).chars().count().max(mark(last).chars().count());
+    let step = columns.count().div_ceil(MOST).max(widest.div_ceil(stretch(columns)));
     let mut line = String::new();
-    let step = columns.count().div_ceil(MARKS).max(1);
     for column in (0..columns.count()).step_by(step) {
-        let at = column * stretch(columns);
-        let mark = format!("╵{}", moment(columns.start(column), format));
-        let begin = line.chars().count();
-        if at < begin || at + mark.chars().count() > CHART + 6 {
-            continue;
-        }
-        line.extend(std::iter::repeat_n(' ', at - begin));
-        line.push_str(&mark);
+        let gap = (column * stretch(columns)).saturating_sub(line.chars().count());
+        line.extend(std::iter::repeat_n(' ', gap));
+        line.push_str(&mark(column));
     }
-    if is_date(columns.start(0)) && line.chars().count() + 4 <= CHART + 6 {
-        line.push_str(" UTC");
+    if is_date(columns.start(0)) {
+        line.push_str("UTC");
     }
     screen.line(&screen.dim(&format!("{:indent$}{line}", "")));
 }
