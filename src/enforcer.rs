@@ -11,6 +11,8 @@ mod inspect;
 mod pattern;
 mod permit;
 mod rollout;
+#[cfg(feature = "replay")]
+mod trace;
 
 use std::hash::BuildHasher;
 
@@ -20,7 +22,7 @@ use smallvec::SmallVec;
 use crate::cells::Charge;
 use crate::decision::{Allowed, Denied, Refused, Retry, Standing};
 use crate::gate::{self, Entries, Entry, INLINE, Refusal};
-use crate::policy::{Mode, Policy, PolicyError, nearest};
+use crate::policy::{Mode, Policy, PolicyError, did_you_mean, nearest};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, RandomState};
 use crate::time::{Clock, Timestamp};
 
@@ -270,7 +272,7 @@ impl<S> Enforcer<S> {
     fn rule<'p>(&self, policy: &'p Compiled, name: &str) -> Result<&'p Rule, UnknownLimit> {
         policy.rule(name).ok_or_else(|| UnknownLimit {
             name: name.to_owned(),
-            hint: nearest(name, policy.rules.iter().map(|rule| &*rule.name)),
+            hint: nearest(name, policy.rules.iter().map(|rule| &*rule.name)).map(did_you_mean),
         })
     }
 }
