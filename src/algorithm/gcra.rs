@@ -39,7 +39,8 @@ impl Gcra {
 
     /// Decides `cost` at `now` for a key whose bucket is full at `tat`. A cost of 0 is allowed
     /// and gives the state back as it was.
-    #[inline]
+    // Inlined always: then a caller that only asks whether does not divide.
+    #[inline(always)]
     pub(crate) fn decide(
         &self,
         tat: u64,
@@ -70,7 +71,7 @@ impl Gcra {
         tat < now.floor
     }
 
-    #[inline]
+    #[inline(always)]
     fn standing(&self, owed: u64, tat: u64, now: Moment) -> Standing {
         Standing {
             burst: self.burst,
@@ -80,7 +81,7 @@ impl Gcra {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn denied(&self, owed: u64, tat: u64, retry: Retry, now: Moment) -> Denied {
         Denied { standing: self.standing(owed, tat, now), retry }
     }
