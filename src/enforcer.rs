@@ -132,27 +132,32 @@ impl<S: BuildHasher> Enforcer<S> {
         cost: u64,
         now: Timestamp,
     ) -> Result<Permit, Refused> {
-        let policy = self.policy.load();
-        let (allowed, charges) = self.decide(&policy, facts, cost, now)?;
-        Ok(Permit::new(allowed, charges, policy))
+        let mut permit = Permit::new(self.policy.load());
+        if !self.is_bypassed() {
+            self.decide(&mut permit, facts, cost, now)?;
+        }
+        Ok(permit)
     }
 
     fn decide<'f, V: Copy + Into<Value<'f>>>(
         &self,
-        policy: &Compiled,
+        permit: &mut Permit,
         facts: &[(&str, V)],
         cost: u64,
         now: Timestamp,
-    ) -> Result<(Allowed, Charges), Refused> {
-        if self.is_bypassed() {
-            return Ok((Allowed::UNLIMITED, Charges::new()));
-        }
-        let facts = self.known(policy, facts);
-        let mut decision = Decision::new(policy, &facts, cost, now, &self.hasher);
+    ) -> Result<(), Refused> {
+        let (policy, charges, allowed) = permit.parts();
+        let mut known = Facts::new();
+        self.know(policy, facts, &mut known);
+        let mut decision = Decision::new(policy);
+        decision.ask(&known, cost, now, &self.hasher);
         let decided = decision.admit();
         decision.count(&decided);
         match decided {
-            Ok(()) => Ok((decision.tightest(), decision.charges())),
+            Ok(()) => {
+                decision.charged(allowed, charges);
+                Ok(())
+            }
             Err(refusal) => Err(decision.refused(&refusal)),
         }
     }
@@ -167,8 +172,10 @@ impl<S: BuildHasher> Enforcer<S> {
         if self.is_bypassed() {
             return Ok(Allowed::UNLIMITED);
         }
-        let facts = &self.known(&policy, facts);
-        let mut decision = Decision::new(&policy, facts, cost, self.clock.now(), &self.hasher);
+        let mut known = Facts::new();
+        self.know(&policy, facts, &mut known);
+        let mut decision = Decision::new(&policy);
+        decision.ask(&known, cost, self.clock.now(), &self.hasher);
         match decision.peek() {
             Ok(()) => Ok(decision.tightest()),
             Err(refusal) => Err(decision.refused(&refusal)),
@@ -183,29 +190,30 @@ impl<S: BuildHasher> Enforcer<S> {
         facts: &[(&str, V)],
     ) -> Result<(), UnknownLimit> {
         let policy = self.policy.load();
-        let facts = &self.known(&policy, facts);
+        let mut known = Facts::new();
+        self.know(&policy, facts, &mut known);
         let rule = self.rule(&policy, name)?;
-        if let Some(tag) = rule.tag(facts, &self.hasher) {
+        if let Some(tag) = rule.tag(&known, &self.hasher) {
             let now = self.clock.now();
             rule.accounts().for_each(|account| account.cells.reset(tag, now));
         }
         Ok(())
     }
 
-    /// The facts that the policy names.
-    fn known<'f, V: Copy + Into<Value<'f>>>(
+    /// Puts the facts that the policy names into `known`, and counts those that it should.
+    #[inline]
+    fn know<'f, V: Copy + Into<Value<'f>>>(
         &self,
         policy: &Compiled,
         given: &[(&str, V)],
-    ) -> Facts<'f> {
-        let mut facts = Facts::new();
-        facts.take(&policy.names, given);
-        if let (Some(declared), true) = (&policy.declared, facts.unnamed > 0) {
+        known: &mut Facts<'f>,
+    ) {
+        let unnamed = known.take(&policy.names, given);
+        if let (Some(declared), true) = (&policy.declared, unnamed > 0) {
             let unknown = given.iter().filter(|(name, _)| declared.find(name).is_none()).count();
             // Relaxed: a count.
             self.undeclared.fetch_add(unknown as u64, Ordering::Relaxed);
         }
-        facts
     }
 }
 
@@ -268,9 +276,21 @@ impl<S> Enforcer<S> {
 }
 
 /// A place among the rules, and the variant whose cells are asked.
-type Seat = (u32, Option<u32>);
+#[derive(Clone, Copy)]
+pub(crate) struct Seat {
+    rule: u32,
+    /// `u32::MAX`: the rule's own.
+    variant: u32,
+}
 
-type Charges = SmallVec<[(Seat, Charge); INLINE]>;
+impl Seat {
+    fn new(rule: u32, variant: Option<usize>) -> Seat {
+        let variant = variant.and_then(|index| u32::try_from(index).ok()).unwrap_or(u32::MAX);
+        Seat { rule, variant }
+    }
+}
+
+pub(crate) type Charges = SmallVec<[(Seat, Charge); INLINE]>;
 
 /// One request under one policy.
 struct Decision<'a> {
@@ -285,40 +305,37 @@ struct Decision<'a> {
 
 impl<'a> Decision<'a> {
     #[inline]
-    fn new<S: BuildHasher>(
-        policy: &'a Compiled,
-        facts: &Facts<'_>,
-        cost: u64,
-        now: Timestamp,
-        hasher: &S,
-    ) -> Self {
-        let mut decision = Decision {
+    fn new(policy: &'a Compiled) -> Self {
+        Decision {
             policy,
             entries: Entries::new(),
             seats: SmallVec::new(),
             refusing: None,
             shadows: SmallVec::new(),
-        };
-        for place in policy.find(facts) {
-            let rule = &policy.rules[place as usize];
+        }
+    }
+
+    /// Finds the limits that apply.
+    #[inline]
+    fn ask<S: BuildHasher>(&mut self, facts: &Facts<'_>, cost: u64, now: Timestamp, hasher: &S) {
+        self.policy.for_each(facts, |place, rule| {
             let enforced = match rule.mode() {
                 Mode::Enforce => true,
                 Mode::Shadow => false,
-                Mode::Off => continue,
+                Mode::Off => return,
             };
             match rule.applies(facts, cost, hasher) {
                 Applies::Not(_) => {}
                 Applies::Refuses if enforced => {
-                    decision.refusing = decision.refusing.or(Some(place));
+                    self.refusing = self.refusing.or(Some(place));
                 }
-                Applies::Refuses => decision.shadows.push(place),
+                Applies::Refuses => self.shadows.push(place),
                 Applies::Decides { account, variant, tag, cost } => {
-                    decision.entries.push(Entry::new(&account.cells, tag, cost, now, enforced));
-                    decision.seats.push((place, variant.map(|index| index as u32)));
+                    self.entries.push(Entry::new(&account.cells, tag, cost, now, enforced));
+                    self.seats.push(Seat::new(place, variant));
                 }
             }
-        }
-        decision
+        });
     }
 
     fn admit(&mut self) -> Result<(), Refusal> {
@@ -339,7 +356,7 @@ impl<'a> Decision<'a> {
     fn refuse(&mut self, place: u32) -> Refusal {
         let never = |denied: Denied| Denied { retry: Retry::Never, ..denied };
         match gate::peek(&mut self.entries) {
-            Err(refusal) if self.seats[refusal.index].0 < place => {
+            Err(refusal) if self.seats[refusal.index].rule < place => {
                 Refusal { denied: never(refusal.denied), ..refusal }
             }
             _ => {
@@ -353,7 +370,7 @@ impl<'a> Decision<'a> {
     /// The place of the rule that refused.
     fn refused_by(&self, refusal: &Refusal) -> u32 {
         match self.seats.get(refusal.index) {
-            Some((place, _)) => *place,
+            Some(seat) => seat.rule,
             None => self.refusing.unwrap_or_default(),
         }
     }
@@ -366,8 +383,8 @@ impl<'a> Decision<'a> {
 
     /// Counts what was decided, for each limit that applied.
     fn count(&self, decided: &Result<(), Refusal>) {
-        for (entry, (place, _)) in self.entries.iter().zip(&self.seats) {
-            let counts = &self.policy.rules[*place as usize].counts;
+        for (entry, seat) in self.entries.iter().zip(&self.seats) {
+            let counts = &self.policy.rules[seat.rule as usize].counts;
             counts.checked.add(1);
             if !entry.enforced && matches!(entry.answer(), Some(Err(_))) {
                 counts.shadow_refused.add(1);
@@ -386,10 +403,13 @@ impl<'a> Decision<'a> {
         }
     }
 
-    /// What was charged, and where.
-    fn charges(&self) -> Charges {
-        let seats = self.seats.iter().zip(&self.entries);
-        seats.filter_map(|(seat, entry)| Some((*seat, entry.charge()?))).collect()
+    /// Says what was charged, and where.
+    #[inline]
+    fn charged(&self, allowed: &mut Allowed, charges: &mut Charges) {
+        *allowed = self.tightest();
+        for (seat, entry) in self.seats.iter().zip(&self.entries) {
+            charges.extend(entry.charge().map(|charge| (*seat, charge)));
+        }
     }
 
     /// How the enforced limit stands of which the least remains.

@@ -255,7 +255,7 @@ impl<S> RateLimiter<S> {
     /// of 500 a second is whole again in 200 ms. Takes time in proportion to the table; others
     /// go on meanwhile, each decision under the old quota or the new.
     pub fn set_quota(&self, quota: Quota) {
-        self.cells.set_quota(quota, self.clock.now());
+        self.cells.set_quota(quota, self.clock.latest());
     }
 
     /// The quota in force.

@@ -73,7 +73,7 @@ enum Kind {
         /// Nanoseconds from the system clock's own zero to 1970.
         offset: u64,
     },
-    Virtual(Arc<AtomicU64>),
+    Virtual(Arc<VirtualTime>),
     #[cfg(feature = "tsc")]
     Tsc {
         source: quanta::Clock,
@@ -149,11 +149,22 @@ impl Clock {
                 offset.saturating_add(clock_nanos(rustix::time::ClockId::MonotonicCoarse))
             }
             // Acquire: whoever sees the time moved sees what the mover did before.
-            Kind::Virtual(now) => now.load(Ordering::Acquire),
+            Kind::Virtual(time) => time.now.load(Ordering::Acquire),
             #[cfg(feature = "tsc")]
             Kind::Tsc { source, begun, unix_nanos } => unix_nanos
                 .saturating_add(saturating_nanos(source.now().saturating_duration_since(*begun))),
         })
+    }
+
+    /// The latest moment it has shown. Giving back and changing a quota count from there: what
+    /// time has given must not be given again by a clock that was set back.
+    pub(crate) fn latest(&self) -> Timestamp {
+        match &self.0 {
+            // Acquire: as in `now`.
+            Kind::Virtual(time) => Timestamp(time.latest.load(Ordering::Acquire)),
+            // The others never go back.
+            _ => self.now(),
+        }
     }
 
     /// Whether both are handles to one source of stamps on one axis.
@@ -208,7 +219,14 @@ impl fmt::Debug for Clock {
 /// ```
 #[derive(Clone, Debug)]
 pub struct VirtualClock {
-    now: Arc<AtomicU64>,
+    time: Arc<VirtualTime>,
+}
+
+#[derive(Debug)]
+struct VirtualTime {
+    now: AtomicU64,
+    /// The latest that `now` has been, or is about to be.
+    latest: AtomicU64,
 }
 
 impl VirtualClock {
@@ -219,35 +237,42 @@ impl VirtualClock {
 
     /// A clock that stands at `start`.
     pub fn starting_at(start: Timestamp) -> Self {
-        VirtualClock { now: Arc::new(AtomicU64::new(start.0)) }
+        let (now, latest) = (AtomicU64::new(start.0), AtomicU64::new(start.0));
+        VirtualClock { time: Arc::new(VirtualTime { now, latest }) }
     }
 
     /// A handle for limiters. All handles of one virtual clock show the same time.
     pub fn clock(&self) -> Clock {
-        Clock(Kind::Virtual(self.now.clone()))
+        Clock(Kind::Virtual(self.time.clone()))
     }
 
     /// The moment it stands at.
     pub fn now(&self) -> Timestamp {
         // Acquire: as in `Clock::now`.
-        Timestamp(self.now.load(Ordering::Acquire))
+        Timestamp(self.time.now.load(Ordering::Acquire))
     }
 
     /// Moves on by `by`, at most to [`Timestamp::MAX`].
     pub fn advance(&self, by: Duration) {
         let mut old = self.now();
-        // AcqRel: publishes what the mover did before, and sees what an earlier mover did.
-        while let Err(seen) =
-            self.now.compare_exchange(old.0, (old + by).0, Ordering::AcqRel, Ordering::Acquire)
-        {
-            old = Timestamp(seen);
+        loop {
+            let new = old + by;
+            self.time.latest.fetch_max(new.0, Ordering::AcqRel);
+            // AcqRel: publishes what the mover did before, and sees what an earlier mover did.
+            let moved =
+                self.time.now.compare_exchange(old.0, new.0, Ordering::AcqRel, Ordering::Acquire);
+            match moved {
+                Ok(_) => return,
+                Err(seen) => old = Timestamp(seen),
+            }
         }
     }
 
     /// Jumps to `to`, also backwards, as a clock of the real world may.
     pub fn set(&self, to: Timestamp) {
         // Release: as in `advance`.
-        self.now.store(to.0, Ordering::Release);
+        self.time.latest.fetch_max(to.0, Ordering::AcqRel);
+        self.time.now.store(to.0, Ordering::Release);
     }
 }
 

@@ -16,6 +16,8 @@ use crate::ticks::Scale;
 pub(crate) struct Moment {
     /// Nanoseconds since the axis begins.
     pub(crate) nanos: u64,
+    /// By how many nanoseconds the stamp lies before the axis. It is decided as if at 0.
+    pub(crate) early: u64,
     pub(crate) floor: u64,
     pub(crate) ceil: u64,
 }
@@ -58,10 +60,11 @@ impl Gcra {
         let owed = debt + charge;
         if owed <= self.capacity {
             let next = tat.max(now.ceil) + charge;
-            return Ok((next, Allowed(self.standing(owed, next, now))));
+            // Not `owed`: what was rounded up at the start of a busy period cannot be had either.
+            return Ok((next, Allowed(self.standing(next - now.floor, next, now))));
         }
         // Allowed once `floor` reaches this tick, and at no earlier nanosecond.
-        let wait = self.scale.nanos(tat + charge - self.capacity).saturating_sub(now.nanos);
+        let wait = self.until(tat + charge - self.capacity, now);
         Err(self.denied(debt, tat, Retry::After(Duration::from_nanos(wait)), now))
     }
 
@@ -77,7 +80,16 @@ impl Gcra {
             burst: self.burst,
             // A unit is at least one tick; `max` only tells the compiler.
             remaining: self.capacity.saturating_sub(owed) / self.scale.unit.max(1),
-            reset_nanos: self.scale.nanos(tat).saturating_sub(now.nanos),
+            reset_nanos: self.until(tat, now),
+        }
+    }
+
+    /// Nanoseconds from `now` until `floor` reaches `tick`.
+    #[inline]
+    fn until(&self, tick: u64, now: Moment) -> u64 {
+        match self.scale.nanos(tick).saturating_sub(now.nanos) {
+            0 => 0,
+            wait => wait.saturating_add(now.early),
         }
     }
 

@@ -37,12 +37,14 @@ impl Numbers {
     pub(crate) fn new(generation: u64, quota: &Quota, now: Timestamp, since: Timestamp) -> Self {
         let gcra = Gcra::new(quota);
         let origin = now.as_nanos().saturating_sub(gcra.scale.span(PAST));
+        // On whole seconds, so that stamps of whole seconds are exact.
+        let origin = origin - origin % SECOND;
         Numbers {
             generation,
             gcra,
-            // On whole seconds, so that stamps of whole seconds are exact.
-            origin: origin - origin % SECOND,
-            span: gcra.scale.span(MAX_NOW),
+            origin,
+            // Not beyond the end of time: an earlier stamp, which wraps, lies outside.
+            span: gcra.scale.span(MAX_NOW).min((u64::MAX - origin).saturating_add(1)),
             since: since.as_nanos(),
         }
     }
@@ -78,8 +80,10 @@ impl Numbers {
         }
         match self.span {
             0 => None,
-            _ if now.as_nanos() < self.origin => Some(self.at(0)),
-            // Ticks so coarse that the axis ends with time itself.
+            _ if now.as_nanos() < self.origin => {
+                Some(Moment { early: self.origin - now.as_nanos(), ..self.at(0) })
+            }
+            // Ticks so coarse that the axis, from 0 on, ends with time itself.
             u64::MAX => Some(self.at(u64::MAX - 1)),
             _ => None,
         }
@@ -88,7 +92,7 @@ impl Numbers {
     #[inline]
     fn at(&self, nanos: u64) -> Moment {
         let (floor, cut) = self.gcra.scale.ticks(nanos);
-        Moment { nanos, floor, ceil: floor.saturating_add(u64::from(cut)) }
+        Moment { nanos, early: 0, floor, ceil: floor.saturating_add(u64::from(cut)) }
     }
 
     /// The least stamp, in nanoseconds, that is not before `tick`.

@@ -20,8 +20,6 @@ use super::rollout::{self, Rollout};
 /// As many limits as are found for one request without allocating.
 const FOUND: usize = 16;
 
-pub(crate) type Found = SmallVec<[u32; FOUND]>;
-
 pub(crate) struct Compiled {
     pub(crate) clock: Clock,
     pub(crate) names: Names,
@@ -142,7 +140,7 @@ impl Part {
 impl Compiled {
     /// Makes a checked policy ready. Limits that `before` had keep their cells and counts.
     pub(crate) fn new(policy: &Policy, before: Option<&Compiled>, clock: &Clock) -> (Self, Reload) {
-        let now = clock.now();
+        let now = clock.latest();
         let names = Names::new(policy.named_facts());
         let mut reload = Reload::default();
         let rules: Box<[Rule]> = policy
@@ -159,21 +157,32 @@ impl Compiled {
         (Compiled { clock, names, declared, rules, always, routes }, reload)
     }
 
-    /// The rules that may apply, in order.
+    /// Shows the rules that may apply to `visit`, in order.
     #[inline]
-    pub(crate) fn find(&self, facts: &Facts<'_>) -> Found {
-        let mut found = Found::from_slice(&self.always);
-        let always = found.len();
+    pub(crate) fn for_each<'p>(&'p self, facts: &Facts<'_>, mut visit: impl FnMut(u32, &'p Rule)) {
+        let mut found: SmallVec<[u32; FOUND]> = SmallVec::new();
         for route in &self.routes {
             let value = facts.get(route.fact);
             if let Some(rules) = value.and_then(|value| route.rules.get(value.bytes())) {
                 found.extend_from_slice(rules);
             }
         }
-        if found.len() > always {
+        if self.routes.len() > 1 {
             found.sort_unstable();
         }
-        found
+        // Two sorted lists, merged.
+        let (mut found, mut always) = (found.iter().peekable(), self.always.iter().peekable());
+        loop {
+            let place = match (found.peek(), always.peek()) {
+                (Some(a), Some(b)) if a < b => found.next(),
+                (_, Some(_)) => always.next(),
+                (_, None) => found.next(),
+            };
+            let Some(place) = place else { return };
+            if let Some(rule) = self.rules.get(*place as usize) {
+                visit(*place, rule);
+            }
+        }
     }
 
     pub(crate) fn rule(&self, name: &str) -> Option<&Rule> {

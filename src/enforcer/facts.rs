@@ -132,27 +132,34 @@ fn first_slot(name: &str) -> usize {
     (name.len() * 37 + ends) % (2 * MAX_FACTS)
 }
 
+/// As many of a request's facts as are kept without allocating.
+const KEPT: usize = 16;
+
 /// What a policy may ask of one request.
 pub(crate) struct Facts<'a> {
-    values: SmallVec<[Value<'a>; MAX_FACTS]>,
+    values: SmallVec<[Value<'a>; KEPT]>,
     /// For each fact the policy names its place in `values` + 1.
     places: [u8; MAX_FACTS],
-    /// Facts given that the policy does not name.
-    pub(crate) unnamed: u64,
 }
 
 impl<'a> Facts<'a> {
+    #[inline]
     pub(crate) fn new() -> Self {
-        Facts { values: SmallVec::new(), places: [0; MAX_FACTS], unnamed: 0 }
+        Facts { values: SmallVec::new(), places: [0; MAX_FACTS] }
     }
 
     /// Takes what `names` has a place for. An empty value is a missing fact; of a fact that is
-    /// given twice the first counts.
+    /// given twice the first counts. Says for how many there was no place.
     #[inline]
-    pub(crate) fn take<V: Copy + Into<Value<'a>>>(&mut self, names: &Names, given: &[(&str, V)]) {
+    pub(crate) fn take<V: Copy + Into<Value<'a>>>(
+        &mut self,
+        names: &Names,
+        given: &[(&str, V)],
+    ) -> usize {
+        let mut unnamed = 0;
         for (name, value) in given {
             let Some(id) = names.find(name) else {
-                self.unnamed += 1;
+                unnamed += 1;
                 continue;
             };
             let value: Value<'a> = (*value).into();
@@ -162,6 +169,7 @@ impl<'a> Facts<'a> {
                 *place = self.values.len() as u8;
             }
         }
+        unnamed
     }
 
     #[inline]
@@ -198,9 +206,9 @@ mod tests {
     fn an_empty_value_is_a_missing_fact_and_the_first_of_two_counts() {
         let names = Names::new(["a", "b"]);
         let mut facts = Facts::new();
-        facts.take(&names, &[("a", ""), ("b", "1"), ("b", "2"), ("c", "3")]);
+        let unnamed = facts.take(&names, &[("a", ""), ("b", "1"), ("b", "2"), ("c", "3")]);
         assert!(facts.get(0).is_none());
         assert_eq!(facts.get(1).unwrap().text(), "1");
-        assert_eq!(facts.unnamed, 1);
+        assert_eq!(unnamed, 1);
     }
 }

@@ -9,6 +9,7 @@ use crate::sync::Arc;
 use crate::time::Timestamp;
 
 use super::compiled::{Absent, Applies, Rule};
+use super::facts::Facts;
 use super::{Enforcer, Value};
 
 /// A limit as it runs: [`Enforcer::limits`].
@@ -97,7 +98,9 @@ impl<S: BuildHasher> Enforcer<S> {
         now: Timestamp,
     ) -> Vec<Explanation> {
         let policy = self.policy.load();
-        let facts = &self.known(&policy, facts);
+        let mut known = Facts::new();
+        self.know(&policy, facts, &mut known);
+        let facts = &known;
         let explain = |rule: &Rule| Explanation {
             limit: rule.name.clone(),
             mode: rule.mode(),

@@ -19,8 +19,16 @@ pub struct Permit {
 }
 
 impl Permit {
-    pub(crate) fn new(allowed: Allowed, charges: Charges, policy: Guard<Arc<Compiled>>) -> Permit {
-        Permit { allowed, charges, policy }
+    /// A permit that nothing was charged for yet.
+    #[inline]
+    pub(crate) fn new(policy: Guard<Arc<Compiled>>) -> Permit {
+        Permit { allowed: Allowed::UNLIMITED, charges: Charges::new(), policy }
+    }
+
+    /// To be filled in by the policy's decision.
+    #[inline]
+    pub(crate) fn parts(&mut self) -> (&Compiled, &mut Charges, &mut Allowed) {
+        (&self.policy, &mut self.charges, &mut self.allowed)
     }
 
     /// How the tightest of the enforced limits stands: the one of which the least remains. If no
@@ -37,7 +45,7 @@ impl Permit {
     /// [`Reservation::settle`](crate::Reservation::settle).
     pub fn settle(self, cost: u64) {
         let by_fact = |rule: u32| self.policy.rules[rule as usize].cost.is_some();
-        let any_by_fact = self.charges.iter().any(|((rule, _), _)| by_fact(*rule));
+        let any_by_fact = self.charges.iter().any(|(seat, _)| by_fact(seat.rule));
         self.settle_where(cost, |rule| by_fact(rule) == any_by_fact);
     }
 
@@ -47,10 +55,10 @@ impl Permit {
     }
 
     fn settle_where(&self, cost: u64, which: impl Fn(u32) -> bool) {
-        for ((place, variant), charge) in &self.charges {
-            if which(*place) {
-                let rule = &self.policy.rules[*place as usize];
-                let variant = variant.and_then(|index| rule.variants.get(index as usize));
+        for (seat, charge) in &self.charges {
+            if which(seat.rule) {
+                let rule = &self.policy.rules[seat.rule as usize];
+                let variant = rule.variants.get(seat.variant as usize);
                 let account = variant.and_then(|variant| variant.account.as_ref());
                 account.unwrap_or(&rule.account).cells.settle(charge, cost, &self.policy.clock);
             }
