@@ -187,7 +187,7 @@ impl Published {
         let whole = nanos < get(&slot.whole_span);
         // Within the span nothing wraps.
         let tick = nanos.wrapping_mul(gcra.scale.num);
-        let moment = Moment { nanos, floor: tick, ceil: tick };
+        let moment = Moment { nanos, early: 0, floor: tick, ceil: tick };
         (whole && self.is_current(generation)).then_some((generation, gcra, moment))
     }
 
