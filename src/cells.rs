@@ -616,8 +616,34 @@ pub(crate) struct Look<'a> {
 
 impl Cells {
     /// What `decide` would say, with what it would write. Waits while the key is held.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn look(&self, tag: u64, cost: u64, now: Timestamp) -> Look<'_> {
+        match self.look_at_once(tag, cost, now) {
+            Some(look) => look,
+            None => self.look_in_turn(tag, cost, now),
+        }
+    }
+
+    /// `look` as `decide_at_once` decides.
+    #[inline(always)]
+    fn look_at_once(&self, tag: u64, cost: u64, now: Timestamp) -> Option<Look<'_>> {
+        let cell = self.table.find(tag)?;
+        let word = cell.load()?;
+        let (generation, gcra, moment) = self.published.at_once(now)?;
+        if !word::is_free_of(word, generation) {
+            return None;
+        }
+        let tat = word::decode(word, tag, generation);
+        let (next, answer) = match gcra.decide(tat, cost, moment) {
+            Ok((next, allowed)) => (word::encode(next, tag, generation), Ok(allowed)),
+            Err(denied) => (word, Err(denied)),
+        };
+        let (cell, seat) = (Some(cell), Seat::Own);
+        Some(Look { cells: self, tag, cell, seat, word, next, generation, answer })
+    }
+
+    #[inline(never)]
+    fn look_in_turn(&self, tag: u64, cost: u64, now: Timestamp) -> Look<'_> {
         let mut backoff = Backoff::default();
         loop {
             match self.table.find(tag) {
@@ -730,6 +756,11 @@ impl<'a> Look<'a> {
         self.cell.is_none() && self.seat == Seat::Own
     }
 
+    /// The word to write.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
     /// Whether there is something to write.
     pub(crate) fn is_counted(&self) -> bool {
         self.seat != Seat::Uncounted
@@ -800,9 +831,9 @@ pub(crate) struct Hold<'a> {
 }
 
 impl Hold<'_> {
-    /// Charges what `look` decided.
-    pub(crate) fn charge(&mut self, look: &Look<'_>) {
-        self.word = look.next;
+    /// Charges what was decided: the `next` of the look that was held.
+    pub(crate) fn charge(&mut self, next: u64) {
+        self.word = next;
     }
 }
 
