@@ -711,7 +711,9 @@ impl<'a> Look<'a> {
     pub(crate) fn hold(&self) -> Option<Hold<'a>> {
         let cell = self.cell?;
         // Nothing is published: the commit that follows is a release.
-        cell.replace(self.word, word::held(self.word)).then_some(Hold { cell, word: self.word })
+        let held = cell.replace(self.word, word::held(self.word));
+        // Not `then_some`: dropping a `Hold` that was not made would write.
+        held.then(|| Hold { cell, word: self.word })
     }
 
     /// Looks again, without waiting. `None` if the key is held or gone.
