@@ -186,10 +186,11 @@ impl Cells {
         let mut look = self.look(tag, cost, now);
         loop {
             if cost > 0 && look.answer.is_ok() && look.needs_seat() {
-                look = match self.seat(tag, cost, now) {
-                    Some(look) => look,
-                    None => self.look(tag, cost, now),
+                let Some(seated) = self.seat(tag, cost, now) else {
+                    look = self.look(tag, cost, now);
+                    continue;
                 };
+                look = seated;
             }
             match look.answer {
                 Ok(allowed) if look.commit() => {
