@@ -713,6 +713,8 @@ impl<'a> Look<'a> {
         }
         match self.cell {
             Some(cell) => cell.is_still(self.word),
+            // A change of quota rewrites words, and here is none.
+            None if !self.is_current() => false,
             None => self.seat == Seat::Uncounted || self.cells.table.is_absent(self.tag, self.word),
         }
     }
