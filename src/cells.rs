@@ -11,6 +11,7 @@
 //! group remembers the latest stamp at which a key it forgot was full again, and an unknown key
 //! starts from there, so that not even a stamp from before can tell.
 
+mod mutants;
 mod numbers;
 mod table;
 mod word;
@@ -21,7 +22,7 @@ use std::time::Duration;
 use crate::algorithm::{Gcra, Moment};
 use crate::decision::{Allowed, Denied, Retry, Standing};
 use crate::quota::Quota;
-use crate::sync::{AtomicU64, Backoff, Mutex, OnceLock, Ordering};
+use crate::sync::{AtomicU64, Backoff, Mutex, OnceLock, Ordering, mutant};
 use crate::ticks::Scale;
 use crate::time::{Clock, Timestamp};
 
@@ -30,7 +31,10 @@ use table::{Cell, Claim, Table, Use};
 use word::MAX_TICK;
 
 /// Cells that newcomers share while the table is full.
+#[cfg(not(tollgate_loom))]
 const POOL_CELLS: usize = 64;
+#[cfg(tollgate_loom)]
+const POOL_CELLS: usize = 1;
 
 /// Changes of quota that a reservation can look back on. Over an older one nothing is given back.
 const REMEMBERED_CHANGES: usize = 16;
@@ -119,6 +123,9 @@ impl Cells {
     /// Decides `cost` for the key and charges it if allowed. A cost of 0 is a peek.
     #[inline(always)]
     pub(crate) fn decide(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
+        if mutant("add_then_check") {
+            return self.add_then_check(tag, cost, now);
+        }
         match self.decide_at_once(tag, cost, now) {
             Some(answer) => answer,
             None => self.decide_in_turn(tag, cost, now),
@@ -231,10 +238,11 @@ impl Cells {
         loop {
             // A cost of 0 is a peek: no key.
             if cost > 0 && look.answer.is_ok() && look.needs_seat() {
-                look = match self.seat(tag, cost, now, |_| false) {
-                    Some(look) => look,
-                    None => self.look(tag, cost, now),
+                let Some(seated) = self.seat(tag, cost, now, |_| false) else {
+                    look = self.look(tag, cost, now);
+                    continue;
                 };
+                look = seated;
             }
             match look.answer {
                 Ok(allowed) if look.commit() => {
@@ -428,6 +436,9 @@ impl Cells {
         if word::is_of(word, numbers.generation) {
             return Some(word::decode(word, cell.tag, numbers.generation));
         }
+        if mutant("answer_from_old") {
+            return read_word(&self.published, numbers, word, cell.tag);
+        }
         self.renew(cell, word, numbers);
         None
     }
@@ -436,7 +447,12 @@ impl Cells {
     #[cold]
     fn renew(&self, cell: &Cell<'_>, word: u64, numbers: &Numbers) -> bool {
         let Some(tick) = read_word(&self.published, numbers, word, cell.tag) else { return false };
-        cell.replace(word, word::encode(tick, cell.tag, numbers.generation))
+        let renewed = word::encode(tick, cell.tag, numbers.generation);
+        if mutant("renew_by_store") {
+            cell.word.store(renewed, Ordering::Release);
+            return true;
+        }
+        cell.replace(word, renewed)
     }
 
     /// The numbers in force, and `now` on their axis.
@@ -475,12 +491,13 @@ impl Cells {
                     None => continue,
                 }
             };
+            let early = mutant("clock_before_word").then(&mut now);
             let Some(word) = cell.load() else { continue };
             if word::is_held(word) {
                 backoff.wait();
                 continue;
             }
-            let (numbers, moment) = self.numbers_at(now());
+            let (numbers, moment) = self.numbers_at(early.unwrap_or_else(&mut now));
             let Some(tat) = self.state(&cell, word, &numbers) else { continue };
             match step(tat, &numbers, moment) {
                 Step::Stay(result) => {
@@ -560,7 +577,7 @@ impl Cells {
         let ready = |forgotten| {
             let same = self.published.is_current(numbers.generation)
                 && self.initial(tag, forgotten, numbers, moment) == Some(tat);
-            same.then(|| word::encode(next, tag, numbers.generation))
+            (same || mutant("claim_unasked")).then(|| word::encode(next, tag, numbers.generation))
         };
         self.table.claim(tag, use_of, ready)
     }
@@ -578,8 +595,11 @@ impl Cells {
     #[cold]
     fn make_pool(&self) -> &[PoolCell] {
         // Until the pool is there for all to see: a change meets it or precedes it.
-        let _changes = self.changes.lock();
+        let changes = self.changes.lock();
         let generation = self.published.load().generation;
+        if mutant("pool_unlocked") {
+            drop(changes);
+        }
         self.pool.get_or_init(|| {
             (0..POOL_CELLS as u64)
                 .map(|index| PoolCell {
@@ -696,6 +716,9 @@ impl Cells {
         }
         let numbers = self.published.load();
         // Moving the axis waits for holds, and the caller may hold: that is for the caller to do.
+        if mutant("move_while_holding") {
+            let _ = self.numbers_at(now);
+        }
         let Some(moment) = numbers.moment(now) else { return Sight::Beyond };
         let Some(tat) = self.state(&cell, word, &numbers) else { return Sight::Gone };
         let decided = numbers.gcra.decide(tat, cost, moment);
@@ -810,8 +833,13 @@ impl<'a> Look<'a> {
 
     /// Whether the answer is still the one that would be given.
     pub(crate) fn stands(&self) -> bool {
+        if mutant("answer_unconfirmed") {
+            return true;
+        }
         match self.cell {
             Some(cell) => cell.is_still(self.word),
+            // A change of quota rewrites words, and here is none.
+            None if !self.is_current() => false,
             None => self.seat == Seat::Uncounted || self.cells.table.is_absent(self.tag, self.word),
         }
     }
@@ -819,13 +847,17 @@ impl<'a> Look<'a> {
     /// Whether the quota that it was decided under is still in force.
     #[inline]
     pub(crate) fn is_current(&self) -> bool {
-        self.cells.published.is_current(self.generation)
+        mutant("mixed_quotas") || self.cells.published.is_current(self.generation)
     }
 
     /// Writes the charge, if there is one and nothing came between.
     #[inline]
     pub(crate) fn commit(&self) -> bool {
         match self.cell {
+            Some(cell) if mutant("commit_by_store") => {
+                cell.word.store(self.next, Ordering::Release);
+                true
+            }
             Some(cell) if self.next != self.word => cell.replace(self.word, self.next),
             _ => self.stands(),
         }
@@ -835,8 +867,16 @@ impl<'a> Look<'a> {
     #[inline]
     pub(crate) fn hold(&self) -> Option<Hold<'a>> {
         let cell = self.cell?;
+        if mutant("hold_by_store") {
+            cell.word.store(self.word, Ordering::Relaxed);
+        }
         // Nothing is published: the commit that follows is a release.
-        cell.replace(self.word, word::held(self.word)).then_some(Hold { cell, word: self.word })
+        let held = cell.replace(self.word, word::held(self.word));
+        if held && mutant("release_early") {
+            cell.word.store(self.word, Ordering::Release);
+        }
+        // Not `then_some`: dropping a `Hold` that was not made would write.
+        held.then(|| Hold { cell, word: self.word })
     }
 
     /// Looks again, without waiting. `None` if the key is held or gone.

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use crate::cells::{Cells, Charge, Look};
 use crate::decision::{Allowed, Denied, Retry};
-use crate::sync::Backoff;
+use crate::sync::{Backoff, mutant};
 use crate::time::Timestamp;
 
 /// As many limits of one request as are decided without allocating.
@@ -200,7 +200,10 @@ fn commit(entries: &mut [Entry<'_>], innermost: usize) -> Result<(), Again> {
         }
         // Somebody else charged it; whoever is held up here waits for nobody.
         let cost = entry.cost.saturating_add(entry.carried);
-        let look = look.again(cost, entry.now).ok_or(Again)?;
+        let look = match mutant("wait_while_holding") {
+            true => entry.cells.look(entry.tag, cost, entry.now),
+            false => look.again(cost, entry.now).ok_or(Again)?,
+        };
         if look.answer.is_err() {
             return Err(Again);
         }

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hash};
 use crate::cells::{Cells, Charge, Overflow};
 use crate::decision::{Allowed, Denied};
 use crate::quota::Quota;
-use crate::sync::{Arc, RandomState};
+use crate::sync::{Arc, RandomState, mutant};
 use crate::time::{Clock, Timestamp};
 
 /// Keys that one call of [`RateLimiter::check_many`] brings near at a time.
@@ -303,6 +303,9 @@ impl<S> Reservation<'_, S> {
     /// makes debt, whatever the burst.
     pub fn settle(self, cost: u64) {
         self.limiter.cells.settle(&self.charge, cost, &self.limiter.clock);
+        if mutant("settle_twice") {
+            self.limiter.cells.settle(&self.charge, cost, &self.limiter.clock);
+        }
     }
 
     /// Gives the charge back: [`settle`](Self::settle) at 0.
