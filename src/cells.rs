@@ -211,7 +211,7 @@ impl Cells {
         }
         let wait = full.until.saturating_sub(now.as_nanos());
         Err(Denied {
-            standing: Standing { burst: numbers.gcra.burst, remaining: 0, reset_nanos: wait },
+            standing: Standing { burst: numbers.gcra.burst, reset_nanos: wait, ..Standing::NONE },
             retry: Retry::After(Duration::from_nanos(wait)),
         })
     }
@@ -245,11 +245,11 @@ impl Cells {
                 look = seated;
             }
             match look.answer {
-                Ok(allowed) if look.commit() => {
+                Ok(allowed) if look.commit(self, tag) => {
                     self.count_seat(&look);
                     return Ok((look.charge(tag, cost, now), allowed));
                 }
-                Err(denied) if look.stands() => {
+                Err(denied) if look.stands(self, tag) => {
                     self.count_seat(&look);
                     return Err(denied);
                 }
@@ -649,8 +649,6 @@ fn decide(tat: u64, cost: u64, gcra: &Gcra, moment: Moment) -> Step<Result<Allow
 /// One key as a transaction sees it: the answer, and what to write if all agree.
 #[derive(Clone, Copy)]
 pub(crate) struct Look<'a> {
-    cells: &'a Cells,
-    tag: u64,
     cell: Option<Cell<'a>>,
     seat: Seat,
     /// What was decided on: the word, or the stamp `forgotten` if there is no cell.
@@ -685,7 +683,7 @@ impl Cells {
             Err(denied) => (word, Err(denied)),
         };
         let (cell, seat) = (Some(cell), Seat::Own);
-        Some(Look { cells: self, tag, cell, seat, word, next, generation, answer })
+        Some(Look { cell, seat, word, next, generation, answer })
     }
 
     #[inline(never)]
@@ -723,8 +721,6 @@ impl Cells {
         let Some(tat) = self.state(&cell, word, &numbers) else { return Sight::Gone };
         let decided = numbers.gcra.decide(tat, cost, moment);
         Sight::Clear(Look {
-            cells: self,
-            tag: cell.tag,
             cell: Some(cell),
             seat,
             word,
@@ -743,7 +739,7 @@ impl Cells {
         let pooled = answer.is_err_and(|denied: Denied| denied.retry != Retry::Never)
             && self.is_pooled(tag, now);
         let seat = if pooled { Seat::Pool } else { Seat::Own };
-        Some(Look::nowhere(self, tag, seat, forgotten, numbers.generation, answer))
+        Some(Look::nowhere(seat, forgotten, numbers.generation, answer))
     }
 
     /// Gives a key that was not there a slot, in the state of a key never seen, and looks at it.
@@ -765,7 +761,7 @@ impl Cells {
                 Overflow::Allow | Overflow::Deny => {
                     let answer = self.without_seat(cost, now, &Full { until });
                     let generation = numbers.generation;
-                    return Some(Look::nowhere(self, tag, Seat::Uncounted, 0, generation, answer));
+                    return Some(Look::nowhere(Seat::Uncounted, 0, generation, answer));
                 }
             },
         };
@@ -792,25 +788,24 @@ enum Sight<'a> {
 }
 
 impl<'a> Look<'a> {
+    /// At nothing.
+    #[inline]
+    pub(crate) fn blank() -> Self {
+        Look::nowhere(Seat::Uncounted, 0, 0, Ok(Allowed::UNLIMITED))
+    }
+
     fn nowhere(
-        cells: &'a Cells,
-        tag: u64,
         seat: Seat,
         forgotten: u64,
         generation: u64,
         answer: Result<Allowed, Denied>,
     ) -> Self {
-        Look { cells, tag, cell: None, seat, word: forgotten, next: forgotten, generation, answer }
+        Look { cell: None, seat, word: forgotten, next: forgotten, generation, answer }
     }
 
     /// Whether the key must be given a slot before it can be held.
     pub(crate) fn needs_seat(&self) -> bool {
         self.cell.is_none() && self.seat == Seat::Own
-    }
-
-    /// The word to write.
-    pub(crate) fn next(&self) -> u64 {
-        self.next
     }
 
     /// Whether there is something to write.
@@ -832,41 +827,42 @@ impl<'a> Look<'a> {
     }
 
     /// Whether the answer is still the one that would be given.
-    pub(crate) fn stands(&self) -> bool {
+    #[inline]
+    pub(crate) fn stands(&self, cells: &Cells, tag: u64) -> bool {
         if mutant("answer_unconfirmed") {
             return true;
         }
         match self.cell {
             Some(cell) => cell.is_still(self.word),
             // A change of quota rewrites words, and here is none.
-            None if !self.is_current() => false,
-            None => self.seat == Seat::Uncounted || self.cells.table.is_absent(self.tag, self.word),
+            None if !self.is_current(cells) => false,
+            None => self.seat == Seat::Uncounted || cells.table.is_absent(tag, self.word),
         }
     }
 
     /// Whether the quota that it was decided under is still in force.
     #[inline]
-    pub(crate) fn is_current(&self) -> bool {
-        mutant("mixed_quotas") || self.cells.published.is_current(self.generation)
+    pub(crate) fn is_current(&self, cells: &Cells) -> bool {
+        mutant("mixed_quotas") || cells.published.is_current(self.generation)
     }
 
     /// Writes the charge, if there is one and nothing came between.
     #[inline]
-    pub(crate) fn commit(&self) -> bool {
+    pub(crate) fn commit(&self, cells: &Cells, tag: u64) -> bool {
         match self.cell {
             Some(cell) if mutant("commit_by_store") => {
                 cell.word.store(self.next, Ordering::Release);
                 true
             }
             Some(cell) if self.next != self.word => cell.replace(self.word, self.next),
-            _ => self.stands(),
+            _ => self.stands(cells, tag),
         }
     }
 
-    /// Holds the key, if nothing came between.
+    /// Holds the key, if nothing came between. Then `release` must follow.
     #[inline]
-    pub(crate) fn hold(&self) -> Option<Hold<'a>> {
-        let cell = self.cell?;
+    pub(crate) fn hold(&self) -> bool {
+        let Some(cell) = self.cell else { return false };
         if mutant("hold_by_store") {
             cell.word.store(self.word, Ordering::Relaxed);
         }
@@ -875,13 +871,21 @@ impl<'a> Look<'a> {
         if held && mutant("release_early") {
             cell.word.store(self.word, Ordering::Release);
         }
-        // Not `then_some`: dropping a `Hold` that was not made would write.
-        held.then(|| Hold { cell, word: self.word })
+        held
+    }
+
+    /// Lets go of a key that is held: as it was, or charged.
+    #[inline]
+    pub(crate) fn release(&self, charged: bool) {
+        if let Some(cell) = self.cell {
+            // Release: whoever reads this word sees the commit that it belongs to.
+            cell.word.store(if charged { self.next } else { self.word }, Ordering::Release);
+        }
     }
 
     /// Looks again, without waiting. `None` if the key is held or gone.
-    pub(crate) fn again(&self, cost: u64, now: Timestamp) -> Option<Look<'a>> {
-        match self.cells.look_at(self.cell?, self.seat, cost, now) {
+    pub(crate) fn again(&self, cells: &'a Cells, cost: u64, now: Timestamp) -> Option<Look<'a>> {
+        match cells.look_at(self.cell?, self.seat, cost, now) {
             Sight::Clear(look) => Some(look),
             Sight::Held | Sight::Beyond | Sight::Gone => None,
         }
@@ -889,27 +893,6 @@ impl<'a> Look<'a> {
 
     pub(crate) fn charge(&self, tag: u64, cost: u64, at: Timestamp) -> Charge {
         Charge { tag, cost, at, seat: self.seat, generation: self.generation }
-    }
-}
-
-/// A held word. Dropping it, unwinding included, puts back what it says: the old word, or the
-/// charge once all agreed.
-pub(crate) struct Hold<'a> {
-    cell: Cell<'a>,
-    word: u64,
-}
-
-impl Hold<'_> {
-    /// Charges what was decided: the `next` of the look that was held.
-    pub(crate) fn charge(&mut self, next: u64) {
-        self.word = next;
-    }
-}
-
-impl Drop for Hold<'_> {
-    fn drop(&mut self) {
-        // Release: whoever reads this word sees the commit that it belongs to.
-        self.cell.word.store(self.word, Ordering::Release);
     }
 }
 
