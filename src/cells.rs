@@ -199,8 +199,8 @@ impl Cells {
         let mut look = self.look(tag, cost, now);
         loop {
             // A cost of 0 is a peek: no key.
-            if cost > 0 && look.answer.is_ok() && look.cell.is_none() {
-                look = match self.seat(tag, cost, now) {
+            if cost > 0 && look.answer.is_ok() && look.needs_seat() {
+                look = match self.seat(tag, cost, now, |_| false) {
                     Some(look) => look,
                     None => self.look(tag, cost, now),
                 };
@@ -384,14 +384,28 @@ impl Cells {
                 backoff.wait();
                 continue;
             }
-            if word::is_of(word, numbers.generation) {
-                return;
-            }
-            let Some(tick) = read_word(&self.published, numbers, word, cell.tag) else { return };
-            if cell.replace(word, word::encode(tick, cell.tag, numbers.generation)) {
+            if word::is_of(word, numbers.generation) || self.renew(cell, word, numbers) {
                 return;
             }
         }
+    }
+
+    /// The state that `word` says. `None`: ask again. A word of the numbers before is written anew
+    /// first, since a charge decided under those could land on it after an answer under these.
+    #[inline]
+    fn state(&self, cell: &Cell<'_>, word: u64, numbers: &Numbers) -> Option<u64> {
+        if word::is_of(word, numbers.generation) {
+            return Some(word::decode(word, cell.tag, numbers.generation));
+        }
+        self.renew(cell, word, numbers);
+        None
+    }
+
+    /// Writes a word of the numbers before as these say it, if nothing came between.
+    #[cold]
+    fn renew(&self, cell: &Cell<'_>, word: u64, numbers: &Numbers) -> bool {
+        let Some(tick) = read_word(&self.published, numbers, word, cell.tag) else { return false };
+        cell.replace(word, word::encode(tick, cell.tag, numbers.generation))
     }
 
     /// The numbers in force, and `now` on their axis.
@@ -436,7 +450,7 @@ impl Cells {
                 continue;
             }
             let (numbers, moment) = self.numbers_at(now());
-            let Some(tat) = read_word(&self.published, &numbers, word, cell.tag) else { continue };
+            let Some(tat) = self.state(&cell, word, &numbers) else { continue };
             match step(tat, &numbers, moment) {
                 Step::Stay(result) => {
                     if cell.is_still(word) {
@@ -462,14 +476,17 @@ impl Cells {
         step: &impl Fn(u64, &Numbers, Moment) -> Step<R>,
     ) -> Option<Result<R, Full>> {
         let (numbers, moment) = self.numbers_at(now);
-        let tat = self.initial(tag, self.table.forgotten(tag), &numbers, moment)?;
+        let forgotten = self.table.forgotten(tag);
+        let tat = self.initial(tag, forgotten, &numbers, moment)?;
         match step(tat, &numbers, moment) {
-            Step::Stay(result) => self.table.is_absent(tag).then_some(Ok(result)),
-            Step::Move(next, result) => match self.claim(tag, tat, next, &numbers, moment) {
-                Claim::Made(_) => Some(Ok(result)),
-                Claim::Full { until } => Some(Err(Full { until })),
-                Claim::Present(_) | Claim::Stale => None,
-            },
+            Step::Stay(result) => self.table.is_absent(tag, forgotten).then_some(Ok(result)),
+            Step::Move(next, result) => {
+                match self.claim(tag, tat, next, &numbers, moment, |_| false) {
+                    Claim::Made(_) => Some(Ok(result)),
+                    Claim::Full { until } => Some(Err(Full { until })),
+                    Claim::Present(_) | Claim::Stale => None,
+                }
+            }
         }
     }
 
@@ -492,9 +509,20 @@ impl Cells {
     }
 
     /// Claims a slot whose first state is `next`, which was decided from `tat`.
-    fn claim(&self, tag: u64, tat: u64, next: u64, numbers: &Numbers, moment: Moment) -> Claim<'_> {
+    ///
+    /// Slots of keys that are `taken` are not free, though their keys are idle.
+    fn claim(
+        &self,
+        tag: u64,
+        tat: u64,
+        next: u64,
+        numbers: &Numbers,
+        moment: Moment,
+        taken: impl Fn(u64) -> bool,
+    ) -> Claim<'_> {
         let use_of = |word, tag| match read_word(&self.published, numbers, word, tag) {
             None => Use::Unknown,
+            Some(_) if taken(tag) => Use::Live { until: numbers.stamp_of(moment) },
             Some(tick) if Gcra::is_idle(tick, moment) => Use::Idle { since: numbers.stamp(tick) },
             Some(tick) => Use::Live { until: numbers.stamp(tick.saturating_add(1)) },
         };
@@ -508,19 +536,27 @@ impl Cells {
 
     /// The pool cell that the key shares.
     fn pool_cell(&self, tag: u64) -> Option<Cell<'_>> {
-        let pool = self.pool.get_or_init(|| {
-            // Under this lock the generation stands, and a change meets the pool or precedes it.
-            let _changes = self.changes.lock();
-            let generation = self.published.load().generation;
+        let pool = match self.pool.get() {
+            Some(pool) => pool,
+            None => self.make_pool(),
+        };
+        let cell = pool.get(tag as usize % POOL_CELLS)?;
+        Some(Cell::apart(&cell.tag, &cell.word, !(tag % POOL_CELLS as u64)))
+    }
+
+    #[cold]
+    fn make_pool(&self) -> &[PoolCell] {
+        // Until the pool is there for all to see: a change meets it or precedes it.
+        let _changes = self.changes.lock();
+        let generation = self.published.load().generation;
+        self.pool.get_or_init(|| {
             (0..POOL_CELLS as u64)
                 .map(|index| PoolCell {
                     tag: AtomicU64::new(!index),
                     word: AtomicU64::new(word::encode(0, !index, generation)),
                 })
                 .collect()
-        });
-        let cell = pool.get(tag as usize % POOL_CELLS)?;
-        Some(Cell::apart(&cell.tag, &cell.word, !(tag % POOL_CELLS as u64)))
+        })
     }
 
     /// Shows each used slot and whether it is idle at `now`, until `visit` says it is done with it.
@@ -529,8 +565,6 @@ impl Cells {
         now: Timestamp,
         mut visit: impl FnMut(&Cell<'_>, u64, &Numbers, bool) -> bool,
     ) {
-        // Before any lock: it may have to move the axis, which walks the table too.
-        let _ = self.numbers_at(now);
         self.table.for_each(|cell| {
             let mut backoff = Backoff::default();
             loop {
@@ -539,8 +573,10 @@ impl Cells {
                 let state = (!word::is_held(word))
                     .then(|| read_word(&self.published, &numbers, word, cell.tag))
                     .flatten();
-                if let (Some(tick), Some(moment)) = (state, numbers.moment(now)) {
-                    if visit(&cell, word, &numbers, Gcra::is_idle(tick, moment)) {
+                if let Some(tick) = state {
+                    // Beyond the end of the axis every word is in the past.
+                    let idle = numbers.moment(now).is_none_or(|now| Gcra::is_idle(tick, now));
+                    if visit(&cell, word, &numbers, idle) {
                         return;
                     }
                 }
@@ -565,6 +601,7 @@ pub(crate) struct Look<'a> {
     tag: u64,
     cell: Option<Cell<'a>>,
     seat: Seat,
+    /// What was decided on: the word, or the stamp `forgotten` if there is no cell.
     word: u64,
     next: u64,
     generation: u64,
@@ -578,13 +615,12 @@ impl Cells {
         let mut backoff = Backoff::default();
         loop {
             match self.table.find(tag) {
-                Some(cell) => {
-                    match self.look_at(cell, Seat::Own, cost, || Some(self.numbers_at(now))) {
-                        Sight::Clear(look) => return look,
-                        Sight::Held => backoff.wait(),
-                        Sight::Gone => {}
-                    }
-                }
+                Some(cell) => match self.look_at(cell, Seat::Own, cost, now) {
+                    Sight::Clear(look) => return look,
+                    Sight::Held => backoff.wait(),
+                    Sight::Beyond => self.move_axis(now),
+                    Sight::Gone => {}
+                },
                 None => {
                     if let Some(look) = self.look_at_absent(tag, cost, now) {
                         return look;
@@ -595,21 +631,15 @@ impl Cells {
     }
 
     #[inline]
-    fn look_at<'a>(
-        &'a self,
-        cell: Cell<'a>,
-        seat: Seat,
-        cost: u64,
-        axis: impl Fn() -> Option<(Numbers, Moment)>,
-    ) -> Sight<'a> {
+    fn look_at<'a>(&'a self, cell: Cell<'a>, seat: Seat, cost: u64, now: Timestamp) -> Sight<'a> {
         let Some(word) = cell.load() else { return Sight::Gone };
         if word::is_held(word) {
             return Sight::Held;
         }
-        let Some((numbers, moment)) = axis() else { return Sight::Gone };
-        let Some(tat) = read_word(&self.published, &numbers, word, cell.tag) else {
-            return Sight::Gone;
-        };
+        let numbers = self.published.load();
+        // Moving the axis waits for holds, and the caller may hold: that is for the caller to do.
+        let Some(moment) = numbers.moment(now) else { return Sight::Beyond };
+        let Some(tat) = self.state(&cell, word, &numbers) else { return Sight::Gone };
         let decided = numbers.gcra.decide(tat, cost, moment);
         Sight::Clear(Look {
             cells: self,
@@ -626,20 +656,27 @@ impl Cells {
 
     fn look_at_absent(&self, tag: u64, cost: u64, now: Timestamp) -> Option<Look<'_>> {
         let (numbers, moment) = self.numbers_at(now);
-        let tat = self.initial(tag, self.table.forgotten(tag), &numbers, moment)?;
+        let forgotten = self.table.forgotten(tag);
+        let tat = self.initial(tag, forgotten, &numbers, moment)?;
         let answer = numbers.gcra.decide(tat, cost, moment).map(|(_, allowed)| allowed);
         let pooled = answer.is_err_and(|denied: Denied| denied.retry != Retry::Never)
             && self.is_pooled(tag, now);
         let seat = if pooled { Seat::Pool } else { Seat::Own };
-        Some(Look::nowhere(self, tag, seat, numbers.generation, answer))
+        Some(Look::nowhere(self, tag, seat, forgotten, numbers.generation, answer))
     }
 
     /// Gives a key that was not there a slot, in the state of a key never seen, and looks at it.
-    /// `None`: look again.
-    pub(crate) fn seat(&self, tag: u64, cost: u64, now: Timestamp) -> Option<Look<'_>> {
+    /// Not one that the same transaction gave to a key that is `taken`. `None`: look again.
+    pub(crate) fn seat(
+        &self,
+        tag: u64,
+        cost: u64,
+        now: Timestamp,
+        taken: impl Fn(u64) -> bool,
+    ) -> Option<Look<'_>> {
         let (numbers, moment) = self.numbers_at(now);
         let tat = self.initial(tag, self.table.forgotten(tag), &numbers, moment)?;
-        let (cell, seat) = match self.claim(tag, tat, tat, &numbers, moment) {
+        let (cell, seat) = match self.claim(tag, tat, tat, &numbers, moment, taken) {
             Claim::Made(cell) | Claim::Present(cell) => (cell, Seat::Own),
             Claim::Stale => return None,
             Claim::Full { until } => match self.overflow {
@@ -647,13 +684,13 @@ impl Cells {
                 Overflow::Allow | Overflow::Deny => {
                     let answer = self.without_seat(cost, now, &Full { until });
                     let generation = numbers.generation;
-                    return Some(Look::nowhere(self, tag, Seat::Uncounted, generation, answer));
+                    return Some(Look::nowhere(self, tag, Seat::Uncounted, 0, generation, answer));
                 }
             },
         };
-        match self.look_at(cell, seat, cost, || Some(self.numbers_at(now))) {
+        match self.look_at(cell, seat, cost, now) {
             Sight::Clear(look) => Some(look),
-            Sight::Held | Sight::Gone => None,
+            Sight::Held | Sight::Beyond | Sight::Gone => None,
         }
     }
 
@@ -668,6 +705,8 @@ impl Cells {
 enum Sight<'a> {
     Clear(Look<'a>),
     Held,
+    /// Now lies beyond the axis.
+    Beyond,
     Gone,
 }
 
@@ -676,10 +715,11 @@ impl<'a> Look<'a> {
         cells: &'a Cells,
         tag: u64,
         seat: Seat,
+        forgotten: u64,
         generation: u64,
         answer: Result<Allowed, Denied>,
     ) -> Self {
-        Look { cells, tag, cell: None, seat, word: 0, next: 0, generation, answer }
+        Look { cells, tag, cell: None, seat, word: forgotten, next: forgotten, generation, answer }
     }
 
     /// Whether the key must be given a slot before it can be held.
@@ -692,18 +732,40 @@ impl<'a> Look<'a> {
         self.seat != Seat::Uncounted
     }
 
+    /// Whether both are one cell: keys of one limiter that share a cell of its pool.
+    pub(crate) fn shares_cell_with(&self, other: &Look<'_>) -> bool {
+        match (self.cell, other.cell) {
+            (Some(a), Some(b)) => a.tag == b.tag && std::ptr::eq(a.word, b.word),
+            _ => false,
+        }
+    }
+
+    /// The same answer with nothing to write: another entry charges for it.
+    pub(crate) fn as_passenger(self) -> Self {
+        Look { cell: None, seat: Seat::Uncounted, ..self }
+    }
+
     /// Whether the answer is still the one that would be given.
     pub(crate) fn stands(&self) -> bool {
         match self.cell {
             Some(cell) => cell.is_still(self.word),
-            None => self.seat == Seat::Uncounted || self.cells.table.is_absent(self.tag),
+            None => self.seat == Seat::Uncounted || self.cells.table.is_absent(self.tag, self.word),
         }
     }
 
-    /// Writes the charge, if nothing came between. Without a cell there is nothing to write.
+    /// Whether the quota that it was decided under is still in force.
+    #[inline]
+    pub(crate) fn is_current(&self) -> bool {
+        self.cells.published.is_current(self.generation)
+    }
+
+    /// Writes the charge, if there is one and nothing came between.
     #[inline]
     pub(crate) fn commit(&self) -> bool {
-        self.cell.is_none_or(|cell| cell.replace(self.word, self.next))
+        match self.cell {
+            Some(cell) if self.next != self.word => cell.replace(self.word, self.next),
+            _ => self.stands(),
+        }
     }
 
     /// Holds the key, if nothing came between.
@@ -716,14 +778,9 @@ impl<'a> Look<'a> {
 
     /// Looks again, without waiting. `None` if the key is held or gone.
     pub(crate) fn again(&self, cost: u64, now: Timestamp) -> Option<Look<'a>> {
-        // The caller holds words, and whoever moves the axis waits for holders.
-        let axis = || {
-            let numbers = self.cells.published.load();
-            Some((numbers, numbers.moment(now)?))
-        };
-        match self.cells.look_at(self.cell?, self.seat, cost, axis) {
+        match self.cells.look_at(self.cell?, self.seat, cost, now) {
             Sight::Clear(look) => Some(look),
-            Sight::Held | Sight::Gone => None,
+            Sight::Held | Sight::Beyond | Sight::Gone => None,
         }
     }
 

@@ -9,7 +9,7 @@
 
 use smallvec::SmallVec;
 
-use crate::cells::{Cells, Look};
+use crate::cells::{Cells, Charge, Look};
 use crate::decision::{Allowed, Denied, Retry};
 use crate::sync::Backoff;
 use crate::time::Timestamp;
@@ -25,6 +25,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) now: Timestamp,
     /// Whether its denial refuses the request. If not it is charged if it agrees.
     pub(crate) enforced: bool,
+    /// What it charges for entries that turned out to share its cell.
+    carried: u64,
     look: Option<Look<'a>>,
 }
 
@@ -38,7 +40,7 @@ impl<'a> Entry<'a> {
         now: Timestamp,
         enforced: bool,
     ) -> Self {
-        Entry { cells, tag, cost, now, enforced, look: None }
+        Entry { cells, tag, cost, now, enforced, carried: 0, look: None }
     }
 
     /// What this limit said, once it has been asked.
@@ -46,10 +48,14 @@ impl<'a> Entry<'a> {
         self.look.map(|look| look.answer)
     }
 
-    /// What was charged, if it was.
-    pub(crate) fn charge(&self) -> Option<crate::cells::Charge> {
-        let look = self.look.filter(|_| self.is_charged())?;
+    /// What was charged, if it was and is this entry's alone.
+    pub(crate) fn charge(&self) -> Option<Charge> {
+        let look = self.look.filter(|_| self.is_charged() && self.carried == 0)?;
         Some(look.charge(self.tag, self.cost, self.now))
+    }
+
+    pub(crate) fn is_for(&self, cells: &Cells, tag: u64) -> bool {
+        self.tag == tag && std::ptr::eq(self.cells, cells)
     }
 
     fn refuses(&self) -> bool {
@@ -62,6 +68,10 @@ impl<'a> Entry<'a> {
 
     fn stands(&self) -> bool {
         self.look.is_none_or(|look| look.stands())
+    }
+
+    fn is_current(&self) -> bool {
+        self.look.is_none_or(|look| look.is_current())
     }
 }
 
@@ -86,7 +96,7 @@ pub(crate) fn admit(entries: &mut [Entry<'_>]) -> Result<(), Refusal> {
             }
             continue;
         }
-        if !seat(entries) {
+        if seat(entries).is_err() {
             continue;
         }
         // A seat in a full table may refuse.
@@ -96,7 +106,7 @@ pub(crate) fn admit(entries: &mut [Entry<'_>]) -> Result<(), Refusal> {
             }
             continue;
         }
-        if pass(entries).is_ok() {
+        if pass(entries, 0).is_ok() {
             count(entries);
             return Ok(());
         }
@@ -116,21 +126,33 @@ pub(crate) fn peek(entries: &mut [Entry<'_>]) -> Result<(), Refusal> {
 
 fn look(entries: &mut [Entry<'_>]) {
     for entry in entries {
+        entry.carried = 0;
         entry.look = Some(entry.cells.look(entry.tag, entry.cost, entry.now));
     }
 }
 
 /// Gives new keys a slot to be held in. Nothing is charged, and a slot not charged is free.
-fn seat(entries: &mut [Entry<'_>]) -> bool {
-    for entry in entries.iter_mut().filter(|entry| entry.is_charged()) {
-        if entry.look.is_some_and(|look| look.needs_seat()) {
-            match entry.cells.seat(entry.tag, entry.cost, entry.now) {
-                Some(look) => entry.look = Some(look),
-                None => return false,
-            }
+fn seat(entries: &mut [Entry<'_>]) -> Result<(), Again> {
+    for index in 0..entries.len() {
+        let (before, after) = entries.split_at_mut(index);
+        let Some(entry) = after.first_mut().filter(|entry| entry.is_charged()) else { continue };
+        if !entry.look.is_some_and(|look| look.needs_seat()) {
+            continue;
+        }
+        let taken = |tag| before.iter().any(|other| other.is_for(entry.cells, tag));
+        let look = entry.cells.seat(entry.tag, entry.cost, entry.now, taken).ok_or(Again)?;
+        entry.look = Some(look);
+        let shared = before
+            .iter_mut()
+            .find(|other| other.look.is_some_and(|seated| seated.shares_cell_with(&look)));
+        if let Some(other) = shared {
+            other.carried = other.carried.saturating_add(entry.cost);
+            let cost = other.cost.saturating_add(other.carried);
+            other.look = Some(look.again(cost, other.now).ok_or(Again)?);
+            entry.look = Some(look.as_passenger());
         }
     }
-    true
+    Ok(())
 }
 
 fn refusal(entries: &[Entry<'_>]) -> Option<Refusal> {
@@ -145,30 +167,39 @@ fn refusal(entries: &[Entry<'_>]) -> Option<Refusal> {
     Some(Refusal { index, denied: Denied { retry, ..first } })
 }
 
-/// Holds each charged entry on the way in, charges the last, writes the others on the way out.
-fn pass(entries: &mut [Entry<'_>]) -> Result<(), Again> {
-    let Some(at) = entries.iter().position(Entry::is_charged) else { return Ok(()) };
-    let (first, rest) = entries[at..].split_at_mut(1);
-    let [entry] = first else { return Ok(()) };
-    if !rest.iter().any(Entry::is_charged) {
-        return commit(entry);
+/// Holds each charged entry from `from` on on the way in, charges the last, writes the others on
+/// the way out.
+fn pass(entries: &mut [Entry<'_>], from: usize) -> Result<(), Again> {
+    let mut charged = (from..entries.len()).filter(|index| entries[*index].is_charged());
+    let Some(at) = charged.next() else {
+        // Nothing to charge: what was seen must have been so at one moment.
+        return if entries.iter().all(Entry::stands) { Ok(()) } else { Err(Again) };
+    };
+    if charged.next().is_none() {
+        return commit(entries, at);
     }
-    let Some(look) = entry.look else { return Err(Again) };
+    let look = entries[at].look.ok_or(Again)?;
     let mut hold = look.hold().ok_or(Again)?;
-    pass(rest)?;
+    pass(entries, at + 1)?;
     hold.charge(&look);
     Ok(())
 }
 
 /// Charges the innermost entry. All others are held, so if it agrees the decision is made.
-fn commit(entry: &mut Entry<'_>) -> Result<(), Again> {
+fn commit(entries: &mut [Entry<'_>], innermost: usize) -> Result<(), Again> {
     loop {
+        // Two keys of one limiter are not decided under two quotas of it.
+        if !entries.iter().all(Entry::is_current) {
+            return Err(Again);
+        }
+        let entry = &mut entries[innermost];
         let look = entry.look.ok_or(Again)?;
         if look.commit() {
             return Ok(());
         }
         // Somebody else charged it; whoever is held up here waits for nobody.
-        let look = look.again(entry.cost, entry.now).ok_or(Again)?;
+        let cost = entry.cost.saturating_add(entry.carried);
+        let look = look.again(cost, entry.now).ok_or(Again)?;
         if look.answer.is_err() {
             return Err(Again);
         }

@@ -16,12 +16,21 @@ mod gate;
 mod rate_limiter;
 mod set;
 // Floor 4
+mod enforcer;
 mod policy;
+// Floor 5
+#[cfg(feature = "replay")]
+pub mod replay;
 
 pub use cells::Overflow;
 pub use decision::{Allowed, Denied, Refused, Retry};
+pub use enforcer::{
+    Absent, Enforcer, EnforcerBuilder, Explanation, LimitStatus, Permit, Reload, UnknownLimit,
+    Value, Verdict,
+};
 pub use policy::{
-    Limit, MAX_FACTS, Missing, Mode, Override, Policy, PolicyError, Problem, Share, ShareError,
+    Limit, LimitInWords, MAX_FACTS, Missing, Mode, Override, Policy, PolicyError, Problem, Share,
+    ShareError,
 };
 pub use quota::{Quota, QuotaError};
 pub use rate_limiter::{Builder, Key, RateLimiter, Reservation};

@@ -2,10 +2,21 @@
 //!
 //! Built in code or read from a file, and checked in one place: [`Policy::check`].
 
+mod check;
+#[cfg(feature = "policy")]
+mod file;
+mod problem;
+mod words;
+
+use std::collections::HashSet;
 use std::fmt;
 
 use crate::cells::Overflow;
 use crate::quota::Quota;
+
+pub use problem::{PolicyError, Problem};
+pub(crate) use problem::{did_you_mean, nearest};
+pub use words::LimitInWords;
 
 /// The most different facts that a policy may name.
 pub const MAX_FACTS: usize = 64;
@@ -181,7 +192,7 @@ impl Policy {
         Policy::default()
     }
 
-    /// Declares the facts there are. Then naming any other, here or in a request, is an error.
+    /// Declares the facts there are. Then a limit that names any other is an error.
     #[must_use]
     pub fn facts<T: Into<String>>(mut self, facts: impl IntoIterator<Item = T>) -> Policy {
         self.facts = Some(facts.into_iter().map(Into::into).collect());
@@ -209,7 +220,7 @@ impl Policy {
 
     /// All that is wrong with it.
     pub fn check(&self) -> Result<(), PolicyError> {
-        let problems = Checker { policy: self, problems: Vec::new() }.run();
+        let problems = check::problems(self, &HashSet::new());
         if problems.is_empty() { Ok(()) } else { Err(PolicyError { problems }) }
     }
 
@@ -245,8 +256,7 @@ impl Limit {
     /// What it counts by: names of facts. `a|b` is one part: the first of them that is there.
     #[must_use]
     pub fn key<'a>(mut self, parts: impl IntoIterator<Item = &'a str>) -> Limit {
-        let part = |part: &str| Part { facts: part.split('|').map(str::to_owned).collect() };
-        self.key = parts.into_iter().map(part).collect();
+        self.key = parts.into_iter().map(Part::new).collect();
         self
     }
 
@@ -322,23 +332,9 @@ impl Limit {
 }
 
 impl Override {
-    /// Another quota.
-    pub fn quota(limit: impl Into<String>, quota: Quota) -> Override {
-        Override::new(limit, Change::Quota { quota })
-    }
-
-    /// The limit's rate with another burst. A burst of 0 refuses every request.
-    pub fn burst(limit: impl Into<String>, burst: u64) -> Override {
-        Override::new(limit, Change::Burst { burst })
-    }
-
-    /// The limit is not there for these keys.
-    pub fn exempt(limit: impl Into<String>) -> Override {
-        Override::new(limit, Change::Exempt)
-    }
-
-    pub(crate) fn new(limit: impl Into<String>, change: Change) -> Override {
-        Override { limit: limit.into(), matches: Vec::new(), change }
+    /// An override of `limit`. It needs a condition and a change.
+    pub fn new(limit: impl Into<String>) -> Override {
+        Override { limit: limit.into(), matches: Vec::new(), change: Change::Nothing }
     }
 
     /// For keys whose `fact` matches one of `patterns`, besides other conditions.
@@ -347,6 +343,30 @@ impl Override {
         self.matches.push(Condition::new(fact, patterns));
         self
     }
+
+    /// These keys have another quota.
+    #[must_use]
+    pub fn quota(self, quota: Quota) -> Override {
+        Override { change: Change::Quota { quota }, ..self }
+    }
+
+    /// These keys have the limit's rate with another burst. A burst of 0 refuses every request.
+    #[must_use]
+    pub fn burst(self, burst: u64) -> Override {
+        Override { change: Change::Burst { burst }, ..self }
+    }
+
+    /// For these keys the limit is not there.
+    #[must_use]
+    pub fn exempt(self) -> Override {
+        Override { change: Change::Exempt, ..self }
+    }
+}
+
+impl Part {
+    pub(crate) fn new(text: &str) -> Part {
+        Part { facts: text.split('|').map(str::to_owned).collect() }
+    }
 }
 
 impl Condition {
@@ -354,248 +374,4 @@ impl Condition {
         let patterns = patterns.into_iter().map(str::to_owned).collect();
         Condition { fact: fact.to_owned(), patterns }
     }
-}
-
-/// All that is wrong with a policy.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PolicyError {
-    pub(crate) problems: Vec<Problem>,
-}
-
-/// One thing that is wrong with a policy.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Problem {
-    pub(crate) place: Place,
-    pub(crate) what: String,
-    pub(crate) hint: Option<String>,
-    /// Line and column in the file it was read from, from 1.
-    pub(crate) line_column: Option<(usize, usize)>,
-}
-
-/// Where in a policy a problem is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Place {
-    Policy,
-    Facts,
-    /// A field of a limit; `name` if it is about the limit as a whole.
-    Limit(usize, &'static str),
-    /// A field of an override; `limit` if it is about the override as a whole.
-    Override(usize, &'static str),
-}
-
-impl PolicyError {
-    /// The problems, in the order of the policy.
-    pub fn problems(&self) -> &[Problem] {
-        &self.problems
-    }
-}
-
-impl Problem {
-    /// Line in the file it was read from, from 1.
-    pub fn line(&self) -> Option<usize> {
-        self.line_column.map(|(line, _)| line)
-    }
-
-    /// Column in that line, in characters from 1.
-    pub fn column(&self) -> Option<usize> {
-        self.line_column.map(|(_, column)| column)
-    }
-
-    /// What is wrong.
-    pub fn what(&self) -> &str {
-        &self.what
-    }
-
-    /// What to do about it.
-    pub fn hint(&self) -> Option<&str> {
-        self.hint.as_deref()
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some((line, column)) = self.line_column {
-            write!(f, "{line}:{column}: ")?;
-        }
-        f.write_str(&self.what)?;
-        match &self.hint {
-            Some(hint) => write!(f, "; {hint}"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl fmt::Display for PolicyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.problems.iter().enumerate() {
-            if index > 0 {
-                f.write_str("\n")?;
-            }
-            problem.fmt(f)?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for PolicyError {}
-
-struct Checker<'a> {
-    policy: &'a Policy,
-    problems: Vec<Problem>,
-}
-
-impl Checker<'_> {
-    fn run(mut self) -> Vec<Problem> {
-        self.facts();
-        for index in 0..self.policy.limits.len() {
-            self.limit(index);
-        }
-        for index in 0..self.policy.overrides.len() {
-            self.change(index);
-        }
-        self.problems
-    }
-
-    fn report(&mut self, place: Place, what: String, hint: Option<String>) {
-        self.problems.push(Problem { place, what, hint, line_column: None });
-    }
-
-    fn facts(&mut self) {
-        let facts = self.policy.facts.as_deref().unwrap_or_default();
-        for (index, fact) in facts.iter().enumerate() {
-            if facts[..index].contains(fact) {
-                self.report(Place::Facts, format!("fact `{fact}` is declared twice"), None);
-            }
-            if fact.is_empty() || fact.contains('|') {
-                self.report(Place::Facts, format!("`{fact}` is no name for a fact"), None);
-            }
-        }
-        let named = self.policy.named_facts().len();
-        if named > MAX_FACTS {
-            let what = format!("the policy names {named} facts; at most {MAX_FACTS} are possible");
-            self.report(Place::Policy, what, None);
-        }
-    }
-
-    fn limit(&mut self, index: usize) {
-        let policy = self.policy;
-        let limit = &policy.limits[index];
-        let at = |field| Place::Limit(index, field);
-        if limit.name.is_empty() {
-            let what = "a limit has no name".to_owned();
-            self.report(at("name"), what, Some("refusals name it: `name = \"user\"`".to_owned()));
-        } else if policy.limits[..index].iter().any(|other| other.name == limit.name) {
-            let what = format!("limit `{}` is there twice", limit.name);
-            self.report(at("name"), what, Some("give each its own name".to_owned()));
-        }
-        for fact in limit.key.iter().flat_map(|part| &part.facts) {
-            self.fact(at("key"), fact);
-        }
-        self.conditions(at("when"), &limit.when);
-        for fact in limit.rollout.iter().flat_map(|rollout| &rollout.by) {
-            self.fact(at("rollout"), fact);
-        }
-        if let Some(rollout) = &limit.rollout {
-            if rollout.by.is_empty() && limit.key.is_empty() {
-                let what = format!("the rollout of `{}` has nothing to choose by", limit.name);
-                let hint = "its key is empty: give `by`, as `by = [\"org\"]`".to_owned();
-                self.report(at("rollout"), what, Some(hint));
-            }
-        }
-        if let Some(fact) = &limit.cost {
-            self.fact(at("cost"), fact);
-        }
-        if limit.max_keys == 0 {
-            self.report(at("max_keys"), "max_keys is at least 1".to_owned(), None);
-        }
-    }
-
-    fn change(&mut self, index: usize) {
-        let policy = self.policy;
-        let change = &policy.overrides[index];
-        let at = |field| Place::Override(index, field);
-        let Some(limit) = policy.limits.iter().find(|limit| limit.name == change.limit) else {
-            let names = policy.limits.iter().map(|limit| limit.name.as_str());
-            let hint = nearest(&change.limit, names);
-            self.report(at("limit"), format!("there is no limit `{}`", change.limit), hint);
-            return;
-        };
-        if change.matches.is_empty() {
-            let what = format!("an override of `{}` matches nothing", change.limit);
-            let hint = "say for which keys: `match = { user = \"1017\" }`".to_owned();
-            self.report(at("match"), what, Some(hint));
-        }
-        let key: Vec<&str> =
-            limit.key.iter().flat_map(|part| &part.facts).map(String::as_str).collect();
-        for condition in &change.matches {
-            if !key.contains(&condition.fact.as_str()) {
-                let what = format!("`{}` is not in the key of `{}`", condition.fact, limit.name);
-                let hint = nearest(&condition.fact, key.iter().copied());
-                self.report(at("match"), what, hint);
-            }
-        }
-        self.patterns(at("match"), &change.matches);
-        match change.change {
-            Change::Nothing => {
-                let what = format!("an override of `{}` changes nothing", change.limit);
-                let hint = "give `rate`, `burst` or `exempt = true`".to_owned();
-                self.report(at("limit"), what, Some(hint));
-            }
-            Change::Burst { burst } => {
-                if let Err(error) = limit.quota.with_burst(burst) {
-                    self.report(at("burst"), error.to_string(), None);
-                }
-            }
-            Change::Exempt | Change::Quota { .. } => {}
-        }
-    }
-
-    fn conditions(&mut self, place: Place, conditions: &[Condition]) {
-        for condition in conditions {
-            self.fact(place, &condition.fact);
-        }
-        self.patterns(place, conditions);
-    }
-
-    fn patterns(&mut self, place: Place, conditions: &[Condition]) {
-        for condition in conditions {
-            if condition.patterns.is_empty() {
-                let what = format!("`{}` is to match one of no patterns", condition.fact);
-                self.report(place, what, Some("it never would; leave it out".to_owned()));
-            }
-            if condition.patterns.iter().any(String::is_empty) {
-                let what = format!("`{}` is to match an empty pattern", condition.fact);
-                let hint = "an empty value is a missing fact, so it never would".to_owned();
-                self.report(place, what, Some(hint));
-            }
-        }
-    }
-
-    fn fact(&mut self, place: Place, fact: &str) {
-        if fact.is_empty() {
-            let what = "a fact has no name".to_owned();
-            self.report(place, what, Some("write `a|b`, without an empty part".to_owned()));
-            return;
-        }
-        let policy = self.policy;
-        if let Some(facts) = &policy.facts {
-            if !facts.iter().any(|declared| declared == fact) {
-                let hint = nearest(fact, facts.iter().map(String::as_str));
-                self.report(place, format!("fact `{fact}` is not declared"), hint);
-            }
-        }
-    }
-}
-
-/// What was probably meant.
-pub(crate) fn nearest<'a>(
-    given: &str,
-    candidates: impl Iterator<Item = &'a str>,
-) -> Option<String> {
-    let distance = |candidate: &str| strsim::damerau_levenshtein(given, candidate);
-    candidates
-        .map(|candidate| (distance(candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= candidate.chars().count().max(3) / 3 + 1)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| format!("did you mean `{candidate}`?"))
 }

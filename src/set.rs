@@ -45,7 +45,6 @@ pub trait Keys<'a> {
 }
 
 /// What an admitted set of limits was charged. Dropping it keeps the charge.
-#[must_use = "`settle` or `cancel` corrects the charge; a permit that is dropped keeps it"]
 #[derive(Debug)]
 pub struct SetPermit<'a> {
     charges: SmallVec<[(Account<'a>, Charge); INLINE]>,
@@ -127,6 +126,9 @@ impl<'a> Set<'a> {
     /// The key that the refusing entry stands for: of a key listed twice, the listing that was
     /// too much.
     fn named(&self, entries: &Entries<'_>, refusing: usize, cost: u64) -> usize {
+        if entries.len() == self.keys.len() {
+            return refusing;
+        }
         let Some(entry) = entries.get(refusing) else { return refusing };
         let mut listed = 0_u64;
         let listings = self.keys.iter().enumerate().filter(|(_, key)| key.is_of(entry));
@@ -144,7 +146,7 @@ impl<'a> Set<'a> {
 
 impl Key<'_> {
     fn is_of(&self, entry: &Entry<'_>) -> bool {
-        self.tag == entry.tag && std::ptr::eq(self.cells, entry.cells)
+        entry.is_for(self.cells, self.tag)
     }
 
     fn is_same(&self, other: &Key<'_>) -> bool {

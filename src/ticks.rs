@@ -43,7 +43,10 @@ impl Scale {
             return Err(QuotaError::TooFast);
         }
         // With a burst of 0 nothing is ever charged and any unit fits.
-        let widest = (if burst == 0 { MAX_CAPACITY } else { MAX_CAPACITY / burst }) as u128;
+        let widest = match MAX_CAPACITY.checked_div(burst) {
+            Some(widest) => widest as u128,
+            None => MAX_CAPACITY as u128,
+        };
         if widest == 0 {
             return Err(QuotaError::BurstTooLarge);
         }

@@ -12,17 +12,17 @@ use crate::sync::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Backoff, Mutex, On
 use super::word::{self, IN_TRANSIT, NEVER_USED};
 
 /// Slots in a line of 64 bytes.
-#[cfg(not(any(tollgate_loom, tollgate_loom_rmw)))]
+#[cfg(not(tollgate_loom))]
 const SLOTS: usize = 4;
-#[cfg(any(tollgate_loom, tollgate_loom_rmw))]
+#[cfg(tollgate_loom)]
 const SLOTS: usize = 2;
 
 const LINE: usize = 2 * SLOTS;
 
 /// Lines in a group: between this and twice it, unless one group is all there is.
-#[cfg(not(any(tollgate_loom, tollgate_loom_rmw)))]
+#[cfg(not(tollgate_loom))]
 const GROUP_LINES: usize = 128;
-#[cfg(any(tollgate_loom, tollgate_loom_rmw))]
+#[cfg(tollgate_loom)]
 const GROUP_LINES: usize = 1;
 
 /// While the table can grow, a key stands at most this many lines from its own.
@@ -31,9 +31,9 @@ const NEAR: usize = 8;
 /// Lines for each 128 keys of the capacity: 1.47 slots a key, which with the bookkeeping makes
 /// 24 bytes. Keys fall on groups at random, and a group of 512 slots whose mean is 348 keys
 /// overfills with a chance of 10^-15.
-#[cfg(not(any(tollgate_loom, tollgate_loom_rmw)))]
+#[cfg(not(tollgate_loom))]
 const LINES_PER_128_KEYS: usize = 47;
-#[cfg(any(tollgate_loom, tollgate_loom_rmw))]
+#[cfg(tollgate_loom)]
 const LINES_PER_128_KEYS: usize = 64;
 
 pub(crate) struct Table {
@@ -235,14 +235,17 @@ impl Table {
         self.place(group).is_some_and(|place| place.group.born.load(Ordering::Acquire))
     }
 
-    /// Whether the key has no slot, as seen under the lock of its group.
-    pub(crate) fn is_absent(&self, tag: u64) -> bool {
+    /// Whether the key has no slot, as seen under the lock of its group, and the stamp `forgotten`
+    /// is still what was decided on.
+    pub(crate) fn is_absent(&self, tag: u64, forgotten: u64) -> bool {
         loop {
             let group = self.home(tag);
             let Some(place) = self.place(group) else { continue };
             let _guard = place.group.lock.lock();
             if self.home(tag) == group {
-                return place.find(tag, self.lines).is_none();
+                // Relaxed: written under this lock.
+                return place.group.forgotten.load(Ordering::Relaxed) == forgotten
+                    && place.find(tag, self.lines).is_none();
             }
         }
     }
@@ -345,6 +348,9 @@ impl Table {
 
     /// Shows every used slot to `visit`, group by group under their locks.
     pub(crate) fn for_each(&self, mut visit: impl FnMut(Cell<'_>)) {
+        // The root is made if need be: who claims there first then comes after this walk, or before
+        // it, and not beside it. Any other group is born under the lock of one that is walked.
+        self.place_or_allocate(0);
         for group in 0..1_usize << self.top {
             let Some(place) = self.place(group) else { continue };
             let _guard = place.group.lock.lock();
@@ -430,7 +436,7 @@ impl<'a> Place<'a> {
     /// the low bits name the group.
     #[inline]
     fn home(&self, tag: u64, lines: usize) -> (usize, usize) {
-        (((tag >> 32) * lines as u64 >> 32) as usize, (tag >> 30) as usize % SLOTS)
+        ((((tag >> 32) * lines as u64) >> 32) as usize, (tag >> 30) as usize % SLOTS)
     }
 
     #[inline]

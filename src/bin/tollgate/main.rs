@@ -1,0 +1,26 @@
+//! `tollgate`: policies on the command line.
+//!
+//! Data goes to standard output, everything else to standard error. Exit codes: 0 done, 1 a
+//! threshold of the user's was broken, 2 usage or policy error, 3 too many unreadable lines.
+
+mod args;
+mod check;
+mod exit;
+mod input;
+mod output;
+mod policy;
+mod replay;
+mod text;
+
+use std::process::ExitCode;
+
+use args::{Args, Command};
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let done = match Args::parse().command {
+        Command::Check(args) => check::run(&args),
+        Command::Replay(args) => replay::run(&args),
+    };
+    exit::code(done)
+}

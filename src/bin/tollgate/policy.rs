@@ -1,0 +1,26 @@
+//! Policies from files.
+
+use std::fs;
+use std::path::Path;
+
+use tollgate::Policy;
+
+use crate::exit::Failure;
+
+/// Reads a policy, or says all that is wrong with it.
+pub(crate) fn load(path: &Path) -> Result<Policy, Failure> {
+    let name = path.display();
+    let text = fs::read_to_string(path)
+        .map_err(|error| Failure::Usage(format!("cannot read the policy {name}: {error}")))?;
+    Policy::from_toml(&text).map_err(|error| {
+        let problems = error.problems();
+        let things = if problems.len() == 1 {
+            "1 thing is"
+        } else {
+            &format!("{} things are", problems.len())
+        };
+        let lines: Vec<String> =
+            problems.iter().map(|problem| format!("  {name}:{problem}")).collect();
+        Failure::Usage(format!("{things} wrong with the policy\n{}", lines.join("\n")))
+    })
+}

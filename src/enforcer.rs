@@ -1,0 +1,448 @@
+//! [`Enforcer`]: a policy on a clock, deciding requests by their facts.
+//!
+//! One decision: the facts given are found among those the policy names (`facts`), the limits
+//! that may apply are found by route (`compiled`), each makes a key of the facts, and the gate
+//! decides them as one.
+
+mod compiled;
+mod counter;
+mod facts;
+mod inspect;
+mod pattern;
+mod permit;
+mod rollout;
+#[cfg(feature = "replay")]
+mod trace;
+
+use std::hash::BuildHasher;
+
+use arc_swap::ArcSwap;
+use smallvec::SmallVec;
+
+use crate::cells::Charge;
+use crate::decision::{Allowed, Denied, Refused, Retry, Standing};
+use crate::gate::{self, Entries, Entry, INLINE, Refusal};
+use crate::policy::{Mode, Policy, PolicyError, did_you_mean, nearest};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, RandomState};
+use crate::time::{Clock, Timestamp};
+
+use compiled::{Applies, Compiled, Rule};
+use facts::Facts;
+
+pub use compiled::{Absent, Reload};
+pub use facts::Value;
+pub use inspect::{Explanation, LimitStatus, Verdict};
+pub use permit::Permit;
+
+/// Decides requests under a policy.
+///
+/// ```
+/// use tollgate::{Enforcer, Limit, Policy, Quota};
+///
+/// let policy = Policy::new()
+///     .limit(Limit::new("user", Quota::per_second(50).burst(100)).key(["user"]))
+///     .limit(Limit::new("org", Quota::per_second(1000)).key(["org"]));
+/// let enforcer = Enforcer::builder(policy).build()?;
+///
+/// match enforcer.admit(&[("user", "42"), ("org", "7")], 1) {
+///     Ok(permit) => println!("{} more at once", permit.allowed().remaining()),
+///     Err(refused) => println!("{}: {}", refused.limit(), refused.retry()),
+/// }
+/// # Ok::<(), tollgate::PolicyError>(())
+/// ```
+///
+/// Facts are given by name, each once; those that the policy does not name cost a comparison and
+/// change nothing. Values are text, or integers, which count as their decimal text. Nothing on the
+/// way of a decision allocates, unless more than 8 limits apply to one request.
+///
+/// Share it by reference or in an `Arc`.
+pub struct Enforcer<S = RandomState> {
+    policy: ArcSwap<Compiled>,
+    clock: Clock,
+    hasher: S,
+    bypass: AtomicBool,
+    /// Facts given that a policy with declared facts does not declare.
+    undeclared: AtomicU64,
+    /// Held while the policy is replaced, so that no limiter is lost between two reloads.
+    reload: Mutex<()>,
+}
+
+/// What an [`Enforcer`] is built from: [`Enforcer::builder`].
+#[derive(Clone, Debug)]
+pub struct EnforcerBuilder<S = RandomState> {
+    policy: Policy,
+    clock: Clock,
+    hasher: S,
+}
+
+/// A name that no limit has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownLimit {
+    name: String,
+    hint: Option<String>,
+}
+
+impl Enforcer {
+    /// An enforcer on the system's clock, or on another.
+    pub fn builder(policy: Policy) -> EnforcerBuilder {
+        EnforcerBuilder { policy, clock: Clock::default(), hasher: RandomState::default() }
+    }
+}
+
+impl<S> EnforcerBuilder<S> {
+    /// Where stamps come from. Default: [`Clock::monotonic`].
+    pub fn clock(self, clock: Clock) -> Self {
+        EnforcerBuilder { clock, ..self }
+    }
+
+    /// How keys are hashed. Default: std's SipHash, keyed at random.
+    pub fn hasher<T>(self, hasher: T) -> EnforcerBuilder<T> {
+        EnforcerBuilder { policy: self.policy, clock: self.clock, hasher }
+    }
+
+    /// The enforcer, or all that is wrong with the policy.
+    pub fn build(self) -> Result<Enforcer<S>, PolicyError> {
+        self.policy.check()?;
+        let (compiled, _) = Compiled::new(&self.policy, None, &self.clock);
+        Ok(Enforcer {
+            policy: ArcSwap::from_pointee(compiled),
+            clock: self.clock,
+            hasher: self.hasher,
+            bypass: AtomicBool::new(false),
+            undeclared: AtomicU64::new(0),
+            reload: Mutex::new(()),
+        })
+    }
+}
+
+impl<S: BuildHasher> Enforcer<S> {
+    /// Decides a request of `cost` units now: all limits that apply are charged, or none. Never
+    /// waits. A cost of 0 is a peek.
+    #[inline]
+    pub fn admit<'f, V: Copy + Into<Value<'f>>>(
+        &self,
+        facts: &[(&str, V)],
+        cost: u64,
+    ) -> Result<Permit, Refused> {
+        self.admit_at(facts, cost, self.clock.now())
+    }
+
+    /// [`admit`](Self::admit) at `now` instead of the clock's time.
+    pub fn admit_at<'f, V: Copy + Into<Value<'f>>>(
+        &self,
+        facts: &[(&str, V)],
+        cost: u64,
+        now: Timestamp,
+    ) -> Result<Permit, Refused> {
+        let mut permit = Permit::new(self.policy.load());
+        if !self.is_bypassed() {
+            self.decide(&mut permit, facts, cost, now)?;
+        }
+        Ok(permit)
+    }
+
+    fn decide<'f, V: Copy + Into<Value<'f>>>(
+        &self,
+        permit: &mut Permit,
+        facts: &[(&str, V)],
+        cost: u64,
+        now: Timestamp,
+    ) -> Result<(), Refused> {
+        let (policy, charges, allowed) = permit.parts();
+        let mut known = Facts::new();
+        self.know(policy, facts, &mut known);
+        let mut decision = Decision::new(policy);
+        decision.ask(&known, cost, now, &self.hasher);
+        let decided = decision.admit();
+        decision.count(&decided);
+        match decided {
+            Ok(()) => {
+                decision.charged(allowed, charges);
+                Ok(())
+            }
+            Err(refusal) => Err(decision.refused(&refusal)),
+        }
+    }
+
+    /// What [`admit`](Self::admit) would say, charging and counting nothing.
+    pub fn peek<'f, V: Copy + Into<Value<'f>>>(
+        &self,
+        facts: &[(&str, V)],
+        cost: u64,
+    ) -> Result<Allowed, Refused> {
+        let policy = self.policy.load();
+        if self.is_bypassed() {
+            return Ok(Allowed::UNLIMITED);
+        }
+        let mut known = Facts::new();
+        self.know(&policy, facts, &mut known);
+        let mut decision = Decision::new(&policy);
+        decision.ask(&known, cost, self.clock.now(), &self.hasher);
+        match decision.peek() {
+            Ok(()) => Ok(decision.tightest()),
+            Err(refusal) => Err(decision.refused(&refusal)),
+        }
+    }
+
+    /// Makes the key that these facts have under the limit `name`, and under its overrides, as if
+    /// never seen.
+    pub fn reset_key<'f, V: Copy + Into<Value<'f>>>(
+        &self,
+        name: &str,
+        facts: &[(&str, V)],
+    ) -> Result<(), UnknownLimit> {
+        let policy = self.policy.load();
+        let mut known = Facts::new();
+        self.know(&policy, facts, &mut known);
+        let rule = self.rule(&policy, name)?;
+        if let Some(tag) = rule.tag(&known, &self.hasher) {
+            let now = self.clock.now();
+            rule.accounts().for_each(|account| account.cells.reset(tag, now));
+        }
+        Ok(())
+    }
+
+    /// Puts the facts that the policy names into `known`, and counts those that it should.
+    #[inline]
+    fn know<'f, V: Copy + Into<Value<'f>>>(
+        &self,
+        policy: &Compiled,
+        given: &[(&str, V)],
+        known: &mut Facts<'f>,
+    ) {
+        let unnamed = known.take(&policy.names, given);
+        if let (Some(declared), true) = (&policy.declared, unnamed > 0) {
+            let unknown = given.iter().filter(|(name, _)| declared.find(name).is_none()).count();
+            // Relaxed: a count.
+            self.undeclared.fetch_add(unknown as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+impl<S> Enforcer<S> {
+    /// Replaces the policy. Limits of the same name keep their keys, and what these owe in units;
+    /// so do overrides with the same match. Modes are those of the new policy. If it is not right
+    /// the old one stays.
+    pub fn reload(&self, policy: Policy) -> Result<Reload, PolicyError> {
+        policy.check()?;
+        let _one_at_a_time = self.reload.lock();
+        let before = self.policy.load_full();
+        let (compiled, reload) = Compiled::new(&policy, Some(&before), &self.clock);
+        self.policy.store(Arc::new(compiled));
+        Ok(reload)
+    }
+
+    /// Makes the limit `name` enforce, shadow or neither, until the next reload.
+    pub fn set_mode(&self, name: &str, mode: Mode) -> Result<(), UnknownLimit> {
+        self.rule(&self.policy.load(), name)?.set_mode(mode);
+        Ok(())
+    }
+
+    /// For emergencies: while on, every request is admitted, and neither charged nor counted.
+    pub fn bypass(&self, on: bool) {
+        // Relaxed: nothing else goes with it.
+        self.bypass.store(on, Ordering::Relaxed);
+    }
+
+    /// Whether every request is admitted without being counted.
+    pub fn is_bypassed(&self) -> bool {
+        // Relaxed: as in `bypass`.
+        self.bypass.load(Ordering::Relaxed)
+    }
+
+    /// Makes every key of the limit `name`, and of its overrides, as if never seen.
+    pub fn reset(&self, name: &str) -> Result<(), UnknownLimit> {
+        let policy = self.policy.load();
+        let now = self.clock.now();
+        self.rule(&policy, name)?.accounts().for_each(|account| account.cells.reset_all(now));
+        Ok(())
+    }
+
+    /// How many facts requests have had that a policy with declared facts does not declare:
+    /// probably misspelt.
+    pub fn undeclared_facts(&self) -> u64 {
+        self.undeclared.load(Ordering::Relaxed)
+    }
+
+    /// Where stamps come from.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    fn rule<'p>(&self, policy: &'p Compiled, name: &str) -> Result<&'p Rule, UnknownLimit> {
+        policy.rule(name).ok_or_else(|| UnknownLimit {
+            name: name.to_owned(),
+            hint: nearest(name, policy.rules.iter().map(|rule| &*rule.name)).map(did_you_mean),
+        })
+    }
+}
+
+/// A place among the rules, and the variant whose cells are asked.
+#[derive(Clone, Copy)]
+pub(crate) struct Seat {
+    rule: u32,
+    /// `u32::MAX`: the rule's own.
+    variant: u32,
+}
+
+impl Seat {
+    fn new(rule: u32, variant: Option<usize>) -> Seat {
+        let variant = variant.and_then(|index| u32::try_from(index).ok()).unwrap_or(u32::MAX);
+        Seat { rule, variant }
+    }
+}
+
+pub(crate) type Charges = SmallVec<[(Seat, Charge); INLINE]>;
+
+/// One request under one policy.
+struct Decision<'a> {
+    policy: &'a Compiled,
+    entries: Entries<'a>,
+    /// For each entry the rule it is of.
+    seats: SmallVec<[Seat; INLINE]>,
+    /// Enforced rules that refuse without being asked, and shadowed ones that would.
+    refusing: Option<u32>,
+    shadows: SmallVec<[u32; INLINE]>,
+}
+
+impl<'a> Decision<'a> {
+    #[inline]
+    fn new(policy: &'a Compiled) -> Self {
+        Decision {
+            policy,
+            entries: Entries::new(),
+            seats: SmallVec::new(),
+            refusing: None,
+            shadows: SmallVec::new(),
+        }
+    }
+
+    /// Finds the limits that apply.
+    #[inline]
+    fn ask<S: BuildHasher>(&mut self, facts: &Facts<'_>, cost: u64, now: Timestamp, hasher: &S) {
+        self.policy.for_each(facts, |place, rule| {
+            let enforced = match rule.mode() {
+                Mode::Enforce => true,
+                Mode::Shadow => false,
+                Mode::Off => return,
+            };
+            match rule.applies(facts, cost, hasher) {
+                Applies::Not(_) => {}
+                Applies::Refuses if enforced => {
+                    self.refusing = self.refusing.or(Some(place));
+                }
+                Applies::Refuses => self.shadows.push(place),
+                Applies::Decides { account, variant, tag, cost } => {
+                    self.entries.push(Entry::new(&account.cells, tag, cost, now, enforced));
+                    self.seats.push(Seat::new(place, variant));
+                }
+            }
+        });
+    }
+
+    fn admit(&mut self) -> Result<(), Refusal> {
+        match self.refusing {
+            None => gate::admit(&mut self.entries),
+            Some(place) => Err(self.refuse(place)),
+        }
+    }
+
+    fn peek(&mut self) -> Result<(), Refusal> {
+        match self.refusing {
+            None => gate::peek(&mut self.entries),
+            Some(place) => Err(self.refuse(place)),
+        }
+    }
+
+    /// The refusal of a request that no wait will help: by `place`, or by a limit before it.
+    fn refuse(&mut self, place: u32) -> Refusal {
+        let never = |denied: Denied| Denied { retry: Retry::Never, ..denied };
+        match gate::peek(&mut self.entries) {
+            Err(refusal) if self.seats[refusal.index].rule < place => {
+                Refusal { denied: never(refusal.denied), ..refusal }
+            }
+            _ => {
+                let standing = Standing { burst: 0, remaining: 0, reset_nanos: 0 };
+                let denied = Denied { standing, retry: Retry::Never };
+                Refusal { index: self.seats.len(), denied }
+            }
+        }
+    }
+
+    /// The place of the rule that refused.
+    fn refused_by(&self, refusal: &Refusal) -> u32 {
+        match self.seats.get(refusal.index) {
+            Some(seat) => seat.rule,
+            None => self.refusing.unwrap_or_default(),
+        }
+    }
+
+    fn refused(&self, refusal: &Refusal) -> Refused {
+        let place = self.refused_by(refusal) as usize;
+        let rule = &self.policy.rules[place];
+        Refused::new(Some(rule.name.clone()), place, refusal.denied)
+    }
+
+    /// Counts what was decided, for each limit that applied.
+    fn count(&self, decided: &Result<(), Refusal>) {
+        for (entry, seat) in self.entries.iter().zip(&self.seats) {
+            let counts = &self.policy.rules[seat.rule as usize].counts;
+            counts.checked.add(1);
+            if !entry.enforced && matches!(entry.answer(), Some(Err(_))) {
+                counts.shadow_refused.add(1);
+            }
+        }
+        for place in &self.shadows {
+            let counts = &self.policy.rules[*place as usize].counts;
+            counts.checked.add(1);
+            counts.shadow_refused.add(1);
+        }
+        if let Some(place) = self.refusing {
+            self.policy.rules[place as usize].counts.checked.add(1);
+        }
+        if let Err(refusal) = decided {
+            self.policy.rules[self.refused_by(refusal) as usize].counts.refused.add(1);
+        }
+    }
+
+    /// Says what was charged, and where.
+    #[inline]
+    fn charged(&self, allowed: &mut Allowed, charges: &mut Charges) {
+        *allowed = self.tightest();
+        for (seat, entry) in self.seats.iter().zip(&self.entries) {
+            charges.extend(entry.charge().map(|charge| (*seat, charge)));
+        }
+    }
+
+    /// How the enforced limit stands of which the least remains.
+    fn tightest(&self) -> Allowed {
+        let enforced = self.entries.iter().filter(|entry| entry.enforced);
+        enforced
+            .filter_map(|entry| entry.answer()?.ok())
+            .reduce(Allowed::tighter)
+            .unwrap_or(Allowed::UNLIMITED)
+    }
+}
+
+impl<S> std::fmt::Debug for Enforcer<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let policy = self.policy.load();
+        let names: Vec<&str> = policy.rules.iter().map(|rule| &*rule.name).collect();
+        f.debug_struct("Enforcer")
+            .field("limits", &names)
+            .field("clock", &self.clock)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Display for UnknownLimit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "there is no limit `{}`", self.name)?;
+        match &self.hint {
+            Some(hint) => write!(f, "; {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for UnknownLimit {}

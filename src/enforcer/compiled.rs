@@ -1,0 +1,446 @@
+//! A policy made ready to decide: facts have places, patterns are split, routes are indexed, and
+//! each limit has its cells.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher};
+
+use smallvec::SmallVec;
+
+use crate::cells::Cells;
+use crate::policy::{Change, Limit, Missing, Mode, Override, Policy};
+use crate::quota::Quota;
+use crate::sync::{Arc, AtomicU8, Ordering};
+use crate::time::{Clock, Timestamp};
+
+use super::counter::Counter;
+use super::facts::{FactId, Facts, Names, Value};
+use super::pattern::Test;
+use super::rollout::{self, Rollout};
+
+/// As many limits as are found for one request without allocating.
+const FOUND: usize = 16;
+
+pub(crate) struct Compiled {
+    pub(crate) clock: Clock,
+    pub(crate) names: Names,
+    /// Whether the policy declares its facts, so that others are mistakes.
+    pub(crate) declared: Option<Names>,
+    pub(crate) rules: Box<[Rule]>,
+    /// Rules that only looking at their conditions can exclude.
+    always: Vec<u32>,
+    /// For each fact, rules by the exact value they need it to have.
+    routes: Box<[Route]>,
+}
+
+struct Route {
+    fact: FactId,
+    rules: HashMap<Box<[u8]>, Vec<u32>>,
+}
+
+/// A limit made ready.
+pub(crate) struct Rule {
+    pub(crate) name: Arc<str>,
+    pub(crate) key: Box<[Part]>,
+    when: Box<[Test]>,
+    pub(crate) missing: Missing,
+    mode: AtomicU8,
+    rollout: Option<Rollout>,
+    pub(crate) cost: Option<FactId>,
+    pub(crate) account: Arc<Account>,
+    pub(crate) variants: Box<[Variant]>,
+    pub(crate) counts: Arc<Counts>,
+}
+
+/// Cells and what they were made with.
+pub(crate) struct Account {
+    pub(crate) cells: Cells,
+    max_keys: usize,
+    overflow: crate::cells::Overflow,
+}
+
+/// What an override of a rule does.
+pub(crate) struct Variant {
+    tests: Box<[Test]>,
+    source: Override,
+    /// `None`: exempt.
+    pub(crate) account: Option<Arc<Account>>,
+}
+
+#[derive(Default)]
+pub(crate) struct Counts {
+    pub(crate) checked: Counter,
+    pub(crate) refused: Counter,
+    pub(crate) shadow_refused: Counter,
+}
+
+/// A part of a key: facts, each with the identity of its name, of which the first there is counts.
+pub(crate) struct Part {
+    facts: SmallVec<[(FactId, u64); 2]>,
+}
+
+/// How a reload went: limiters kept with their keys, new ones, and those that went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reload {
+    /// Limits and overrides that kept their keys and what these owe.
+    pub kept: usize,
+    /// Limits and overrides that start without any.
+    pub fresh: usize,
+    /// Limits and overrides that are gone.
+    pub dropped: usize,
+}
+
+/// Why a limit does not apply to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// Its mode is off.
+    Off,
+    /// A condition does not match.
+    When,
+    /// The request is not in its share.
+    Rollout,
+    /// A fact of its key is missing, and `missing` is skip.
+    Missing,
+    /// An override exempts the key.
+    Exempt,
+}
+
+/// What a rule is to a request.
+pub(crate) enum Applies<'a> {
+    Not(Absent),
+    /// It refuses without asking the cells: a fact of its key is missing or its cost unreadable.
+    Refuses,
+    Decides {
+        account: &'a Arc<Account>,
+        variant: Option<usize>,
+        tag: u64,
+        cost: u64,
+    },
+}
+
+impl Part {
+    pub(crate) fn new(facts: &[String], names: &Names) -> Part {
+        let known = |fact: &String| Some((names.find(fact)?, rollout::identity(fact)));
+        Part { facts: facts.iter().filter_map(known).collect() }
+    }
+
+    /// The first of its facts that is there.
+    #[inline]
+    pub(crate) fn find<'f, 'v>(
+        &self,
+        facts: &'f Facts<'v>,
+    ) -> Option<((FactId, u64), &'f Value<'v>)> {
+        self.facts.iter().find_map(|fact| Some((*fact, facts.get(fact.0)?)))
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = FactId> {
+        self.facts.iter().map(|(id, _)| *id)
+    }
+}
+
+impl Compiled {
+    /// Makes a checked policy ready. Limits that `before` had keep their cells and counts.
+    pub(crate) fn new(policy: &Policy, before: Option<&Compiled>, clock: &Clock) -> (Self, Reload) {
+        let now = clock.latest();
+        let names = Names::new(policy.named_facts());
+        let mut reload = Reload::default();
+        let rules: Box<[Rule]> = policy
+            .limits
+            .iter()
+            .map(|limit| Rule::new(limit, policy, &names, before, now, &mut reload))
+            .collect();
+        let had: usize = before
+            .map_or(0, |before| before.rules.iter().map(|rule| rule.accounts().count()).sum());
+        reload.dropped = had - reload.kept;
+        let (always, routes) = index(&rules);
+        let declared = policy.facts.as_ref().map(|facts| Names::new(facts.iter().map(|f| &**f)));
+        let clock = clock.clone();
+        (Compiled { clock, names, declared, rules, always, routes }, reload)
+    }
+
+    /// Shows the rules that may apply to `visit`, in order.
+    #[inline]
+    pub(crate) fn for_each<'p>(&'p self, facts: &Facts<'_>, mut visit: impl FnMut(u32, &'p Rule)) {
+        let mut found: SmallVec<[u32; FOUND]> = SmallVec::new();
+        for route in &self.routes {
+            let value = facts.get(route.fact);
+            if let Some(rules) = value.and_then(|value| route.rules.get(value.bytes())) {
+                found.extend_from_slice(rules);
+            }
+        }
+        if self.routes.len() > 1 {
+            found.sort_unstable();
+        }
+        // Two sorted lists, merged.
+        let (mut found, mut always) = (found.iter().peekable(), self.always.iter().peekable());
+        loop {
+            let place = match (found.peek(), always.peek()) {
+                (Some(a), Some(b)) if a < b => found.next(),
+                (_, Some(_)) => always.next(),
+                (_, None) => found.next(),
+            };
+            let Some(place) = place else { return };
+            if let Some(rule) = self.rules.get(*place as usize) {
+                visit(*place, rule);
+            }
+        }
+    }
+
+    pub(crate) fn rule(&self, name: &str) -> Option<&Rule> {
+        self.rules.iter().find(|rule| *rule.name == *name)
+    }
+}
+
+/// Files each rule under the exact values of one of its facts: the one that tells most rules
+/// apart. A rule without such a condition is always looked at.
+fn index(rules: &[Rule]) -> (Vec<u32>, Box<[Route]>) {
+    let mut values: HashMap<FactId, std::collections::HashSet<&[u8]>> = HashMap::new();
+    for test in rules.iter().flat_map(|rule| &rule.when) {
+        values.entry(test.fact).or_default().extend(test.exact_values().into_iter().flatten());
+    }
+    let mut always = Vec::new();
+    let mut routes: HashMap<FactId, HashMap<Box<[u8]>, Vec<u32>>> = HashMap::new();
+    for (place, rule) in rules.iter().enumerate() {
+        let place = place as u32;
+        let best = rule
+            .when
+            .iter()
+            .filter_map(|test| Some((test.fact, test.exact_values()?)))
+            .max_by_key(|(fact, _)| (values.get(fact).map_or(0, |v| v.len()), *fact));
+        let Some((fact, exact)) = best else {
+            always.push(place);
+            continue;
+        };
+        let route = routes.entry(fact).or_default();
+        for value in exact {
+            let rules = route.entry(value.into()).or_default();
+            if rules.last() != Some(&place) {
+                rules.push(place);
+            }
+        }
+    }
+    let routes = routes.into_iter().map(|(fact, rules)| Route { fact, rules }).collect();
+    (always, routes)
+}
+
+impl Rule {
+    fn new(
+        limit: &Limit,
+        policy: &Policy,
+        names: &Names,
+        before: Option<&Compiled>,
+        now: Timestamp,
+        reload: &mut Reload,
+    ) -> Rule {
+        let before = before.and_then(|before| before.rule(&limit.name));
+        let parts = |parts: &mut dyn Iterator<Item = &[String]>| -> Box<[Part]> {
+            parts.map(|facts| Part::new(facts, names)).collect()
+        };
+        let when: Box<[Test]> =
+            limit.when.iter().map(|condition| Test::new(condition, names)).collect();
+        let rollout = limit.rollout.as_ref().map(|rollout| {
+            let by = if rollout.by.is_empty() {
+                parts(&mut limit.key.iter().map(|part| &*part.facts))
+            } else {
+                parts(&mut rollout.by.iter().map(std::slice::from_ref))
+            };
+            Rollout::new(&limit.name, rollout.share, by)
+        });
+        let account =
+            Account::new(limit, limit.quota, before.map(|before| &before.account), now, reload);
+        let variants = policy
+            .overrides
+            .iter()
+            .filter(|change| change.limit == limit.name)
+            .map(|change| Variant::new(change, limit, names, before, now, reload))
+            .collect();
+        Rule {
+            name: Arc::from(&*limit.name),
+            key: parts(&mut limit.key.iter().map(|part| &*part.facts)),
+            when,
+            missing: limit.missing,
+            mode: AtomicU8::new(to_u8(limit.mode)),
+            rollout,
+            cost: limit.cost.as_ref().and_then(|fact| names.find(fact)),
+            account,
+            variants,
+            counts: before.map(|before| before.counts.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// The cells of its overrides and its own.
+    pub(crate) fn accounts(&self) -> impl Iterator<Item = &Arc<Account>> {
+        let variants = self.variants.iter().filter_map(|variant| variant.account.as_ref());
+        variants.chain([&self.account])
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        // Relaxed: each decision uses one mode, and nothing else goes with it.
+        from_u8(self.mode.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_mode(&self, mode: Mode) {
+        // Relaxed: as in `mode`.
+        self.mode.store(to_u8(mode), Ordering::Relaxed);
+    }
+
+    /// Whether and how it applies to a request that it was found for.
+    #[inline]
+    pub(crate) fn applies<S: BuildHasher>(
+        &self,
+        facts: &Facts<'_>,
+        cost: u64,
+        hasher: &S,
+    ) -> Applies<'_> {
+        if !self.when.iter().all(|test| test.passes(facts)) {
+            return Applies::Not(Absent::When);
+        }
+        if self.rollout.as_ref().is_some_and(|rollout| !rollout.includes(facts)) {
+            return Applies::Not(Absent::Rollout);
+        }
+        let Some(tag) = self.tag(facts, hasher) else {
+            return match self.missing {
+                Missing::Refuse => Applies::Refuses,
+                Missing::Skip | Missing::Marker => Applies::Not(Absent::Missing),
+            };
+        };
+        let (account, variant) = match self.variant(facts) {
+            None => (&self.account, None),
+            Some(index) => match &self.variants[index].account {
+                Some(account) => (account, Some(index)),
+                None => return Applies::Not(Absent::Exempt),
+            },
+        };
+        let cost = match self.cost {
+            None => cost,
+            // A peek stays one.
+            Some(_) if cost == 0 => 0,
+            Some(fact) => match facts.get(fact) {
+                None => 1,
+                Some(value) => match whole(value) {
+                    Some(cost) => cost,
+                    None => return Applies::Refuses,
+                },
+            },
+        };
+        Applies::Decides { account, variant, tag, cost }
+    }
+
+    /// The identity of the request's key: of each part the name, the length and the bytes of the
+    /// fact that is there. `None` if one is missing and the rule does not count that.
+    #[inline]
+    pub(crate) fn tag<S: BuildHasher>(&self, facts: &Facts<'_>, hasher: &S) -> Option<u64> {
+        /// Stands for the name of a fact that is not there. No name has it but by chance.
+        const MISSING: u64 = 0;
+        if self.key.is_empty() {
+            return Some(1);
+        }
+        let mut hasher = hasher.build_hasher();
+        for part in &self.key {
+            match part.find(facts) {
+                Some(((_, name), value)) => {
+                    let bytes = value.bytes();
+                    hasher.write_u64(name);
+                    hasher.write_u64(bytes.len() as u64);
+                    hasher.write(bytes);
+                }
+                None if self.missing == Missing::Marker => hasher.write_u64(MISSING),
+                None => return None,
+            }
+        }
+        Some(hasher.finish().max(1))
+    }
+
+    fn variant(&self, facts: &Facts<'_>) -> Option<usize> {
+        self.variants.iter().position(|variant| variant.tests.iter().all(|test| test.passes(facts)))
+    }
+
+    /// The request's key in words: `user=42 view=/a`, or `everything` for an empty key.
+    pub(crate) fn key_text(&self, facts: &Facts<'_>, names: &Names) -> String {
+        if self.key.is_empty() {
+            return "everything".to_owned();
+        }
+        let part = |part: &Part| match part.find(facts) {
+            Some(((id, _), value)) => format!("{}={}", names.name(id), value.text()),
+            None => {
+                let facts: Vec<&str> = part.ids().map(|id| names.name(id)).collect();
+                format!("no {}", facts.join("|"))
+            }
+        };
+        self.key.iter().map(part).collect::<Vec<_>>().join(" ")
+    }
+}
+
+impl Account {
+    /// Cells for a quota of `limit`: those of `before` if they were made alike.
+    fn new(
+        limit: &Limit,
+        quota: Quota,
+        before: Option<&Arc<Account>>,
+        now: Timestamp,
+        reload: &mut Reload,
+    ) -> Arc<Account> {
+        // An empty key is one key.
+        let max_keys = if limit.key.is_empty() { 1 } else { limit.max_keys };
+        let overflow = limit.overflow;
+        if let Some(before) = before {
+            if before.max_keys == max_keys && before.overflow == overflow {
+                if before.cells.quota() != quota {
+                    before.cells.set_quota(quota, now);
+                }
+                reload.kept += 1;
+                return before.clone();
+            }
+        }
+        reload.fresh += 1;
+        Arc::new(Account { cells: Cells::new(quota, max_keys, overflow), max_keys, overflow })
+    }
+}
+
+impl Variant {
+    fn new(
+        change: &Override,
+        limit: &Limit,
+        names: &Names,
+        before: Option<&Rule>,
+        now: Timestamp,
+        reload: &mut Reload,
+    ) -> Variant {
+        let quota = match change.change {
+            Change::Quota { quota } => Some(quota),
+            // Checked with the policy.
+            Change::Burst { burst } => Some(limit.quota.with_burst(burst).unwrap_or(limit.quota)),
+            Change::Nothing => Some(limit.quota),
+            Change::Exempt => None,
+        };
+        let before = before
+            .and_then(|rule| rule.variants.iter().find(|old| old.source.matches == change.matches))
+            .and_then(|old| old.account.as_ref());
+        Variant {
+            tests: change.matches.iter().map(|c| Test::new(c, names)).collect(),
+            source: change.clone(),
+            account: quota.map(|quota| Account::new(limit, quota, before, now, reload)),
+        }
+    }
+}
+
+/// A whole number in decimal digits.
+fn whole(value: &Value<'_>) -> Option<u64> {
+    let text = value.text();
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+fn to_u8(mode: Mode) -> u8 {
+    match mode {
+        Mode::Enforce => 0,
+        Mode::Shadow => 1,
+        Mode::Off => 2,
+    }
+}
+
+fn from_u8(mode: u8) -> Mode {
+    match mode {
+        0 => Mode::Enforce,
+        1 => Mode::Shadow,
+        _ => Mode::Off,
+    }
+}

@@ -1,0 +1,139 @@
+//! Looking at what runs: each limit's numbers, and why a request would be decided as it would.
+
+use std::hash::BuildHasher;
+
+use crate::decision::{Allowed, Denied};
+use crate::policy::Mode;
+use crate::quota::Quota;
+use crate::sync::Arc;
+use crate::time::Timestamp;
+
+use super::compiled::{Absent, Applies, Rule};
+use super::facts::Facts;
+use super::{Enforcer, Value};
+
+/// A limit as it runs: [`Enforcer::limits`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LimitStatus {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its quota, where no override says otherwise.
+    pub quota: Quota,
+    /// What it does with its decisions.
+    pub mode: Mode,
+    /// Requests it applied to.
+    pub checked: u64,
+    /// Requests that were refused in its name.
+    pub refused: u64,
+    /// Requests that it would have denied while in shadow.
+    pub shadow_refused: u64,
+    /// Requests for whose key there was no room.
+    pub overflows: u64,
+    /// Keys in debt now, those of overrides included.
+    pub keys: usize,
+    /// Bytes allocated for keys.
+    pub memory: usize,
+}
+
+/// What a limit is to a request: [`Enforcer::explain`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// The limit's name.
+    pub limit: Arc<str>,
+    /// What it does with its decision.
+    pub mode: Mode,
+    /// The key in words, as `user=42 view=/a`.
+    pub key: String,
+    /// What it says, or why it does not apply.
+    pub verdict: Verdict,
+}
+
+/// What a limit says to a request by itself.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// The limit does not apply.
+    Absent(Absent),
+    /// It refuses: a fact of its key is missing, or its cost is no whole number.
+    Refused,
+    /// It decides.
+    Decided {
+        /// The quota in force for the key.
+        quota: Quota,
+        /// Which override gave it, from 0 among those of the limit.
+        overridden: Option<usize>,
+        /// Units the request costs here.
+        cost: u64,
+        /// What it would say now.
+        answer: Result<Allowed, Denied>,
+    },
+}
+
+impl<S> Enforcer<S> {
+    /// Each limit as it runs, in the order of the policy. Looks at every slot of every table.
+    pub fn limits(&self) -> Vec<LimitStatus> {
+        let now = self.clock.now();
+        self.policy.load().rules.iter().map(|rule| rule.status(now)).collect()
+    }
+}
+
+impl<S: BuildHasher> Enforcer<S> {
+    /// What each limit says to these facts now, in the order of the policy, charging and counting
+    /// nothing.
+    pub fn explain<'f, V: Copy + Into<Value<'f>>>(
+        &self,
+        facts: &[(&str, V)],
+        cost: u64,
+    ) -> Vec<Explanation> {
+        self.explain_at(facts, cost, self.clock.now())
+    }
+
+    /// [`explain`](Self::explain) at `now` instead of the clock's time.
+    pub fn explain_at<'f, V: Copy + Into<Value<'f>>>(
+        &self,
+        facts: &[(&str, V)],
+        cost: u64,
+        now: Timestamp,
+    ) -> Vec<Explanation> {
+        let policy = self.policy.load();
+        let mut known = Facts::new();
+        self.know(&policy, facts, &mut known);
+        let facts = &known;
+        let explain = |rule: &Rule| Explanation {
+            limit: rule.name.clone(),
+            mode: rule.mode(),
+            key: rule.key_text(facts, &policy.names),
+            verdict: match rule.applies(facts, cost, &self.hasher) {
+                _ if rule.mode() == Mode::Off => Verdict::Absent(Absent::Off),
+                Applies::Not(why) => Verdict::Absent(why),
+                Applies::Refuses => Verdict::Refused,
+                Applies::Decides { account, variant, tag, cost } => Verdict::Decided {
+                    quota: account.cells.quota(),
+                    overridden: variant,
+                    cost,
+                    answer: account.cells.peek(tag, cost, now),
+                },
+            },
+        };
+        policy.rules.iter().map(explain).collect()
+    }
+}
+
+impl Rule {
+    fn status(&self, now: Timestamp) -> LimitStatus {
+        let accounts = || self.accounts().map(|account| &account.cells);
+        LimitStatus {
+            name: self.name.clone(),
+            quota: self.account.cells.quota(),
+            mode: self.mode(),
+            checked: self.counts.checked.sum(),
+            refused: self.counts.refused.sum(),
+            shadow_refused: self.counts.shadow_refused.sum(),
+            overflows: accounts().map(|cells| cells.overflows()).sum(),
+            keys: accounts().map(|cells| cells.len(now)).sum(),
+            memory: accounts().map(|cells| cells.memory()).sum(),
+        }
+    }
+}

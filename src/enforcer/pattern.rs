@@ -1,0 +1,98 @@
+//! Patterns: text in which `*` is any run of bytes.
+
+use crate::policy::Condition;
+
+use super::facts::{FactId, Facts, Names};
+
+pub(crate) enum Pattern {
+    Exact(Box<[u8]>),
+    /// What stands between the stars.
+    Stars(Box<[Box<[u8]>]>),
+}
+
+impl Pattern {
+    pub(crate) fn new(text: &str) -> Pattern {
+        if text.contains('*') {
+            Pattern::Stars(text.split('*').map(|part| part.as_bytes().into()).collect())
+        } else {
+            Pattern::Exact(text.as_bytes().into())
+        }
+    }
+
+    /// Whether it matches the whole of `value`. Each part between stars is taken where it first
+    /// occurs, so the time is at most the product of both lengths.
+    pub(crate) fn matches(&self, value: &[u8]) -> bool {
+        let parts = match self {
+            Pattern::Exact(exact) => return **exact == *value,
+            Pattern::Stars(parts) => parts,
+        };
+        let [first, middle @ .., last] = &**parts else { return false };
+        let Some(mut rest) = value.strip_prefix(&**first) else { return false };
+        for part in middle.iter().filter(|part| !part.is_empty()) {
+            match rest.windows(part.len()).position(|window| window == &**part) {
+                Some(at) => rest = &rest[at + part.len()..],
+                None => return false,
+            }
+        }
+        rest.ends_with(last)
+    }
+}
+
+/// A fact and the patterns of which one must match it.
+pub(crate) struct Test {
+    pub(crate) fact: FactId,
+    pub(crate) patterns: Box<[Pattern]>,
+}
+
+impl Test {
+    pub(crate) fn new(condition: &Condition, names: &Names) -> Test {
+        Test {
+            // A fact without a place is never there.
+            fact: names.find(&condition.fact).unwrap_or(FactId::MAX),
+            patterns: condition.patterns.iter().map(|text| Pattern::new(text)).collect(),
+        }
+    }
+
+    pub(crate) fn passes(&self, facts: &Facts<'_>) -> bool {
+        facts
+            .get(self.fact)
+            .is_some_and(|value| self.patterns.iter().any(|pattern| pattern.matches(value.bytes())))
+    }
+
+    /// The values it passes, if they can be counted.
+    pub(crate) fn exact_values(&self) -> Option<Vec<&[u8]>> {
+        self.patterns
+            .iter()
+            .map(|pattern| match pattern {
+                Pattern::Exact(value) => Some(&**value),
+                Pattern::Stars(_) => None,
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_is_any_run_of_characters() {
+        for (pattern, matching, other) in [
+            ("*", &["", "a", "/a/b"][..], &[][..]),
+            ("/webhooks/*", &["/webhooks/", "/webhooks/a/b"], &["/webhooks", "x/webhooks/"]),
+            ("*.js", &[".js", "a/b.js"], &[".jsx", "js"]),
+            ("a*b*c", &["abc", "a--b--c", "abbcc"], &["ac", "acb", "bac"]),
+            ("a*a", &["aa", "aba"], &["a"]),
+            ("**", &["", "x"], &[]),
+            ("ab", &["ab"], &["AB", "abc", ""]),
+        ] {
+            let compiled = Pattern::new(pattern);
+            for value in matching {
+                assert!(compiled.matches(value.as_bytes()), "{pattern} {value}");
+            }
+            for value in other {
+                assert!(!compiled.matches(value.as_bytes()), "{pattern} {value}");
+            }
+        }
+    }
+}

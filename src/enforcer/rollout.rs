@@ -1,0 +1,94 @@
+//! Rollout: which requests are in the share of a limit.
+//!
+//! The hash is fixed, so that the same organizations are in a share on every machine and after
+//! every restart, and raising the share only adds: FNV-1a (64 bits) over the limit's name and then
+//! each value as its length (8 bytes, little end first) and its bytes; then the finalizer of
+//! MurmurHash3, since FNV alone leaves the high bits of similar texts alike. A request is in the
+//! share of p percent iff the hash is below floor(p * 2^64 / 100).
+
+use crate::policy::Share;
+
+use super::compiled::Part;
+use super::facts::{Facts, Value};
+
+const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
+
+/// A limit's share, and what chooses.
+pub(crate) struct Rollout {
+    pub(crate) share: Share,
+    pub(crate) by: Box<[Part]>,
+    /// The hash after the limit's name.
+    pub(crate) named: u64,
+}
+
+impl Rollout {
+    pub(crate) fn new(limit: &str, share: Share, by: Box<[Part]>) -> Rollout {
+        Rollout { share, by, named: fnv(FNV_OFFSET, limit.as_bytes()) }
+    }
+
+    /// Whether the limit is there for this request. Without the values that choose it is not.
+    pub(crate) fn includes(&self, facts: &Facts<'_>) -> bool {
+        let mut hash = self.named;
+        for part in &self.by {
+            let Some((_, value)) = part.find(facts) else { return false };
+            hash = with_value(hash, value);
+        }
+        self.share.includes(finish(hash))
+    }
+}
+
+fn with_value(hash: u64, value: &Value<'_>) -> u64 {
+    let bytes = value.bytes();
+    fnv(fnv(hash, &(bytes.len() as u64).to_le_bytes()), bytes)
+}
+
+pub(crate) fn fnv(hash: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME))
+}
+
+fn finish(mut hash: u64) -> u64 {
+    hash ^= hash >> 33;
+    hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash ^= hash >> 33;
+    hash = hash.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    hash ^ hash >> 33
+}
+
+/// The stable identity of a text: of a fact's name in a key.
+pub(crate) fn identity(text: &str) -> u64 {
+    finish(fnv(FNV_OFFSET, text.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(limit: &str, values: &[&str]) -> u64 {
+        let named = fnv(FNV_OFFSET, limit.as_bytes());
+        finish(values.iter().fold(named, |hash, value| with_value(hash, &Value::from(*value))))
+    }
+
+    #[test]
+    fn the_hash_is_fixed() {
+        // Computed apart from this code, in Python, from the description above.
+        assert_eq!(hash("user", &["42"]), VECTORS[0]);
+        assert_eq!(hash("queries", &["7", "eu"]), VECTORS[1]);
+        assert_eq!(hash("", &[]), VECTORS[2]);
+    }
+
+    const VECTORS: [u64; 3] = [0xcf09_19fa_ceea_0c62, 0xf2ff_e1e6_497b_da75, 0xefd0_1f60_ba99_2926];
+
+    #[test]
+    fn raising_the_share_only_adds_and_takes_as_many_as_it_says() {
+        let included = |percent, org: u32| {
+            Share::percent(percent).includes(hash("queries", &[&org.to_string()]))
+        };
+        for org in 0..1000 {
+            assert!(!included(0, org) && included(100, org));
+            assert!(!included(25, org) || included(50, org));
+        }
+        let quarter = (0..10_000).filter(|org| included(25, *org)).count();
+        assert!((2_300..2_700).contains(&quarter), "{quarter}");
+    }
+}

@@ -1,0 +1,235 @@
+//! The policy file: TOML to [`Policy`], every mistake with its line and column.
+//!
+//! The file is read into a [`Policy`] with stand-ins for what could not be read; then
+//! [`Policy::check`]'s rules run over it, told which places to hold no opinion about.
+
+mod read;
+mod syntax;
+
+use std::ops::Range;
+
+use super::problem::{Field, Place, PolicyError, Problem, Shown, Spot};
+use super::{Policy, check};
+use read::Reader;
+
+/// The largest policy file, in bytes.
+const MAX_BYTES: usize = 16 << 20;
+
+/// Problems of one file that are reported.
+const MAX_PROBLEMS: usize = 1000;
+
+/// Characters of a line that are shown, and how many of them at most before the place meant.
+const EXCERPT_CHARS: usize = 100;
+const EXCERPT_BEFORE: usize = 60;
+
+/// A problem at bytes of the file.
+struct Found {
+    span: Range<usize>,
+    what: String,
+    hint: Option<String>,
+}
+
+impl Policy {
+    /// Reads a policy file.
+    ///
+    /// ```
+    /// use tollgate::Policy;
+    ///
+    /// let policy = Policy::from_toml(r#"
+    ///     [[limit]]                         # narrowest first
+    ///     name  = "user"
+    ///     key   = ["method", "user|ip"]
+    ///     rate  = "50/s"
+    ///     burst = 100
+    ///     when  = { method = ["POST", "PUT"], path = "/api/*" }
+    ///
+    ///     [[limit]]                         # the one that all requests share last
+    ///     name = "all"
+    ///     rate = "5000/s"
+    ///
+    ///     [[override]]
+    ///     limit = "user"
+    ///     match = { user = "1017" }
+    ///     rate  = "500/s"
+    /// "#)?;
+    /// assert_eq!(policy.limits().len(), 2);
+    ///
+    /// let error = Policy::from_toml("[[limit]]\nname = \"user\"\nrats = \"50/s\"").unwrap_err();
+    /// assert_eq!(error.to_string(), "\
+    /// 3:1: a limit has no key `rats`
+    ///   |
+    /// 3 | rats = \"50/s\"
+    ///   | ^^^^
+    ///   = hint: did you mean `rate`?");
+    /// # Ok::<(), tollgate::PolicyError>(())
+    /// ```
+    ///
+    /// # The file
+    ///
+    /// | key | value | default |
+    /// |---|---|---|
+    /// | `facts` | list of the facts there are; then a limit that names any other is an error | any fact |
+    /// | `[[limit]]` | a limit; any number, narrowest first | none: all is admitted |
+    /// | `[[override]]` | other numbers for some keys of a limit; the first that matches counts | none |
+    ///
+    /// Of a `[[limit]]`:
+    ///
+    /// | key | value | default |
+    /// |---|---|---|
+    /// | `name` | what refusals call it; no two alike | required |
+    /// | `rate` | `"count/period"`, perhaps with a burst: `"50/s"`, `"100/10s burst 20"`; periods `ns us ms s m h d` | required |
+    /// | `burst` | units that one instant can admit; 0 refuses everything | the count of `rate` |
+    /// | `key` | list of facts to count by; `"a\|b"` is the first of them that is there, kept apart by which it is | `[]`: all requests count together |
+    /// | `when` | `{ fact = "pattern" }` or `{ fact = ["pattern", "pattern"] }`: it applies if each fact matches one of its patterns; `*` is any run of characters, `/` included; an integer is its decimal text | `{}`: every request |
+    /// | `missing` | for a request without a fact of the key: `"marker"` (those count together), `"skip"` (the limit does not apply), `"refuse"` | `"marker"` |
+    /// | `mode` | `"enforce"`, `"shadow"` (decided and counted, refuses nothing), `"off"` | `"enforce"` |
+    /// | `rollout` | `{ share = "25%", by = ["fact"] }`: it applies to that share of the values of `by` | all; `by`: the key |
+    /// | `cost` | the fact that says what a request costs; 1 without it, refused if it is no whole number | the cost of the call |
+    /// | `algorithm` | `"gcra"` | `"gcra"` |
+    /// | `max_keys` | keys that can be in debt at once, from 1 | 1048576 |
+    /// | `overflow` | for keys beyond that: `"pool"` (they share a few cells), `"deny"`, `"allow"` | `"pool"` |
+    ///
+    /// Of an `[[override]]`, which needs `rate`, `burst` or `exempt`:
+    ///
+    /// | key | value | default |
+    /// |---|---|---|
+    /// | `limit` | the name of the limit | required |
+    /// | `match` | for which keys, as `when`; only facts of the limit's key | required |
+    /// | `rate` | another rate | the limit's |
+    /// | `burst` | another burst | with `rate` its count, else the limit's |
+    /// | `exempt` | `true`: the limit is not there for these keys | `false` |
+    ///
+    /// # Errors
+    /// All that is wrong with the file, in its order, each problem with line, column, and what was
+    /// probably meant; of more than 1000 problems the first 1000. A file above 16 MiB is refused.
+    pub fn from_toml(text: &str) -> Result<Policy, PolicyError> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        if text.len() > MAX_BYTES {
+            let what = format!("the file has {} bytes; at most {MAX_BYTES} are read", text.len());
+            let found = Found { span: 0..0, what, hint: None };
+            return Err(PolicyError { problems: place(text, vec![found]) });
+        }
+        let mut found = Vec::new();
+        let mended = syntax::mend(text, &mut found);
+        let (tree, errors) = toml::de::DeTable::parse_recoverable(&mended.text);
+        found.extend(errors.iter().map(|error| syntax::explain(error, text, 0)));
+
+        let mut reader = Reader::new(&mended.text, &mended.gaps, found);
+        reader.file(tree.get_ref());
+        let Reader { policy, spans, unread, mut found, .. } = reader;
+        found.extend(check::problems(&policy, &unread).into_iter().map(|problem| {
+            let mut place = problem.place;
+            let span = loop {
+                match spans.get(&place) {
+                    Some(span) => break span.clone(),
+                    None if place == Place::Policy => break 0..0,
+                    None => place = around(place),
+                }
+            };
+            Found { span, what: problem.what, hint: problem.hint }
+        }));
+        if found.is_empty() {
+            return Ok(policy);
+        }
+        Err(PolicyError { problems: place(text, found) })
+    }
+}
+
+/// The next larger place around one.
+fn around(place: Place) -> Place {
+    let widen = |field| match field {
+        Field::KeyFact(..) => Some(Field::Key),
+        Field::Condition(_) => Some(Field::Conditions),
+        Field::Pattern(condition, _) => Some(Field::Condition(condition)),
+        Field::By(_) => Some(Field::Rollout),
+        Field::Whole => None,
+        _ => Some(Field::Whole),
+    };
+    match place {
+        Place::Limit(index, field) => {
+            widen(field).map_or(Place::Policy, |field| Place::Limit(index, field))
+        }
+        Place::Override(index, field) => {
+            widen(field).map_or(Place::Policy, |field| Place::Override(index, field))
+        }
+        Place::Fact(_) => Place::Facts,
+        Place::Policy | Place::Facts => Place::Policy,
+    }
+}
+
+/// Puts problems in the order of the text, with line, column and excerpt.
+fn place(text: &str, mut found: Vec<Found>) -> Vec<Problem> {
+    found.sort_by_key(|found| found.span.start);
+    let left_out = found.len().saturating_sub(MAX_PROBLEMS);
+    if left_out > 0 {
+        found.truncate(MAX_PROBLEMS + 1);
+        if let Some(last) = found.last_mut() {
+            last.what = format!("and {left_out} more problems from here on");
+            last.hint = None;
+        }
+    }
+    let mut cursor = Cursor { text, at: 0, line: 1, line_start: 0, column: 1 };
+    let problem = |found: Found| {
+        let spot = Some(cursor.spot(&found.span));
+        Problem { place: Place::Policy, what: found.what, hint: found.hint, spot }
+    };
+    found.into_iter().map(problem).collect()
+}
+
+/// A walk through the text, once, that counts lines and columns.
+struct Cursor<'t> {
+    text: &'t str,
+    at: usize,
+    line: usize,
+    line_start: usize,
+    column: usize,
+}
+
+impl Cursor<'_> {
+    /// The spot of a span that begins no earlier than those before it.
+    fn spot(&mut self, span: &Range<usize>) -> Spot {
+        let ahead = self.text.get(self.at..).unwrap_or_default();
+        let passed = ahead.char_indices().take_while(|(at, _)| self.at + at < span.start);
+        let mut end = self.at;
+        for (at, c) in passed {
+            end = self.at + at + c.len_utf8();
+            self.column += 1;
+            if c == '\n' {
+                self.line += 1;
+                self.line_start = end;
+                self.column = 1;
+            }
+        }
+        self.at = end;
+
+        // Only what is shown is looked at: many problems of one long line do not take a walk each.
+        let before = (self.column - 1).min(EXCERPT_BEFORE);
+        let line_before = self.text.get(self.line_start..self.at).unwrap_or_default();
+        let from_here = self.text.get(self.at..).unwrap_or_default();
+        let room = EXCERPT_CHARS - before;
+        let near = from_here.char_indices().nth(room).map_or(from_here, |(at, _)| &from_here[..at]);
+        let here = near.split(['\n', '\r']).next().unwrap_or_default();
+        let meant = here.char_indices().take_while(|(at, _)| *at < span.len()).count();
+
+        let mut shown: Vec<char> = here.chars().rev().collect();
+        shown.extend(line_before.chars().rev().take(before));
+        let mut excerpt = String::new();
+        let cut = before < self.column - 1;
+        excerpt.extend(cut.then_some('…'));
+        excerpt.extend(shown.into_iter().rev().map(printable));
+        if here.len() == near.len() && near.len() < from_here.len() {
+            excerpt.push('…');
+        }
+        let mark = (before + usize::from(cut), meant.max(1));
+        Spot { line: self.line, column: self.column, excerpt, mark }
+    }
+}
+
+/// A character that takes one place of a line.
+fn printable(c: char) -> char {
+    match c {
+        '\t' => ' ',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    }
+}

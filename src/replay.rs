@@ -1,0 +1,271 @@
+//! What a policy would have done to a log: lines become events, events are decided on virtual
+//! time, and what was decided becomes a summary.
+//!
+//! ```
+//! use tollgate::replay::{Log, Replay};
+//! use tollgate::{Limit, Policy, Quota};
+//!
+//! let log = br#"
+//!     {"t": 0, "id": "a", "facts": {"user": 7}}
+//!     {"t": 0.25, "id": "b", "facts": {"user": 7}}
+//! "#;
+//! let policy = Policy::new().limit(Limit::new("user", Quota::per_second(1)).key(["user"]));
+//!
+//! let mut replay = Replay::new(policy)?;
+//! let mut log = Log::new(log.as_slice(), None);
+//! while let Some((_, event)) = log.next_event()? {
+//!     match event {
+//!         Ok(event) => drop(replay.event(&event)),
+//!         Err(_) => replay.unreadable(),
+//!     }
+//! }
+//! let summary = replay.summary();
+//! assert_eq!((summary.admitted, summary.refused), (1, 1));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The same log gives the same answers every time. An event that is stamped earlier than one
+//! before it counts at the latest stamp there was ([`Disorder`] says how often).
+
+mod absence;
+mod access_log;
+mod decision;
+mod event;
+mod format;
+mod json_lines;
+mod log;
+mod summary;
+mod timeline;
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, DefaultHasher};
+
+use smallvec::SmallVec;
+
+use crate::enforcer::Enforcer;
+use crate::policy::{Mode, Policy, PolicyError};
+use crate::time::{Timestamp, VirtualClock};
+
+pub use absence::{Absence, Effect};
+pub use decision::{Decision, Seconds};
+pub use event::{Event, Op, Unreadable};
+pub use format::{Format, MAX_LINE};
+pub use log::Log;
+pub use summary::{Disorder, KeySummary, LimitSummary, Summary};
+pub use timeline::{Columns, Timeline};
+
+use timeline::Resolution;
+
+/// Hashes alike in every run. A log cannot be made to fit the hash of a later replay for any gain.
+type FixedHasher = BuildHasherDefault<DefaultHasher>;
+
+/// As many facts of one event as are handed on without allocating.
+const INLINE_FACTS: usize = 16;
+
+type Facts<'a> = SmallVec<[(&'a str, &'a str); INLINE_FACTS]>;
+
+/// Decides the events of a log under a policy, and keeps count.
+///
+/// Memory grows with the keys that the limits count, and with the keys that are refused.
+pub struct Replay {
+    policy: Policy,
+    enforcer: Enforcer<FixedHasher>,
+    time: VirtualClock,
+    counts: Counts,
+    limits: Vec<Tally>,
+    /// By the limit's place, and the key in words.
+    refused_keys: HashMap<(usize, String), Timeline>,
+    /// The facts that the policy names and no request has had.
+    unseen: Vec<String>,
+    span: Option<Span>,
+    finest: Resolution,
+    disorder: Disorder,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    admitted: u64,
+    refused: u64,
+    peeks: u64,
+    finishes: u64,
+    unreadable_lines: u64,
+}
+
+/// What is known of a limit besides what the enforcer counts.
+#[derive(Default)]
+struct Tally {
+    keys: HashSet<u64, FixedHasher>,
+    refused: Timeline,
+    shadow_refused: Timeline,
+}
+
+/// From the first event to the latest.
+#[derive(Clone, Copy)]
+struct Span {
+    first: Timestamp,
+    last: Timestamp,
+}
+
+impl Replay {
+    /// A replay that has seen nothing yet, or all that is wrong with the policy.
+    pub fn new(policy: Policy) -> Result<Replay, PolicyError> {
+        let time = VirtualClock::new();
+        let enforcer = Enforcer::builder(policy.clone())
+            .clock(time.clock())
+            .hasher(FixedHasher::default())
+            .build()?;
+        Ok(Replay {
+            enforcer,
+            time,
+            counts: Counts::default(),
+            limits: policy.limits.iter().map(|_| Tally::default()).collect(),
+            refused_keys: HashMap::new(),
+            unseen: policy.named_facts().into_iter().map(str::to_owned).collect(),
+            span: None,
+            finest: Resolution::COARSEST,
+            disorder: Disorder::default(),
+            policy,
+        })
+    }
+
+    /// Decides an event. One that only ends something is counted and not decided.
+    pub fn event<'e>(&mut self, event: &'e Event<'_>) -> Option<Decision<'e>> {
+        self.move_time_to(event.at);
+        let pair = |(name, value): &'e (Cow<'_, str>, Cow<'_, str>)| (&**name, &**value);
+        let facts: Facts<'e> = event.facts.iter().map(pair).collect();
+        let answer = match event.op {
+            Op::Admit => {
+                self.look(&facts, event.cost);
+                let answer = self.enforcer.admit(&facts, event.cost);
+                match &answer {
+                    Ok(_) => self.counts.admitted += 1,
+                    Err(refused) => {
+                        self.counts.refused += 1;
+                        self.count_refused(refused.index(), &facts);
+                    }
+                }
+                answer.map(|permit| permit.allowed())
+            }
+            Op::Peek => {
+                self.counts.peeks += 1;
+                self.enforcer.peek(&facts, event.cost)
+            }
+            Op::Finish => {
+                self.counts.finishes += 1;
+                return None;
+            }
+        };
+        Some(Decision { at: event.at, id: event.id.as_deref(), answer })
+    }
+
+    /// Counts a line that could not be read.
+    pub fn unreadable(&mut self) {
+        self.counts.unreadable_lines += 1;
+    }
+
+    /// How it stands.
+    pub fn summary(&self) -> Summary {
+        let Counts { admitted, refused, peeks, finishes, unreadable_lines } = self.counts;
+        let requests = admitted + refused;
+        Summary {
+            requests,
+            admitted,
+            refused,
+            unreadable_lines,
+            first: self.span.map(|span| span.first),
+            last: self.span.map(|span| span.last),
+            limits: self.limit_summaries(),
+            top_refused_keys: self.top_refused_keys(),
+            peeks,
+            finishes,
+            disorder: self.disorder,
+            // A log without requests says nothing about the facts of requests.
+            missing_facts: if requests > 0 {
+                absence::of(&self.policy, &self.unseen)
+            } else {
+                Vec::new()
+            },
+            finest: self.finest,
+        }
+    }
+
+    /// Never moves back.
+    fn move_time_to(&mut self, at: Timestamp) {
+        self.finest.see(at);
+        let span = self.span.get_or_insert(Span { first: at, last: at });
+        if at < span.last {
+            self.disorder.lines += 1;
+            self.disorder.furthest = self.disorder.furthest.max(span.last.since(at));
+        }
+        span.last = span.last.max(at);
+        self.time.set(span.last);
+    }
+
+    /// Notes which keys a request has, and what limits in shadow say to it.
+    fn look(&mut self, facts: &Facts<'_>, cost: u64) {
+        self.unseen.retain(|fact| !facts.iter().any(|(name, _)| name == fact));
+        let (limits, now) = (&mut self.limits, self.time.now());
+        self.enforcer.trace(facts, cost, |traced| {
+            if let Some(tally) = limits.get_mut(traced.index) {
+                tally.keys.extend(traced.tag);
+                if traced.shadow_refuses {
+                    tally.shadow_refused.add(now);
+                }
+            }
+        });
+    }
+
+    fn count_refused(&mut self, limit: usize, facts: &Facts<'_>) {
+        let now = self.time.now();
+        if let Some(tally) = self.limits.get_mut(limit) {
+            tally.refused.add(now);
+        }
+        let key = self.enforcer.key_text(limit, facts);
+        self.refused_keys.entry((limit, key)).or_default().add(now);
+    }
+
+    fn limit_summaries(&self) -> Vec<LimitSummary> {
+        let limits = self.enforcer.limits();
+        limits
+            .into_iter()
+            .zip(&self.limits)
+            .map(|(status, tally)| LimitSummary {
+                name: status.name.to_string(),
+                checked: status.checked,
+                refused: status.refused,
+                shadow_refused: status.shadow_refused,
+                keys: tally.keys.len() as u64,
+                overflows: status.overflows,
+                mode: status.mode,
+                over_time: match status.mode {
+                    Mode::Shadow => tally.shadow_refused.clone(),
+                    Mode::Enforce | Mode::Off => tally.refused.clone(),
+                },
+            })
+            .collect()
+    }
+
+    /// The most refused first; of equals the first in the policy, then in the alphabet.
+    fn top_refused_keys(&self) -> Vec<KeySummary> {
+        let mut keys: Vec<_> = self.refused_keys.iter().collect();
+        keys.sort_by_cached_key(|((limit, key), refused)| {
+            (std::cmp::Reverse(refused.total()), *limit, key.as_str())
+        });
+        keys.truncate(summary::TOP_KEYS);
+        keys.into_iter()
+            .map(|((limit, key), refused)| KeySummary {
+                limit: self.policy.limits.get(*limit).map(|l| l.name.clone()).unwrap_or_default(),
+                key: key.clone(),
+                refused: refused.total(),
+                over_time: refused.clone(),
+            })
+            .collect()
+    }
+}
+
+impl std::fmt::Debug for Replay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replay").field("enforcer", &self.enforcer).finish_non_exhaustive()
+    }
+}
