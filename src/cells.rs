@@ -11,6 +11,7 @@
 //! group remembers the latest stamp at which a key it forgot was full again, and an unknown key
 //! starts from there, so that not even a stamp from before can tell.
 
+mod mutants;
 mod numbers;
 mod table;
 mod word;
@@ -21,7 +22,7 @@ use std::time::Duration;
 use crate::algorithm::{Gcra, Moment};
 use crate::decision::{Allowed, Denied, Retry, Standing};
 use crate::quota::Quota;
-use crate::sync::{AtomicU64, Backoff, Mutex, OnceLock, Ordering};
+use crate::sync::{AtomicU64, Backoff, Mutex, OnceLock, Ordering, mutant};
 use crate::ticks::Scale;
 use crate::time::{Clock, Timestamp};
 
@@ -30,7 +31,10 @@ use table::{Cell, Claim, Table, Use};
 use word::MAX_TICK;
 
 /// Cells that newcomers share while the table is full.
+#[cfg(not(tollgate_loom))]
 const POOL_CELLS: usize = 64;
+#[cfg(tollgate_loom)]
+const POOL_CELLS: usize = 1;
 
 /// Changes of quota that a reservation can look back on. Over an older one nothing is given back.
 const REMEMBERED_CHANGES: usize = 16;
@@ -117,9 +121,43 @@ impl Cells {
     }
 
     /// Decides `cost` for the key and charges it if allowed. A cost of 0 is a peek.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn decide(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
-        let step = |tat, numbers: &Numbers, moment| decide(tat, cost, numbers, moment);
+        if mutant("add_then_check") {
+            return self.add_then_check(tag, cost, now);
+        }
+        match self.decide_at_once(tag, cost, now) {
+            Some(answer) => answer,
+            None => self.decide_in_turn(tag, cost, now),
+        }
+    }
+
+    /// `decide` for a key that is there, if nothing comes between: one turn of `run`, small
+    /// enough to become part of the caller, where what it does not ask for costs nothing.
+    #[inline(always)]
+    fn decide_at_once(
+        &self,
+        tag: u64,
+        cost: u64,
+        now: Timestamp,
+    ) -> Option<Result<Allowed, Denied>> {
+        let cell = self.table.find(tag)?;
+        let word = cell.load()?;
+        let (generation, gcra, moment) = self.published.at_once(now)?;
+        if !word::is_free_of(word, generation) {
+            return None;
+        }
+        match decide(word::decode(word, tag, generation), cost, &gcra, moment) {
+            Step::Stay(answer) => cell.is_still(word).then_some(answer),
+            Step::Move(next, answer) => {
+                cell.replace(word, word::encode(next, tag, generation)).then_some(answer)
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn decide_in_turn(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
+        let step = |tat, numbers: &Numbers, moment| decide(tat, cost, &numbers.gcra, moment);
         match self.run(Seat::Own, tag, || now, step) {
             Ok(Err(denied)) if self.pool.get().is_some() => {
                 if denied.retry != Retry::Never && self.is_pooled(tag, now) {
@@ -156,7 +194,7 @@ impl Cells {
     ) -> Result<Allowed, Denied> {
         self.count_overflow();
         if self.overflow == Overflow::Pool {
-            let step = |tat, numbers: &Numbers, moment| decide(tat, cost, numbers, moment);
+            let step = |tat, numbers: &Numbers, moment| decide(tat, cost, &numbers.gcra, moment);
             if let Ok(answer) = self.run(Seat::Pool, tag, || now, step) {
                 return answer;
             }
@@ -200,10 +238,11 @@ impl Cells {
         loop {
             // A cost of 0 is a peek: no key.
             if cost > 0 && look.answer.is_ok() && look.needs_seat() {
-                look = match self.seat(tag, cost, now, |_| false) {
-                    Some(look) => look,
-                    None => self.look(tag, cost, now),
+                let Some(seated) = self.seat(tag, cost, now, |_| false) else {
+                    look = self.look(tag, cost, now);
+                    continue;
                 };
+                look = seated;
             }
             match look.answer {
                 Ok(allowed) if look.commit() => {
@@ -397,6 +436,9 @@ impl Cells {
         if word::is_of(word, numbers.generation) {
             return Some(word::decode(word, cell.tag, numbers.generation));
         }
+        if mutant("answer_from_old") {
+            return read_word(&self.published, numbers, word, cell.tag);
+        }
         self.renew(cell, word, numbers);
         None
     }
@@ -405,7 +447,12 @@ impl Cells {
     #[cold]
     fn renew(&self, cell: &Cell<'_>, word: u64, numbers: &Numbers) -> bool {
         let Some(tick) = read_word(&self.published, numbers, word, cell.tag) else { return false };
-        cell.replace(word, word::encode(tick, cell.tag, numbers.generation))
+        let renewed = word::encode(tick, cell.tag, numbers.generation);
+        if mutant("renew_by_store") {
+            cell.word.store(renewed, Ordering::Release);
+            return true;
+        }
+        cell.replace(word, renewed)
     }
 
     /// The numbers in force, and `now` on their axis.
@@ -444,12 +491,13 @@ impl Cells {
                     None => continue,
                 }
             };
+            let early = mutant("clock_before_word").then(&mut now);
             let Some(word) = cell.load() else { continue };
             if word::is_held(word) {
                 backoff.wait();
                 continue;
             }
-            let (numbers, moment) = self.numbers_at(now());
+            let (numbers, moment) = self.numbers_at(early.unwrap_or_else(&mut now));
             let Some(tat) = self.state(&cell, word, &numbers) else { continue };
             match step(tat, &numbers, moment) {
                 Step::Stay(result) => {
@@ -529,7 +577,7 @@ impl Cells {
         let ready = |forgotten| {
             let same = self.published.is_current(numbers.generation)
                 && self.initial(tag, forgotten, numbers, moment) == Some(tat);
-            same.then(|| word::encode(next, tag, numbers.generation))
+            (same || mutant("claim_unasked")).then(|| word::encode(next, tag, numbers.generation))
         };
         self.table.claim(tag, use_of, ready)
     }
@@ -547,8 +595,11 @@ impl Cells {
     #[cold]
     fn make_pool(&self) -> &[PoolCell] {
         // Until the pool is there for all to see: a change meets it or precedes it.
-        let _changes = self.changes.lock();
+        let changes = self.changes.lock();
         let generation = self.published.load().generation;
+        if mutant("pool_unlocked") {
+            drop(changes);
+        }
         self.pool.get_or_init(|| {
             (0..POOL_CELLS as u64)
                 .map(|index| PoolCell {
@@ -586,8 +637,9 @@ impl Cells {
     }
 }
 
-fn decide(tat: u64, cost: u64, numbers: &Numbers, moment: Moment) -> Step<Result<Allowed, Denied>> {
-    match numbers.gcra.decide(tat, cost, moment) {
+#[inline(always)]
+fn decide(tat: u64, cost: u64, gcra: &Gcra, moment: Moment) -> Step<Result<Allowed, Denied>> {
+    match gcra.decide(tat, cost, moment) {
         Ok((_, allowed)) if cost == 0 => Step::Stay(Ok(allowed)),
         Ok((next, allowed)) => Step::Move(next, Ok(allowed)),
         Err(denied) => Step::Stay(Err(denied)),
@@ -610,8 +662,34 @@ pub(crate) struct Look<'a> {
 
 impl Cells {
     /// What `decide` would say, with what it would write. Waits while the key is held.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn look(&self, tag: u64, cost: u64, now: Timestamp) -> Look<'_> {
+        match self.look_at_once(tag, cost, now) {
+            Some(look) => look,
+            None => self.look_in_turn(tag, cost, now),
+        }
+    }
+
+    /// `look` as `decide_at_once` decides.
+    #[inline(always)]
+    fn look_at_once(&self, tag: u64, cost: u64, now: Timestamp) -> Option<Look<'_>> {
+        let cell = self.table.find(tag)?;
+        let word = cell.load()?;
+        let (generation, gcra, moment) = self.published.at_once(now)?;
+        if !word::is_free_of(word, generation) {
+            return None;
+        }
+        let tat = word::decode(word, tag, generation);
+        let (next, answer) = match gcra.decide(tat, cost, moment) {
+            Ok((next, allowed)) => (word::encode(next, tag, generation), Ok(allowed)),
+            Err(denied) => (word, Err(denied)),
+        };
+        let (cell, seat) = (Some(cell), Seat::Own);
+        Some(Look { cells: self, tag, cell, seat, word, next, generation, answer })
+    }
+
+    #[inline(never)]
+    fn look_in_turn(&self, tag: u64, cost: u64, now: Timestamp) -> Look<'_> {
         let mut backoff = Backoff::default();
         loop {
             match self.table.find(tag) {
@@ -638,6 +716,9 @@ impl Cells {
         }
         let numbers = self.published.load();
         // Moving the axis waits for holds, and the caller may hold: that is for the caller to do.
+        if mutant("move_while_holding") {
+            let _ = self.numbers_at(now);
+        }
         let Some(moment) = numbers.moment(now) else { return Sight::Beyond };
         let Some(tat) = self.state(&cell, word, &numbers) else { return Sight::Gone };
         let decided = numbers.gcra.decide(tat, cost, moment);
@@ -727,6 +808,11 @@ impl<'a> Look<'a> {
         self.cell.is_none() && self.seat == Seat::Own
     }
 
+    /// The word to write.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
     /// Whether there is something to write.
     pub(crate) fn is_counted(&self) -> bool {
         self.seat != Seat::Uncounted
@@ -747,8 +833,13 @@ impl<'a> Look<'a> {
 
     /// Whether the answer is still the one that would be given.
     pub(crate) fn stands(&self) -> bool {
+        if mutant("answer_unconfirmed") {
+            return true;
+        }
         match self.cell {
             Some(cell) => cell.is_still(self.word),
+            // A change of quota rewrites words, and here is none.
+            None if !self.is_current() => false,
             None => self.seat == Seat::Uncounted || self.cells.table.is_absent(self.tag, self.word),
         }
     }
@@ -756,13 +847,17 @@ impl<'a> Look<'a> {
     /// Whether the quota that it was decided under is still in force.
     #[inline]
     pub(crate) fn is_current(&self) -> bool {
-        self.cells.published.is_current(self.generation)
+        mutant("mixed_quotas") || self.cells.published.is_current(self.generation)
     }
 
     /// Writes the charge, if there is one and nothing came between.
     #[inline]
     pub(crate) fn commit(&self) -> bool {
         match self.cell {
+            Some(cell) if mutant("commit_by_store") => {
+                cell.word.store(self.next, Ordering::Release);
+                true
+            }
             Some(cell) if self.next != self.word => cell.replace(self.word, self.next),
             _ => self.stands(),
         }
@@ -772,8 +867,16 @@ impl<'a> Look<'a> {
     #[inline]
     pub(crate) fn hold(&self) -> Option<Hold<'a>> {
         let cell = self.cell?;
+        if mutant("hold_by_store") {
+            cell.word.store(self.word, Ordering::Relaxed);
+        }
         // Nothing is published: the commit that follows is a release.
-        cell.replace(self.word, word::held(self.word)).then_some(Hold { cell, word: self.word })
+        let held = cell.replace(self.word, word::held(self.word));
+        if held && mutant("release_early") {
+            cell.word.store(self.word, Ordering::Release);
+        }
+        // Not `then_some`: dropping a `Hold` that was not made would write.
+        held.then(|| Hold { cell, word: self.word })
     }
 
     /// Looks again, without waiting. `None` if the key is held or gone.
@@ -797,9 +900,9 @@ pub(crate) struct Hold<'a> {
 }
 
 impl Hold<'_> {
-    /// Charges what `look` decided.
-    pub(crate) fn charge(&mut self, look: &Look<'_>) {
-        self.word = look.next;
+    /// Charges what was decided: the `next` of the look that was held.
+    pub(crate) fn charge(&mut self, next: u64) {
+        self.word = next;
     }
 }
 

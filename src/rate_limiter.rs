@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hash};
 use crate::cells::{Cells, Charge, Overflow};
 use crate::decision::{Allowed, Denied};
 use crate::quota::Quota;
-use crate::sync::{Arc, RandomState};
+use crate::sync::{Arc, RandomState, mutant};
 use crate::time::{Clock, Timestamp};
 
 /// Keys that one call of [`RateLimiter::check_many`] brings near at a time.
@@ -142,13 +142,13 @@ impl<S> Builder<S> {
 
 impl<S: BuildHasher> RateLimiter<S> {
     /// Decides one unit for `key` now, and charges it if allowed.
-    #[inline]
+    #[inline(always)]
     pub fn check<K: Hash + ?Sized>(&self, key: &K) -> Result<Allowed, Denied> {
         self.check_n(key, 1)
     }
 
     /// Decides `cost` units, all or none. A cost of 0 is a peek.
-    #[inline]
+    #[inline(always)]
     pub fn check_n<K: Hash + ?Sized>(&self, key: &K, cost: u64) -> Result<Allowed, Denied> {
         self.check_at(key, cost, self.clock.now())
     }
@@ -156,7 +156,7 @@ impl<S: BuildHasher> RateLimiter<S> {
     /// Decides `cost` units at `now` instead of the clock's time.
     ///
     /// A stamp before one already used admits no more than the later one would have.
-    #[inline]
+    #[inline(always)]
     pub fn check_at<K: Hash + ?Sized>(
         &self,
         key: &K,
@@ -245,7 +245,7 @@ impl<S: BuildHasher> RateLimiter<S> {
     }
 
     /// The identity of a key. Never 0, which marks an unused slot.
-    #[inline]
+    #[inline(always)]
     fn tag<K: Hash + ?Sized>(&self, key: &K) -> u64 {
         self.hasher.hash_one(key).max(1)
     }
@@ -309,6 +309,9 @@ impl<S> Reservation<'_, S> {
     /// ([`check_at`](RateLimiter::check_at)) must not be ahead of it.
     pub fn settle(self, cost: u64) {
         self.limiter.cells.settle(&self.charge, cost, &self.limiter.clock);
+        if mutant("settle_twice") {
+            self.limiter.cells.settle(&self.charge, cost, &self.limiter.clock);
+        }
     }
 
     /// Gives the charge back: [`settle`](Self::settle) at 0.
