@@ -173,6 +173,7 @@ impl<S: BuildHasher> RateLimiter<S> {
 
     /// What [`check_n`](Self::check_n) would say, charging nothing. What remains is counted
     /// before the charge that does not happen, if `cost` is 0, and after it otherwise.
+    /// A key without a slot is answered as if there were room for it.
     pub fn peek_n<K: Hash + ?Sized>(&self, key: &K, cost: u64) -> Result<Allowed, Denied> {
         self.peek_at(key, cost, self.clock.now())
     }
@@ -237,6 +238,8 @@ impl<S: BuildHasher> RateLimiter<S> {
     }
 
     /// Makes `key` as if it had never been seen.
+    ///
+    /// A reservation made before gives back all the same when it is settled.
     pub fn reset<K: Hash + ?Sized>(&self, key: &K) {
         self.cells.reset(self.tag(key), self.clock.now());
     }
@@ -301,6 +304,9 @@ impl<S> Reservation<'_, S> {
     /// What time has already given back is not given back again: of `c` units too many, charged
     /// at `t0`, at `t1` at most `c - (t1 - t0) * count / period` return. More than was reserved
     /// makes debt, whatever the burst.
+    ///
+    /// `t1` is the latest moment that the limiter's clock has shown. Stamps of one's own
+    /// ([`check_at`](RateLimiter::check_at)) must not be ahead of it.
     pub fn settle(self, cost: u64) {
         self.limiter.cells.settle(&self.charge, cost, &self.limiter.clock);
         if mutant("settle_twice") {
