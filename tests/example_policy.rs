@@ -55,7 +55,7 @@ fn a_quarter_of_users_have_the_export_limit() {
         enforcer.admit(&[("user", user.as_str()), ("path", "/api/items/export")], 1).unwrap();
     }
     let limits = enforcer.limits();
-    let export = limits.iter().find(|limit| &*limit.name == "export").unwrap();
+    let export = limits.iter().find(|limit| limit.name == "export").unwrap();
     assert!((200..300).contains(&export.checked), "{}", export.checked);
 }
 
