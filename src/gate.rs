@@ -162,6 +162,9 @@ fn pass(entries: &mut [Entry<'_>], from: usize) -> Result<(), Again> {
     }
     let look = entries[at].look.ok_or(Again)?;
     let mut hold = look.hold().ok_or(Again)?;
+    if mutant("charge_first") {
+        hold.charge(&look);
+    }
     pass(entries, at + 1)?;
     hold.charge(&look);
     Ok(())
