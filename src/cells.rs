@@ -447,12 +447,7 @@ impl Cells {
     #[cold]
     fn renew(&self, cell: &Cell<'_>, word: u64, numbers: &Numbers) -> bool {
         let Some(tick) = read_word(&self.published, numbers, word, cell.tag) else { return false };
-        let renewed = word::encode(tick, cell.tag, numbers.generation);
-        if mutant("renew_by_store") {
-            cell.word.store(renewed, Ordering::Release);
-            return true;
-        }
-        cell.replace(word, renewed)
+        cell.replace(word, word::encode(tick, cell.tag, numbers.generation))
     }
 
     /// The numbers in force, and `now` on their axis.
@@ -850,10 +845,6 @@ impl<'a> Look<'a> {
     #[inline]
     pub(crate) fn commit(&self, cells: &Cells, tag: u64) -> bool {
         match self.cell {
-            Some(cell) if mutant("commit_by_store") => {
-                cell.word.store(self.next, Ordering::Release);
-                true
-            }
             Some(cell) if self.next != self.word => cell.replace(self.word, self.next),
             _ => self.stands(cells, tag),
         }
@@ -861,11 +852,16 @@ impl<'a> Look<'a> {
 
     /// Holds the key, if nothing came between. Then `release` must follow.
     #[inline]
+<<<<<<< HEAD
     pub(crate) fn hold(&self) -> bool {
         let Some(cell) = self.cell else { return false };
         if mutant("hold_by_store") {
             cell.word.store(self.word, Ordering::Relaxed);
         }
+=======
+    pub(crate) fn hold(&self) -> Option<Hold<'a>> {
+        let cell = self.cell?;
+>>>>>>> verify
         // Nothing is published: the commit that follows is a release.
         let held = cell.replace(self.word, word::held(self.word));
         if held && mutant("release_early") {

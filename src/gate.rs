@@ -181,7 +181,7 @@ fn pass(entries: &mut [Entry<'_>]) -> Result<(), Again> {
         return if stand(entries) { Ok(()) } else { Err(Again) };
     };
     let (outer, inner) = entries.split_at_mut(innermost);
-    let mut holds = Holds { entries: outer, reached: 0, charge: false };
+    let mut holds = Holds { entries: outer, reached: 0, charge: mutant("charge_first") };
     holds.take()?;
     if let Some(entry) = inner.first_mut() {
         commit(holds.entries, entry)?;

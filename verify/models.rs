@@ -68,16 +68,26 @@ fn left(limiter: &RateLimiter<Identity>, key: u64) -> u64 {
 
 /// Runs `body` in every way loom knows, whichever of its threads starts first, and says in how
 /// many. A thread that starts later has its reads explored better (tokio-rs/loom #166).
-fn model(orders: usize, body: impl Fn(usize) + Copy + Sync + Send + 'static) {
-    for first in 0..orders {
+fn model(threads: usize, body: impl Fn(usize) + Copy + Sync + Send + 'static) {
+    explore(threads, if threads > 2 { Some(1) } else { None }, body);
+}
+
+/// As `model`, with one thread stopped at most once: where more takes too long.
+fn long_model(body: impl Fn(usize) + Copy + Sync + Send + 'static) {
+    explore(2, Some(1), body);
+}
+
+fn explore(
+    threads: usize,
+    preemptions: Option<usize>,
+    body: impl Fn(usize) + Copy + Sync + Send + 'static,
+) {
+    for first in 0..threads {
         // The counter is std's: it outlives an execution and is no part of the model.
         let executions = Arc::new(AtomicU64::new(0));
         let count = executions.clone();
         let mut builder = loom::model::Builder::new();
-        if orders > 2 {
-            // Three threads: as much as can be done in a minute.
-            builder.preemption_bound = Some(1);
-        }
+        builder.preemption_bound = preemptions.or(builder.preemption_bound);
         builder.check(move || {
             count.fetch_add(1, Ordering::Relaxed);
             body(first);
@@ -289,17 +299,14 @@ fn a_set_is_seen_at_one_moment() {
         for limiter in [&a, &b] {
             limiter.check(&KEY).unwrap();
         }
-        // What is left goes from (3, 2) by (1, 2) to (1, 0): the tighter is never 0 of the first.
+        // What is left goes from (3, 2) by (0, 2) to (0, 1): 1 is never the least.
         let charges = thread!(a, b; {
-            a.check_n(&KEY, 2).unwrap();
-            b.check_n(&KEY, 2).unwrap()
+            a.check_n(&KEY, 3).unwrap();
+            b.check_n(&KEY, 1).unwrap()
         });
         let seen = thread!(a, b; all((a.key(&KEY), b.key(&KEY))).admit(0).unwrap().allowed());
         let [_, seen]: [Allowed; 2] = race(first, [charges, seen]);
-        assert!(
-            matches!((seen.burst(), seen.remaining()), (3, 2) | (4, 1) | (3, 0)),
-            "two moments in one answer"
-        );
+        assert!(seen.remaining() != 1, "two moments in one answer");
     });
 }
 
@@ -327,7 +334,7 @@ fn change_twice(limiter: &RateLimiter<Identity>) {
 
 #[test]
 fn a_quota_changes_under_the_first_check_of_a_key() {
-    model(2, |first| {
+    long_model(|first| {
         let limiter = limiter(3, &VirtualClock::new());
         let change = thread!(limiter; { change_twice(&limiter); None });
         let check = thread!(limiter; limiter.check(&KEY).ok());
@@ -343,20 +350,20 @@ fn a_quota_changes_under_the_first_check_of_a_key() {
 /// A word that says tick 0 says it under every quota.
 #[test]
 fn a_quota_changes_twice_under_a_stalled_check() {
-    model(2, |first| {
+    long_model(|first| {
         let limiter = limiter(3, &VirtualClock::new());
         limiter.check(&KEY).unwrap();
         limiter.reset(&KEY);
         let change = thread!(limiter; change_twice(&limiter));
-        let check = thread!(limiter; { limiter.check(&KEY).unwrap(); });
+        let check = thread!(limiter; { limiter.check_n(&KEY, 3).unwrap(); });
         race(first, [change, check]);
-        assert_eq!(left(&limiter, KEY), 39, "a charge is lost");
+        assert_eq!(left(&limiter, KEY), 37, "a charge is lost");
     });
 }
 
 #[test]
 fn a_quota_changes_before_the_first_group_is_there() {
-    model(2, |first| {
+    long_model(|first| {
         let limiter = Arc::new(builder(3, &VirtualClock::new()).build());
         let change = thread!(limiter; change_twice(&limiter));
         let check = thread!(limiter; { limiter.check(&KEY).unwrap(); });
@@ -368,7 +375,7 @@ fn a_quota_changes_before_the_first_group_is_there() {
 /// Whoever was answered under the new quota precedes no charge under the old.
 #[test]
 fn answers_under_the_new_quota_end_those_under_the_old() {
-    model(3, |first| {
+    explore(3, None, |first| {
         let limiter = limiter(3, &VirtualClock::new());
         limiter.check(&KEY).unwrap();
         let change = thread!(limiter; { limiter.set_quota(quota(30)); None });
@@ -427,7 +434,7 @@ fn a_quota_changes_to_one_whose_axis_a_set_has_left() {
             limiter.set_quota(Quota::new(1 << 36, Duration::from_secs(1)).unwrap());
         });
         let set = thread!(limiter; {
-            let _ = all((limiter.key(&KEY), limiter.key(&OTHER))).admit_at(1, late);
+            let _ = all((limiter.key(&OTHER), limiter.key(&KEY))).admit_at(1, late);
         });
         race(first, [change, set]);
     });
@@ -435,7 +442,7 @@ fn a_quota_changes_to_one_whose_axis_a_set_has_left() {
 
 #[test]
 fn a_quota_changes_while_the_pool_is_made() {
-    model(2, |first| {
+    long_model(|first| {
         let limiter = limiter(3, &VirtualClock::new());
         for key in [KEY, OTHER] {
             limiter.check(&key).unwrap();

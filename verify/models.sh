@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# Runs every loom model in both modes, every seeded bug that must fail one, and the concurrent
+# histories with theirs. One line an item; fails if any item is not as it should be.
+#
+# LOOM_MAX_PREEMPTIONS and TOLLGATE_HISTORIES say how deep. JOBS: how many at once.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+export LOOM_MAX_PREEMPTIONS=${LOOM_MAX_PREEMPTIONS:-2} LOOM_MAX_BRANCHES=10000
+histories=${TOLLGATE_HISTORIES:-1000000}
+jobs=${JOBS:-$(nproc)}
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+
+# Seeded bug, model, modes in which it must fail, what it must fail with.
+mutants='
+two_cells          two_meet_a_new_key                                 plain,rmw  a charge is lost
+claim_unlocked     two_meet_a_new_key                                 plain,rmw  a charge is lost
+two_cells          three_meet_a_new_key_for_its_last_two_units        plain,rmw  over or under the burst
+replace_by_store   two_race_for_the_last_unit                         plain,rmw  not one of the two was allowed
+unbound_tag        a_check_stalls_while_its_slot_goes_to_another_key  plain,rmw  the wrong key was charged
+replace_by_store   a_slot_is_reused_once_its_key_is_idle              plain,rmw  a charge is lost
+read_through       a_check_meets_a_hold                               plain,rmw  a charge is lost
+charge_first       a_set_refused_by_its_last_limit_charges_none       plain,rmw  refused and charged
+wait_while_holding sets_in_opposite_orders                            plain,rmw  exceeded maximum number of branches
+replace_by_store   sets_of_three_limits_in_opposite_orders            plain,rmw  not one of the two was admitted
+release_early      three_sets_of_two_limits                           plain,rmw  a charge is lost
+release_early      nobody_reads_through_a_set                         plain,rmw  half of a set was seen
+answer_unconfirmed a_set_is_seen_at_one_moment                        plain,rmw  two moments in one answer
+replace_by_store   a_quota_changes_under_a_check                      plain,rmw  a charge is lost
+claim_unasked      a_quota_changes_under_the_first_check_of_a_key     plain,rmw  a charge is lost
+unbound_generation a_quota_changes_twice_under_a_stalled_check        plain,rmw  a charge is lost
+walk_without_root  a_quota_changes_before_the_first_group_is_there    plain      a charge is lost
+answer_from_old    answers_under_the_new_quota_end_those_under_the_old plain,rmw charged under the old quota
+mixed_quotas       two_keys_of_a_limiter_are_decided_under_one_quota  plain,rmw  decided under two quotas
+replace_by_store   a_quota_changes_under_a_set                        plain,rmw  a charge is lost
+move_while_holding a_quota_changes_to_one_whose_axis_a_set_has_left   plain,rmw  exceeded maximum number of branches
+pool_unlocked      a_quota_changes_while_the_pool_is_made             plain,rmw  called `Result::unwrap()`
+move_unmarked      a_group_is_split_under_a_check                     plain,rmw  a charge is lost
+absent_unasked     a_group_is_split_under_a_peek                      plain,rmw  a key in debt was not seen
+move_unmarked      a_group_is_split_under_a_set                       plain,rmw  a charge is lost
+clock_before_word  a_check_moves_time_under_a_settle                  plain,rmw  given back by time and by settling
+settle_twice       two_settle_what_they_reserved                      plain,rmw  settled more or less
+claim_unlocked     two_newcomers_race_for_the_last_slot               plain,rmw  not one of the two got the slot
+'
+history_mutants='add_then_check read_through release_early settle_twice two_cells answer_unconfirmed replace_by_store'
+
+build() { # cfg, then what
+    RUSTFLAGS="--cfg $1" CARGO_TARGET_DIR="target/$1" \
+        cargo "${@:2}" --release --locked --message-format=json 2>"$logs/build.$1" |
+        grep -o '"executable":"[^"]*"' | cut -d'"' -f4 | tail -1 || true
+}
+models=$(build tollgate_loom test --test models --no-run)
+checker=$(build tollgate_shuttle build --bin histories)
+if [[ ! -x $models || ! -x $checker ]]; then
+    cat "$logs"/build.*
+    exit 1
+fi
+export models checker logs
+
+# Kind, subject, mode or seed, seeded bug, text it must fail with.
+run() {
+    IFS='|' read -r kind subject mode mutant text <<<"$1"
+    local log="$logs/$kind.$subject.$mode.$mutant" status=0 verdict begin=$SECONDS
+    if [[ $kind == model ]]; then
+        [[ $mode == rmw ]] && export TOLLGATE_RMW=1
+        TOLLGATE_MUTANT=$mutant timeout 600 "$models" --exact "$subject" --nocapture >"$log" 2>&1 || status=$?
+        verdict="$(grep -ao 'executions: [0-9]*' "$log" | cut -d' ' -f2 | paste -sd+ | bc) executions"
+    else
+        TOLLGATE_MUTANT=$mutant TOLLGATE_HISTORIES=$subject TOLLGATE_SEED=$mode \
+            timeout 600 "$checker" >"$log" 2>&1 || status=$?
+        verdict=$(tail -1 "$log")
+    fi
+    if [[ -n $mutant ]]; then
+        if ((status == 101)) && grep -aqF "$text" "$log"; then
+            echo "ok    $kind $subject $mode: fails with $mutant ($((SECONDS - begin)) s)"
+        else
+            echo "WRONG $kind $subject $mode: does not fail with $mutant (status $status)"
+            return 1
+        fi
+    elif ((status == 0)); then
+        echo "ok    $kind $subject $mode: $verdict ($((SECONDS - begin)) s)"
+    else
+        echo "WRONG $kind $subject $mode: status $status"
+        tail -60 "$log"
+        return 1
+    fi
+}
+export -f run
+
+{
+    # The longest first.
+    for seed in 1 2; do echo "histories|$((histories / 2))|$seed||"; done
+    "$models" --list 2>/dev/null | grep -o '^[a-z_]*' | while read -r model; do
+        # A model without a bug that fails it says nothing.
+        grep -q " $model " <<<"$mutants" || echo "model|$model|rmw|none|has no seeded bug"
+        for mode in plain rmw; do echo "model|$model|$mode||"; done
+    done
+    grep . <<<"$mutants" | while read -r mutant model modes text; do
+        for mode in ${modes/,/ }; do echo "model|$model|$mode|$mutant|$text"; done
+    done
+    for mutant in $history_mutants; do echo "histories|20000|3|$mutant|no serial order"; done
+} | xargs -P "$jobs" -d '\n' -n 1 bash -c 'run "$1"' _
