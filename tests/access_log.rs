@@ -1,5 +1,6 @@
 //! The example log is what its generator writes.
 
+// Its `main` is of no use here.
 #[allow(dead_code)]
 #[path = "../examples/generate_access_log.rs"]
 mod generator;
