@@ -1180,10 +1180,10 @@ exempt = 1
 }
 
 #[test]
-fn a_flood_of_mistakes_is_counted_and_cut() {
+fn a_flood_of_mistakes_is_cut() {
     let error = Policy::from_toml(&"x = \n".repeat(5000)).unwrap_err();
     assert_eq!(error.problems().len(), 1001);
-    assert_eq!(error.problems()[1000].what(), "and 4000 more problems from here on");
+    assert_eq!(error.problems()[1000].what(), "more problems follow from here on");
 }
 
 #[test]

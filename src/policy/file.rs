@@ -160,11 +160,10 @@ fn around(place: Place) -> Place {
 /// Puts problems in the order of the text, with line, column and excerpt.
 fn place(text: &str, mut found: Vec<Found>) -> Vec<Problem> {
     found.sort_by_key(|found| found.span.start);
-    let left_out = found.len().saturating_sub(MAX_PROBLEMS);
-    if left_out > 0 {
+    if found.len() > MAX_PROBLEMS {
         found.truncate(MAX_PROBLEMS + 1);
         if let Some(last) = found.last_mut() {
-            last.what = format!("and {left_out} more problems from here on");
+            last.what = "more problems follow from here on".to_owned();
             last.hint = None;
         }
     }

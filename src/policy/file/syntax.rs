@@ -58,6 +58,13 @@ pub(super) fn mend<'t>(text: &'t str, found: &mut Vec<Found>) -> Mended<'t> {
         if let Some(error) = &error {
             found.push(explain(error, source, statement.start));
         }
+        // What follows very many mistakes is not read: it would only take time.
+        let too_many = found.len() > super::MAX_PROBLEMS;
+        gaps.sections |= too_many;
+        if too_many {
+            sound.truncate(statement.start);
+            break;
+        }
         if error.is_some() || lost_section {
             let bytes = sound.get_mut(statement).unwrap_or_default();
             bytes.iter_mut().filter(|byte| **byte != b'\n').for_each(|byte| *byte = b' ');
