@@ -68,9 +68,9 @@ fn replayed(data: &[u8], lines: &[&[u8]], format: Option<Format>) {
     let mut log = Log::new(BufReader::with_capacity(5, data), format);
     let mut numbers = Vec::new();
     let (mut decisions, mut unreadable) = (0, 0);
-    while let Some((number, event)) = log.next_event().expect("memory can be read") {
-        numbers.push(number);
-        match event {
+    while let Some(line) = log.next_line().expect("memory can be read") {
+        numbers.push(line.number);
+        match line.event {
             Ok(event) => decisions += u64::from(replay.event(&event).is_some_and(is_json)),
             Err(_) => {
                 replay.unreadable();

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use tollgate::replay::{Log, Replay, Summary};
+use tollgate::replay::{Line, Log, Replay, Summary};
 
 use crate::args;
 use crate::exit::{Failure, say};
@@ -96,13 +96,13 @@ impl Reading {
         let mut log = Log::new(text, format);
         let mut lines = 0_u64;
         loop {
-            match log.next_event() {
-                Ok(Some((_, Ok(event)))) => {
+            match log.next_line() {
+                Ok(Some(Line { event: Ok(event), .. })) => {
                     if let Some(decision) = replay.event(&event) {
                         decisions.write(&decision)?;
                     }
                 }
-                Ok(Some((number, Err(why)))) => {
+                Ok(Some(Line { number, event: Err(why), .. })) => {
                     replay.unreadable();
                     if self.unreadable.len() < EXAMPLES {
                         self.unreadable.push(format!("{name}:{number} {why}"));
