@@ -117,9 +117,40 @@ impl Cells {
     }
 
     /// Decides `cost` for the key and charges it if allowed. A cost of 0 is a peek.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn decide(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
-        let step = |tat, numbers: &Numbers, moment| decide(tat, cost, numbers, moment);
+        match self.decide_at_once(tag, cost, now) {
+            Some(answer) => answer,
+            None => self.decide_in_turn(tag, cost, now),
+        }
+    }
+
+    /// `decide` for a key that is there, if nothing comes between: one turn of `run`, small
+    /// enough to become part of the caller, where what it does not ask for costs nothing.
+    #[inline(always)]
+    fn decide_at_once(
+        &self,
+        tag: u64,
+        cost: u64,
+        now: Timestamp,
+    ) -> Option<Result<Allowed, Denied>> {
+        let cell = self.table.find(tag)?;
+        let word = cell.load()?;
+        let (generation, gcra, moment) = self.published.at_once(now)?;
+        if !word::is_free_of(word, generation) {
+            return None;
+        }
+        match decide(word::decode(word, tag, generation), cost, &gcra, moment) {
+            Step::Stay(answer) => cell.is_still(word).then_some(answer),
+            Step::Move(next, answer) => {
+                cell.replace(word, word::encode(next, tag, generation)).then_some(answer)
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn decide_in_turn(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
+        let step = |tat, numbers: &Numbers, moment| decide(tat, cost, &numbers.gcra, moment);
         match self.run(Seat::Own, tag, || now, step) {
             Ok(Err(denied)) if self.pool.get().is_some() => {
                 if denied.retry != Retry::Never && self.is_pooled(tag, now) {
@@ -156,7 +187,7 @@ impl Cells {
     ) -> Result<Allowed, Denied> {
         self.count_overflow();
         if self.overflow == Overflow::Pool {
-            let step = |tat, numbers: &Numbers, moment| decide(tat, cost, numbers, moment);
+            let step = |tat, numbers: &Numbers, moment| decide(tat, cost, &numbers.gcra, moment);
             if let Ok(answer) = self.run(Seat::Pool, tag, || now, step) {
                 return answer;
             }
@@ -586,8 +617,9 @@ impl Cells {
     }
 }
 
-fn decide(tat: u64, cost: u64, numbers: &Numbers, moment: Moment) -> Step<Result<Allowed, Denied>> {
-    match numbers.gcra.decide(tat, cost, moment) {
+#[inline(always)]
+fn decide(tat: u64, cost: u64, gcra: &Gcra, moment: Moment) -> Step<Result<Allowed, Denied>> {
+    match gcra.decide(tat, cost, moment) {
         Ok((_, allowed)) if cost == 0 => Step::Stay(Ok(allowed)),
         Ok((next, allowed)) => Step::Move(next, Ok(allowed)),
         Err(denied) => Step::Stay(Err(denied)),
@@ -610,8 +642,34 @@ pub(crate) struct Look<'a> {
 
 impl Cells {
     /// What `decide` would say, with what it would write. Waits while the key is held.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn look(&self, tag: u64, cost: u64, now: Timestamp) -> Look<'_> {
+        match self.look_at_once(tag, cost, now) {
+            Some(look) => look,
+            None => self.look_in_turn(tag, cost, now),
+        }
+    }
+
+    /// `look` as `decide_at_once` decides.
+    #[inline(always)]
+    fn look_at_once(&self, tag: u64, cost: u64, now: Timestamp) -> Option<Look<'_>> {
+        let cell = self.table.find(tag)?;
+        let word = cell.load()?;
+        let (generation, gcra, moment) = self.published.at_once(now)?;
+        if !word::is_free_of(word, generation) {
+            return None;
+        }
+        let tat = word::decode(word, tag, generation);
+        let (next, answer) = match gcra.decide(tat, cost, moment) {
+            Ok((next, allowed)) => (word::encode(next, tag, generation), Ok(allowed)),
+            Err(denied) => (word, Err(denied)),
+        };
+        let (cell, seat) = (Some(cell), Seat::Own);
+        Some(Look { cells: self, tag, cell, seat, word, next, generation, answer })
+    }
+
+    #[inline(never)]
+    fn look_in_turn(&self, tag: u64, cost: u64, now: Timestamp) -> Look<'_> {
         let mut backoff = Backoff::default();
         loop {
             match self.table.find(tag) {
@@ -727,6 +785,11 @@ impl<'a> Look<'a> {
         self.cell.is_none() && self.seat == Seat::Own
     }
 
+    /// The word to write.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
     /// Whether there is something to write.
     pub(crate) fn is_counted(&self) -> bool {
         self.seat != Seat::Uncounted
@@ -797,9 +860,9 @@ pub(crate) struct Hold<'a> {
 }
 
 impl Hold<'_> {
-    /// Charges what `look` decided.
-    pub(crate) fn charge(&mut self, look: &Look<'_>) {
-        self.word = look.next;
+    /// Charges what was decided: the `next` of the look that was held.
+    pub(crate) fn charge(&mut self, next: u64) {
+        self.word = next;
     }
 }
 

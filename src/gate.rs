@@ -45,12 +45,12 @@ impl<'a> Entry<'a> {
 
     /// What this limit said, once it has been asked.
     pub(crate) fn answer(&self) -> Option<Result<Allowed, Denied>> {
-        self.look.map(|look| look.answer)
+        self.look.as_ref().map(|look| look.answer)
     }
 
     /// What was charged, if it was and is this entry's alone.
     pub(crate) fn charge(&self) -> Option<Charge> {
-        let look = self.look.filter(|_| self.is_charged() && self.carried == 0)?;
+        let look = self.look.as_ref().filter(|_| self.is_charged() && self.carried == 0)?;
         Some(look.charge(self.tag, self.cost, self.now))
     }
 
@@ -59,19 +59,20 @@ impl<'a> Entry<'a> {
     }
 
     fn refuses(&self) -> bool {
-        self.enforced && self.look.is_some_and(|look| look.answer.is_err())
+        self.enforced && self.look.as_ref().is_some_and(|look| look.answer.is_err())
     }
 
     fn is_charged(&self) -> bool {
-        self.cost > 0 && self.look.is_some_and(|look| look.answer.is_ok() && look.is_counted())
+        self.cost > 0
+            && self.look.as_ref().is_some_and(|look| look.answer.is_ok() && look.is_counted())
     }
 
     fn stands(&self) -> bool {
-        self.look.is_none_or(|look| look.stands())
+        self.look.as_ref().is_none_or(|look| look.stands())
     }
 
     fn is_current(&self) -> bool {
-        self.look.is_none_or(|look| look.is_current())
+        self.look.as_ref().is_none_or(|look| look.is_current())
     }
 }
 
@@ -136,7 +137,7 @@ fn seat(entries: &mut [Entry<'_>]) -> Result<(), Again> {
     for index in 0..entries.len() {
         let (before, after) = entries.split_at_mut(index);
         let Some(entry) = after.first_mut().filter(|entry| entry.is_charged()) else { continue };
-        if !entry.look.is_some_and(|look| look.needs_seat()) {
+        if !entry.look.as_ref().is_some_and(|look| look.needs_seat()) {
             continue;
         }
         let taken = |tag| before.iter().any(|other| other.is_for(entry.cells, tag));
@@ -144,7 +145,7 @@ fn seat(entries: &mut [Entry<'_>]) -> Result<(), Again> {
         entry.look = Some(look);
         let shared = before
             .iter_mut()
-            .find(|other| other.look.is_some_and(|seated| seated.shares_cell_with(&look)));
+            .find(|other| other.look.as_ref().is_some_and(|seated| seated.shares_cell_with(&look)));
         if let Some(other) = shared {
             other.carried = other.carried.saturating_add(entry.cost);
             let cost = other.cost.saturating_add(other.carried);
@@ -156,7 +157,7 @@ fn seat(entries: &mut [Entry<'_>]) -> Result<(), Again> {
 }
 
 fn refusal(entries: &[Entry<'_>]) -> Option<Refusal> {
-    let denied = |entry: &Entry<'_>| match entry.look?.answer {
+    let denied = |entry: &Entry<'_>| match entry.look.as_ref()?.answer {
         Err(denied) if entry.enforced => Some(denied),
         _ => None,
     };
@@ -178,10 +179,10 @@ fn pass(entries: &mut [Entry<'_>], from: usize) -> Result<(), Again> {
     if charged.next().is_none() {
         return commit(entries, at);
     }
-    let look = entries[at].look.ok_or(Again)?;
-    let mut hold = look.hold().ok_or(Again)?;
+    let look = entries[at].look.as_ref().ok_or(Again)?;
+    let (next, mut hold) = (look.next(), look.hold().ok_or(Again)?);
     pass(entries, at + 1)?;
-    hold.charge(&look);
+    hold.charge(next);
     Ok(())
 }
 
@@ -193,7 +194,7 @@ fn commit(entries: &mut [Entry<'_>], innermost: usize) -> Result<(), Again> {
             return Err(Again);
         }
         let entry = &mut entries[innermost];
-        let look = entry.look.ok_or(Again)?;
+        let look = entry.look.as_ref().ok_or(Again)?;
         if look.commit() {
             return Ok(());
         }

@@ -142,13 +142,13 @@ impl<S> Builder<S> {
 
 impl<S: BuildHasher> RateLimiter<S> {
     /// Decides one unit for `key` now, and charges it if allowed.
-    #[inline]
+    #[inline(always)]
     pub fn check<K: Hash + ?Sized>(&self, key: &K) -> Result<Allowed, Denied> {
         self.check_n(key, 1)
     }
 
     /// Decides `cost` units, all or none. A cost of 0 is a peek.
-    #[inline]
+    #[inline(always)]
     pub fn check_n<K: Hash + ?Sized>(&self, key: &K, cost: u64) -> Result<Allowed, Denied> {
         self.check_at(key, cost, self.clock.now())
     }
@@ -156,7 +156,7 @@ impl<S: BuildHasher> RateLimiter<S> {
     /// Decides `cost` units at `now` instead of the clock's time.
     ///
     /// A stamp before one already used admits no more than the later one would have.
-    #[inline]
+    #[inline(always)]
     pub fn check_at<K: Hash + ?Sized>(
         &self,
         key: &K,
@@ -242,7 +242,7 @@ impl<S: BuildHasher> RateLimiter<S> {
     }
 
     /// The identity of a key. Never 0, which marks an unused slot.
-    #[inline]
+    #[inline(always)]
     fn tag<K: Hash + ?Sized>(&self, key: &K) -> u64 {
         self.hasher.hash_one(key).max(1)
     }

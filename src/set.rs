@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use crate::cells::{Cells, Charge};
 use crate::decision::{Allowed, Refused};
-use crate::gate::{self, Entries, Entry, INLINE};
+use crate::gate::{self, Entries, Entry, INLINE, Refusal};
 use crate::rate_limiter::Key;
 use crate::time::{Clock, Timestamp};
 
@@ -73,30 +73,38 @@ impl<'a> Set<'a> {
     }
 
     fn decide(&self, cost: u64, now: Option<Timestamp>) -> Result<SetPermit<'a>, Refused> {
-        let mut entries = self.entries(cost, now);
-        gate::admit(&mut entries).map_err(|refusal| {
-            let index = self.named(&entries, refusal.index, cost);
-            let name = self.keys.get(index).and_then(|key| key.name);
-            Refused::new(name.cloned(), index, refusal.denied)
-        })?;
-        let mut tightest: Option<Allowed> = None;
-        let mut charges = SmallVec::new();
+        // Filled and used where it stands: it is long.
+        let mut entries = Entries::new();
+        self.list_entries(&mut entries, cost, now);
+        match gate::admit(&mut entries) {
+            Ok(()) => Ok(self.permit(&entries)),
+            Err(refusal) => Err(self.refused(&entries, &refusal, cost)),
+        }
+    }
+
+    fn permit(&self, entries: &[Entry<'_>]) -> SetPermit<'a> {
+        let mut permit = SetPermit { charges: SmallVec::new(), allowed: Allowed::UNLIMITED };
         for (entry, key) in entries.iter().zip(self.firsts()) {
             if let Some(Ok(allowed)) = entry.answer() {
-                tightest = Some(tightest.map_or(allowed, |other| other.tighter(allowed)));
+                permit.allowed = permit.allowed.tighter(allowed);
             }
             if let Some(charge) = entry.charge() {
-                charges.push((Account { cells: key.cells, clock: key.clock }, charge));
+                permit.charges.push((Account { cells: key.cells, clock: key.clock }, charge));
             }
         }
-        Ok(SetPermit { charges, allowed: tightest.unwrap_or(Allowed::UNLIMITED) })
+        permit
+    }
+
+    fn refused(&self, entries: &[Entry<'_>], refusal: &Refusal, cost: u64) -> Refused {
+        let index = self.named(entries, refusal.index, cost);
+        let name = self.keys.get(index).and_then(|key| key.name);
+        Refused::new(name.cloned(), index, refusal.denied)
     }
 
     /// What is decided for each key. One that is listed again adds to the cost of the first.
     #[inline]
-    fn entries(&self, cost: u64, now: Option<Timestamp>) -> Entries<'a> {
+    fn list_entries(&self, entries: &mut Entries<'a>, cost: u64, now: Option<Timestamp>) {
         let mut clock: Option<(&Clock, Timestamp)> = None;
-        let mut entries = Entries::<'a>::new();
         for key in &self.keys {
             if let Some(first) = entries.iter_mut().find(|entry| key.is_of(entry)) {
                 first.cost = first.cost.saturating_add(cost);
@@ -112,7 +120,6 @@ impl<'a> Set<'a> {
             });
             entries.push(Entry::new(key.cells, key.tag, cost, now, true));
         }
-        entries
     }
 
     /// The keys that have an entry of their own.
@@ -125,7 +132,7 @@ impl<'a> Set<'a> {
 
     /// The key that the refusing entry stands for: of a key listed twice, the listing that was
     /// too much.
-    fn named(&self, entries: &Entries<'_>, refusing: usize, cost: u64) -> usize {
+    fn named(&self, entries: &[Entry<'_>], refusing: usize, cost: u64) -> usize {
         if entries.len() == self.keys.len() {
             return refusing;
         }
@@ -183,14 +190,14 @@ impl std::fmt::Debug for Account<'_> {
 impl<'a, const N: usize> Keys<'a> for [Key<'a>; N] {
     #[inline]
     fn list(self) -> List<'a> {
-        self.into_iter().collect()
+        List::from_slice(&self)
     }
 }
 
 impl<'a> Keys<'a> for &[Key<'a>] {
     #[inline]
     fn list(self) -> List<'a> {
-        self.iter().copied().collect()
+        List::from_slice(self)
     }
 }
 
@@ -201,7 +208,7 @@ macro_rules! tuple {
             #[allow(non_snake_case)]
             fn list(self) -> List<'a> {
                 let ($($name,)+) = self;
-                [$($name),+].into_iter().collect()
+                List::from_slice(&[$($name),+])
             }
         }
     };

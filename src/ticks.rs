@@ -89,6 +89,12 @@ impl Scale {
         if self.den == 1 {
             return (nanos.saturating_mul(self.num), false);
         }
+        self.ticks_cut(nanos)
+    }
+
+    /// Apart, since it is rare and long: it would keep `ticks` from being inlined.
+    #[inline(never)]
+    fn ticks_cut(&self, nanos: u64) -> (u64, bool) {
         let product = u128::from(nanos) * u128::from(self.num);
         let den = u128::from(self.den);
         (u64::try_from(product / den).unwrap_or(u64::MAX), product % den != 0)
@@ -100,6 +106,11 @@ impl Scale {
         if self.den == 1 {
             return if self.num == 1 { ticks } else { ticks.div_ceil(self.num) };
         }
+        self.nanos_cut(ticks)
+    }
+
+    #[inline(never)]
+    fn nanos_cut(&self, ticks: u64) -> u64 {
         let nanos = (u128::from(ticks) * u128::from(self.den)).div_ceil(u128::from(self.num));
         u64::try_from(nanos).unwrap_or(u64::MAX)
     }

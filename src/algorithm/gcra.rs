@@ -41,7 +41,8 @@ impl Gcra {
 
     /// Decides `cost` at `now` for a key whose bucket is full at `tat`. A cost of 0 is allowed
     /// and gives the state back as it was.
-    #[inline]
+    // Inlined always: then a caller that only asks whether does not divide.
+    #[inline(always)]
     pub(crate) fn decide(
         &self,
         tat: u64,
@@ -73,7 +74,7 @@ impl Gcra {
         tat < now.floor
     }
 
-    #[inline]
+    #[inline(always)]
     fn standing(&self, owed: u64, tat: u64, now: Moment) -> Standing {
         Standing {
             burst: self.burst,
@@ -92,7 +93,7 @@ impl Gcra {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn denied(&self, owed: u64, tat: u64, retry: Retry, now: Moment) -> Denied {
         Denied { standing: self.standing(owed, tat, now), retry }
     }

@@ -142,10 +142,12 @@ pub(crate) struct Published {
 struct Slot {
     unit: AtomicU64,
     num: AtomicU64,
-    den: AtomicU64,
     burst: AtomicU64,
     capacity: AtomicU64,
     origin: AtomicU64,
+    /// `span` if every nanosecond is a whole number of ticks, else 0.
+    whole_span: AtomicU64,
+    den: AtomicU64,
     span: AtomicU64,
     since: AtomicU64,
 }
@@ -171,6 +173,27 @@ impl Published {
                 return numbers;
             }
         }
+    }
+
+    /// The generation and quota in force and `now` on their axis, in as few steps as can be, for
+    /// all but a few quotas and stamps; `None` leaves it to `load` and `moment`.
+    #[inline(always)]
+    pub(crate) fn at_once(&self, now: Timestamp) -> Option<(u64, Gcra, Moment)> {
+        // Acquire: as in `load`.
+        let generation = self.generation.load(Ordering::Acquire);
+        let slot = &self.slots[(generation & 1) as usize];
+        let get = |field: &AtomicU64| field.load(Ordering::Relaxed);
+        let gcra = Gcra {
+            scale: Scale { unit: get(&slot.unit), num: get(&slot.num).max(1), den: 1 },
+            burst: get(&slot.burst),
+            capacity: get(&slot.capacity),
+        };
+        let nanos = now.as_nanos().wrapping_sub(get(&slot.origin));
+        let whole = nanos < get(&slot.whole_span);
+        // Within the span nothing wraps.
+        let tick = nanos.wrapping_mul(gcra.scale.num);
+        let moment = Moment { nanos, early: 0, floor: tick, ceil: tick };
+        (whole && self.is_current(generation)).then_some((generation, gcra, moment))
     }
 
     /// The numbers before `current`, or `None` if `current` is no longer in force.
@@ -233,6 +256,7 @@ impl Slot {
         set(&self.capacity, numbers.gcra.capacity);
         set(&self.origin, numbers.origin);
         set(&self.span, numbers.span);
+        set(&self.whole_span, if numbers.gcra.scale.den == 1 { numbers.span } else { 0 });
         set(&self.since, numbers.since);
     }
 }

@@ -19,6 +19,11 @@ const SLOTS: usize = 2;
 
 const LINE: usize = 2 * SLOTS;
 
+type Line = [AtomicU64; LINE];
+
+/// A line and a slot of it.
+type Spot<'a> = (&'a Line, usize);
+
 /// Lines in a group: between this and twice it, unless one group is all there is.
 #[cfg(not(tollgate_loom))]
 const GROUP_LINES: usize = 128;
@@ -140,15 +145,18 @@ impl Table {
     }
 
     /// The slot of the key, if it is seen. That it is not seen proves nothing: see `claim`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(&self, tag: u64) -> Option<Cell<'_>> {
         // Relaxed: any level that ever was finds the key or leads to `claim`.
         let group = self.index(tag, self.level.load(Ordering::Relaxed));
         if let Some(place) = self.place(group) {
-            let (line, slot) = place.home(tag, self.lines);
-            // A branch on the favourite slot lets the processor run ahead of a cache miss.
-            if let Some(cell) = place.cell(line, slot, tag) {
-                return Some(cell);
+            let (home, _) = place.home(tag, self.lines);
+            if let Some((line, slot)) = place
+                .line(home)
+                .and_then(|line| seek(line, tag))
+                .or_else(|| place.beyond(home, tag, self.lines))
+            {
+                return Some(cell(line, slot, tag));
             }
         }
         self.find_from(group, tag)
@@ -394,7 +402,7 @@ impl Table {
         group
     }
 
-    #[inline]
+    #[inline(always)]
     fn place(&self, group: usize) -> Option<Place<'_>> {
         let (segment, index) = segment_of(group);
         Place::new(self.segments.get(segment)?.get()?, index, self.lines)
@@ -423,9 +431,8 @@ impl<'a> Place<'a> {
     }
 
     #[inline]
-    fn line(&self, index: usize) -> Option<&'a [AtomicU64; LINE]> {
-        let at = self.segment.start + (self.first + index) * LINE;
-        self.segment.words.get(at..)?.first_chunk()
+    fn line(&self, index: usize) -> Option<&'a Line> {
+        self.segment.line(self.first + index)
     }
 
     fn reach(&self, index: usize) -> &'a AtomicU8 {
@@ -439,34 +446,16 @@ impl<'a> Place<'a> {
         ((((tag >> 32) * lines as u64) >> 32) as usize, (tag >> 30) as usize % SLOTS)
     }
 
-    #[inline]
-    fn cell(&self, line: usize, slot: usize, tag: u64) -> Option<Cell<'a>> {
-        let line = self.line(line)?;
-        // Relaxed: `Cell::load` looks again.
-        (line[slot].load(Ordering::Relaxed) == tag).then(|| Cell {
-            tag_at: &line[slot],
-            word: &line[SLOTS + slot],
-            tag,
-        })
-    }
-
     fn find(&self, tag: u64, lines: usize) -> Option<Cell<'a>> {
         let (home, _) = self.home(tag, lines);
-        // Relaxed: who must be certain holds the lock under which it was written.
-        let reach = || usize::from(self.reach(home).load(Ordering::Relaxed));
-        let mut distance = 0;
-        loop {
-            for slot in 0..SLOTS {
-                count_touch();
-                if let Some(cell) = self.cell(wrap(home + distance, lines), slot, tag) {
-                    return Some(cell);
-                }
-            }
-            if distance >= reach() {
-                return None;
-            }
-            distance += 1;
-        }
+        let (line, slot) = seek(self.line(home)?, tag).or_else(|| self.beyond(home, tag, lines))?;
+        Some(cell(line, slot, tag))
+    }
+
+    /// Where the key stands behind the line that its tag names: one in eight does.
+    #[inline]
+    fn beyond(&self, home: usize, tag: u64, lines: usize) -> Option<Spot<'a>> {
+        self.segment.beyond(self.first, home, tag, lines)
     }
 }
 
@@ -486,6 +475,19 @@ impl Segment {
         }
     }
 
+    #[inline]
+    fn line(&self, index: usize) -> Option<&Line> {
+        self.words.get(self.start + index * LINE..)?.first_chunk()
+    }
+
+    // Apart, with arguments and an answer that fit registers.
+    #[inline(never)]
+    fn beyond(&self, first: usize, home: usize, tag: u64, lines: usize) -> Option<Spot<'_>> {
+        // Relaxed: who must be certain holds the lock under which it was written.
+        let reach = usize::from(self.reach[first + home].load(Ordering::Relaxed));
+        (1..=reach).find_map(|distance| seek(self.line(first + wrap(home + distance, lines))?, tag))
+    }
+
     fn memory(&self) -> usize {
         size_of_val(&*self.words) + size_of_val(&*self.groups) + size_of_val(&*self.reach)
     }
@@ -495,6 +497,23 @@ impl Group {
     fn new() -> Group {
         Group { lock: Mutex::new(()), born: AtomicBool::new(false), forgotten: AtomicU64::new(0) }
     }
+}
+
+/// Where the key stands in this line. Looks at all slots and branches once: nobody can foresee
+/// which it is, and a wrong guess costs more than looking.
+#[inline(always)]
+fn seek(line: &Line, tag: u64) -> Option<Spot<'_>> {
+    let found = (0..SLOTS).fold(0, |found, slot| {
+        count_touch();
+        // Relaxed: `Cell::load` looks again.
+        found | usize::from(line[slot].load(Ordering::Relaxed) == tag) << slot
+    });
+    (found != 0).then(|| (line, found.trailing_zeros() as usize % SLOTS))
+}
+
+#[inline(always)]
+fn cell(line: &Line, slot: usize, tag: u64) -> Cell<'_> {
+    Cell { tag_at: &line[slot], word: &line[SLOTS + slot], tag }
 }
 
 /// Waits until nobody holds the word, and takes it out.
@@ -535,10 +554,9 @@ fn next_towards(group: usize, target: usize) -> Option<usize> {
 /// Segment and index in it.
 #[inline]
 fn segment_of(group: usize) -> (usize, usize) {
-    match group.checked_ilog2() {
-        None => (0, 0),
-        Some(top) => (top as usize + 1, group - (1 << top)),
-    }
+    // Without a branch: in a small table either way would be as likely.
+    let segment = (group << 1 | 1).ilog2();
+    (segment as usize, group ^ (1 << segment >> 1))
 }
 
 #[cfg(not(test))]

@@ -71,6 +71,12 @@ pub(crate) fn is_of(word: u64, generation: u64) -> bool {
     (word & GENERATION != 0) == (generation & 1 != 0)
 }
 
+/// `is_of`, and not held.
+#[inline]
+pub(crate) fn is_free_of(word: u64, generation: u64) -> bool {
+    word >> 62 == generation & 1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +88,8 @@ mod tests {
                 let word = encode(tick, 77, generation);
                 assert!(!is_held(word) && is_held(held(word)));
                 assert!(is_of(word, generation) && !is_of(word, generation + 1));
+                assert!(is_free_of(word, generation) && !is_free_of(held(word), generation));
+                assert!(!is_free_of(word, generation + 1));
                 assert_eq!(decode(held(word), 77, generation), tick);
                 assert_ne!(word, encode(tick, 78, generation));
                 assert_ne!(word, encode(tick, 77, generation + 2));

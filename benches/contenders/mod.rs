@@ -1,0 +1,290 @@
+//! What both benches measure: Tollgate, the floor below it and its peers, each as one call for
+//! one key, on the same clocks and hashers and with quotas that allow or deny every time.
+
+use std::hash::{BuildHasher, Hash};
+use std::hint::black_box;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use dashmap::DashMap;
+use governor::clock::Clock as _;
+use governor::nanos::Nanos;
+use governor::state::{InMemoryState, NotKeyed, StateStore};
+use tollgate::{Clock, Quota, RateLimiter, Timestamp};
+
+/// One unit an hour, so that a charge is not given back while a bench runs; and more at once than
+/// a key is asked for.
+pub(crate) const ROOMY: Quota = Quota::per_hour(1).burst(300_000);
+/// Denies each key that was charged under [`ROOMY`].
+pub(crate) const TIGHT: Quota = Quota::per_hour(1).burst(1);
+/// For a key that every request counts by.
+pub(crate) const GLOBAL: Quota = Quota::per_second(50).burst(u32::MAX as u64);
+
+/// The stamp that is passed in where no clock is read.
+pub(crate) const GIVEN: Timestamp = Timestamp::from_secs(1_700_000_000);
+
+/// Where the time of a decision comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Time {
+    Std,
+    Coarse,
+    Given,
+}
+
+impl Time {
+    pub(crate) const ALL: [Time; 3] = [Time::Std, Time::Coarse, Time::Given];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Time::Std => "std",
+            Time::Coarse => "coarse",
+            Time::Given => "passed in",
+        }
+    }
+
+    pub(crate) fn clock(self) -> Clock {
+        match self {
+            Time::Std | Time::Given => Clock::monotonic(),
+            Time::Coarse => Clock::coarse(),
+        }
+    }
+}
+
+pub(crate) trait Hasher: BuildHasher + Clone + Default + Send + Sync + 'static {
+    const NAME: &'static str;
+}
+
+impl Hasher for std::hash::RandomState {
+    const NAME: &'static str = "SipHash";
+}
+
+impl Hasher for foldhash::fast::RandomState {
+    const NAME: &'static str = "foldhash";
+}
+
+#[cfg(target_os = "linux")]
+#[inline]
+pub(crate) fn coarse_nanos() -> u64 {
+    let t = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
+    t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
+}
+
+/// Where the system has no coarse clock Tollgate reads the other one too.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn coarse_nanos() -> u64 {
+    Clock::coarse().now().as_nanos()
+}
+
+/// What no limiter can do without: read the clock, hash the key, fetch one line, swap one word.
+pub(crate) struct Floor<S> {
+    words: Vec<AtomicU64>,
+    hasher: S,
+    start: Instant,
+}
+
+const WORDS_PER_LINE: u64 = 8;
+
+impl<S: Hasher> Floor<S> {
+    /// A table of as many bytes as the limiter's.
+    pub(crate) fn new(bytes: usize) -> Self {
+        let lines = (bytes as u64 / 64).max(1);
+        let words = vec![1_u64; (lines * WORDS_PER_LINE) as usize];
+        Floor {
+            words: words.into_iter().map(AtomicU64::new).collect(),
+            hasher: S::default(),
+            start: Instant::now(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn check<K: Hash + ?Sized>(&self, key: &K, time: Time) -> bool {
+        let now = match time {
+            Time::Std => self.start.elapsed().as_nanos() as u64,
+            Time::Coarse => coarse_nanos(),
+            Time::Given => black_box(GIVEN.as_nanos()),
+        };
+        let lines = self.words.len() as u64 / WORDS_PER_LINE;
+        let hash = self.hasher.hash_one(key);
+        let line = ((hash >> 32) * lines) >> 32;
+        let word = &self.words[(line * WORDS_PER_LINE) as usize];
+        let old = word.load(Ordering::Acquire);
+        // What is written depends on both, and is never what it was.
+        let new = old.wrapping_add(now | 1);
+        word.compare_exchange(old, new, Ordering::Release, Ordering::Relaxed).is_ok()
+    }
+}
+
+pub(crate) fn tollgate<S: Hasher>(keys: usize, time: Time) -> RateLimiter<S> {
+    RateLimiter::builder(ROOMY).max_keys(keys).clock(time.clock()).hasher(S::default()).build()
+}
+
+#[inline]
+pub(crate) fn check<K: Hash + ?Sized, S: Hasher>(
+    limiter: &RateLimiter<S>,
+    key: &K,
+    time: Time,
+) -> bool {
+    match time {
+        Time::Given => limiter.check_at(key, 1, black_box(GIVEN)).is_ok(),
+        Time::Std | Time::Coarse => limiter.check(key).is_ok(),
+    }
+}
+
+/// governor's own table, shared by limiters of several clocks and quotas.
+pub(crate) type Map<K, S> = DashMap<K, InMemoryState, S>;
+
+pub(crate) struct Shared<'a, K, S>(&'a Map<K, S>);
+
+impl<K: Hash + Eq + Clone, S: Hasher> StateStore for Shared<'_, K, S> {
+    type Key = K;
+
+    #[inline]
+    fn measure_and_replace<T, F, E>(&self, key: &K, f: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        self.0.measure_and_replace(key, f)
+    }
+}
+
+/// governor on the kernel's coarse clock.
+#[derive(Clone)]
+pub(crate) struct CoarseClock;
+
+impl governor::clock::Clock for CoarseClock {
+    type Instant = Nanos;
+
+    #[inline]
+    fn now(&self) -> Nanos {
+        Nanos::new(coarse_nanos())
+    }
+}
+
+/// governor with time passed in: the cheapest clock that it can be given.
+#[derive(Clone)]
+pub(crate) struct GivenClock;
+
+impl governor::clock::Clock for GivenClock {
+    type Instant = Nanos;
+
+    #[inline]
+    fn now(&self) -> Nanos {
+        Nanos::new(black_box(GIVEN.as_nanos()))
+    }
+}
+
+/// Its answer to an allowed request is `()`, the least that it offers.
+type Plain<K, S, C> = governor::RateLimiter<
+    K,
+    S,
+    C,
+    governor::middleware::NoOpMiddleware<<C as governor::clock::Clock>::Instant>,
+>;
+type Keyed<'a, K, S, C> = Plain<K, Shared<'a, K, S>, C>;
+type Direct<C> = Plain<NotKeyed, InMemoryState, C>;
+
+/// governor over one table, on every clock.
+pub(crate) struct Governor<'a, K: Hash + Eq + Clone, S: Hasher> {
+    std: Keyed<'a, K, S, governor::clock::MonotonicClock>,
+    coarse: Keyed<'a, K, S, CoarseClock>,
+    given: Keyed<'a, K, S, GivenClock>,
+}
+
+impl<'a, K: Hash + Eq + Clone, S: Hasher> Governor<'a, K, S> {
+    pub(crate) fn new(map: &'a Map<K, S>, quota: Quota) -> Self {
+        let quota = peer_quota(quota);
+        Governor {
+            std: governor::RateLimiter::new(quota, Shared(map), governor::clock::MonotonicClock),
+            coarse: governor::RateLimiter::new(quota, Shared(map), CoarseClock),
+            given: governor::RateLimiter::new(quota, Shared(map), GivenClock),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn check(&self, key: &K, time: Time) -> bool {
+        match time {
+            Time::Std => self.std.check_key(key).is_ok(),
+            Time::Coarse => self.coarse.check_key(key).is_ok(),
+            Time::Given => self.given.check_key(key).is_ok(),
+        }
+    }
+}
+
+/// governor's limiter of one state, on every clock.
+pub(crate) struct GovernorDirect {
+    std: Direct<governor::clock::MonotonicClock>,
+    coarse: Direct<CoarseClock>,
+    given: Direct<GivenClock>,
+}
+
+impl GovernorDirect {
+    pub(crate) fn new(quota: Quota) -> Self {
+        let quota = peer_quota(quota);
+        GovernorDirect {
+            std: governor::RateLimiter::direct_with_clock(quota, governor::clock::MonotonicClock),
+            coarse: governor::RateLimiter::direct_with_clock(quota, CoarseClock),
+            given: governor::RateLimiter::direct_with_clock(quota, GivenClock),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn check(&self, time: Time) -> bool {
+        match time {
+            Time::Std => self.std.check().is_ok(),
+            Time::Coarse => self.coarse.check().is_ok(),
+            Time::Given => self.given.check().is_ok(),
+        }
+    }
+}
+
+pub(crate) fn peer_quota(quota: Quota) -> governor::Quota {
+    let burst = u32::try_from(quota.burst_size()).ok().and_then(NonZeroU32::new);
+    governor::Quota::with_period(quota.period() / quota.count() as u32)
+        .expect("a period above 0")
+        .allow_burst(burst.expect("a burst of 32 bits"))
+}
+
+/// rate-net, on its default clock (std's) and hasher (ahash): it takes no other hasher.
+pub(crate) fn rate_net(quota: Quota, keys: usize) -> rate_net::RateLimiter {
+    rate_net::RateLimiter::builder()
+        .quota(quota.count() as u32, quota.period())
+        .burst(quota.burst_size() as u32)
+        .eviction(rate_net::Eviction::capacity(keys))
+        .build()
+}
+
+/// Uniform keys, the same in every run.
+pub(crate) struct Keys(u64);
+
+impl Keys {
+    pub(crate) fn new() -> Self {
+        Keys(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// Below `n`.
+    #[inline]
+    pub(crate) fn next(&mut self, n: usize) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        ((u128::from(self.0) * n as u128) >> 64) as u64
+    }
+
+    pub(crate) fn batch(&mut self, n: usize, len: usize) -> Vec<u64> {
+        (0..len).map(|_| self.next(n)).collect()
+    }
+}
+
+/// A key of 40 bytes.
+pub(crate) fn text_key(index: u64) -> String {
+    format!("org-7:/api/v1/items:POST:user:{index:010}")
+}
+
+/// Asserts that governor's clocks above tell the time they should.
+pub(crate) fn assert_clocks() {
+    assert_eq!(text_key(7).len(), 40);
+    let apart = CoarseClock.now().as_u64();
+    std::thread::yield_now();
+    assert!(CoarseClock.now().as_u64() - apart < Duration::from_secs(1).as_nanos() as u64);
+}

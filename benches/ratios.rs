@@ -1,0 +1,680 @@
+//! Ratios to the floor and to peers, each taken in one run: contenders take turns, round by round,
+//! and the median of the rounds counts, so that whatever else the machine does meets them all.
+//!
+//! `cargo bench --bench ratios` runs everything (a few minutes, 3 GB); arguments choose:
+//! `cargo bench --bench ratios -- keyed set 1k 1M`. Prints Markdown.
+
+mod contenders;
+
+use std::alloc::System;
+use std::collections::BTreeSet;
+use std::hash::Hash;
+use std::hint::black_box;
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use contenders::*;
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use tollgate::{RateLimiter, all};
+
+/// Counts bytes for the memory rows. It costs only those who allocate.
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+type Sip = std::hash::RandomState;
+type Fold = foldhash::fast::RandomState;
+
+const ROUNDS: usize = 41;
+/// Keys of a round. The first eighth only warms up.
+const BATCH: usize = 16_384;
+
+fn main() {
+    assert_clocks();
+    let run = Run::from_args();
+    println!("{}\n", machine());
+    println!("Nanoseconds a decision, one thread unless said; medians of interleaved rounds.");
+    if run.wants("keyed") {
+        run.keyed();
+    }
+    if run.wants("single") {
+        run.single();
+    }
+    if run.wants("many") {
+        run.check_many();
+    }
+    if run.wants("set") {
+        run.sets();
+    }
+    if run.wants("fresh") {
+        run.fresh();
+    }
+    if run.wants("text") {
+        run.text();
+    }
+    if run.wants("threads") {
+        run.threads();
+    }
+    if run.wants("contended") {
+        run.contended();
+    }
+    if run.wants("memory") {
+        run.memory();
+    }
+}
+
+fn machine() -> String {
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
+    let cores = thread::available_parallelism().map_or(0, usize::from);
+    format!("{} ({cores} cores), {}", model.unwrap_or("unknown"), std::env::consts::OS)
+}
+
+/// What the command line asks for.
+struct Run {
+    chosen: BTreeSet<String>,
+    rounds: usize,
+}
+
+const SIZES: [(&str, usize); 3] = [("1k", 1_000), ("1M", 1_000_000), ("10M", 10_000_000)];
+
+impl Run {
+    fn from_args() -> Run {
+        let mut args: BTreeSet<String> = std::env::args().skip(1).collect();
+        // Cargo says so when it is to measure; else it tests that the bench runs.
+        let measure = args.remove("--bench");
+        if !measure {
+            args.insert("1k".to_owned());
+        }
+        Run { chosen: args, rounds: if measure { ROUNDS } else { 3 } }
+    }
+
+    fn wants(&self, section: &str) -> bool {
+        let sections = self.chosen.iter().filter(|arg| SIZES.iter().all(|(size, _)| size != arg));
+        sections.clone().count() == 0 || sections.clone().any(|arg| arg == section)
+    }
+
+    fn sizes(&self) -> impl Iterator<Item = (&'static str, usize)> + '_ {
+        let any = SIZES.iter().any(|(size, _)| self.chosen.contains(*size));
+        SIZES.into_iter().filter(move |(size, _)| !any || self.chosen.contains(*size))
+    }
+
+    fn wants_size(&self, size: &str) -> bool {
+        self.sizes().any(|(chosen, _)| chosen == size)
+    }
+
+    fn keyed(&self) {
+        Table::start("Keyed check, u64 keys, uniform", "at most 1.25 floor + 5 ns");
+        for (size, keys) in self.sizes() {
+            self.keyed_with::<Sip>(size, keys);
+            self.keyed_with::<Fold>(size, keys);
+        }
+    }
+
+    fn keyed_with<S: Hasher>(&self, size: &str, keys: usize) {
+        let map: Map<u64, S> = Map::with_hasher(S::default());
+        let (roomy, tight) = (Governor::new(&map, ROOMY), Governor::new(&map, TIGHT));
+        // rate-net hashes by itself, so it stands beside one hasher only.
+        let net =
+            (S::NAME == Sip::NAME).then(|| (rate_net(ROOMY, keys * 2), rate_net(TIGHT, keys * 2)));
+        for key in 0..keys as u64 {
+            assert!(roomy.check(&key, Time::Given));
+            for net in net.iter().flat_map(|(roomy, tight)| [roomy, tight]) {
+                assert!(net.check(key).is_allow());
+            }
+        }
+        for time in Time::ALL {
+            let limiter = tollgate::<S>(keys, time);
+            for key in 0..keys as u64 {
+                assert!(check(&limiter, &key, time));
+            }
+            let floor = Floor::<S>::new(limiter.memory());
+            for answer in [Answer::Allow, Answer::Deny] {
+                let governor = if answer == Answer::Allow { &roomy } else { &tight };
+                let mut race = Race::new();
+                race.add("tollgate", answer, |key| check(&limiter, key, time));
+                race.add("floor", Answer::Allow, |key| floor.check(key, time));
+                race.add("governor", answer, |key| governor.check(key, time));
+                if let (Time::Std, Some((roomy, tight))) = (time, &net) {
+                    let net = if answer == Answer::Allow { roomy } else { tight };
+                    race.add("rate-net", answer, move |key| net.check(*key).is_allow());
+                }
+                let mut source = Keys::new();
+                let ns = race.run(self.rounds, || source.batch(keys, BATCH));
+                let goal = Goal::Floor;
+                Table::row(&format!("check {size}"), time, S::NAME, answer, &ns, goal);
+                limiter.set_quota(TIGHT);
+            }
+        }
+    }
+
+    /// One limit that all share, which peers have types of their own for.
+    fn single(&self) {
+        Table::start("One key for all", "");
+        let limiter = RateLimiter::builder(GLOBAL).build();
+        let governor = GovernorDirect::new(GLOBAL);
+        let net = rate_net::RateLimiter::builder()
+            .quota(GLOBAL.count() as u32, GLOBAL.period())
+            .burst(GLOBAL.burst_size() as u32)
+            .build_direct();
+        let ratelimit = ratelimit::Ratelimiter::builder(GLOBAL.count())
+            .max_tokens(GLOBAL.burst_size())
+            .initial_available(GLOBAL.burst_size())
+            .build()
+            .expect("a valid rate");
+        let mut race = Race::new();
+        race.add("tollgate", Answer::Allow, |_: &u64| limiter.check(&()).is_ok());
+        race.add("governor", Answer::Allow, |_| governor.check(Time::Std));
+        race.add("rate-net", Answer::Allow, |_| net.check().is_allow());
+        race.add("ratelimit", Answer::Allow, |_| ratelimit.try_wait().is_ok());
+        let ns = race.run(self.rounds, || vec![0; BATCH]);
+        let name = "one key (governor, rate-net, ratelimit: no hash)";
+        Table::row(name, Time::Std, Sip::NAME, Answer::Allow, &ns, Goal::None);
+    }
+
+    fn check_many(&self) {
+        Table::start("check_many of 16", "5 times governor one by one");
+        for (size, keys) in self.sizes() {
+            self.check_many_with::<Sip>(size, keys);
+            self.check_many_with::<Fold>(size, keys);
+        }
+    }
+
+    fn check_many_with<S: Hasher>(&self, size: &str, keys: usize) {
+        let map: Map<u64, S> = Map::with_hasher(S::default());
+        let governor = Governor::new(&map, ROOMY);
+        for time in [Time::Std, Time::Coarse] {
+            let limiter = tollgate::<S>(keys, time);
+            for key in 0..keys as u64 {
+                assert!(check(&limiter, &key, time));
+                assert!(governor.check(&key, time));
+            }
+            let mut answers = Vec::new();
+            let mut race = Race::new();
+            race.add_many("tollgate", Answer::Allow, |batch: &[u64]| {
+                let mut allowed = 0;
+                for batch in batch.chunks(16) {
+                    limiter.check_many(batch, &mut answers);
+                    allowed += answers.iter().filter(|answer| answer.is_ok()).count();
+                }
+                allowed
+            });
+            race.add("governor", Answer::Allow, |key| governor.check(key, time));
+            let mut source = Keys::new();
+            let ns = race.run(self.rounds, || source.batch(keys, BATCH));
+            let name = format!("check_many {size}");
+            Table::row(&name, time, S::NAME, Answer::Allow, &ns, Goal::Times(5.0));
+        }
+    }
+
+    fn sets(&self) {
+        Table::start(
+            "Three limits (user, user/64, global): `all(..).admit(1)`, against three governor \
+             checks that are not atomic",
+            "1 times at 1 k, 1.5 at 1 M; refused 5 times",
+        );
+        for (size, users) in self.sizes().filter(|(size, _)| *size != "10M") {
+            self.sets_with::<Sip>(size, users);
+            self.sets_with::<Fold>(size, users);
+        }
+        // `Enforcer::admit` belongs here, once there is one.
+    }
+
+    fn sets_with<S: Hasher>(&self, size: &str, users: usize) {
+        let (user_map, org_map) = (Map::with_hasher(S::default()), Map::with_hasher(S::default()));
+        let theirs = (Governor::new(&user_map, ROOMY), Governor::new(&org_map, GLOBAL));
+        for time in Time::ALL {
+            let limiters = Limiters::<S>::new(users, time);
+            for user in 0..users as u64 {
+                assert!(limiters.admit(user, time));
+                assert!(theirs.0.check(&user, time) && theirs.1.check(&(user / 64), time));
+            }
+            for answer in [Answer::Allow, Answer::Deny] {
+                if answer == Answer::Deny {
+                    limiters.global.set_quota(TIGHT);
+                }
+                let global = global(answer);
+                let mut race = Race::new();
+                race.add("tollgate", answer, |user: &u64| limiters.admit(*user, time));
+                race.add("governor", answer, |user| {
+                    theirs.0.check(user, time)
+                        && theirs.1.check(&(user / 64), time)
+                        && global.check(time)
+                });
+                let mut source = Keys::new();
+                let ns = race.run(self.rounds, || source.batch(users, BATCH));
+                let goal = match (answer, users) {
+                    (Answer::Deny, _) => 5.0,
+                    (Answer::Allow, ..=1_000) => 1.0,
+                    (Answer::Allow, _) => 1.5,
+                };
+                let name = format!("three limits {size}");
+                Table::row(&name, time, S::NAME, answer, &ns, Goal::Times(goal));
+            }
+        }
+    }
+
+    fn fresh(&self) {
+        const KEYS: usize = 1 << 20;
+        Table::start("Fresh keys: 2^20 inserted while the table grows", "1 times governor");
+        let keys = if self.wants_size("1M") { KEYS } else { 1 << 10 };
+        self.fresh_with::<Sip>(keys);
+        self.fresh_with::<Fold>(keys);
+        println!();
+        let time = Time::Std;
+        let limiter = tollgate::<Fold>(keys, time);
+        let ours = worst(keys, |key| check(&limiter, key, time));
+        let map = Map::with_hasher(Fold::default());
+        let governor = Governor::new(&map, ROOMY);
+        let theirs = worst(keys, |key| governor.check(key, time));
+        let net = rate_net(ROOMY, keys);
+        let nets = worst(keys, |key| net.check(*key).is_allow());
+        println!(
+            "Worst single call while inserting {keys} keys (once each): tollgate {ours:?}, \
+             governor {theirs:?}, rate-net {nets:?}."
+        );
+    }
+
+    fn fresh_with<S: Hasher>(&self, keys: usize) {
+        let time = Time::Given;
+        let mut race = Race::new();
+        let insert = |check: &dyn Fn(&u64) -> bool| (0..keys as u64).filter(check).count();
+        // Dropping a table is part of a round, and the same for all.
+        race.add_many("tollgate", Answer::Allow, |_: &[u64]| {
+            let limiter = tollgate::<S>(keys, time);
+            insert(&|key| check(&limiter, key, time))
+        });
+        race.add_many("governor", Answer::Allow, |_| {
+            let map = Map::with_hasher(S::default());
+            let governor = Governor::new(&map, ROOMY);
+            insert(&|key| governor.check(key, time))
+        });
+        race.add_many("rate-net", Answer::Allow, |_| {
+            let net = rate_net(ROOMY, keys * 2);
+            insert(&|key| net.check(*key).is_allow())
+        });
+        race.without_warm_up();
+        let ns = race.run(self.rounds.min(7), || vec![0; keys]);
+        Table::row("fresh keys", time, S::NAME, Answer::Allow, &ns, Goal::Times(1.0));
+    }
+
+    fn text(&self) {
+        Table::start("String keys of 40 bytes", "1.5 times governor");
+        for (size, keys) in self.sizes().filter(|(size, _)| *size != "10M") {
+            self.text_with::<Sip>(size, keys);
+            self.text_with::<Fold>(size, keys);
+        }
+    }
+
+    fn text_with<S: Hasher>(&self, size: &str, keys: usize) {
+        let map: Map<String, S> = Map::with_hasher(S::default());
+        let governor = Governor::new(&map, ROOMY);
+        let net = rate_net(ROOMY, keys * 2);
+        for time in Time::ALL {
+            let limiter = tollgate::<S>(keys, time);
+            for key in (0..keys as u64).map(text_key) {
+                assert!(check(&limiter, &key, time) && governor.check(&key, time));
+                assert!(net.check_bytes(&key).is_allow());
+            }
+            let floor = Floor::<S>::new(limiter.memory());
+            let mut race = Race::new();
+            race.add("tollgate", Answer::Allow, |key: &String| check(&limiter, key, time));
+            race.add("floor", Answer::Allow, |key| floor.check(key, time));
+            race.add("governor", Answer::Allow, |key| governor.check(key, time));
+            if (time, S::NAME) == (Time::Std, Sip::NAME) {
+                race.add("rate-net", Answer::Allow, |key| net.check_bytes(key).is_allow());
+            }
+            let mut source = Keys::new();
+            let ns = race
+                .run(self.rounds, || (0..BATCH / 4).map(|_| text_key(source.next(keys))).collect());
+            let name = format!("text check {size}");
+            Table::row(&name, time, S::NAME, Answer::Allow, &ns, Goal::Times(1.5));
+        }
+    }
+
+    fn threads(&self) {
+        println!("\n## Two threads against one\n");
+        println!("| measure | time | hasher | one thread, ns | two, ns a decision | gain |");
+        println!("|---|---|---|---|---|---|");
+        let (size, keys) = if self.wants_size("1M") { SIZES[1] } else { SIZES[0] };
+        for time in Time::ALL {
+            let limiter = tollgate::<Fold>(keys, time);
+            let map = Map::with_hasher(Fold::default());
+            let governor = Governor::new(&map, ROOMY);
+            let contenders: [(&str, &Work<'_>); 2] = [
+                ("tollgate", &|batch| batch.iter().all(|key| check(&limiter, key, time))),
+                ("governor", &|batch| batch.iter().all(|key| governor.check(key, time))),
+            ];
+            let everything: Vec<u64> = (0..keys as u64).collect();
+            let mut source = Keys::new();
+            for (_, contender) in &contenders {
+                assert!(contender(&everything));
+            }
+            let mut ns = vec![Vec::new(); 4];
+            for _ in 0..self.rounds {
+                let batches = [(); 2].map(|()| source.batch(keys, 8 * BATCH));
+                for (at, (_, contender)) in contenders.iter().enumerate() {
+                    for threads in [1, 2] {
+                        let took = together(&batches[..threads], contender);
+                        let ops = (threads * batches[0].len()) as f64;
+                        ns[2 * at + threads - 1].push(took.as_nanos() as f64 / ops);
+                    }
+                }
+            }
+            for (at, (name, _)) in contenders.iter().enumerate() {
+                let (one, two) = (median(&mut ns[2 * at]), median(&mut ns[2 * at + 1]));
+                println!(
+                    "| {name} {size} | {} | {} | {one:.1} | {two:.1} | {:.2} (1.8 to reach) |",
+                    time.name(),
+                    Fold::NAME,
+                    one / two
+                );
+            }
+        }
+    }
+
+    fn contended(&self) {
+        const THREADS: usize = 8;
+        println!("\n## {THREADS} threads, three limits, one global that all share\n");
+        println!("| contender | time | hasher | ns a decision | p50 | p99.9 | worst |");
+        println!("|---|---|---|---|---|---|---|");
+        let users = 100_000;
+        let time = Time::Std;
+        let limiters = Limiters::<Fold>::new(users, time);
+        let (user_map, org_map) =
+            (Map::with_hasher(Fold::default()), Map::with_hasher(Fold::default()));
+        let theirs = (Governor::new(&user_map, ROOMY), Governor::new(&org_map, GLOBAL));
+        let global = global(Answer::Allow);
+        let contenders: [(&str, &Check<'_>); 2] = [
+            ("tollgate, atomic", &|user| limiters.admit(*user, time)),
+            ("governor, three checks", &|user| {
+                theirs.0.check(user, time)
+                    && theirs.1.check(&(user / 64), time)
+                    && global.check(time)
+            }),
+        ];
+        let mut source = Keys::new();
+        let mut ns = [Vec::new(), Vec::new()];
+        let mut waits = [Vec::new(), Vec::new()];
+        for round in 0..self.rounds.min(15) {
+            let batches = [(); THREADS].map(|()| source.batch(users, BATCH));
+            for (at, (_, contender)) in contenders.iter().enumerate() {
+                let took = together(&batches, &|batch| batch.iter().all(contender));
+                ns[at].push(took.as_nanos() as f64 / (THREADS * BATCH) as f64);
+                if round % 3 == 0 {
+                    waits[at].extend(latencies(&batches, contender));
+                }
+            }
+        }
+        for (at, (name, _)) in contenders.iter().enumerate() {
+            let waits = &mut waits[at];
+            waits.sort_unstable();
+            let quantile = |q: f64| waits[((waits.len() - 1) as f64 * q) as usize];
+            println!(
+                "| {name} | {} | {} | {:.1} | {} ns | {} ns | {} ns |",
+                time.name(),
+                Fold::NAME,
+                median(&mut ns[at]),
+                quantile(0.5),
+                quantile(0.999),
+                quantile(1.0),
+            );
+        }
+        println!("\nThe quantiles hold two readings of std's clock, and the scheduler's doing.");
+    }
+
+    fn memory(&self) {
+        let keys = if self.wants_size("1M") { 1 << 20 } else { 1 << 10 };
+        println!("\n## Bytes a live key, {keys} keys, all that `max_keys` has room for\n");
+        println!("Bytes asked of the allocator and not given back.\n");
+        println!("| key | tollgate (24 to reach) | governor | rate-net |");
+        println!("|---|---|---|---|");
+        memory_of("u64", keys, |index| index, |net, key| net.check(*key).is_allow());
+        memory_of("String of 40", keys, text_key, |net, key| net.check_bytes(key).is_allow());
+    }
+}
+
+fn memory_of<K: Hash + Eq + Clone>(
+    name: &str,
+    keys: usize,
+    key: impl Fn(u64) -> K,
+    check_net: impl Fn(&rate_net::RateLimiter, &K) -> bool,
+) {
+    let per_key = |region: Region<'_, System>| {
+        let change = region.change();
+        (change.bytes_allocated - change.bytes_deallocated) as f64 / keys as f64
+    };
+    let all_keys = || (0..keys as u64).map(&key);
+
+    let region = Region::new(ALLOCATOR);
+    let limiter = tollgate::<Sip>(keys, Time::Given);
+    assert!(all_keys().all(|key| check(&limiter, &key, Time::Given)));
+    let ours = per_key(region);
+    assert_eq!(limiter.overflows(), 0);
+
+    let region = Region::new(ALLOCATOR);
+    let map = Map::with_hasher(Sip::default());
+    let governor = Governor::new(&map, ROOMY);
+    assert!(all_keys().all(|key| governor.check(&key, Time::Given)));
+    let theirs = per_key(region);
+
+    let region = Region::new(ALLOCATOR);
+    let net = rate_net(ROOMY, keys);
+    assert!(all_keys().all(|key| check_net(&net, &key)));
+    println!("| {name} | {ours:.1} | {theirs:.1} | {:.1} |", per_key(region));
+}
+
+/// Tollgate's three limits.
+struct Limiters<S> {
+    users: RateLimiter<S>,
+    orgs: RateLimiter<S>,
+    global: RateLimiter<S>,
+}
+
+impl<S: Hasher> Limiters<S> {
+    fn new(users: usize, time: Time) -> Self {
+        let build = |quota, keys| {
+            let builder = RateLimiter::builder(quota).max_keys(keys).clock(time.clock());
+            builder.hasher(S::default()).build()
+        };
+        Limiters {
+            users: build(ROOMY, users),
+            orgs: build(GLOBAL, users / 64 + 1),
+            global: build(GLOBAL, 1),
+        }
+    }
+
+    #[inline]
+    fn admit(&self, user: u64, time: Time) -> bool {
+        let set = all((self.users.key(&user), self.orgs.key(&(user / 64)), self.global.key(&())));
+        match time {
+            Time::Given => set.admit_at(1, black_box(GIVEN)).is_ok(),
+            Time::Std | Time::Coarse => set.admit(1).is_ok(),
+        }
+    }
+}
+
+/// The global limit of three as governor has it, charged once.
+fn global(answer: Answer) -> GovernorDirect {
+    let direct = GovernorDirect::new(if answer == Answer::Allow { GLOBAL } else { TIGHT });
+    for time in Time::ALL {
+        assert!(direct.check(time));
+    }
+    direct
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Allow,
+    Deny,
+}
+
+/// Whether all, or one, was allowed.
+type Work<'a> = dyn Fn(&[u64]) -> bool + Sync + 'a;
+type Check<'a> = dyn Fn(&u64) -> bool + Sync + 'a;
+
+/// How many keys of a batch were allowed.
+type Batch<'a, K> = Box<dyn FnMut(&[K]) -> usize + 'a>;
+
+/// Contenders for one row. Each counts how many keys of a batch it allowed.
+struct Race<'a, K> {
+    contenders: Vec<(&'static str, Answer, Batch<'a, K>)>,
+    warm_up: bool,
+}
+
+impl<'a, K> Race<'a, K> {
+    fn new() -> Self {
+        Race { contenders: Vec::new(), warm_up: true }
+    }
+
+    fn add(&mut self, name: &'static str, answer: Answer, check: impl Fn(&K) -> bool + 'a) {
+        self.add_many(name, answer, move |batch| batch.iter().filter(|key| check(key)).count());
+    }
+
+    fn add_many(
+        &mut self,
+        name: &'static str,
+        answer: Answer,
+        check: impl FnMut(&[K]) -> usize + 'a,
+    ) {
+        self.contenders.push((name, answer, Box::new(check)));
+    }
+
+    fn without_warm_up(&mut self) {
+        self.warm_up = false;
+    }
+
+    /// Median nanoseconds a key of each. Panics at an answer that the row does not mean.
+    fn run(mut self, rounds: usize, mut batch: impl FnMut() -> Vec<K>) -> Vec<(&'static str, f64)> {
+        let count = self.contenders.len();
+        let mut ns = vec![Vec::new(); count];
+        for round in 0..rounds {
+            for at in (0..count).map(|at| (at + round) % count) {
+                let (name, answer, check) = &mut self.contenders[at];
+                let keys = batch();
+                let warm = if self.warm_up { keys.len() / 8 } else { 0 };
+                let warmed = if warm > 0 { check(&keys[..warm]) } else { 0 };
+                let start = Instant::now();
+                let allowed = check(&keys[warm..]);
+                ns[at].push(start.elapsed().as_nanos() as f64 / (keys.len() - warm) as f64);
+                let expected = if *answer == Answer::Allow { keys.len() } else { 0 };
+                assert_eq!(warmed + allowed, expected, "{name} does not {answer:?}");
+            }
+        }
+        let names = self.contenders.iter().map(|(name, ..)| *name);
+        names.zip(ns.iter_mut().map(|ns| median(ns))).collect()
+    }
+}
+
+fn median(ns: &mut [f64]) -> f64 {
+    ns.sort_by(f64::total_cmp);
+    ns[ns.len() / 2]
+}
+
+/// The longest of `keys` calls, one each.
+fn worst(keys: usize, check: impl Fn(&u64) -> bool) -> Duration {
+    let call = |key| {
+        let start = Instant::now();
+        assert!(check(&key));
+        start.elapsed()
+    };
+    (0..keys as u64).map(call).max().unwrap_or_default()
+}
+
+/// How long it takes until all batches are done, each on a thread of its own.
+fn together(batches: &[Vec<u64>], work: &Work<'_>) -> Duration {
+    let barrier = Barrier::new(batches.len() + 1);
+    thread::scope(|scope| {
+        let threads: Vec<_> = batches
+            .iter()
+            .map(|batch| {
+                scope.spawn(|| {
+                    barrier.wait();
+                    assert!(work(batch), "a row that allows must allow always");
+                    Instant::now()
+                })
+            })
+            .collect();
+        barrier.wait();
+        let start = Instant::now();
+        let ends = threads.into_iter().map(|thread| thread.join().expect("no panic"));
+        ends.max().map_or(Duration::ZERO, |end| end.saturating_duration_since(start))
+    })
+}
+
+/// Nanoseconds of each single call.
+fn latencies(batches: &[Vec<u64>], check: &Check<'_>) -> Vec<u64> {
+    thread::scope(|scope| {
+        let threads: Vec<_> = batches
+            .iter()
+            .map(|batch| {
+                scope.spawn(|| {
+                    let call = |key| {
+                        let start = Instant::now();
+                        assert!(check(key), "a row that allows must allow always");
+                        start.elapsed().as_nanos() as u64
+                    };
+                    batch.iter().map(call).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
+    })
+}
+
+enum Goal {
+    None,
+    /// At most 1.25 times the floor and 5 ns.
+    Floor,
+    /// This many times faster than governor.
+    Times(f64),
+}
+
+struct Table;
+
+impl Table {
+    fn start(title: &str, goal: &str) {
+        println!("\n## {title}\n");
+        println!(
+            "| measure | time | hasher | answer | tollgate | floor | to reach | governor | \
+             governor / tollgate | others | goal: {goal} |"
+        );
+        println!("|---|---|---|---|---|---|---|---|---|---|---|");
+    }
+
+    fn row(
+        measure: &str,
+        time: Time,
+        hasher: &str,
+        answer: Answer,
+        ns: &[(&'static str, f64)],
+        goal: Goal,
+    ) {
+        let of = |name| ns.iter().find(|(at, _)| *at == name).map(|(_, ns)| *ns);
+        let shown = |ns: Option<f64>| ns.map_or(String::new(), |ns| format!("{ns:.1}"));
+        let (ours, floor, governor) = (of("tollgate"), of("floor"), of("governor"));
+        let ours = ours.unwrap_or(f64::NAN);
+        let limit = match goal {
+            Goal::Floor => floor.map(|floor| 1.25 * floor + 5.0),
+            Goal::Times(times) => governor.map(|governor| governor / times),
+            Goal::None => None,
+        };
+        let ahead = governor.map(|governor| format!("{:.2}", governor / ours));
+        let others = ns
+            .iter()
+            .filter(|(name, _)| !["tollgate", "floor", "governor"].contains(name))
+            .map(|(name, ns)| format!("{name} {ns:.1}"))
+            .collect::<Vec<_>>();
+        let verdict = limit.map_or("", |limit| if ours <= limit { "reached" } else { "**not**" });
+        println!(
+            "| {measure} | {} | {hasher} | {} | {ours:.1} | {} | {} | {} | {} | {} | {verdict} |",
+            time.name(),
+            if answer == Answer::Allow { "allow" } else { "deny" },
+            shown(floor),
+            shown(limit),
+            shown(governor),
+            ahead.unwrap_or_default(),
+            others.join(", "),
+        );
+    }
+}
