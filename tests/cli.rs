@@ -168,6 +168,27 @@ fn decisions_are_written_as_documented() {
 }
 
 #[test]
+fn keys_refused_equally_often_stand_in_the_order_of_the_policy_and_the_alphabet() {
+    let limit = |name: &str| {
+        format!(
+            "[[limit]]\nname = {name:?}\nkey = [{name:?}]\nrate = \"1/s\"\nmissing = \"skip\"\n"
+        )
+    };
+    let policy = file("ties.toml", [limit("z"), limit("a")].concat());
+    let mut log = String::new();
+    for (fact, value, requests) in
+        [("a", 2, 2), ("a", 1, 2), ("z", 2, 2), ("z", 1, 2), ("z", 3, 2), ("a", 9, 4)]
+    {
+        let event = json!({"t": 0, "facts": {fact: value}});
+        log.push_str(&format!("{event}\n").repeat(requests));
+    }
+    let ended = run_with_input(&["replay", "--policy", &policy, "-", "--json"], log.as_bytes());
+    let keys = ended.expect(0).json()["top_refused_keys"].clone();
+    let keys: Vec<_> = keys.as_array().unwrap().iter().map(|key| key["key"].clone()).collect();
+    assert_eq!(keys, ["a=9", "z=1", "z=2", "z=3", "a=1", "a=2"]);
+}
+
+#[test]
 fn a_request_that_no_limit_applies_to_has_no_remainder() {
     let policy = file(
         "skip.toml",
@@ -190,6 +211,8 @@ fn the_report_is_plain_text_of_80_columns() {
         assert!(line.chars().count() <= 80, "{line}");
         assert!(!line.contains('\x1b') && !line.ends_with(' '), "{line:?}");
     }
+    let rows = ended.stdout.lines().filter(|line| line.starts_with("  crawlers"));
+    assert_eq!(rows.count(), 2, "what a shadow limit would refuse is in the chart too");
     for part in [
         "examples/access.log: combined format",
         "12 Mar 2026 13:",
