@@ -1,17 +1,39 @@
 //! What a limiter answers: [`Allowed`] or [`Denied`], and when to come back: [`Retry`].
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use crate::sync::Arc;
+use crate::sync::PlainMutex;
 
 /// How a key stands with its limit. Part of both answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Standing {
     pub(crate) burst: u64,
-    pub(crate) remaining: u64,
+    /// What remains, in parts of which `unit` make one. Only who asks for units divides.
+    pub(crate) room: u64,
+    pub(crate) unit: u64,
     pub(crate) reset_nanos: u64,
 }
+
+impl Standing {
+    /// Of nothing, nothing remains.
+    pub(crate) const NONE: Standing = Standing { burst: 0, room: 0, unit: 1, reset_nanos: 0 };
+
+    #[inline]
+    fn remaining(&self) -> u64 {
+        self.room.checked_div(self.unit).unwrap_or(0)
+    }
+}
+
+impl PartialEq for Standing {
+    fn eq(&self, other: &Self) -> bool {
+        let seen = |standing: &Self| (standing.burst, standing.remaining(), standing.reset_nanos);
+        seen(self) == seen(other)
+    }
+}
+
+impl Eq for Standing {}
 
 /// The request may go ahead, and was charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +66,7 @@ macro_rules! standing {
 
             /// Whole units that could be had right after this answer, rounded down.
             pub fn remaining(&self) -> u64 {
-                self.$($at)+.remaining
+                self.$($at)+.remaining()
             }
 
             /// How long until the whole burst is there again, rounded up to a nanosecond.
@@ -85,7 +107,7 @@ impl Retry {
 impl Allowed {
     /// The answer where no limit applies.
     pub(crate) const UNLIMITED: Allowed =
-        Allowed(Standing { burst: u64::MAX, remaining: u64::MAX, reset_nanos: 0 });
+        Allowed(Standing { burst: u64::MAX, room: u64::MAX, unit: 1, reset_nanos: 0 });
 
     /// The answer of which less remains.
     pub(crate) fn tighter(self, other: Allowed) -> Allowed {
@@ -97,23 +119,23 @@ impl Allowed {
 ///
 /// Names the first limit, in their order, that denies; [`retry`](Self::retry) is the wait until
 /// none does.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused {
-    limit: Option<Arc<str>>,
+    limit: Option<&'static str>,
     index: usize,
     denied: Denied,
 }
 
 impl Refused {
-    pub(crate) fn new(limit: Option<Arc<str>>, index: usize, denied: Denied) -> Refused {
+    pub(crate) fn new(limit: Option<&'static str>, index: usize, denied: Denied) -> Refused {
         Refused { limit, index, denied }
     }
 
     /// The name of the limit that refused, or its place (`first`, `second` …) if it has none.
-    pub fn limit(&self) -> &str {
+    pub fn limit(&self) -> &'static str {
         const PLACES: [&str; 8] =
             ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth"];
-        match &self.limit {
+        match self.limit {
             Some(name) => name,
             None => PLACES.get(self.index).unwrap_or(&"unnamed"),
         }
@@ -132,6 +154,21 @@ impl Refused {
     /// How the limit that refused stands.
     pub fn denied(&self) -> Denied {
         self.denied
+    }
+}
+
+/// The one copy of a limit's name, kept for good: a refusal can then name its limit without
+/// touching a count that all threads share. Names are few, and the operator's own.
+pub(crate) fn intern(name: &str) -> &'static str {
+    static NAMES: PlainMutex<BTreeSet<&'static str>> = PlainMutex::new(BTreeSet::new());
+    let mut names = NAMES.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    match names.get(name) {
+        Some(name) => name,
+        None => {
+            let name: &'static str = Box::leak(name.into());
+            names.insert(name);
+            name
+        }
     }
 }
 

@@ -272,7 +272,7 @@ impl<S> Enforcer<S> {
     fn rule<'p>(&self, policy: &'p Compiled, name: &str) -> Result<&'p Rule, UnknownLimit> {
         policy.rule(name).ok_or_else(|| UnknownLimit {
             name: name.to_owned(),
-            hint: nearest(name, policy.rules.iter().map(|rule| &*rule.name)).map(did_you_mean),
+            hint: nearest(name, policy.rules.iter().map(|rule| rule.name)).map(did_you_mean),
         })
     }
 }
@@ -331,7 +331,10 @@ impl<'a> Decision<'a> {
                 Applies::Refuses if enforced => self.refusing.push(place),
                 Applies::Refuses => self.shadows.push(place),
                 Applies::Decides { account, variant, tag, cost } => {
-                    self.entries.push(Entry::new(&account.cells, tag, cost, now, enforced));
+                    self.entries.push(Entry::blank(&account.cells));
+                    if let Some(entry) = self.entries.last_mut() {
+                        entry.ask(&account.cells, tag, cost, now, enforced);
+                    }
                     self.seats.push(Seat::new(place, variant));
                 }
             }
@@ -360,8 +363,7 @@ impl<'a> Decision<'a> {
                 Refusal { denied: never(refusal.denied), ..refusal }
             }
             _ => {
-                let standing = Standing { burst: 0, remaining: 0, reset_nanos: 0 };
-                let denied = Denied { standing, retry: Retry::Never };
+                let denied = Denied { standing: Standing::NONE, retry: Retry::Never };
                 Refusal { index: self.seats.len(), denied }
             }
         }
@@ -378,7 +380,7 @@ impl<'a> Decision<'a> {
     fn refused(&self, refusal: &Refusal) -> Refused {
         let place = self.refused_by(refusal) as usize;
         let rule = &self.policy.rules[place];
-        Refused::new(Some(rule.name.clone()), place, refusal.denied)
+        Refused::new(Some(rule.name), place, refusal.denied)
     }
 
     /// Counts what was decided, for each limit that applied.
@@ -386,7 +388,7 @@ impl<'a> Decision<'a> {
         for (entry, seat) in self.entries.iter().zip(&self.seats) {
             let counts = &self.policy.rules[seat.rule as usize].counts;
             counts.checked.add(1);
-            if !entry.enforced && matches!(entry.answer(), Some(Err(_))) {
+            if !entry.enforced && entry.answer().is_err() {
                 counts.shadow_refused.add(1);
             }
         }
@@ -416,7 +418,7 @@ impl<'a> Decision<'a> {
     fn tightest(&self) -> Allowed {
         let enforced = self.entries.iter().filter(|entry| entry.enforced);
         enforced
-            .filter_map(|entry| entry.answer()?.ok())
+            .filter_map(|entry| entry.answer().ok())
             .reduce(Allowed::tighter)
             .unwrap_or(Allowed::UNLIMITED)
     }
@@ -425,7 +427,7 @@ impl<'a> Decision<'a> {
 impl<S> std::fmt::Debug for Enforcer<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let policy = self.policy.load();
-        let names: Vec<&str> = policy.rules.iter().map(|rule| &*rule.name).collect();
+        let names: Vec<&str> = policy.rules.iter().map(|rule| rule.name).collect();
         f.debug_struct("Enforcer")
             .field("limits", &names)
             .field("clock", &self.clock)

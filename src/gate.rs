@@ -11,13 +11,14 @@ use smallvec::SmallVec;
 
 use crate::cells::{Cells, Charge, Look};
 use crate::decision::{Allowed, Denied, Retry};
-use crate::sync::Backoff;
+use crate::sync::{Backoff, mutant};
 use crate::time::Timestamp;
 
 /// As many limits of one request as are decided without allocating.
 pub(crate) const INLINE: usize = 8;
 
 /// One limit's part in a decision.
+#[derive(Clone, Copy)]
 pub(crate) struct Entry<'a> {
     pub(crate) cells: &'a Cells,
     pub(crate) tag: u64,
@@ -27,52 +28,76 @@ pub(crate) struct Entry<'a> {
     pub(crate) enforced: bool,
     /// What it charges for entries that turned out to share its cell.
     carried: u64,
-    look: Option<Look<'a>>,
+    look: Look<'a>,
 }
 
 pub(crate) type Entries<'a> = SmallVec<[Entry<'a>; INLINE]>;
 
 impl<'a> Entry<'a> {
-    pub(crate) fn new(
+    /// An entry that asks nothing yet.
+    #[inline]
+    pub(crate) fn blank(cells: &'a Cells) -> Self {
+        let (now, look) = (Timestamp::ZERO, Look::blank());
+        Entry { cells, tag: 0, cost: 0, now, enforced: false, carried: 0, look }
+    }
+
+    /// Asks `cost` of the key, and looks at it once.
+    #[inline]
+    pub(crate) fn ask(
+        &mut self,
         cells: &'a Cells,
         tag: u64,
         cost: u64,
         now: Timestamp,
         enforced: bool,
-    ) -> Self {
-        Entry { cells, tag, cost, now, enforced, carried: 0, look: None }
+    ) {
+        self.cells = cells;
+        self.tag = tag;
+        self.cost = cost;
+        self.now = now;
+        self.enforced = enforced;
+        self.look = cells.look(tag, cost, now);
     }
 
-    /// What this limit said, once it has been asked.
-    pub(crate) fn answer(&self) -> Option<Result<Allowed, Denied>> {
-        self.look.as_ref().map(|look| look.answer)
+    /// What this limit says.
+    #[inline]
+    pub(crate) fn answer(&self) -> Result<Allowed, Denied> {
+        self.look.answer
     }
 
     /// What was charged, if it was and is this entry's alone.
+    #[inline]
     pub(crate) fn charge(&self) -> Option<Charge> {
-        let look = self.look.as_ref().filter(|_| self.is_charged() && self.carried == 0)?;
-        Some(look.charge(self.tag, self.cost, self.now))
+        (self.is_charged() && self.carried == 0)
+            .then(|| self.look.charge(self.tag, self.cost, self.now))
     }
 
     pub(crate) fn is_for(&self, cells: &Cells, tag: u64) -> bool {
         self.tag == tag && std::ptr::eq(self.cells, cells)
     }
 
+    #[inline]
     fn refuses(&self) -> bool {
-        self.enforced && self.look.as_ref().is_some_and(|look| look.answer.is_err())
+        self.enforced && self.look.answer.is_err()
     }
 
+    #[inline]
     fn is_charged(&self) -> bool {
-        self.cost > 0
-            && self.look.as_ref().is_some_and(|look| look.answer.is_ok() && look.is_counted())
+        self.cost > 0 && self.look.answer.is_ok() && self.look.is_counted()
     }
 
-    fn stands(&self) -> bool {
-        self.look.as_ref().is_none_or(|look| look.stands())
+    /// Whether it is to be charged and its key has no slot to be held in.
+    #[inline]
+    fn needs_seat(&self) -> bool {
+        self.is_charged() && self.look.needs_seat()
     }
+}
 
-    fn is_current(&self) -> bool {
-        self.look.as_ref().is_none_or(|look| look.is_current())
+/// Counts the entries that had no slot of their own.
+#[inline]
+fn count(entries: &[Entry<'_>]) {
+    for entry in entries {
+        entry.cells.count_seat(&entry.look);
     }
 }
 
@@ -87,136 +112,153 @@ pub(crate) struct Refusal {
 struct Again;
 
 /// Charges all of `entries`, or none.
+#[inline]
 pub(crate) fn admit(entries: &mut [Entry<'_>]) -> Result<(), Refusal> {
     let mut backoff = Backoff::default();
     loop {
+        let mut refused = refusal(entries);
+        if refused.is_none() && entries.iter().any(Entry::needs_seat) {
+            if seat(entries).is_err() {
+                look(entries);
+                continue;
+            }
+            // A seat in a full table may refuse.
+            refused = refusal(entries);
+        }
+        match refused {
+            None if pass(entries).is_ok() => {
+                count(entries);
+                return Ok(());
+            }
+            None => backoff.wait(),
+            Some(refusal) if stand(entries) => {
+                count(entries);
+                return Err(refusal);
+            }
+            Some(_) => {}
+        }
         look(entries);
-        if let Some(refusal) = refusal(entries) {
-            if entries.iter().all(Entry::stands) {
-                return Err(finish(entries, refusal));
-            }
-            continue;
-        }
-        if seat(entries).is_err() {
-            continue;
-        }
-        // A seat in a full table may refuse.
-        if let Some(refusal) = refusal(entries) {
-            if entries.iter().all(Entry::stands) {
-                return Err(finish(entries, refusal));
-            }
-            continue;
-        }
-        if pass(entries, 0).is_ok() {
-            count(entries);
-            return Ok(());
-        }
-        backoff.wait();
     }
 }
 
 /// What `admit` would say, charging nothing.
 pub(crate) fn peek(entries: &mut [Entry<'_>]) -> Result<(), Refusal> {
-    loop {
+    while !stand(entries) {
         look(entries);
-        if entries.iter().all(Entry::stands) {
-            return refusal(entries).map_or(Ok(()), Err);
-        }
     }
+    refusal(entries).map_or(Ok(()), Err)
 }
 
+#[cold]
 fn look(entries: &mut [Entry<'_>]) {
     for entry in entries {
         entry.carried = 0;
-        entry.look = Some(entry.cells.look(entry.tag, entry.cost, entry.now));
+        entry.look = entry.cells.look(entry.tag, entry.cost, entry.now);
     }
 }
 
-/// Gives new keys a slot to be held in. Nothing is charged, and a slot not charged is free.
-fn seat(entries: &mut [Entry<'_>]) -> Result<(), Again> {
-    for index in 0..entries.len() {
-        let (before, after) = entries.split_at_mut(index);
-        let Some(entry) = after.first_mut().filter(|entry| entry.is_charged()) else { continue };
-        if !entry.look.as_ref().is_some_and(|look| look.needs_seat()) {
-            continue;
-        }
-        let taken = |tag| before.iter().any(|other| other.is_for(entry.cells, tag));
-        let look = entry.cells.seat(entry.tag, entry.cost, entry.now, taken).ok_or(Again)?;
-        entry.look = Some(look);
-        let shared = before
-            .iter_mut()
-            .find(|other| other.look.as_ref().is_some_and(|seated| seated.shares_cell_with(&look)));
-        if let Some(other) = shared {
-            other.carried = other.carried.saturating_add(entry.cost);
-            let cost = other.cost.saturating_add(other.carried);
-            other.look = Some(look.again(cost, other.now).ok_or(Again)?);
-            entry.look = Some(look.as_passenger());
-        }
-    }
-    Ok(())
+/// Whether what was seen was so at one moment.
+#[inline]
+fn stand(entries: &[Entry<'_>]) -> bool {
+    entries.iter().all(|entry| entry.look.stands(entry.cells, entry.tag))
 }
 
+#[inline]
 fn refusal(entries: &[Entry<'_>]) -> Option<Refusal> {
-    let denied = |entry: &Entry<'_>| match entry.look.as_ref()?.answer {
-        Err(denied) if entry.enforced => Some(denied),
-        _ => None,
-    };
     let index = entries.iter().position(Entry::refuses)?;
+    let denied = |entry: &Entry<'_>| entry.look.answer.err().filter(|_| entry.enforced);
     let first = denied(&entries[index])?;
     let rest = entries[index + 1..].iter().filter_map(denied);
     let retry = rest.map(|denied| denied.retry()).fold(first.retry(), Retry::max);
     Some(Refusal { index, denied: Denied { retry, ..first } })
 }
 
-/// Holds each charged entry from `from` on on the way in, charges the last, writes the others on
-/// the way out.
-fn pass(entries: &mut [Entry<'_>], from: usize) -> Result<(), Again> {
-    let mut charged = (from..entries.len()).filter(|index| entries[*index].is_charged());
-    let Some(at) = charged.next() else {
+/// Charges every entry that agrees, unless something came between.
+#[inline]
+fn pass(entries: &mut [Entry<'_>]) -> Result<(), Again> {
+    let Some(innermost) = entries.iter().rposition(Entry::is_charged) else {
         // Nothing to charge: what was seen must have been so at one moment.
-        return if entries.iter().all(Entry::stands) { Ok(()) } else { Err(Again) };
+        return if stand(entries) { Ok(()) } else { Err(Again) };
     };
-    if charged.next().is_none() {
-        return commit(entries, at);
+    let (outer, inner) = entries.split_at_mut(innermost);
+    let mut holds = Holds { entries: outer, reached: 0, charge: false };
+    holds.take()?;
+    if let Some(entry) = inner.first_mut() {
+        commit(holds.entries, entry)?;
     }
-    let look = entries[at].look.as_ref().ok_or(Again)?;
-    let (next, mut hold) = (look.next(), look.hold().ok_or(Again)?);
-    pass(entries, at + 1)?;
-    hold.charge(next);
+    holds.charge = true;
     Ok(())
 }
 
+/// Entries of which those that are charged are held, up to `reached`. Dropping it, unwinding
+/// included, lets go of them as they were, or charged once all agreed.
+struct Holds<'h, 'a> {
+    entries: &'h [Entry<'a>],
+    reached: usize,
+    charge: bool,
+}
+
+impl Holds<'_, '_> {
+    #[inline]
+    fn take(&mut self) -> Result<(), Again> {
+        for entry in self.entries {
+            if entry.is_charged() && !entry.look.hold() {
+                return Err(Again);
+            }
+            self.reached += 1;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Holds<'_, '_> {
+    #[inline]
+    fn drop(&mut self) {
+        for entry in self.entries.iter().take(self.reached).filter(|entry| entry.is_charged()) {
+            entry.look.release(self.charge);
+        }
+    }
+}
+
 /// Charges the innermost entry. All others are held, so if it agrees the decision is made.
-fn commit(entries: &mut [Entry<'_>], innermost: usize) -> Result<(), Again> {
+#[inline]
+fn commit(outer: &[Entry<'_>], entry: &mut Entry<'_>) -> Result<(), Again> {
     loop {
         // Two keys of one limiter are not decided under two quotas of it.
-        if !entries.iter().all(Entry::is_current) {
+        if !outer.iter().chain([&*entry]).all(|entry| entry.look.is_current(entry.cells)) {
             return Err(Again);
         }
-        let entry = &mut entries[innermost];
-        let look = entry.look.as_ref().ok_or(Again)?;
-        if look.commit() {
+        if entry.look.commit(entry.cells, entry.tag) {
             return Ok(());
         }
         // Somebody else charged it; whoever is held up here waits for nobody.
         let cost = entry.cost.saturating_add(entry.carried);
-        let look = look.again(cost, entry.now).ok_or(Again)?;
+        let look = match mutant("wait_while_holding") {
+            true => entry.cells.look(entry.tag, cost, entry.now),
+            false => entry.look.again(entry.cells, cost, entry.now).ok_or(Again)?,
+        };
         if look.answer.is_err() {
             return Err(Again);
         }
-        entry.look = Some(look);
+        entry.look = look;
     }
 }
 
-fn finish(entries: &[Entry<'_>], refusal: Refusal) -> Refusal {
-    count(entries);
-    refusal
-}
-
-fn count(entries: &[Entry<'_>]) {
-    for entry in entries {
-        if let Some(look) = &entry.look {
-            entry.cells.count_seat(look);
+/// Gives new keys a slot to be held in. Nothing is charged, and a slot not charged is free.
+#[cold]
+fn seat(entries: &mut [Entry<'_>]) -> Result<(), Again> {
+    for index in 0..entries.len() {
+        let (before, after) = entries.split_at_mut(index);
+        let Some(entry) = after.first_mut().filter(|entry| entry.needs_seat()) else { continue };
+        let taken = |tag| before.iter().any(|other| other.is_for(entry.cells, tag));
+        let look = entry.cells.seat(entry.tag, entry.cost, entry.now, taken).ok_or(Again)?;
+        entry.look = look;
+        if let Some(other) = before.iter_mut().find(|other| other.look.shares_cell_with(&look)) {
+            other.carried = other.carried.saturating_add(entry.cost);
+            let cost = other.cost.saturating_add(other.carried);
+            other.look = look.again(other.cells, cost, other.now).ok_or(Again)?;
+            entry.look = look.as_passenger();
         }
     }
+    Ok(())
 }

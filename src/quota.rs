@@ -46,7 +46,7 @@ pub enum QuotaError {
     TooSlow,
     /// A burst above 2^60 units does not fit the state.
     BurstTooLarge,
-    /// The period is longer than a clock can run (584 years).
+    /// The period is longer than a clock can run (584 years), or nearly so and the count as large.
     PeriodTooLong,
     /// The text is not a quota; says what it should be.
     Syntax(&'static str),

@@ -3,9 +3,9 @@
 use std::hash::{BuildHasher, Hash};
 
 use crate::cells::{Cells, Charge, Overflow};
-use crate::decision::{Allowed, Denied};
+use crate::decision::{Allowed, Denied, intern};
 use crate::quota::Quota;
-use crate::sync::{Arc, RandomState};
+use crate::sync::{RandomState, mutant};
 use crate::time::{Clock, Timestamp};
 
 /// Keys that one call of [`RateLimiter::check_many`] brings near at a time.
@@ -44,7 +44,7 @@ pub struct RateLimiter<S = RandomState> {
     cells: Cells,
     clock: Clock,
     hasher: S,
-    name: Option<Arc<str>>,
+    name: Option<&'static str>,
 }
 
 /// What a [`RateLimiter`] is built from: [`RateLimiter::builder`].
@@ -55,7 +55,7 @@ pub struct Builder<S = RandomState> {
     max_keys: usize,
     overflow: Overflow,
     hasher: S,
-    name: Option<Arc<str>>,
+    name: Option<&'static str>,
 }
 
 /// A charge that can still be corrected: [`RateLimiter::reserve`]. Dropping it keeps the charge.
@@ -72,7 +72,7 @@ pub struct Key<'a> {
     pub(crate) cells: &'a Cells,
     pub(crate) clock: &'a Clock,
     pub(crate) tag: u64,
-    pub(crate) name: Option<&'a Arc<str>>,
+    pub(crate) name: Option<&'static str>,
 }
 
 impl RateLimiter {
@@ -112,8 +112,8 @@ impl<S> Builder<S> {
     }
 
     /// What a refusal by a set of limits calls this one. Default: its place in the set.
-    pub fn name(self, name: impl Into<Arc<str>>) -> Self {
-        Builder { name: Some(name.into()), ..self }
+    pub fn name(self, name: &str) -> Self {
+        Builder { name: Some(intern(name)), ..self }
     }
 
     /// How keys are hashed. Default: std's SipHash, keyed at random. Another must be keyed too if
@@ -173,6 +173,7 @@ impl<S: BuildHasher> RateLimiter<S> {
 
     /// What [`check_n`](Self::check_n) would say, charging nothing. What remains is counted
     /// before the charge that does not happen, if `cost` is 0, and after it otherwise.
+    /// A key without a slot is answered as if there were room for it.
     pub fn peek_n<K: Hash + ?Sized>(&self, key: &K, cost: u64) -> Result<Allowed, Denied> {
         self.peek_at(key, cost, self.clock.now())
     }
@@ -233,10 +234,12 @@ impl<S: BuildHasher> RateLimiter<S> {
     /// `key` as a part of a set that is decided all or none: [`all`](crate::all).
     #[inline]
     pub fn key<K: Hash + ?Sized>(&self, key: &K) -> Key<'_> {
-        Key { cells: &self.cells, clock: &self.clock, tag: self.tag(key), name: self.name.as_ref() }
+        Key { cells: &self.cells, clock: &self.clock, tag: self.tag(key), name: self.name }
     }
 
     /// Makes `key` as if it had never been seen.
+    ///
+    /// A reservation made before gives back all the same when it is settled.
     pub fn reset<K: Hash + ?Sized>(&self, key: &K) {
         self.cells.reset(self.tag(key), self.clock.now());
     }
@@ -301,8 +304,14 @@ impl<S> Reservation<'_, S> {
     /// What time has already given back is not given back again: of `c` units too many, charged
     /// at `t0`, at `t1` at most `c - (t1 - t0) * count / period` return. More than was reserved
     /// makes debt, whatever the burst.
+    ///
+    /// `t1` is the latest moment that the limiter's clock has shown. Stamps of one's own
+    /// ([`check_at`](RateLimiter::check_at)) must not be ahead of it.
     pub fn settle(self, cost: u64) {
         self.limiter.cells.settle(&self.charge, cost, &self.limiter.clock);
+        if mutant("settle_twice") {
+            self.limiter.cells.settle(&self.charge, cost, &self.limiter.clock);
+        }
     }
 
     /// Gives the charge back: [`settle`](Self::settle) at 0.

@@ -1,10 +1,8 @@
 //! [`all`]: several limiters decided as one step, without a policy.
 
-use smallvec::SmallVec;
-
 use crate::cells::{Cells, Charge};
 use crate::decision::{Allowed, Refused};
-use crate::gate::{self, Entries, Entry, INLINE, Refusal};
+use crate::gate::{self, Entry, Refusal};
 use crate::rate_limiter::Key;
 use crate::time::{Clock, Timestamp};
 
@@ -26,152 +24,145 @@ use crate::time::{Clock, Timestamp};
 ///     Err(refused) => println!("{}: {}", refused.limit(), refused.retry()),
 /// }
 /// ```
-pub fn all<'a>(keys: impl Keys<'a>) -> Set<'a> {
+#[inline]
+pub fn all<'a, const N: usize>(keys: impl Keys<'a, N>) -> Set<'a, N> {
     Set { keys: keys.list() }
 }
 
 /// Keys of limiters that are decided together: [`all`].
-#[derive(Clone)]
-pub struct Set<'a> {
-    keys: List<'a>,
+#[derive(Clone, Copy)]
+pub struct Set<'a, const N: usize> {
+    keys: [Key<'a>; N],
 }
 
-type List<'a> = SmallVec<[Key<'a>; INLINE]>;
-
-/// What [`all`] takes: a tuple of up to eight keys, an array, or a slice.
-pub trait Keys<'a> {
+/// What [`all`] takes: a tuple of up to eight keys, or an array.
+pub trait Keys<'a, const N: usize> {
     #[doc(hidden)]
-    fn list(self) -> SmallVec<[Key<'a>; INLINE]>;
+    fn list(self) -> [Key<'a>; N];
 }
 
 /// What an admitted set of limits was charged. Dropping it keeps the charge.
 #[derive(Debug)]
-pub struct SetPermit<'a> {
-    charges: SmallVec<[(Account<'a>, Charge); INLINE]>,
+pub struct SetPermit<'a, const N: usize> {
+    charges: [Option<Charged<'a>>; N],
+    /// What it was admitted at.
+    cost: u64,
     allowed: Allowed,
 }
 
-/// Where a charge can be settled.
+/// A charge and where it can be settled.
 #[derive(Clone, Copy)]
-struct Account<'a> {
+struct Charged<'a> {
     cells: &'a Cells,
     clock: &'a Clock,
+    charge: Charge,
 }
 
-impl<'a> Set<'a> {
+impl<'a, const N: usize> Set<'a, N> {
     /// Decides `cost` units of each limit now, and charges all of them or none.
     ///
     /// Each limit is asked at its own clock's time. A key that is listed twice is charged twice.
     #[inline]
-    pub fn admit(&self, cost: u64) -> Result<SetPermit<'a>, Refused> {
-        self.decide(cost, None)
+    pub fn admit(&self, cost: u64) -> Result<SetPermit<'a, N>, Refused> {
+        let mut read: Option<(&Clock, Timestamp)> = None;
+        self.decide(cost, |key| match read {
+            Some((clock, now)) if clock.same_axis(key.clock) => now,
+            _ => read.insert((key.clock, key.clock.now())).1,
+        })
     }
 
     /// [`admit`](Self::admit) at `now`, whatever the clocks say.
-    pub fn admit_at(&self, cost: u64, now: Timestamp) -> Result<SetPermit<'a>, Refused> {
-        self.decide(cost, Some(now))
+    #[inline]
+    pub fn admit_at(&self, cost: u64, now: Timestamp) -> Result<SetPermit<'a, N>, Refused> {
+        self.decide(cost, |_| now)
     }
 
-    fn decide(&self, cost: u64, now: Option<Timestamp>) -> Result<SetPermit<'a>, Refused> {
-        // Filled and used where it stands: it is long.
-        let mut entries = Entries::new();
-        self.list_entries(&mut entries, cost, now);
+    #[inline]
+    fn decide(
+        &self,
+        cost: u64,
+        mut now: impl FnMut(&Key<'a>) -> Timestamp,
+    ) -> Result<SetPermit<'a, N>, Refused> {
+        let Some(any) = self.keys.first() else {
+            return Ok(SetPermit { charges: [None; N], cost, allowed: Allowed::UNLIMITED });
+        };
+        // Filled in place: an entry is too long to be moved for nothing.
+        let mut entries = [Entry::blank(any.cells); N];
+        for (index, (entry, key)) in entries.iter_mut().zip(&self.keys).enumerate() {
+            entry.ask(key.cells, key.tag, self.cost(index, cost), now(key), true);
+        }
         match gate::admit(&mut entries) {
-            Ok(()) => Ok(self.permit(&entries)),
+            Ok(()) => Ok(self.permit(&entries, cost)),
             Err(refusal) => Err(self.refused(&entries, &refusal, cost)),
         }
     }
 
-    fn permit(&self, entries: &[Entry<'_>]) -> SetPermit<'a> {
-        let mut permit = SetPermit { charges: SmallVec::new(), allowed: Allowed::UNLIMITED };
-        for (entry, key) in entries.iter().zip(self.firsts()) {
-            if let Some(Ok(allowed)) = entry.answer() {
-                permit.allowed = permit.allowed.tighter(allowed);
-            }
+    /// What is asked of the key at `index`: of one that is listed several times the first time all,
+    /// then nothing.
+    #[inline]
+    fn cost(&self, index: usize, cost: u64) -> u64 {
+        let same = |other: &&Key<'_>| other.is_same(&self.keys[index]);
+        if self.keys.iter().take(index).any(|other| same(&other)) {
+            return 0;
+        }
+        let listed = 1 + self.keys.iter().skip(index + 1).filter(same).count();
+        cost.saturating_mul(listed as u64)
+    }
+
+    #[inline]
+    fn permit(&self, entries: &[Entry<'a>; N], cost: u64) -> SetPermit<'a, N> {
+        let allowed = entries.iter().filter_map(|entry| entry.answer().ok());
+        let allowed = allowed.reduce(Allowed::tighter).unwrap_or(Allowed::UNLIMITED);
+        let mut permit = SetPermit { charges: [None; N], cost, allowed };
+        for ((slot, key), entry) in permit.charges.iter_mut().zip(&self.keys).zip(entries) {
             if let Some(charge) = entry.charge() {
-                permit.charges.push((Account { cells: key.cells, clock: key.clock }, charge));
+                *slot = Some(Charged { cells: key.cells, clock: key.clock, charge });
             }
         }
         permit
     }
 
     fn refused(&self, entries: &[Entry<'_>], refusal: &Refusal, cost: u64) -> Refused {
-        let index = self.named(entries, refusal.index, cost);
-        let name = self.keys.get(index).and_then(|key| key.name);
-        Refused::new(name.cloned(), index, refusal.denied)
+        let index = self.named(&entries[refusal.index], refusal.index, cost);
+        Refused::new(self.keys[index].name, index, refusal.denied)
     }
 
-    /// What is decided for each key. One that is listed again adds to the cost of the first.
-    #[inline]
-    fn list_entries(&self, entries: &mut Entries<'a>, cost: u64, now: Option<Timestamp>) {
-        let mut clock: Option<(&Clock, Timestamp)> = None;
-        for key in &self.keys {
-            if let Some(first) = entries.iter_mut().find(|entry| key.is_of(entry)) {
-                first.cost = first.cost.saturating_add(cost);
-                continue;
-            }
-            let now = now.unwrap_or_else(|| match clock {
-                Some((read, now)) if read.same_axis(key.clock) => now,
-                _ => {
-                    let now = key.clock.now();
-                    clock = Some((key.clock, now));
-                    now
-                }
-            });
-            entries.push(Entry::new(key.cells, key.tag, cost, now, true));
+    /// The listing that was too much, of a key that is listed from `first` on.
+    fn named(&self, entry: &Entry<'_>, first: usize, cost: u64) -> usize {
+        if entry.cost == cost {
+            return first;
         }
-    }
-
-    /// The keys that have an entry of their own.
-    fn firsts(&self) -> impl Iterator<Item = &Key<'a>> {
-        self.keys.iter().enumerate().filter_map(|(index, key)| {
-            let again = self.keys.iter().take(index).any(|other| other.is_same(key));
-            (!again).then_some(key)
-        })
-    }
-
-    /// The key that the refusing entry stands for: of a key listed twice, the listing that was
-    /// too much.
-    fn named(&self, entries: &[Entry<'_>], refusing: usize, cost: u64) -> usize {
-        if entries.len() == self.keys.len() {
-            return refusing;
-        }
-        let Some(entry) = entries.get(refusing) else { return refusing };
-        let mut listed = 0_u64;
-        let listings = self.keys.iter().enumerate().filter(|(_, key)| key.is_of(entry));
-        let mut last = refusing;
-        for (index, key) in listings {
-            last = index;
-            listed = listed.saturating_add(cost);
-            if key.cells.peek(key.tag, listed, entry.now).is_err() {
-                break;
-            }
-        }
-        last
+        let mut asked = 0_u64;
+        let mut listings = (first..N).filter(|index| self.keys[*index].is_same(&self.keys[first]));
+        listings
+            .find(|_| {
+                asked = asked.saturating_add(cost);
+                entry.cells.peek(entry.tag, asked, entry.now).is_err()
+            })
+            .unwrap_or(first)
     }
 }
 
 impl Key<'_> {
-    fn is_of(&self, entry: &Entry<'_>) -> bool {
-        entry.is_for(self.cells, self.tag)
-    }
-
+    #[inline]
     fn is_same(&self, other: &Key<'_>) -> bool {
         self.tag == other.tag && std::ptr::eq(self.cells, other.cells)
     }
 }
 
-impl SetPermit<'_> {
+impl<const N: usize> SetPermit<'_, N> {
     /// How the tightest of the limits stands: the one of which the least remains.
     pub fn allowed(&self) -> Allowed {
         self.allowed
     }
 
     /// Makes the charge of each limit `cost`, as
-    /// [`Reservation::settle`](crate::Reservation::settle) does.
+    /// [`Reservation::settle`](crate::Reservation::settle) does; of a key that was listed several
+    /// times, each time.
     pub fn settle(self, cost: u64) {
-        for (account, charge) in &self.charges {
-            account.cells.settle(charge, cost, account.clock);
+        for Charged { cells, clock, charge } in self.charges.into_iter().flatten() {
+            let listed = charge.cost.checked_div(self.cost).unwrap_or(1);
+            cells.settle(&charge, cost.saturating_mul(listed), clock);
         }
     }
 
@@ -181,44 +172,37 @@ impl SetPermit<'_> {
     }
 }
 
-impl std::fmt::Debug for Account<'_> {
+impl std::fmt::Debug for Charged<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Account").field("clock", self.clock).finish_non_exhaustive()
+        f.debug_struct("Charged").field("charge", &self.charge).finish_non_exhaustive()
     }
 }
 
-impl<'a, const N: usize> Keys<'a> for [Key<'a>; N] {
+impl<'a, const N: usize> Keys<'a, N> for [Key<'a>; N] {
     #[inline]
-    fn list(self) -> List<'a> {
-        List::from_slice(&self)
-    }
-}
-
-impl<'a> Keys<'a> for &[Key<'a>] {
-    #[inline]
-    fn list(self) -> List<'a> {
-        List::from_slice(self)
+    fn list(self) -> [Key<'a>; N] {
+        self
     }
 }
 
 macro_rules! tuple {
-    ($($name:ident)+) => {
-        impl<'a> Keys<'a> for ($(tuple!(@key $name),)+) {
+    ($count:literal $($name:ident)+) => {
+        impl<'a> Keys<'a, $count> for ($(tuple!(@key $name),)+) {
             #[inline]
             #[allow(non_snake_case)]
-            fn list(self) -> List<'a> {
+            fn list(self) -> [Key<'a>; $count] {
                 let ($($name,)+) = self;
-                List::from_slice(&[$($name),+])
+                [$($name),+]
             }
         }
     };
     (@key $name:ident) => { Key<'a> };
 }
-tuple!(A);
-tuple!(A B);
-tuple!(A B C);
-tuple!(A B C D);
-tuple!(A B C D E);
-tuple!(A B C D E F);
-tuple!(A B C D E F G);
-tuple!(A B C D E F G H);
+tuple!(1 A);
+tuple!(2 A B);
+tuple!(3 A B C);
+tuple!(4 A B C D);
+tuple!(5 A B C D E);
+tuple!(6 A B C D E F);
+tuple!(7 A B C D E F G);
+tuple!(8 A B C D E F G H);

@@ -1,29 +1,46 @@
 //! The one door to threads and atomics: std's in a build, loom's or shuttle's in a model.
 //!
-//! Three cfgs choose. `tollgate_loom` explores weak memory. `tollgate_loom_rmw` turns every load
-//! into a read-modify-write, since loom by itself does not explore all interleavings of
-//! load-then-compare-and-swap. `tollgate_shuttle` draws random schedules.
+//! Two cfgs choose: `tollgate_loom` explores interleavings and weak memory, `tollgate_shuttle`
+//! draws random schedules. `verify/models.sh` runs them.
 
 pub(crate) use imp::*;
 
-#[cfg(not(any(tollgate_loom, tollgate_loom_rmw, tollgate_shuttle)))]
+#[cfg(not(any(tollgate_loom, tollgate_shuttle)))]
 mod imp {
     pub(crate) use parking_lot::Mutex;
     pub(crate) use std::hash::RandomState;
-    pub(crate) use std::hint::spin_loop;
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, fence};
     pub(crate) use std::sync::{Arc, OnceLock};
-    pub(crate) use std::thread::yield_now;
+
+    /// How many times a wait doubles its spin before it yields.
+    const SPIN_DOUBLINGS: u32 = 6;
+
+    /// Lets another thread get on, in the `round`th wait for it.
+    pub(crate) fn pause(round: u32) {
+        if round < SPIN_DOUBLINGS {
+            for _ in 0..1 << round {
+                std::hint::spin_loop();
+            }
+        } else {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Whether the seeded bug `name` is in. Only under a model can one be.
+    #[inline(always)]
+    pub(crate) const fn mutant(_name: &str) -> bool {
+        false
+    }
 }
 
-#[cfg(any(tollgate_loom, tollgate_loom_rmw, tollgate_shuttle))]
+#[cfg(any(tollgate_loom, tollgate_shuttle))]
 #[path = "sync/modelled.rs"]
 mod imp;
 
+pub(crate) use std::sync::LazyLock;
+/// Std's in models too: for what no model looks at.
+pub(crate) use std::sync::Mutex as PlainMutex;
 pub(crate) use std::sync::atomic::Ordering;
-
-/// How many times [`Backoff`] doubles its spin before it yields.
-const SPIN_DOUBLINGS: u32 = 6;
 
 /// Waiting for another thread's few instructions: spin, twice as long each time, then yield.
 #[derive(Default)]
@@ -32,14 +49,8 @@ pub(crate) struct Backoff(u32);
 impl Backoff {
     #[cold]
     pub(crate) fn wait(&mut self) {
-        if self.0 < SPIN_DOUBLINGS && !cfg!(any(tollgate_loom, tollgate_loom_rmw)) {
-            for _ in 0..1 << self.0 {
-                spin_loop();
-            }
-            self.0 += 1;
-        } else {
-            yield_now();
-        }
+        pause(self.0);
+        self.0 = self.0.saturating_add(1);
     }
 }
 

@@ -77,8 +77,12 @@ impl Scale {
         let (num, den) = (unit * count, per);
         let common = gcd(num, den);
         let (num, den) = (num / common, den / common);
-        if unit > MAX_CAPACITY as u128 || num > u64::MAX as u128 {
+        if unit > MAX_CAPACITY as u128 {
             return Err(QuotaError::TooSlow);
+        }
+        // Only where period and count are both of centuries of nanoseconds.
+        if num > u64::MAX as u128 {
+            return Err(QuotaError::PeriodTooLong);
         }
         Ok(Scale { unit: unit as u64, num: num as u64, den: den as u64 })
     }
@@ -191,6 +195,98 @@ mod tests {
             let nanos = scale.nanos(ticks);
             assert!(scale.ticks(nanos).0 >= ticks);
             assert!(scale.ticks(nanos - 1).0 < ticks);
+        }
+    }
+
+    fn random(state: &mut u64) -> u64 {
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Any number, each order of magnitude as likely.
+    fn magnitude(state: &mut u64) -> u64 {
+        let bits = random(state) % 64;
+        random(state) >> bits
+    }
+
+    #[test]
+    fn what_fits_is_exact_and_what_does_not_has_a_reason() {
+        let mut seed = 1;
+        let (mut fitted, mut whole_seconds, mut coarse, mut refused) = (0, 0, 0, 0);
+        for _ in 0..300_000 {
+            let (count, burst) = (magnitude(&mut seed), magnitude(&mut seed));
+            let per = match random(&mut seed) % 3 {
+                0 => SECOND * (1 + magnitude(&mut seed) % 1_000_000_000),
+                _ => magnitude(&mut seed),
+            };
+            let (c, p, b) = (u128::from(count), u128::from(per), u128::from(burst));
+            let scale = match Scale::fit(count, per, burst) {
+                Ok(scale) => scale,
+                Err(error) => {
+                    refused += 1;
+                    let holds = match error {
+                        QuotaError::ZeroCount => count == 0,
+                        QuotaError::ZeroPeriod => per == 0,
+                        QuotaError::TooFast => c * NANOS_PER_SECOND > MAX_TICKS_PER_SECOND * p,
+                        QuotaError::BurstTooLarge => burst > MAX_CAPACITY,
+                        // A whole bucket takes more than 2^60 ticks of about a millisecond.
+                        QuotaError::TooSlow => {
+                            let whole_nanos = p.checked_mul(b).map_or(u128::MAX, |w| w / c);
+                            whole_nanos >> 60 >= MAX_TICK_NANOS / 2
+                        }
+                        QuotaError::PeriodTooLong => c + p > 1 << 63,
+                        QuotaError::Syntax(_) => false,
+                    };
+                    assert!(holds, "{count}/{per} burst {burst}: {error:?}");
+                    continue;
+                }
+            };
+            fitted += 1;
+            let Scale { unit, num, den } = scale;
+            let (u, n, d) = (u128::from(unit), u128::from(num), u128::from(den));
+            // Both sides are units' ticks a nanosecond, in lowest terms and whole.
+            assert!(n > 0 && d > 0 && gcd(n, d) == 1);
+            let common = gcd(u * c, p);
+            assert_eq!((u * c / common, p / common), (n, d), "{count}/{per} burst {burst}");
+            assert!(u * b.max(1) <= u128::from(MAX_CAPACITY));
+            assert!(n <= d * MAX_TICKS_PER_SECOND.div_ceil(NANOS_PER_SECOND));
+            // A tick is at most a nanosecond, unless the bucket does not fit then.
+            if n < d {
+                coarse += 1;
+                assert!(d <= MAX_TICK_NANOS * n);
+                assert!(
+                    b.max(1) * p.div_ceil(c) > u128::from(MAX_CAPACITY),
+                    "{count}/{per}: {scale:?}"
+                );
+            }
+            whole_seconds += u64::from(!scale.ticks(SECOND).1);
+            let nanos = magnitude(&mut seed);
+            let (ticks, cut) = scale.ticks(nanos);
+            if let Ok(exact) = u64::try_from(u128::from(nanos) * n / d) {
+                assert_eq!((ticks, cut), (exact, u128::from(nanos) * n % d != 0));
+                assert!(scale.nanos(ticks) <= nanos && scale.span(ticks) <= nanos);
+                assert!(scale.nanos(ticks.saturating_add(1)) > nanos || ticks == u64::MAX);
+            } else {
+                assert_eq!(ticks, u64::MAX);
+            }
+        }
+        println!(
+            "{fitted} fitted, {whole_seconds} of them whole on seconds, {coarse} coarse, {refused} refused"
+        );
+        assert!(fitted > 30_000 && whole_seconds > 3_000 && coarse > 300 && refused > 3_000);
+    }
+
+    #[test]
+    fn a_rate_up_to_a_billion_a_second_per_whole_seconds_is_whole_on_seconds() {
+        let mut seed = 2;
+        for _ in 0..100_000 {
+            let seconds = 1 + magnitude(&mut seed) % 315_360_000;
+            let count = 1 + magnitude(&mut seed) % (seconds * SECOND).min(1 << 35);
+            let scale = Scale::fit(count, seconds * SECOND, 1).unwrap();
+            assert!(!scale.ticks(SECOND).1, "{count} per {seconds} s: {scale:?}");
+            assert!(scale.num >= scale.den);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::{Add, Sub};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::sync::{Arc, AtomicU64, OnceLock, Ordering};
+use crate::sync::{Arc, AtomicU64, LazyLock, Ordering};
 
 /// A moment, in whole nanoseconds since 1970 on real clocks and since 0 on a virtual one.
 ///
@@ -91,14 +91,14 @@ struct Anchor {
 
 impl Anchor {
     fn of_process() -> Anchor {
-        static ANCHOR: OnceLock<Anchor> = OnceLock::new();
-        *ANCHOR.get_or_init(|| Anchor {
+        static ANCHOR: LazyLock<Anchor> = LazyLock::new(|| Anchor {
             instant: Instant::now(),
             // A system clock set before 1970 counts as 1970.
             unix_nanos: SystemTime::now()
                 .duration_since(SystemTime::UNIX_EPOCH)
                 .map_or(0, saturating_nanos),
-        })
+        });
+        *ANCHOR
     }
 
     fn now(self) -> u64 {

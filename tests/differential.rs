@@ -147,7 +147,8 @@ fn any_quota_answers_so_up_to_a_nanosecond_at_the_start_of_a_busy_period() {
     run.census().require(&[Rounded, Stale], 500);
 }
 
-/// Any number up to 10^9 a second, per whole seconds.
+/// Up to 10^9 a second and 2^35 a period, per whole seconds. Beyond, whole seconds need more ticks
+/// than there are, and round as any stamp.
 fn quota_of_whole_seconds(rng: &mut Rng) -> Quota {
     loop {
         let per = rng.magnitude(oracle::DECADE / SECOND);

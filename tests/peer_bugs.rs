@@ -245,7 +245,7 @@ fn a_flood_of_fresh_keys_reset_everyone() {
             .overflow(overflow)
             .build();
         limiter.check("debtor").unwrap();
-        for fresh in 0..200_000_u64 {
+        for fresh in 0..20_000_u64 {
             let _ = limiter.check(&fresh);
             if fresh % 1000 == 0 {
                 assert!(limiter.check("debtor").is_err(), "{overflow:?} after {fresh}");
@@ -258,7 +258,7 @@ fn a_flood_of_fresh_keys_reset_everyone() {
 /// cap. Here it is a choice with a name; these are its figures.
 #[test]
 fn honest_newcomers_were_denied_after_a_flood() {
-    const CAP: u64 = 10_000;
+    const CAP: u64 = 1_000;
     const HONEST: u64 = 1_000;
     println!("share of honest newcomers denied, {CAP} keys at 10/m each, flood of 6 times the cap");
     println!("{:>9} {:>8} {:>8} {:>8}", "overflow", "at once", "30 s on", "60 s on");

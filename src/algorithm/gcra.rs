@@ -78,8 +78,8 @@ impl Gcra {
     fn standing(&self, owed: u64, tat: u64, now: Moment) -> Standing {
         Standing {
             burst: self.burst,
-            // A unit is at least one tick; `max` only tells the compiler.
-            remaining: self.capacity.saturating_sub(owed) / self.scale.unit.max(1),
+            room: self.capacity.saturating_sub(owed),
+            unit: self.scale.unit,
             reset_nanos: self.until(tat, now),
         }
     }

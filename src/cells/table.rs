@@ -7,7 +7,9 @@
 //! place in the twin. Until then its keys stand in the parent. What is allocated is never moved
 //! or freed, so that nobody who reads needs a lock.
 
-use crate::sync::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Backoff, Mutex, OnceLock, Ordering};
+use crate::sync::{
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64, Backoff, Mutex, OnceLock, Ordering, mutant,
+};
 
 use super::word::{self, IN_TRANSIT, NEVER_USED};
 
@@ -204,7 +206,7 @@ impl Table {
             if self.home(tag) != group {
                 continue;
             }
-            if let Some(cell) = place.find(tag, self.lines) {
+            if let Some(cell) = place.find(tag, self.lines).filter(|_| !mutant("two_cells")) {
                 return Claim::Present(cell);
             }
             if let Some(child) = next_towards(group, self.index(tag, level)) {
@@ -358,7 +360,9 @@ impl Table {
     pub(crate) fn for_each(&self, mut visit: impl FnMut(Cell<'_>)) {
         // The root is made if need be: who claims there first then comes after this walk, or before
         // it, and not beside it. Any other group is born under the lock of one that is walked.
-        self.place_or_allocate(0);
+        if !mutant("walk_without_root") {
+            self.place_or_allocate(0);
+        }
         for group in 0..1_usize << self.top {
             let Some(place) = self.place(group) else { continue };
             let _guard = place.group.lock.lock();
@@ -525,9 +529,10 @@ fn take_out(word_at: &AtomicU64) -> u64 {
             // Whoever holds a word waits for no lock, so this ends.
             backoff.wait();
         // Relaxed: the tag is known under the lock, and the word is all there is to see.
-        } else if word_at
-            .compare_exchange(word, IN_TRANSIT, Ordering::Relaxed, Ordering::Relaxed)
-            .is_ok()
+        } else if mutant("move_unmarked")
+            || word_at
+                .compare_exchange(word, IN_TRANSIT, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
         {
             return word;
         }

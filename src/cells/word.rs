@@ -19,6 +19,8 @@
 //! twice, finds another word there: its compare-and-swap fails, unless 62 bits agree by chance.
 //! The generation bit stands outside the mask, so a reader knows which of two masks to take off.
 
+use crate::sync::mutant;
+
 /// A transaction holds the word.
 const HOLD: u64 = 1 << 63;
 /// The lowest bit of the generation the word was written in.
@@ -39,6 +41,8 @@ const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 #[inline]
 fn mask(tag: u64, generation: u64) -> u64 {
+    let tag = if mutant("unbound_tag") { 0 } else { tag };
+    let generation = if mutant("unbound_generation") { 0 } else { generation };
     (tag ^ generation.wrapping_mul(SPREAD)).wrapping_mul(SPREAD) >> 2
 }
 
@@ -56,7 +60,7 @@ pub(crate) fn decode(word: u64, tag: u64, generation: u64) -> u64 {
 
 #[inline]
 pub(crate) fn is_held(word: u64) -> bool {
-    word & HOLD != 0
+    word & HOLD != 0 && (word == IN_TRANSIT || !mutant("read_through"))
 }
 
 #[inline]

@@ -7,6 +7,7 @@ use std::hash::{BuildHasher, Hasher};
 use smallvec::SmallVec;
 
 use crate::cells::Cells;
+use crate::decision::intern;
 use crate::policy::{Change, Limit, Missing, Mode, Override, Policy};
 use crate::quota::Quota;
 use crate::sync::{Arc, AtomicU8, Ordering};
@@ -39,7 +40,7 @@ struct Route {
 
 /// A limit made ready.
 pub(crate) struct Rule {
-    pub(crate) name: Arc<str>,
+    pub(crate) name: &'static str,
     pub(crate) key: Box<[Part]>,
     when: Box<[Test]>,
     pub(crate) missing: Missing,
@@ -186,7 +187,7 @@ impl Compiled {
     }
 
     pub(crate) fn rule(&self, name: &str) -> Option<&Rule> {
-        self.rules.iter().find(|rule| *rule.name == *name)
+        self.rules.iter().find(|rule| rule.name == name)
     }
 }
 
@@ -254,7 +255,7 @@ impl Rule {
             .map(|change| Variant::new(change, limit, names, before, now, reload))
             .collect();
         Rule {
-            name: Arc::from(&*limit.name),
+            name: intern(&limit.name),
             key: parts(&mut limit.key.iter().map(|part| &*part.facts)),
             when,
             missing: limit.missing,

@@ -5,7 +5,6 @@ use std::hash::BuildHasher;
 use crate::decision::{Allowed, Denied};
 use crate::policy::Mode;
 use crate::quota::Quota;
-use crate::sync::Arc;
 use crate::time::Timestamp;
 
 use super::compiled::{Absent, Applies, Rule};
@@ -17,7 +16,7 @@ use super::{Enforcer, Value};
 #[non_exhaustive]
 pub struct LimitStatus {
     /// Its name.
-    pub name: Arc<str>,
+    pub name: &'static str,
     /// Its quota, where no override says otherwise.
     pub quota: Quota,
     /// What it does with its decisions.
@@ -41,7 +40,7 @@ pub struct LimitStatus {
 #[non_exhaustive]
 pub struct Explanation {
     /// The limit's name.
-    pub limit: Arc<str>,
+    pub limit: &'static str,
     /// What it does with its decision.
     pub mode: Mode,
     /// The key in words, as `user=42 view=/a`.
@@ -102,7 +101,7 @@ impl<S: BuildHasher> Enforcer<S> {
         self.know(&policy, facts, &mut known);
         let facts = &known;
         let explain = |rule: &Rule| Explanation {
-            limit: rule.name.clone(),
+            limit: rule.name,
             mode: rule.mode(),
             key: rule.key_text(facts, &policy.names),
             verdict: match rule.applies(facts, cost, &self.hasher) {
@@ -125,7 +124,7 @@ impl Rule {
     fn status(&self, now: Timestamp) -> LimitStatus {
         let accounts = || self.accounts().map(|account| &account.cells);
         LimitStatus {
-            name: self.name.clone(),
+            name: self.name,
             quota: self.account.cells.quota(),
             mode: self.mode(),
             checked: self.counts.checked.sum(),

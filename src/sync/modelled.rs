@@ -1,24 +1,81 @@
-//! The same names under a model checker.
+//! The same names under a model checker, and what makes a model fail when it should.
+//!
+//! Three environment variables, read once:
+//! - `TOLLGATE_MUTANT=name` seeds a bug: every model has one with which it must fail.
+//! - `TOLLGATE_WEAKEN=file.rs:line` makes that line's ordering relaxed: is it needed?
+//! - `TOLLGATE_RMW=1` turns every load and store into a read-modify-write. Loom does not explore
+//!   all interleavings of load-then-compare-and-swap (tokio-rs/loom #166); so it does, and no
+//!   longer sees stale reads. Each loom model runs in both modes.
 
-use super::Ordering;
+use std::panic::Location;
 
-#[cfg(any(tollgate_loom, tollgate_loom_rmw))]
+use super::{LazyLock, Ordering};
+
+#[cfg(tollgate_loom)]
 use loom as model;
 #[cfg(tollgate_shuttle)]
 use shuttle as model;
 
-pub(crate) use model::hint::spin_loop;
-pub(crate) use model::sync::atomic::fence;
-pub(crate) use model::thread::yield_now;
-// Not modelled: what they guard is published by an atomic that is.
-pub(crate) use std::sync::{Arc, OnceLock};
+// Not modelled: counts owners, and orders nothing else.
+pub(crate) use std::sync::Arc;
 
 /// A fixed seed: a model must not depend on the process's randomness.
 pub(crate) type RandomState = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
 
+struct Settings {
+    mutant: Option<String>,
+    weaken: Option<(String, u32)>,
+    rmw: bool,
+}
+
+static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
+    let get = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    Settings {
+        mutant: get("TOLLGATE_MUTANT"),
+        weaken: get("TOLLGATE_WEAKEN").and_then(|place| {
+            let (file, line) = place.rsplit_once(':')?;
+            Some((file.to_owned(), line.parse().ok()?))
+        }),
+        rmw: get("TOLLGATE_RMW").is_some(),
+    }
+});
+
+/// Lets another thread get on, in the `round`th wait for it.
+pub(crate) fn pause(round: u32) {
+    // Two that wait for a third would take turns for ever, since loom tries every order.
+    #[cfg(tollgate_loom)]
+    if round >= 2 {
+        loom::skip_branch();
+    }
+    let _ = round;
+    model::thread::yield_now();
+}
+
+/// Whether the seeded bug `name` is in.
+pub(crate) fn mutant(name: &str) -> bool {
+    SETTINGS.mutant.as_deref() == Some(name)
+}
+
+fn is_weakened(at: &Location<'_>) -> bool {
+    let place = SETTINGS.weaken.as_ref();
+    place.is_some_and(|(file, line)| *line == at.line() && at.file().ends_with(&**file))
+}
+
+#[track_caller]
+fn ordering(asked: Ordering) -> Ordering {
+    if is_weakened(Location::caller()) { Ordering::Relaxed } else { asked }
+}
+
+#[track_caller]
+pub(crate) fn fence(order: Ordering) {
+    if !is_weakened(Location::caller()) {
+        model::sync::atomic::fence(order);
+    }
+}
+
 macro_rules! atomic {
-    ($name:ident, $of:ty, $zero:expr) => {
-        #[derive(Debug)]
+    ($name:ident, $of:ty) => {
+        #[derive(Debug, Default)]
         pub(crate) struct $name(model::sync::atomic::$name);
 
         #[allow(dead_code)]
@@ -26,21 +83,27 @@ macro_rules! atomic {
             pub(crate) fn new(value: $of) -> Self {
                 Self(model::sync::atomic::$name::new(value))
             }
-            #[cfg(not(tollgate_loom_rmw))]
+            #[track_caller]
             pub(crate) fn load(&self, order: Ordering) -> $of {
-                self.0.load(order)
+                let order = ordering(order);
+                if SETTINGS.rmw {
+                    self.0.fetch_or(<$of>::default(), order)
+                } else {
+                    self.0.load(order)
+                }
             }
-            #[cfg(tollgate_loom_rmw)]
-            pub(crate) fn load(&self, order: Ordering) -> $of {
-                self.0.fetch_or($zero, order)
-            }
+            #[track_caller]
             pub(crate) fn store(&self, value: $of, order: Ordering) {
-                self.0.store(value, order);
+                let order = ordering(order);
+                if SETTINGS.rmw {
+                    self.0.swap(value, order);
+                } else {
+                    self.0.store(value, order);
+                }
             }
-            pub(crate) fn fetch_max(&self, value: $of, order: Ordering) -> $of
-            where
-                $of: Ord,
-            {
+            #[track_caller]
+            pub(crate) fn fetch_max(&self, value: $of, order: Ordering) -> $of {
+                let order = ordering(order);
                 let mut old = self.0.load(Ordering::Relaxed);
                 while let Err(seen) =
                     self.0.compare_exchange(old, old.max(value), order, Ordering::Relaxed)
@@ -49,6 +112,7 @@ macro_rules! atomic {
                 }
                 old
             }
+            #[track_caller]
             pub(crate) fn compare_exchange(
                 &self,
                 old: $of,
@@ -56,26 +120,20 @@ macro_rules! atomic {
                 ok: Ordering,
                 err: Ordering,
             ) -> Result<$of, $of> {
-                self.0.compare_exchange(old, new, ok, err)
+                self.0.compare_exchange(old, new, ordering(ok), err)
             }
         }
     };
 }
 
-atomic!(AtomicU8, u8, 0);
-atomic!(AtomicU32, u32, 0);
-atomic!(AtomicU64, u64, 0);
-atomic!(AtomicBool, bool, false);
+atomic!(AtomicU8, u8);
+atomic!(AtomicU32, u32);
+atomic!(AtomicU64, u64);
+atomic!(AtomicBool, bool);
 
 impl AtomicU64 {
     pub(crate) fn fetch_add(&self, by: u64, order: Ordering) -> u64 {
         self.0.fetch_add(by, order)
-    }
-}
-
-impl Default for AtomicU64 {
-    fn default() -> Self {
-        Self::new(0)
     }
 }
 
@@ -89,5 +147,38 @@ impl<T> Mutex<T> {
     }
     pub(crate) fn lock(&self) -> model::sync::MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// std's, with a flag and a lock that the model sees.
+#[derive(Debug)]
+pub(crate) struct OnceLock<T> {
+    value: std::sync::OnceLock<T>,
+    is_set: AtomicBool,
+    setting: Mutex<()>,
+}
+
+impl<T> OnceLock<T> {
+    pub(crate) fn new() -> Self {
+        OnceLock {
+            value: std::sync::OnceLock::new(),
+            is_set: AtomicBool::new(false),
+            setting: Mutex::new(()),
+        }
+    }
+    pub(crate) fn get(&self) -> Option<&T> {
+        if self.is_set.load(Ordering::Acquire) { self.value.get() } else { None }
+    }
+    pub(crate) fn get_or_init(&self, init: impl FnOnce() -> T) -> &T {
+        if let Some(value) = self.get() {
+            return value;
+        }
+        let _setting = self.setting.lock();
+        if self.value.get().is_none() {
+            let value = init();
+            let _ = self.value.set(value);
+            self.is_set.store(true, Ordering::Release);
+        }
+        self.value.get().expect("just set")
     }
 }

@@ -292,7 +292,7 @@ impl Rng {
     /// From 1 to `n`, each order of magnitude as likely.
     pub(crate) fn magnitude(&mut self, n: u64) -> u64 {
         let bits = self.below(u64::from(n.ilog2()) + 1);
-        (1 + (self.next() & ((2 << bits) - 1))).min(n)
+        (self.next() & (u64::MAX >> (63 - bits))).saturating_add(1).min(n)
     }
 
     pub(crate) fn one_in(&mut self, n: u64) -> bool {

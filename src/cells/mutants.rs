@@ -1,0 +1,32 @@
+//! Seeded bugs that do not fit a line. No build but a model's runs them: see `sync::mutant`.
+
+use crate::algorithm::Moment;
+use crate::decision::{Allowed, Denied};
+use crate::time::Timestamp;
+
+use super::{Cells, Numbers, Seat, Step};
+
+impl Cells {
+    /// Charges, then looks whether that was too much: two that race for the last unit both lose.
+    pub(super) fn add_then_check(
+        &self,
+        tag: u64,
+        cost: u64,
+        now: Timestamp,
+    ) -> Result<Allowed, Denied> {
+        let ticks = |numbers: &Numbers| cost * numbers.gcra.scale.unit;
+        let add = |tat: u64, numbers: &Numbers, moment: Moment| {
+            let answer = numbers.gcra.decide(tat, cost, moment).map(|(_, allowed)| allowed);
+            Step::Move(tat.max(moment.ceil) + ticks(numbers), answer)
+        };
+        let take_back = |tat: u64, numbers: &Numbers, _| Step::Move(tat - ticks(numbers), ());
+        match self.run(Seat::Own, tag, || now, add) {
+            Ok(Err(denied)) => {
+                let _ = self.run(Seat::Own, tag, || now, take_back);
+                Err(denied)
+            }
+            Ok(allowed) => allowed,
+            Err(_) => self.peek(tag, cost, now),
+        }
+    }
+}

@@ -1,0 +1,537 @@
+//! Loom models of the public verbs. Each states what must hold however threads interleave, and
+//! `models.sh` seeds a bug with which it must fail.
+//!
+//! Tables have two slots a line and one line a group; a key's hash is the key, so that a model
+//! chooses its place: the low bits name the group, bit 30 the slot.
+#![cfg(tollgate_loom)]
+
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use loom::thread;
+use tollgate::{
+    Allowed, Builder, Overflow, Quota, RateLimiter, Retry, Timestamp, VirtualClock, all,
+};
+
+type Limiter = Arc<RateLimiter<Identity>>;
+
+/// The hash of a key is the key.
+#[derive(Clone, Copy, Default)]
+struct Identity(u64);
+
+impl BuildHasher for Identity {
+    type Hasher = Identity;
+    fn build_hasher(&self) -> Identity {
+        Identity(0)
+    }
+}
+
+impl Hasher for Identity {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("keys are u64")
+    }
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
+}
+
+const NANO: Duration = Duration::from_nanos(1);
+/// Two keys of one group whose favourite slots differ, and one that shares the first's.
+const KEY: u64 = 1 << 32;
+const OTHER: u64 = KEY | 1 << 30;
+const NEXT: u64 = 2 << 32;
+
+/// One unit each 10 ns, `burst` at once.
+fn quota(burst: u64) -> Quota {
+    Quota::new(1, 10 * NANO).and_then(|quota| quota.with_burst(burst)).unwrap()
+}
+
+fn builder(burst: u64, time: &VirtualClock) -> Builder<Identity> {
+    RateLimiter::builder(quota(burst)).clock(time.clock()).hasher(Identity(0)).max_keys(2)
+}
+
+/// A limiter whose first stamp is behind it: its axis is set, its first group there.
+fn limiter(burst: u64, time: &VirtualClock) -> Limiter {
+    let limiter = builder(burst, time).build();
+    let _ = limiter.peek(&KEY);
+    Arc::new(limiter)
+}
+
+fn left(limiter: &RateLimiter<Identity>, key: u64) -> u64 {
+    limiter.peek_n(&key, 0).unwrap().remaining()
+}
+
+/// Runs `body` in every way loom knows, whichever of its threads starts first, and says in how
+/// many. A thread that starts later has its reads explored better (tokio-rs/loom #166).
+fn model(orders: usize, body: impl Fn(usize) + Copy + Sync + Send + 'static) {
+    for first in 0..orders {
+        // The counter is std's: it outlives an execution and is no part of the model.
+        let executions = Arc::new(AtomicU64::new(0));
+        let count = executions.clone();
+        let mut builder = loom::model::Builder::new();
+        if orders > 2 {
+            // Three threads: as much as can be done in a minute.
+            builder.preemption_bound = Some(1);
+        }
+        builder.check(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            body(first);
+        });
+        println!("executions: {}", executions.load(Ordering::Relaxed));
+    }
+}
+
+/// Runs `threads` at once, the `first` of them started first, and gives what they return.
+fn race<T: 'static, const N: usize>(
+    first: usize,
+    threads: [Box<dyn FnOnce() -> T + 'static>; N],
+) -> [T; N] {
+    let mut threads = threads.map(Some);
+    let mut handles = [const { None }; N];
+    for index in (0..N).map(|offset| (first + offset) % N) {
+        handles[index] = threads[index].take().map(thread::spawn);
+    }
+    handles.map(|handle| handle.unwrap().join().unwrap())
+}
+
+fn admits(sets: &[(&RateLimiter<Identity>, u64)]) -> bool {
+    let keys: Vec<_> = sets.iter().map(|(limiter, key)| limiter.key(key)).collect();
+    all(&keys[..]).admit(1).is_ok()
+}
+
+/// A thread of a model: a closure over clones of the limiters and clocks named.
+macro_rules! thread {
+    ($($name:ident),+; $run:expr) => {{
+        $(let $name = $name.clone();)+
+        Box::new(move || $run) as Box<dyn FnOnce() -> _>
+    }};
+}
+
+#[test]
+fn two_meet_a_new_key() {
+    model(2, |first| {
+        let limiter = limiter(3, &VirtualClock::new());
+        let check = || thread!(limiter; limiter.check(&KEY).is_ok());
+        assert_eq!(race(first, [check(), check()]), [true; 2]);
+        assert_eq!(left(&limiter, KEY), 1, "a charge is lost");
+        assert_eq!(limiter.len(), 1, "two cells for one key");
+    });
+}
+
+#[test]
+fn three_meet_a_new_key_for_its_last_two_units() {
+    model(3, |first| {
+        let limiter = limiter(2, &VirtualClock::new());
+        let check = || thread!(limiter; u64::from(limiter.check(&KEY).is_ok()));
+        let admitted = race(first, [check(), check(), check()]);
+        assert_eq!(admitted.iter().sum::<u64>(), 2, "over or under the burst");
+        assert_eq!(limiter.len(), 1, "two cells for one key");
+    });
+}
+
+#[test]
+fn two_race_for_the_last_unit() {
+    model(2, |first| {
+        let limiter = limiter(2, &VirtualClock::new());
+        limiter.check(&KEY).unwrap();
+        let check = || thread!(limiter; limiter.check(&KEY).is_ok());
+        let [a, b] = race(first, [check(), check()]);
+        assert!(a != b, "not one of the two was allowed");
+    });
+}
+
+/// The clock stands still, so the slot that changes hands says the same tick before and after.
+#[test]
+fn a_check_stalls_while_its_slot_goes_to_another_key() {
+    model(2, |first| {
+        let time = VirtualClock::starting_at(Timestamp::from_nanos(100));
+        let limiter = limiter(3, &time);
+        limiter.check(&OTHER).unwrap();
+        limiter.check(&KEY).unwrap();
+        limiter.reset(&KEY);
+        let stalled = thread!(limiter; limiter.check(&KEY).unwrap());
+        let taker = thread!(limiter; {
+            let allowed = limiter.check(&NEXT).unwrap();
+            limiter.reset(&NEXT);
+            allowed
+        });
+        race(first, [stalled, taker]);
+        // Otherwise one of them was counted in the pool.
+        if limiter.overflows() == 0 {
+            assert_eq!(left(&limiter, NEXT), 3, "the wrong key was charged");
+            assert_eq!(left(&limiter, KEY), 2, "a charge is lost");
+        }
+    });
+}
+
+#[test]
+fn a_slot_is_reused_once_its_key_is_idle() {
+    model(2, |first| {
+        let time = VirtualClock::starting_at(Timestamp::from_nanos(100));
+        let limiter = limiter(3, &time);
+        limiter.check_n(&OTHER, 3).unwrap();
+        limiter.check(&KEY).unwrap();
+        time.advance(11 * NANO);
+        let stalled = thread!(limiter; limiter.check_n(&KEY, 2).unwrap());
+        let taker = thread!(limiter; limiter.check(&NEXT).unwrap());
+        race(first, [stalled, taker]);
+        if limiter.overflows() == 0 {
+            assert_eq!((left(&limiter, KEY), left(&limiter, NEXT)), (1, 2), "a charge is lost");
+        }
+        assert!(limiter.check_n(&OTHER, 3).is_err(), "a key in debt was forgotten");
+    });
+}
+
+/// Two limiters whose key has been charged one of `burst` units.
+fn pair(burst: u64) -> [Limiter; 2] {
+    let time = VirtualClock::new();
+    [(); 2].map(|()| {
+        let limiter = limiter(burst, &time);
+        limiter.check(&KEY).unwrap();
+        limiter
+    })
+}
+
+#[test]
+fn a_check_meets_a_hold() {
+    model(2, |first| {
+        let [a, b] = pair(3);
+        let set = thread!(a, b; admits(&[(&a, KEY), (&b, KEY)]));
+        let check = thread!(a; a.check(&KEY).is_ok());
+        assert_eq!(race(first, [set, check]), [true; 2]);
+        assert_eq!((left(&a, KEY), left(&b, KEY)), (0, 1), "a charge is lost");
+    });
+}
+
+#[test]
+fn a_set_refused_by_its_last_limit_charges_none() {
+    model(2, |first| {
+        let time = VirtualClock::new();
+        let (a, b) = (limiter(3, &time), limiter(1, &time));
+        let set = thread!(a, b; admits(&[(&a, KEY), (&b, KEY)]));
+        let check = thread!(b; b.check(&KEY).is_ok());
+        let [admitted, allowed] = race(first, [set, check]);
+        assert!(admitted != allowed, "not one of the two was allowed");
+        assert_eq!(left(&a, KEY), if admitted { 2 } else { 3 }, "refused and charged");
+    });
+}
+
+#[test]
+fn sets_in_opposite_orders() {
+    model(2, |first| {
+        let [a, b] = pair(2);
+        let forward = thread!(a, b; admits(&[(&a, KEY), (&b, KEY)]));
+        let back = thread!(a, b; admits(&[(&b, KEY), (&a, KEY)]));
+        let [forward, back] = race(first, [forward, back]);
+        assert!(forward != back, "not one of the two was admitted");
+        assert_eq!((left(&a, KEY), left(&b, KEY)), (0, 0), "a charge is lost");
+    });
+}
+
+#[test]
+fn sets_of_three_limits_in_opposite_orders() {
+    model(2, |first| {
+        let ([a, b], [c, _]) = (pair(2), pair(2));
+        let forward = thread!(a, b, c; admits(&[(&a, KEY), (&b, KEY), (&c, KEY)]));
+        let back = thread!(a, b, c; admits(&[(&c, KEY), (&b, KEY), (&a, KEY)]));
+        let [forward, back] = race(first, [forward, back]);
+        assert!(forward != back, "not one of the two was admitted");
+        for limiter in [&a, &b, &c] {
+            assert_eq!(left(limiter, KEY), 0, "a charge is lost");
+        }
+    });
+}
+
+#[test]
+fn three_sets_of_two_limits() {
+    model(3, |first| {
+        let [a, b] = pair(3);
+        let forward = || thread!(a, b; u64::from(admits(&[(&a, KEY), (&b, KEY)])));
+        let back = thread!(a, b; u64::from(admits(&[(&b, KEY), (&a, KEY)])));
+        let admitted = race(first, [forward(), back, forward()]);
+        assert_eq!(admitted.iter().sum::<u64>(), 2, "over or under the burst");
+        assert_eq!((left(&a, KEY), left(&b, KEY)), (0, 0), "a charge is lost");
+    });
+}
+
+/// Whoever sees one of two limits charged sees the other charged, in either order.
+#[test]
+fn nobody_reads_through_a_set() {
+    for swapped in [false, true] {
+        let body = move |first| {
+            let [a, b] = pair(3);
+            let set = thread!(a, b; {
+                assert!(admits(&[(&a, KEY), (&b, KEY)]));
+                (1_u64, 1_u64)
+            });
+            let reader = thread!(a, b; {
+                let (one, two) = if swapped { (&b, &a) } else { (&a, &b) };
+                (left(one, KEY), left(two, KEY))
+            });
+            let [_, (one, two)]: [(u64, u64); 2] = race(first, [set, reader]);
+            assert!(two <= one, "half of a set was seen");
+        };
+        model(2, body);
+    }
+}
+
+/// A set asked at no cost answers from one moment.
+#[test]
+fn a_set_is_seen_at_one_moment() {
+    model(2, |first| {
+        let time = VirtualClock::new();
+        let (a, b) = (limiter(4, &time), limiter(3, &time));
+        for limiter in [&a, &b] {
+            limiter.check(&KEY).unwrap();
+        }
+        // What is left goes from (3, 2) by (1, 2) to (1, 0): the tighter is never 0 of the first.
+        let charges = thread!(a, b; {
+            a.check_n(&KEY, 2).unwrap();
+            b.check_n(&KEY, 2).unwrap()
+        });
+        let seen = thread!(a, b; all((a.key(&KEY), b.key(&KEY))).admit(0).unwrap().allowed());
+        let [_, seen]: [Allowed; 2] = race(first, [charges, seen]);
+        assert!(
+            matches!((seen.burst(), seen.remaining()), (3, 2) | (4, 1) | (3, 0)),
+            "two moments in one answer"
+        );
+    });
+}
+
+#[test]
+fn a_quota_changes_under_a_check() {
+    model(2, |first| {
+        let limiter = limiter(3, &VirtualClock::new());
+        limiter.check(&KEY).unwrap();
+        let change = thread!(limiter; { limiter.set_quota(quota(30)); None });
+        let check = thread!(limiter; limiter.check(&KEY).ok());
+        let [_, allowed]: [Option<Allowed>; 2] = race(first, [change, check]);
+        assert!(
+            allowed.is_some_and(|a| matches!((a.burst(), a.remaining()), (3, 1) | (30, 28))),
+            "decided under a mix of quotas: {allowed:?}"
+        );
+        assert_eq!(left(&limiter, KEY), 28, "a charge is lost");
+    });
+}
+
+/// Two changes, each with other ticks, both of which scale what is written of ticks.
+fn change_twice(limiter: &RateLimiter<Identity>) {
+    limiter.set_quota(Quota::new(1, 20 * NANO).unwrap().burst(30));
+    limiter.set_quota(Quota::new(1, 50 * NANO).unwrap().burst(40));
+}
+
+#[test]
+fn a_quota_changes_under_the_first_check_of_a_key() {
+    model(2, |first| {
+        let limiter = limiter(3, &VirtualClock::new());
+        let change = thread!(limiter; { change_twice(&limiter); None });
+        let check = thread!(limiter; limiter.check(&KEY).ok());
+        let [_, allowed]: [Option<Allowed>; 2] = race(first, [change, check]);
+        assert!(
+            allowed.is_some_and(|allowed| allowed.remaining() + 1 == allowed.burst()),
+            "decided under a mix of quotas: {allowed:?}"
+        );
+        assert_eq!(left(&limiter, KEY), 39, "a charge is lost");
+    });
+}
+
+/// A word that says tick 0 says it under every quota.
+#[test]
+fn a_quota_changes_twice_under_a_stalled_check() {
+    model(2, |first| {
+        let limiter = limiter(3, &VirtualClock::new());
+        limiter.check(&KEY).unwrap();
+        limiter.reset(&KEY);
+        let change = thread!(limiter; change_twice(&limiter));
+        let check = thread!(limiter; { limiter.check(&KEY).unwrap(); });
+        race(first, [change, check]);
+        assert_eq!(left(&limiter, KEY), 39, "a charge is lost");
+    });
+}
+
+#[test]
+fn a_quota_changes_before_the_first_group_is_there() {
+    model(2, |first| {
+        let limiter = Arc::new(builder(3, &VirtualClock::new()).build());
+        let change = thread!(limiter; change_twice(&limiter));
+        let check = thread!(limiter; { limiter.check(&KEY).unwrap(); });
+        race(first, [change, check]);
+        assert_eq!(left(&limiter, KEY), 39, "a charge is lost");
+    });
+}
+
+/// Whoever was answered under the new quota precedes no charge under the old.
+#[test]
+fn answers_under_the_new_quota_end_those_under_the_old() {
+    model(3, |first| {
+        let limiter = limiter(3, &VirtualClock::new());
+        limiter.check(&KEY).unwrap();
+        let change = thread!(limiter; { limiter.set_quota(quota(30)); None });
+        let check = thread!(limiter; limiter.check(&KEY).ok());
+        let peek = thread!(limiter; limiter.peek_n(&KEY, 0).ok());
+        let answers: [Option<Allowed>; 3] = race(first, [change, check, peek]);
+        let [_, checked, seen] = answers.map(|answer| answer.map(|a| (a.burst(), a.remaining())));
+        assert!(
+            (checked, seen) != (Some((3, 1)), Some((30, 29))),
+            "charged under the old quota after an answer under the new"
+        );
+    });
+}
+
+#[test]
+fn two_keys_of_a_limiter_are_decided_under_one_quota() {
+    model(2, |first| {
+        let limiter = limiter(3, &VirtualClock::new());
+        limiter.check(&KEY).unwrap();
+        limiter.check_n(&OTHER, 2).unwrap();
+        let change = thread!(limiter; { limiter.set_quota(quota(30)); None });
+        let set = thread!(limiter; {
+            let set = all((limiter.key(&KEY), limiter.key(&OTHER)));
+            set.admit(1).ok().map(|permit| permit.allowed())
+        });
+        let [_, allowed]: [Option<Allowed>; 2] = race(first, [change, set]);
+        // Of the second key. Were it decided under the new and the first under the old: (3, 1).
+        assert!(
+            allowed.is_some_and(|a| matches!((a.burst(), a.remaining()), (3, 0) | (30, 27))),
+            "decided under two quotas: {allowed:?}"
+        );
+    });
+}
+
+#[test]
+fn a_quota_changes_under_a_set() {
+    model(2, |first| {
+        let [a, b] = pair(3);
+        let change = thread!(a; { a.set_quota(quota(30)); true });
+        let set = thread!(a, b; admits(&[(&a, KEY), (&b, KEY)]));
+        assert_eq!(race(first, [change, set]), [true; 2]);
+        assert_eq!((left(&a, KEY), left(&b, KEY)), (28, 1), "a charge is lost");
+    });
+}
+
+/// The new quota's axis is too short for the stamp of a set that holds a key.
+#[test]
+fn a_quota_changes_to_one_whose_axis_a_set_has_left() {
+    model(2, |first| {
+        let limiter = limiter(3, &VirtualClock::new());
+        let late = Timestamp::from_nanos(1 << 59);
+        for key in [KEY, OTHER] {
+            limiter.check_at(&key, 1, late).unwrap();
+        }
+        let change = thread!(limiter; {
+            limiter.set_quota(Quota::new(1 << 36, Duration::from_secs(1)).unwrap());
+        });
+        let set = thread!(limiter; {
+            let _ = all((limiter.key(&KEY), limiter.key(&OTHER))).admit_at(1, late);
+        });
+        race(first, [change, set]);
+    });
+}
+
+#[test]
+fn a_quota_changes_while_the_pool_is_made() {
+    model(2, |first| {
+        let limiter = limiter(3, &VirtualClock::new());
+        for key in [KEY, OTHER] {
+            limiter.check(&key).unwrap();
+        }
+        let change = thread!(limiter; change_twice(&limiter));
+        let check = thread!(limiter; { limiter.check(&NEXT).unwrap(); });
+        race(first, [change, check]);
+        assert_eq!(limiter.check(&NEXT).unwrap().remaining(), 38, "a charge is lost");
+    });
+}
+
+/// A limiter of two groups still in one, with a key that will move and one that will stay.
+fn growing() -> (Limiter, [u64; 3]) {
+    let limiter = Arc::new(builder(3, &VirtualClock::new()).max_keys(4).build());
+    let [moving, staying, fresh] = [KEY | 1, OTHER, NEXT | 1];
+    for key in [moving, staying] {
+        limiter.check(&key).unwrap();
+    }
+    (limiter, [moving, staying, fresh])
+}
+
+/// The check of a third key splits the group under a check of the first.
+#[test]
+fn a_group_is_split_under_a_check() {
+    model(2, |first| {
+        let (limiter, keys @ [moving, _, fresh]) = growing();
+        let grow = thread!(limiter; limiter.check(&fresh).is_ok());
+        let check = thread!(limiter; limiter.check(&moving).is_ok());
+        assert_eq!(race(first, [grow, check]), [true; 2]);
+        assert_eq!(keys.map(|key| left(&limiter, key)), [1, 2, 2], "a charge is lost");
+        assert_eq!((limiter.len(), limiter.overflows()), (3, 0), "two cells for one key");
+    });
+}
+
+#[test]
+fn a_group_is_split_under_a_peek() {
+    model(2, |first| {
+        let (limiter, [moving, _, fresh]) = growing();
+        let grow = thread!(limiter; { limiter.check(&fresh).unwrap(); 2_u64 });
+        let peek = thread!(limiter; left(&limiter, moving));
+        assert_eq!(race(first, [grow, peek]), [2_u64; 2], "a key in debt was not seen");
+    });
+}
+
+#[test]
+fn a_group_is_split_under_a_set() {
+    model(2, |first| {
+        let (limiter, keys @ [moving, staying, fresh]) = growing();
+        let grow = thread!(limiter; limiter.check(&fresh).is_ok());
+        let set = thread!(limiter; admits(&[(&limiter, moving), (&limiter, staying)]));
+        assert_eq!(race(first, [grow, set]), [true; 2]);
+        assert_eq!(keys.map(|key| left(&limiter, key)), [1, 1, 2], "a charge is lost");
+    });
+}
+
+/// A unit charged at 0 is paid back by 10. Giving it back then must not give more.
+#[test]
+fn a_check_moves_time_under_a_settle() {
+    model(2, |first| {
+        let time = VirtualClock::new();
+        let limiter = limiter(1, &time);
+        // A thread of loom's lives as long as it likes, and so does what it borrows.
+        let borrowed: &'static Limiter = Box::leak(Box::new(limiter.clone()));
+        let reserved = borrowed.reserve(&KEY, 1).unwrap();
+        let settle: Box<dyn FnOnce() -> bool> = Box::new(move || {
+            reserved.cancel();
+            true
+        });
+        let check = thread!(limiter, time; {
+            time.advance(10 * NANO);
+            limiter.check(&KEY).is_ok()
+        });
+        assert_eq!(race(first, [settle, check]), [true; 2], "what time paid back is denied");
+        assert!(limiter.check(&KEY).is_err(), "given back by time and by settling");
+    });
+}
+
+#[test]
+fn two_settle_what_they_reserved() {
+    model(2, |first| {
+        let limiter = limiter(9, &VirtualClock::new());
+        let settle = |cost| thread!(limiter; limiter.reserve(&KEY, cost).unwrap().settle(cost - 2));
+        race(first, [settle(3), settle(4)]);
+        assert_eq!(left(&limiter, KEY), 6, "settled more or less than was reserved");
+    });
+}
+
+#[test]
+fn two_newcomers_race_for_the_last_slot() {
+    model(2, |first| {
+        let time = VirtualClock::new();
+        let limiter = Arc::new(builder(3, &time).overflow(Overflow::Deny).build());
+        limiter.check(&KEY).unwrap();
+        let check = |key| thread!(limiter; limiter.check(&key).map_err(|denied| denied.retry()));
+        let [a, b]: [Result<Allowed, Retry>; 2] = race(first, [check(OTHER), check(NEXT)]);
+        assert!(a.is_ok() != b.is_ok(), "not one of the two got the slot");
+        assert_eq!(a.and(b).err(), Some(Retry::After(11 * NANO)), "the wait for a slot");
+    });
+}
