@@ -53,7 +53,7 @@ const PAGES: [&str; 6] = [
 ];
 
 /// The whole log.
-pub fn access_log() -> String {
+pub(crate) fn access_log() -> String {
     let mut log = Log { lines: Vec::new(), random: Random(2026) };
 
     // People at work.

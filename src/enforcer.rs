@@ -301,7 +301,7 @@ struct Decision<'a> {
     /// For each entry the rule it is of.
     seats: SmallVec<[Seat; INLINE]>,
     /// Enforced rules that refuse without being asked, and shadowed ones that would.
-    refusing: Option<u32>,
+    refusing: SmallVec<[u32; INLINE]>,
     shadows: SmallVec<[u32; INLINE]>,
 }
 
@@ -312,7 +312,7 @@ impl<'a> Decision<'a> {
             policy,
             entries: Entries::new(),
             seats: SmallVec::new(),
-            refusing: None,
+            refusing: SmallVec::new(),
             shadows: SmallVec::new(),
         }
     }
@@ -328,9 +328,7 @@ impl<'a> Decision<'a> {
             };
             match rule.applies(facts, cost, hasher) {
                 Applies::Not(_) => {}
-                Applies::Refuses if enforced => {
-                    self.refusing = self.refusing.or(Some(place));
-                }
+                Applies::Refuses if enforced => self.refusing.push(place),
                 Applies::Refuses => self.shadows.push(place),
                 Applies::Decides { account, variant, tag, cost } => {
                     self.entries.push(Entry::blank(&account.cells));
@@ -344,16 +342,16 @@ impl<'a> Decision<'a> {
     }
 
     fn admit(&mut self) -> Result<(), Refusal> {
-        match self.refusing {
+        match self.refusing.first() {
             None => gate::admit(&mut self.entries),
-            Some(place) => Err(self.refuse(place)),
+            Some(place) => Err(self.refuse(*place)),
         }
     }
 
     fn peek(&mut self) -> Result<(), Refusal> {
-        match self.refusing {
+        match self.refusing.first() {
             None => gate::peek(&mut self.entries),
-            Some(place) => Err(self.refuse(place)),
+            Some(place) => Err(self.refuse(*place)),
         }
     }
 
@@ -375,7 +373,7 @@ impl<'a> Decision<'a> {
     fn refused_by(&self, refusal: &Refusal) -> u32 {
         match self.seats.get(refusal.index) {
             Some(seat) => seat.rule,
-            None => self.refusing.unwrap_or_default(),
+            None => self.refusing.first().copied().unwrap_or_default(),
         }
     }
 
@@ -399,8 +397,8 @@ impl<'a> Decision<'a> {
             counts.checked.add(1);
             counts.shadow_refused.add(1);
         }
-        if let Some(place) = self.refusing {
-            self.policy.rules[place as usize].counts.checked.add(1);
+        for place in &self.refusing {
+            self.policy.rules[*place as usize].counts.checked.add(1);
         }
         if let Err(refusal) = decided {
             self.policy.rules[self.refused_by(refusal) as usize].counts.refused.add(1);

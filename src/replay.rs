@@ -13,8 +13,8 @@
 //!
 //! let mut replay = Replay::new(policy)?;
 //! let mut log = Log::new(log.as_slice(), None);
-//! while let Some((_, event)) = log.next_event()? {
-//!     match event {
+//! while let Some(line) = log.next_line()? {
+//!     match line.event {
 //!         Ok(event) => drop(replay.event(&event)),
 //!         Err(_) => replay.unreadable(),
 //!     }
@@ -51,7 +51,7 @@ pub use absence::{Absence, Effect};
 pub use decision::{Decision, Seconds};
 pub use event::{Event, Op, Unreadable};
 pub use format::{Format, MAX_LINE};
-pub use log::Log;
+pub use log::{Line, Log};
 pub use summary::{Disorder, KeySummary, LimitSummary, Summary};
 pub use timeline::{Columns, Timeline};
 

@@ -1,10 +1,12 @@
 //! Every fuzz target over its corpus, and over what is near it, without the tools of fuzzing.
-#![cfg(feature = "policy")]
+#![cfg(feature = "replay")]
 
 use std::path::Path;
 
 #[path = "../fuzz/targets/against_oracle.rs"]
 mod against_oracle;
+#[path = "../fuzz/targets/log_line.rs"]
+mod log_line;
 #[path = "../fuzz/targets/policy_file.rs"]
 mod policy_file;
 
@@ -37,4 +39,9 @@ fn policy_file() {
 #[test]
 fn against_oracle() {
     replay("against_oracle", against_oracle::run);
+}
+
+#[test]
+fn log_line() {
+    replay("log_line", log_line::run);
 }

@@ -87,3 +87,34 @@ impl fmt::Display for Effect {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Share;
+    use crate::quota::Quota;
+
+    #[test]
+    fn what_the_lack_of_a_fact_does() {
+        let limit = || Limit::new("limit", Quota::per_second(1));
+        let all = || Share::percent(100);
+        for (limit, effect) in [
+            (limit(), None),
+            (limit().key(["there"]), None),
+            (limit().key(["absent"]).mode(Mode::Off), None),
+            (limit().when("absent", ["x"]).cost("absent"), Some(Effect::NeverApplies)),
+            (limit().key(["absent"]).missing(Missing::Skip), Some(Effect::NeverApplies)),
+            (limit().key(["absent"]).rollout(all(), []), Some(Effect::NeverApplies)),
+            (limit().key(["there"]).rollout(all(), ["absent"]), Some(Effect::NeverApplies)),
+            (limit().key(["absent|there"]).rollout(all(), []), Some(Effect::CountsByAnother)),
+            (limit().key(["there", "absent"]), Some(Effect::CountsTogether)),
+            (limit().key(["absent"]).missing(Missing::Refuse), Some(Effect::Refuses)),
+            (limit().key(["there|absent"]), Some(Effect::CountsByAnother)),
+            (limit().cost("absent"), Some(Effect::CostsOne)),
+        ] {
+            let policy = Policy::new().limit(limit.clone());
+            let found = of(&policy, &["absent".to_owned()]);
+            assert_eq!(found.first().map(|absence| absence.effect), effect, "{limit:?}");
+        }
+    }
+}

@@ -20,10 +20,10 @@ const SAMPLE_BYTES: usize = 1 << 20;
 /// let text = "192.0.2.1 - - [10/Oct/2000:13:55:36 -0700] \"GET /a HTTP/1.0\" 200 2326\nwhat?\n";
 /// let mut log = Log::new(text.as_bytes(), None);
 /// let mut requests = 0;
-/// while let Some((number, event)) = log.next_event()? {
-///     match event {
+/// while let Some(line) = log.next_line()? {
+///     match line.event {
 ///         Ok(_) => requests += 1,
-///         Err(why) => println!("line {number} {why}"),
+///         Err(why) => println!("line {} {why}", line.number),
 ///     }
 /// }
 /// assert_eq!(requests, 1);
@@ -38,6 +38,16 @@ pub struct Log<R> {
     failure: Option<io::Error>,
     line: Vec<u8>,
     number: u64,
+}
+
+/// A line of a log that is not blank.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Line<'a> {
+    /// Its number, from 1. Blank lines have numbers too.
+    pub number: u64,
+    /// What it says.
+    pub event: Result<Event<'a>, Unreadable>,
 }
 
 impl<R: BufRead> Log<R> {
@@ -56,19 +66,18 @@ impl<R: BufRead> Log<R> {
         self.format
     }
 
-    /// The next line that is not blank: its number, from 1, and what it says.
+    /// The next line that is not blank.
     ///
     /// # Errors
     /// Those of the reader. What was read before is not lost.
-    #[allow(clippy::type_complexity)]
-    pub fn next_event(&mut self) -> io::Result<Option<(u64, Result<Event<'_>, Unreadable>)>> {
+    pub fn next_line(&mut self) -> io::Result<Option<Line<'_>>> {
         // A line without a known format is unreadable in every one. This is the best known.
         let format = self.format.unwrap_or(Format::Combined);
-        while self.next_line()? {
+        while self.advance()? {
             self.number += 1;
             if !self.line.trim_ascii().is_empty() {
                 let event = format.event(&self.line).transpose();
-                return Ok(event.map(|event| (self.number, event)));
+                return Ok(event.map(|event| Line { number: self.number, event }));
             }
         }
         Ok(None)
@@ -95,7 +104,7 @@ impl<R: BufRead> Log<R> {
     }
 
     /// Puts the next line into `line`, if there is one.
-    fn next_line(&mut self) -> io::Result<bool> {
+    fn advance(&mut self) -> io::Result<bool> {
         if let Some(line) = self.sample.pop_front() {
             self.line = line;
             return Ok(true);
@@ -145,8 +154,8 @@ mod tests {
     fn read<R: BufRead>(mut log: Log<R>) -> (Vec<(u64, bool)>, Option<io::Error>) {
         let mut lines = Vec::new();
         loop {
-            match log.next_event() {
-                Ok(Some((number, event))) => lines.push((number, event.is_ok())),
+            match log.next_line() {
+                Ok(Some(line)) => lines.push((line.number, line.event.is_ok())),
                 Ok(None) => return (lines, None),
                 Err(error) => return (lines, Some(error)),
             }
@@ -172,9 +181,9 @@ mod tests {
     fn a_long_line_is_never_held_whole() {
         let text = "x".repeat(10 * MAX_LINE);
         let mut log = Log::new(text.as_bytes(), Some(Format::Common));
-        assert!(log.next_event().unwrap().unwrap().1.is_err());
+        assert!(log.next_line().unwrap().unwrap().event.is_err());
         assert!(log.line.capacity() <= 4 * MAX_LINE, "{}", log.line.capacity());
-        assert!(log.next_event().unwrap().is_none());
+        assert!(log.next_line().unwrap().is_none());
     }
 
     #[test]

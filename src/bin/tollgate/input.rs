@@ -1,6 +1,6 @@
 //! Logs: opened before the long run, plain or gzip, from files or standard input.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
@@ -52,13 +52,5 @@ impl Input {
             return Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, text)));
         }
         Ok(Box::new(reader))
-    }
-}
-
-/// Whether both paths lead to one file. A path that leads nowhere does not.
-pub(crate) fn same_file(a: &Path, b: &Path) -> bool {
-    match (fs::canonicalize(a), fs::canonicalize(b)) {
-        (Ok(a), Ok(b)) => a == b,
-        _ => false,
     }
 }

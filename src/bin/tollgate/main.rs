@@ -10,6 +10,9 @@ mod input;
 mod output;
 mod policy;
 mod replay;
+#[cfg_attr(unix, path = "same_file/unix.rs")]
+#[cfg_attr(not(unix), path = "same_file/other.rs")]
+mod same_file;
 mod text;
 
 use std::process::ExitCode;

@@ -3,15 +3,16 @@
 use std::io;
 use std::path::Path;
 
-use tollgate::replay::{Log, Replay, Summary};
+use tollgate::replay::{Line, Log, Replay, Summary};
 
 use crate::args;
 use crate::exit::{Failure, say};
-use crate::input::{self, Input};
+use crate::input::Input;
 use crate::output::decisions::Decisions;
 use crate::output::progress::Progress;
 use crate::output::{Screen, report};
 use crate::policy;
+use crate::same_file::same_file;
 
 /// As many unreadable lines are shown.
 const EXAMPLES: usize = 3;
@@ -64,7 +65,7 @@ fn open_logs(args: &args::Replay) -> Result<Vec<Input>, Failure> {
     }
     if let Some(decisions) = &args.decisions {
         let mut read = args.logs.iter().chain([&args.policy]);
-        if let Some(same) = read.find(|path| input::same_file(path, decisions)) {
+        if let Some(same) = read.find(|path| same_file(path, decisions)) {
             let name = same.display();
             return Err(Failure::Usage(format!(
                 "--decisions would write over {name}, which is read; give it another file"
@@ -95,13 +96,13 @@ impl Reading {
         let mut log = Log::new(text, format);
         let mut lines = 0_u64;
         loop {
-            match log.next_event() {
-                Ok(Some((_, Ok(event)))) => {
+            match log.next_line() {
+                Ok(Some(Line { event: Ok(event), .. })) => {
                     if let Some(decision) = replay.event(&event) {
                         decisions.write(&decision)?;
                     }
                 }
-                Ok(Some((number, Err(why)))) => {
+                Ok(Some(Line { number, event: Err(why), .. })) => {
                     replay.unreadable();
                     if self.unreadable.len() < EXAMPLES {
                         self.unreadable.push(format!("{name}:{number} {why}"));
