@@ -852,16 +852,8 @@ impl<'a> Look<'a> {
 
     /// Holds the key, if nothing came between. Then `release` must follow.
     #[inline]
-<<<<<<< HEAD
     pub(crate) fn hold(&self) -> bool {
         let Some(cell) = self.cell else { return false };
-        if mutant("hold_by_store") {
-            cell.word.store(self.word, Ordering::Relaxed);
-        }
-=======
-    pub(crate) fn hold(&self) -> Option<Hold<'a>> {
-        let cell = self.cell?;
->>>>>>> verify
         // Nothing is published: the commit that follows is a release.
         let held = cell.replace(self.word, word::held(self.word));
         if held && mutant("release_early") {
