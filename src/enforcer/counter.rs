@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use crate::sync::{AtomicU64, CachePadded, OnceLock, Ordering};
+use crate::sync::{AtomicU64, CachePadded, LazyLock, Ordering};
 
 /// Lines a count is spread over. Threads take them in turn.
 const STRIPES: usize = 8;
@@ -40,6 +40,6 @@ fn stripe() -> usize {
 }
 
 fn next_stripe() -> usize {
-    static NEXT: OnceLock<AtomicU64> = OnceLock::new();
-    NEXT.get_or_init(AtomicU64::default).fetch_add(1, Ordering::Relaxed) as usize % STRIPES
+    static NEXT: LazyLock<AtomicU64> = LazyLock::new(AtomicU64::default);
+    NEXT.fetch_add(1, Ordering::Relaxed) as usize % STRIPES
 }
