@@ -234,12 +234,13 @@ impl Cells {
         cost: u64,
         now: Timestamp,
     ) -> Result<(Charge, Allowed), Denied> {
-        let mut look = self.look(tag, cost, now);
+        let mut look = Look::blank();
+        self.look(tag, cost, now, &mut look);
         loop {
             // A cost of 0 is a peek: no key.
             if cost > 0 && look.answer.is_ok() && look.needs_seat() {
                 let Some(seated) = self.seat(tag, cost, now, |_| false) else {
-                    look = self.look(tag, cost, now);
+                    self.look(tag, cost, now, &mut look);
                     continue;
                 };
                 look = seated;
@@ -253,7 +254,7 @@ impl Cells {
                     self.count_seat(&look);
                     return Err(denied);
                 }
-                _ => look = self.look(tag, cost, now),
+                _ => self.look(tag, cost, now, &mut look),
             }
         }
     }
@@ -655,30 +656,45 @@ pub(crate) struct Look<'a> {
 
 impl Cells {
     /// What `decide` would say, with what it would write. Waits while the key is held.
+    ///
+    /// Written where it is to be: a look that is moved is read before it has reached memory.
     #[inline(always)]
-    pub(crate) fn look(&self, tag: u64, cost: u64, now: Timestamp) -> Look<'_> {
-        match self.look_at_once(tag, cost, now) {
-            Some(look) => look,
-            None => self.look_in_turn(tag, cost, now),
+    pub(crate) fn look<'a>(&'a self, tag: u64, cost: u64, now: Timestamp, look: &mut Look<'a>) {
+        if self.look_at_once(tag, cost, now, look).is_none() {
+            *look = self.look_in_turn(tag, cost, now);
         }
     }
 
     /// `look` as `decide_at_once` decides.
     #[inline(always)]
-    fn look_at_once(&self, tag: u64, cost: u64, now: Timestamp) -> Option<Look<'_>> {
+    fn look_at_once<'a>(
+        &'a self,
+        tag: u64,
+        cost: u64,
+        now: Timestamp,
+        look: &mut Look<'a>,
+    ) -> Option<()> {
         let cell = self.table.find(tag)?;
         let word = cell.load()?;
         let (generation, gcra, moment) = self.published.at_once(now)?;
         if !word::is_free_of(word, generation) {
             return None;
         }
-        let tat = word::decode(word, tag, generation);
-        let (next, answer) = match gcra.decide(tat, cost, moment) {
-            Ok((next, allowed)) => (word::encode(next, tag, generation), Ok(allowed)),
-            Err(denied) => (word, Err(denied)),
-        };
-        let (cell, seat) = (Some(cell), Seat::Own);
-        Some(Look { cell, seat, word, next, generation, answer })
+        look.cell = Some(cell);
+        look.seat = Seat::Own;
+        look.word = word;
+        look.generation = generation;
+        match gcra.decide(word::decode(word, tag, generation), cost, moment) {
+            Ok((next, allowed)) => {
+                look.next = word::encode(next, tag, generation);
+                look.answer = Ok(allowed);
+            }
+            Err(denied) => {
+                look.next = word;
+                look.answer = Err(denied);
+            }
+        }
+        Some(())
     }
 
     #[inline(never)]

@@ -42,7 +42,7 @@ impl<'a> Entry<'a> {
     }
 
     /// Asks `cost` of the key, and looks at it once.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn ask(
         &mut self,
         cells: &'a Cells,
@@ -56,7 +56,7 @@ impl<'a> Entry<'a> {
         self.cost = cost;
         self.now = now;
         self.enforced = enforced;
-        self.look = cells.look(tag, cost, now);
+        cells.look(tag, cost, now, &mut self.look);
     }
 
     /// What this limit says.
@@ -112,7 +112,7 @@ pub(crate) struct Refusal {
 struct Again;
 
 /// Charges all of `entries`, or none.
-#[inline]
+#[inline(always)]
 pub(crate) fn admit(entries: &mut [Entry<'_>]) -> Result<(), Refusal> {
     let mut backoff = Backoff::default();
     loop {
@@ -153,7 +153,7 @@ pub(crate) fn peek(entries: &mut [Entry<'_>]) -> Result<(), Refusal> {
 fn look(entries: &mut [Entry<'_>]) {
     for entry in entries {
         entry.carried = 0;
-        entry.look = entry.cells.look(entry.tag, entry.cost, entry.now);
+        entry.cells.look(entry.tag, entry.cost, entry.now, &mut entry.look);
     }
 }
 
@@ -233,10 +233,11 @@ fn commit(outer: &[Entry<'_>], entry: &mut Entry<'_>) -> Result<(), Again> {
         }
         // Somebody else charged it; whoever is held up here waits for nobody.
         let cost = entry.cost.saturating_add(entry.carried);
-        let look = match mutant("wait_while_holding") {
-            true => entry.cells.look(entry.tag, cost, entry.now),
-            false => entry.look.again(entry.cells, cost, entry.now).ok_or(Again)?,
-        };
+        if mutant("wait_while_holding") {
+            entry.cells.look(entry.tag, cost, entry.now, &mut entry.look);
+            continue;
+        }
+        let look = entry.look.again(entry.cells, cost, entry.now).ok_or(Again)?;
         if look.answer.is_err() {
             return Err(Again);
         }

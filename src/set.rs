@@ -62,7 +62,7 @@ impl<'a, const N: usize> Set<'a, N> {
     /// Decides `cost` units of each limit now, and charges all of them or none.
     ///
     /// Each limit is asked at its own clock's time. A key that is listed twice is charged twice.
-    #[inline]
+    #[inline(always)]
     pub fn admit(&self, cost: u64) -> Result<SetPermit<'a, N>, Refused> {
         let mut read: Option<(&Clock, Timestamp)> = None;
         self.decide(cost, |key| match read {
@@ -72,12 +72,13 @@ impl<'a, const N: usize> Set<'a, N> {
     }
 
     /// [`admit`](Self::admit) at `now`, whatever the clocks say.
-    #[inline]
+    #[inline(always)]
     pub fn admit_at(&self, cost: u64, now: Timestamp) -> Result<SetPermit<'a, N>, Refused> {
         self.decide(cost, |_| now)
     }
 
-    #[inline]
+    // Always inlined: then a caller that drops the permit does not pay for it.
+    #[inline(always)]
     fn decide(
         &self,
         cost: u64,
@@ -109,7 +110,7 @@ impl<'a, const N: usize> Set<'a, N> {
         cost.saturating_mul(listed as u64)
     }
 
-    #[inline]
+    #[inline(always)]
     fn permit(&self, entries: &[Entry<'a>; N], cost: u64) -> SetPermit<'a, N> {
         let allowed = entries.iter().filter_map(|entry| entry.answer().ok());
         let allowed = allowed.reduce(Allowed::tighter).unwrap_or(Allowed::UNLIMITED);
