@@ -373,14 +373,16 @@ mod tests {
 
     #[test]
     fn no_call_touches_more_than_a_fixed_number_of_slots() {
-        // Growing, a call may look through a group of up to 255 lines of 4 slots twice and split
-        // it; whatever the size of the table.
+        // Passes over a group of at most 255 lines of 4 slots, whatever the size of the table: it
+        // looks twice without the lock and once with it, splits the group if it can grow, and
+        // takes a free slot.
+        const GROUP: usize = 255 * 4;
         let sizes = [1, 10, 100, 1_000, 10_000, 100_000];
         let large = if cfg!(debug_assertions) { 1 << 17 } else { 1 << 20 };
         for keys in sizes.into_iter().chain([large]) {
             let (any, known) = most_touched(keys);
             println!("{keys} keys: at most {any} slots a call, {known} for a known key");
-            assert!(any <= 3_072 && known <= 1_020, "{keys} keys: {any}, {known}");
+            assert!(any <= 5 * GROUP && known <= GROUP, "{keys} keys: {any}, {known}");
         }
     }
 }
