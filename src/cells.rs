@@ -2,14 +2,14 @@
 //!
 //! The rooms in here, from the ground up: `word` packs a key's state, `numbers` says what its ticks
 //! mean, `table` finds and claims slots. This file runs every verb as one [`Step`] from a state to
-//! the next, until nothing else came between. On it stand `pool` (keys without room), `change`
+//! the next, until nothing else came between (`mutants` holds bugs for models to find). On it stand `pool` (keys without room), `change`
 //! (of the quota, under way), `settle` (charges corrected later) and `look` (what a transaction
 //! holds).
 //!
 //! # What is remembered, and what is not
 //!
 //! Keys are not kept: a key *is* its 64-bit hash. Two of n live keys share one with a chance of
-//! n^2 / 2^65, about 10^-8 for a million. Idle keys are forgotten when their slot is needed; each
+//! n^2 / 2^65, about 3 * 10^-8 for a million. Idle keys are forgotten when their slot is needed; each
 //! group remembers the latest stamp at which a key it forgot was full again, and an unknown key
 //! starts from there, so that not even a stamp from before can tell.
 
@@ -297,7 +297,7 @@ impl Cells {
     ) -> Claim<'_> {
         let use_of = |word, tag| match read_word(&self.published, numbers, word, tag) {
             None => Use::Unknown,
-            Some(_) if taken(tag) => Use::Live { until: numbers.stamp_of(moment) },
+            Some(_) if taken(tag) => Use::Live { until: u64::MAX },
             Some(tick) if Gcra::is_idle(tick, moment) => Use::Idle { since: numbers.stamp(tick) },
             Some(tick) => Use::Live { until: numbers.stamp(tick.saturating_add(1)) },
         };

@@ -52,7 +52,8 @@ pub struct Denied {
 pub enum Retry {
     /// After exactly this long, and not a nanosecond sooner.
     After(Duration),
-    /// Never: the cost is above the burst.
+    /// Never, however long one waits: the cost is above the burst, or a policy's limit refuses the
+    /// request as it is (a fact of its key is missing, its cost is no whole number).
     Never,
 }
 
@@ -184,7 +185,7 @@ impl fmt::Display for Retry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Retry::After(wait) => write!(f, "retry in {wait:?}"),
-            Retry::Never => f.write_str("never allowed: the cost is above the burst"),
+            Retry::Never => f.write_str("no wait helps"),
         }
     }
 }

@@ -14,6 +14,7 @@ mod rollout;
 #[cfg(feature = "replay")]
 mod trace;
 
+use std::collections::HashSet;
 use std::hash::BuildHasher;
 
 use arc_swap::ArcSwap;
@@ -52,8 +53,9 @@ pub use permit::Permit;
 /// ```
 ///
 /// Facts are given by name, each once; those that the policy does not name cost a comparison and
-/// change nothing. Values are text, or integers, which count as their decimal text. Nothing on the
-/// way of a decision allocates, unless more than 8 limits apply to one request.
+/// change nothing. Values are text, or integers, which count as their decimal text. Apart
+/// from the growth of a table nothing on the way of a decision allocates, for up to 8 limits that
+/// apply, 16 found by their routes and 16 facts that the policy names.
 ///
 /// Share it by reference or in an `Arc`.
 pub struct Enforcer<S = RandomState> {
@@ -150,7 +152,10 @@ impl<S: BuildHasher> Enforcer<S> {
     ) -> Result<(), Refused> {
         let (policy, charges, allowed) = permit.parts();
         let mut known = Facts::new();
-        self.know(policy, facts, &mut known);
+        let unnamed = known.take(&policy.names, facts);
+        if let (Some(declared), true) = (&policy.declared, unnamed > 0) {
+            self.count_undeclared(declared, facts);
+        }
         let mut decision = Decision::new(policy);
         decision.ask(&known, cost, now, &self.hasher);
         let decided = decision.admit();
@@ -175,7 +180,7 @@ impl<S: BuildHasher> Enforcer<S> {
             return Ok(Allowed::UNLIMITED);
         }
         let mut known = Facts::new();
-        self.know(&policy, facts, &mut known);
+        known.take(&policy.names, facts);
         let mut decision = Decision::new(&policy);
         decision.ask(&known, cost, self.clock.now(), &self.hasher);
         match decision.peek() {
@@ -193,7 +198,7 @@ impl<S: BuildHasher> Enforcer<S> {
     ) -> Result<(), UnknownLimit> {
         let policy = self.policy.load();
         let mut known = Facts::new();
-        self.know(&policy, facts, &mut known);
+        known.take(&policy.names, facts);
         let rule = self.rule(&policy, name)?;
         if let Some(tag) = rule.tag(&known, &self.hasher) {
             let now = self.clock.now();
@@ -202,27 +207,24 @@ impl<S: BuildHasher> Enforcer<S> {
         Ok(())
     }
 
-    /// Puts the facts that the policy names into `known`, and counts those that it should.
-    #[inline]
-    fn know<'f, V: Copy + Into<Value<'f>>>(
-        &self,
-        policy: &Compiled,
-        given: &[(&str, V)],
-        known: &mut Facts<'f>,
-    ) {
-        let unnamed = known.take(&policy.names, given);
-        if let (Some(declared), true) = (&policy.declared, unnamed > 0) {
-            let unknown = given.iter().filter(|(name, _)| declared.find(name).is_none()).count();
-            // Relaxed: a count.
-            self.undeclared.fetch_add(unknown as u64, Ordering::Relaxed);
-        }
+    /// Counts the facts that a policy with declared facts does not declare.
+    #[cold]
+    fn count_undeclared<V>(&self, declared: &HashSet<Box<str>>, given: &[(&str, V)]) {
+        let unknown = given.iter().filter(|(name, _)| !declared.contains(*name)).count();
+        // Relaxed: a count.
+        self.undeclared.fetch_add(unknown as u64, Ordering::Relaxed);
     }
 }
 
 impl<S> Enforcer<S> {
-    /// Replaces the policy. Limits of the same name keep their keys, and what these owe in units;
-    /// so do overrides with the same match. Modes are those of the new policy. If it is not right
-    /// the old one stays.
+    /// Replaces the policy.
+    ///
+    /// Limits of the same name keep their keys and what these owe in units, and so do overrides
+    /// with the same match, unless `max_keys` or `overflow` changes: then all start fresh. With
+    /// another `key` requests are other keys. Modes are those of the new policy.
+    ///
+    /// # Errors
+    /// If the policy is not right: all that is wrong with it. The old one stays.
     pub fn reload(&self, policy: Policy) -> Result<Reload, PolicyError> {
         policy.check()?;
         let _one_at_a_time = self.reload.lock();

@@ -38,8 +38,10 @@ const BATCH: usize = 16;
 /// n^2 / 2^65. The hasher is keyed from the system's randomness, so nobody can make keys collide.
 /// A faster one must be keyed too, and good in all 64 bits.
 ///
-/// Share it by reference or in an `Arc`. Every verb takes `&self` and no verb blocks on another
-/// thread for longer than that thread's few instructions.
+/// Share it by reference or in an `Arc`. Every verb takes `&self`, and no check waits for another
+/// thread longer than a look through one group of slots takes; [`quota`](Self::quota), settling
+/// over a change of quota and the first overflow wait for a [`set_quota`](Self::set_quota) under
+/// way.
 pub struct RateLimiter<S = RandomState> {
     cells: Cells,
     clock: Clock,
@@ -101,7 +103,7 @@ impl<S> Builder<S> {
     }
 
     /// How many keys can be in debt at once. Memory grows with use, up to 24 bytes for each.
-    /// Default: 1,048,576. At least 1.
+    /// Default: 1,048,576. 0 counts as 1.
     pub fn max_keys(self, max_keys: usize) -> Self {
         Builder { max_keys, ..self }
     }
@@ -111,7 +113,8 @@ impl<S> Builder<S> {
         Builder { overflow, ..self }
     }
 
-    /// What a refusal by a set of limits calls this one. Default: its place in the set.
+    /// What a refusal by a set of limits calls this one. Default: its place in the set. Kept for
+    /// the life of the process: for names you choose, not one for each tenant.
     pub fn name(self, name: &str) -> Self {
         Builder { name: Some(intern(name)), ..self }
     }
@@ -155,7 +158,10 @@ impl<S: BuildHasher> RateLimiter<S> {
 
     /// Decides `cost` units at `now` instead of the clock's time.
     ///
-    /// A stamp before one already used admits no more than the later one would have.
+    /// A stamp before one already used admits no more than the later one would have. One axis
+    /// serves all keys: a stamp years ahead of the others (27 with ticks of 1 ns, 145 days at 10^10
+    /// a second) moves it, and stamps that lie before it then (by over 9 years, or 48 days) count
+    /// as its beginning.
     #[inline(always)]
     pub fn check_at<K: Hash + ?Sized>(
         &self,

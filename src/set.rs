@@ -66,7 +66,7 @@ impl<'a, const N: usize> Set<'a, N> {
     pub fn admit(&self, cost: u64) -> Result<SetPermit<'a, N>, Refused> {
         let mut read: Option<(&Clock, Timestamp)> = None;
         self.decide(cost, |key| match read {
-            Some((clock, now)) if clock.same_axis(key.clock) => now,
+            Some((clock, now)) if clock.reads_alike(key.clock) => now,
             _ => read.insert((key.clock, key.clock.now())).1,
         })
     }

@@ -120,9 +120,12 @@ impl Clock {
     pub fn coarse() -> Clock {
         #[cfg(target_os = "linux")]
         {
-            let unix_now = Anchor::of_process().now();
-            let own_now = clock_nanos(rustix::time::ClockId::Monotonic);
-            Clock(Kind::Coarse { offset: unix_now.saturating_sub(own_now) })
+            /// Once, so that all coarse clocks read alike.
+            static OFFSET: LazyLock<u64> = LazyLock::new(|| {
+                let unix_now = Anchor::of_process().now();
+                unix_now.saturating_sub(clock_nanos(rustix::time::ClockId::Monotonic))
+            });
+            Clock(Kind::Coarse { offset: *OFFSET })
         }
         #[cfg(not(target_os = "linux"))]
         Clock::monotonic()
@@ -170,12 +173,15 @@ impl Clock {
         }
     }
 
-    /// Whether both are handles to one source of stamps on one axis.
-    pub(crate) fn same_axis(&self, other: &Clock) -> bool {
+    /// Whether one reading serves both.
+    #[inline]
+    pub(crate) fn reads_alike(&self, other: &Clock) -> bool {
         match (&self.0, &other.0) {
             (Kind::Virtual(a), Kind::Virtual(b)) => Arc::ptr_eq(a, b),
-            (Kind::Virtual(_), _) | (_, Kind::Virtual(_)) => false,
-            _ => true,
+            (Kind::Monotonic(_), Kind::Monotonic(_)) => true,
+            #[cfg(target_os = "linux")]
+            (Kind::Coarse { offset: a }, Kind::Coarse { offset: b }) => a == b,
+            _ => false,
         }
     }
 }

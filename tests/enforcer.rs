@@ -306,3 +306,11 @@ fn routes_find_the_limits_that_apply_among_many() {
     assert_eq!(refuser(&enforcer, &[("user", "a"), ("view", "/view/8")]), "/view/8");
     assert_eq!(admitted(&enforcer, &[("user", "a"), ("view", "/else")], 5), 5);
 }
+
+#[test]
+fn the_same_override_twice_is_an_error() {
+    let change = || Override::new("l").when("user", ["a"]).burst(1);
+    let policy = Policy::new().limit(two("l").key(["user"]));
+    let policy = policy.with_override(change()).with_override(change());
+    assert!(policy.check().unwrap_err().to_string().contains("twice"));
+}

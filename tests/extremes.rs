@@ -267,3 +267,10 @@ fn denied_and_free_calls_write_nothing() {
     assert_eq!(limiter.peek_n("k", 0), before);
     assert_eq!(limiter.len(), 1);
 }
+
+#[test]
+fn a_capacity_beyond_all_memory_costs_nothing_until_it_is_used() {
+    let limiter = tollgate::RateLimiter::builder(Quota::per_second(1)).max_keys(usize::MAX).build();
+    assert!(limiter.check("k").is_ok());
+    assert!(limiter.memory() < 1 << 20);
+}

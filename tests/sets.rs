@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tollgate::{Quota, RateLimiter, VirtualClock, all};
+use tollgate::{Overflow, Quota, RateLimiter, Retry, VirtualClock, all};
 
 #[test]
 fn two_keys_of_one_limiter_that_share_a_pool_cell_are_charged_together() {
@@ -31,4 +31,21 @@ fn two_new_keys_of_one_limiter_do_not_take_one_slot_from_each_other() {
     }
     assert!(all((l.key(&10_u64), l.key(&11_u64))).admit(1).is_ok());
     assert_eq!(l.overflows(), 1);
+}
+
+#[test]
+fn a_set_that_needs_two_slots_of_a_table_with_one_waits_for_the_second() {
+    let time = VirtualClock::new();
+    time.advance(Duration::from_secs(1));
+    let builder = RateLimiter::builder(Quota::per_hour(4)).clock(time.clock()).max_keys(1);
+    let l = builder.overflow(Overflow::Deny).build();
+    for key in 0..3_u64 {
+        l.check_n(&key, 1).unwrap();
+    }
+    let set = all((l.key(&10_u64), l.key(&11_u64)));
+    let Retry::After(wait) = set.admit(1).unwrap_err().retry() else { panic!() };
+    time.advance(wait - Duration::from_nanos(1));
+    assert!(set.admit(1).is_err());
+    time.advance(Duration::from_nanos(1));
+    assert!(set.admit(1).is_ok());
 }

@@ -65,7 +65,7 @@ run() {
     if [[ $kind == model ]]; then
         [[ $mode == rmw ]] && export TOLLGATE_RMW=1
         TOLLGATE_MUTANT=$mutant timeout 600 "$models" --exact "$subject" --nocapture >"$log" 2>&1 || status=$?
-        verdict="$(grep -ao 'executions: [0-9]*' "$log" | cut -d' ' -f2 | paste -sd+ | bc) executions"
+        verdict="$(grep -ao 'executions: [0-9]*' "$log" | awk '{ n += $2 } END { print n + 0 }') executions"
     else
         TOLLGATE_MUTANT=$mutant TOLLGATE_HISTORIES=$subject TOLLGATE_SEED=$mode \
             timeout 600 "$checker" >"$log" 2>&1 || status=$?

@@ -370,7 +370,13 @@ impl Table {
         if !mutant("walk_without_root") {
             self.place_or_allocate(0);
         }
-        for group in 0..1_usize << self.top {
+        // Asked when the walk gets there: a segment may be made meanwhile.
+        let made = |segment: &usize| self.segments[*segment].get().is_some();
+        let groups = |segment: usize| match segment {
+            0 => 0..1,
+            _ => 1 << (segment - 1)..1 << segment,
+        };
+        for group in (0..self.segments.len()).filter(made).flat_map(groups) {
             let Some(place) = self.place(group) else { continue };
             let _guard = place.group.lock.lock();
             for line in (0..self.lines).filter_map(|index| place.line(index)) {

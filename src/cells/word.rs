@@ -28,7 +28,7 @@ const GENERATION: u64 = 1 << 62;
 const VALUE: u64 = GENERATION - 1;
 
 /// The latest tick a word can say. What would lie beyond is kept as this: a bucket that is
-/// full again in 36 years or more.
+/// full again in 2^60 ticks or more, 36 years of 1 ns ticks.
 pub(crate) const MAX_TICK: u64 = (1 << 61) - 1;
 
 /// Marks a slot that is being claimed or moved.

@@ -1,12 +1,12 @@
 //! A policy made ready to decide: facts have places, patterns are split, routes are indexed, and
 //! each limit has its cells.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher};
 
 use smallvec::SmallVec;
 
-use crate::cells::Cells;
+use crate::cells::{Cells, Overflow};
 use crate::decision::intern;
 use crate::policy::{Change, Limit, Missing, Mode, Override, Policy};
 use crate::quota::Quota;
@@ -25,7 +25,7 @@ pub(crate) struct Compiled {
     pub(crate) clock: Clock,
     pub(crate) names: Names,
     /// Whether the policy declares its facts, so that others are mistakes.
-    pub(crate) declared: Option<Names>,
+    pub(crate) declared: Option<HashSet<Box<str>>>,
     pub(crate) rules: Box<[Rule]>,
     /// Rules that only looking at their conditions can exclude.
     always: Vec<u32>,
@@ -56,7 +56,7 @@ pub(crate) struct Rule {
 pub(crate) struct Account {
     pub(crate) cells: Cells,
     max_keys: usize,
-    overflow: crate::cells::Overflow,
+    overflow: Overflow,
 }
 
 /// What an override of a rule does.
@@ -151,9 +151,10 @@ impl Compiled {
             .collect();
         let had: usize = before
             .map_or(0, |before| before.rules.iter().map(|rule| rule.accounts().count()).sum());
-        reload.dropped = had - reload.kept;
+        reload.dropped = had.saturating_sub(reload.kept);
         let (always, routes) = index(&rules);
-        let declared = policy.facts.as_ref().map(|facts| Names::new(facts.iter().map(|f| &**f)));
+        let declared =
+            policy.facts.as_ref().map(|facts| facts.iter().map(|f| Box::from(&**f)).collect());
         let clock = clock.clone();
         (Compiled { clock, names, declared, rules, always, routes }, reload)
     }
@@ -194,7 +195,7 @@ impl Compiled {
 /// Files each rule under the exact values of one of its facts: the one that tells most rules
 /// apart. A rule without such a condition is always looked at.
 fn index(rules: &[Rule]) -> (Vec<u32>, Box<[Route]>) {
-    let mut values: HashMap<FactId, std::collections::HashSet<&[u8]>> = HashMap::new();
+    let mut values: HashMap<FactId, HashSet<&[u8]>> = HashMap::new();
     for test in rules.iter().flat_map(|rule| &rule.when) {
         values.entry(test.fact).or_default().extend(test.exact_values().into_iter().flatten());
     }

@@ -98,7 +98,7 @@ impl<S: BuildHasher> Enforcer<S> {
     ) -> Vec<Explanation> {
         let policy = self.policy.load();
         let mut known = Facts::new();
-        self.know(&policy, facts, &mut known);
+        known.take(&policy.names, facts);
         let facts = &known;
         let explain = |rule: &Rule| Explanation {
             limit: rule.name,

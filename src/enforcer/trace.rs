@@ -30,7 +30,7 @@ impl<S: BuildHasher> Enforcer<S> {
     ) {
         let policy = self.policy.load();
         let mut known = Facts::new();
-        self.know(&policy, facts, &mut known);
+        known.take(&policy.names, facts);
         let now = self.clock.now();
         policy.for_each(&known, |place, rule| {
             let index = place as usize;
@@ -58,7 +58,7 @@ impl<S: BuildHasher> Enforcer<S> {
     ) -> String {
         let policy = self.policy.load();
         let mut known = Facts::new();
-        self.know(&policy, facts, &mut known);
+        known.take(&policy.names, facts);
         policy.rules.get(index).map(|rule| rule.key_text(&known, &policy.names)).unwrap_or_default()
     }
 }

@@ -136,6 +136,19 @@ impl<'a> Checker<'a> {
             let what = "the override matches nothing".to_owned();
             self.report(at(Field::Conditions), what, Some(hint));
         }
+        let twice = policy
+            .overrides
+            .iter()
+            .take(index)
+            .any(|other| other.limit == change.limit && other.matches == change.matches);
+        if twice && !change.matches.is_empty() && !self.is_unread(at(Field::Conditions)) {
+            let hint = "the first that matches counts, so this one never would".to_owned();
+            self.report(
+                at(Field::Conditions),
+                "the override is there twice".to_owned(),
+                Some(hint),
+            );
+        }
         if change.change == Change::Nothing && !self.is_unread(at(Field::Change)) {
             let hint = "give `rate`, `burst` or `exempt = true`".to_owned();
             let what = "the override changes nothing".to_owned();
