@@ -134,11 +134,17 @@ impl<S: BuildHasher> Enforcer<S> {
         cost: u64,
         now: Timestamp,
     ) -> Result<Permit, Refused> {
-        let mut permit = Permit::new(self.policy.load());
-        if !self.is_bypassed() {
-            self.decide(&mut permit, facts, cost, now)?;
+        // Made where it is returned: a permit is too long to be moved for nothing.
+        let mut answer = Ok(Permit::new(self.policy.load()));
+        if self.is_bypassed() {
+            return answer;
         }
-        Ok(permit)
+        if let Ok(permit) = &mut answer {
+            if let Err(refused) = self.decide(permit, facts, cost, now) {
+                answer = Err(refused);
+            }
+        }
+        answer
     }
 
     fn decide<'f, V: Copy + Into<Value<'f>>>(
@@ -410,7 +416,9 @@ impl<'a> Decision<'a> {
     fn charged(&self, allowed: &mut Allowed, charges: &mut Charges) {
         *allowed = self.tightest();
         for (seat, entry) in self.seats.iter().zip(&self.entries) {
-            charges.extend(entry.charge().map(|charge| (*seat, charge)));
+            if let Some(charge) = entry.charge() {
+                charges.push((*seat, charge));
+            }
         }
     }
 

@@ -172,14 +172,16 @@ impl Compiled {
             found.sort_unstable();
         }
         // Two sorted lists, merged.
-        let (mut found, mut always) = (found.iter().peekable(), self.always.iter().peekable());
+        let (mut found, mut always) = (&found[..], &self.always[..]);
         loop {
-            let place = match (found.peek(), always.peek()) {
-                (Some(a), Some(b)) if a < b => found.next(),
-                (_, Some(_)) => always.next(),
-                (_, None) => found.next(),
+            let list = match (found, always) {
+                ([], []) => return,
+                ([a, ..], [b, ..]) if a < b => &mut found,
+                (_, [_, ..]) => &mut always,
+                _ => &mut found,
             };
-            let Some(place) = place else { return };
+            let Some((place, rest)) = list.split_first() else { return };
+            *list = rest;
             if let Some(rule) = self.rules.get(*place as usize) {
                 visit(*place, rule);
             }
@@ -274,6 +276,7 @@ impl Rule {
         variants.chain([&self.account])
     }
 
+    #[inline]
     pub(crate) fn mode(&self) -> Mode {
         // Relaxed: each decision uses one mode, and nothing else goes with it.
         from_u8(self.mode.load(Ordering::Relaxed))
@@ -340,8 +343,8 @@ impl Rule {
             match part.find(facts) {
                 Some(((_, name), value)) => {
                     let bytes = value.bytes();
-                    hasher.write_u64(name);
-                    hasher.write_u64(bytes.len() as u64);
+                    // Two names are further apart than any length, but by chance.
+                    hasher.write_u64(name.wrapping_add(bytes.len() as u64));
                     hasher.write(bytes);
                 }
                 None if self.missing == Missing::Marker => hasher.write_u64(MISSING),

@@ -34,7 +34,7 @@ impl Pattern {
                 None => return false,
             }
         }
-        rest.ends_with(last)
+        last.is_empty() || rest.ends_with(last)
     }
 }
 
@@ -53,6 +53,7 @@ impl Test {
         }
     }
 
+    #[inline]
     pub(crate) fn passes(&self, facts: &Facts<'_>) -> bool {
         facts
             .get(self.fact)
