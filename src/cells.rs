@@ -1,8 +1,10 @@
 //! The cells of one limiter: for each key a word, decided on without a lock.
 //!
-//! Floors in here: [`word`] packs a key's state, [`numbers`] says what its ticks mean and changes
-//! them under way, [`table`] finds and claims slots. This file puts them together: every verb is
-//! one [`Step`] from a state to the next, run until nothing else came between.
+//! The rooms in here, from the ground up: `word` packs a key's state, `numbers` says what its ticks
+//! mean, `table` finds and claims slots. This file runs every verb as one [`Step`] from a state to
+//! the next, until nothing else came between. On it stand `pool` (keys without room), `change`
+//! (of the quota, under way), `settle` (charges corrected later) and `look` (what a transaction
+//! holds).
 //!
 //! # What is remembered, and what is not
 //!
@@ -11,48 +13,29 @@
 //! group remembers the latest stamp at which a key it forgot was full again, and an unknown key
 //! starts from there, so that not even a stamp from before can tell.
 
+mod change;
+mod look;
 mod mutants;
 mod numbers;
+mod pool;
+mod settle;
 mod table;
 mod word;
 
-use std::collections::VecDeque;
-use std::time::Duration;
-
 use crate::algorithm::{Gcra, Moment};
-use crate::decision::{Allowed, Denied, Retry, Standing};
+use crate::decision::{Allowed, Denied, Retry};
 use crate::quota::Quota;
 use crate::sync::{AtomicU64, Backoff, Mutex, OnceLock, Ordering, mutant};
-use crate::ticks::Scale;
-use crate::time::{Clock, Timestamp};
+use crate::time::Timestamp;
 
+use change::Changes;
 use numbers::{Numbers, Published, read_word};
+use pool::{Full, PoolCell};
 use table::{Cell, Claim, Table, Use};
-use word::MAX_TICK;
 
-/// Cells that newcomers share while the table is full.
-#[cfg(not(tollgate_loom))]
-const POOL_CELLS: usize = 64;
-#[cfg(tollgate_loom)]
-const POOL_CELLS: usize = 1;
-
-/// Changes of quota that a reservation can look back on. Over an older one nothing is given back.
-const REMEMBERED_CHANGES: usize = 16;
-
-/// What happens to a key for which there is no room: `max_keys` others are in debt.
-///
-/// Every such call is counted ([`RateLimiter::overflows`](crate::RateLimiter::overflows)).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Overflow {
-    /// Newcomers share 64 cells, each with the limiter's quota. A flood is limited, and newcomers
-    /// that share a cell with it are denied with it.
-    #[default]
-    Pool,
-    /// Newcomers are denied until a key becomes idle.
-    Deny,
-    /// Newcomers are allowed without being counted.
-    Allow,
-}
+pub(crate) use look::Look;
+pub use pool::Overflow;
+pub(crate) use settle::Charge;
 
 pub(crate) struct Cells {
     published: Published,
@@ -64,40 +47,12 @@ pub(crate) struct Cells {
     changes: Mutex<Changes>,
 }
 
-struct Changes {
-    quota: Quota,
-    /// The generation in which it came into force.
-    began: u64,
-    /// The quotas before it and when each began, the latest last.
-    past: VecDeque<(u64, Quota)>,
-}
-
-struct PoolCell {
-    tag: AtomicU64,
-    word: AtomicU64,
-}
-
 /// What a verb makes of a state.
 enum Step<R> {
     /// Nothing is written.
     Stay(R),
     /// The state becomes this tick.
     Move(u64, R),
-}
-
-/// No slot is free before this stamp, in nanoseconds.
-struct Full {
-    until: u64,
-}
-
-/// A charge that can be settled.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Charge {
-    pub(crate) tag: u64,
-    pub(crate) cost: u64,
-    pub(crate) at: Timestamp,
-    seat: Seat,
-    generation: u64,
 }
 
 /// Where a key is counted.
@@ -116,7 +71,7 @@ impl Cells {
             overflow,
             pool: OnceLock::new(),
             overflows: AtomicU64::new(0),
-            changes: Mutex::new(Changes { quota, began: 0, past: VecDeque::new() }),
+            changes: Mutex::new(Changes::new(quota)),
         }
     }
 
@@ -170,52 +125,6 @@ impl Cells {
         }
     }
 
-    /// Whether the key has no slot and its pool cell is in debt, which is then its own.
-    #[cold]
-    fn is_pooled(&self, tag: u64, now: Timestamp) -> bool {
-        if self.pool.get().is_none() || self.table.find(tag).is_some() {
-            return false;
-        }
-        let (numbers, moment) = self.numbers_at(now);
-        let owed = self.pool_cell(tag).and_then(|cell| {
-            let word = cell.load().filter(|word| !word::is_held(*word))?;
-            read_word(&self.published, &numbers, word, cell.tag)
-        });
-        owed.is_some_and(|tat| !Gcra::is_idle(tat, moment))
-    }
-
-    #[cold]
-    fn decide_without_room(
-        &self,
-        tag: u64,
-        cost: u64,
-        now: Timestamp,
-        full: &Full,
-    ) -> Result<Allowed, Denied> {
-        self.count_overflow();
-        if self.overflow == Overflow::Pool {
-            let step = |tat, numbers: &Numbers, moment| decide(tat, cost, &numbers.gcra, moment);
-            if let Ok(answer) = self.run(Seat::Pool, tag, || now, step) {
-                return answer;
-            }
-        }
-        self.without_seat(cost, now, full)
-    }
-
-    /// The answer to a key that is counted nowhere.
-    fn without_seat(&self, cost: u64, now: Timestamp, full: &Full) -> Result<Allowed, Denied> {
-        let (numbers, moment) = self.numbers_at(now);
-        let (_, allowed) = numbers.gcra.decide(0, cost, moment)?;
-        if self.overflow == Overflow::Allow {
-            return Ok(allowed);
-        }
-        let wait = full.until.saturating_sub(now.as_nanos());
-        Err(Denied {
-            standing: Standing { burst: numbers.gcra.burst, reset_nanos: wait, ..Standing::NONE },
-            retry: Retry::After(Duration::from_nanos(wait)),
-        })
-    }
-
     /// What `check` of `cost` would say, charging nothing.
     pub(crate) fn peek(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
         let step = |tat, numbers: &Numbers, moment| {
@@ -225,107 +134,6 @@ impl Cells {
             Ok(answer) => answer,
             Err(full) => self.without_seat(cost, now, &full),
         }
-    }
-
-    /// As `decide`, and says what `settle` needs to know.
-    pub(crate) fn reserve(
-        &self,
-        tag: u64,
-        cost: u64,
-        now: Timestamp,
-    ) -> Result<(Charge, Allowed), Denied> {
-        let mut look = Look::blank();
-        self.look(tag, cost, now, &mut look);
-        loop {
-            // A cost of 0 is a peek: no key.
-            if cost > 0 && look.answer.is_ok() && look.needs_seat() {
-                let Some(seated) = self.seat(tag, cost, now, |_| false) else {
-                    self.look(tag, cost, now, &mut look);
-                    continue;
-                };
-                look = seated;
-            }
-            match look.answer {
-                Ok(allowed) if look.commit(self, tag) => {
-                    self.count_seat(&look);
-                    return Ok((look.charge(tag, cost, now), allowed));
-                }
-                Err(denied) if look.stands(self, tag) => {
-                    self.count_seat(&look);
-                    return Err(denied);
-                }
-                _ => self.look(tag, cost, now, &mut look),
-            }
-        }
-    }
-
-    /// Makes a charge what it should have been. What time has already given back is not given
-    /// back again: of `c` units charged at `t0` at most `c - (t1 - t0) / interval` return at `t1`,
-    /// the interval being the shortest in force since.
-    pub(crate) fn settle(&self, charge: &Charge, cost: u64, clock: &Clock) {
-        if charge.seat == Seat::Uncounted || cost == charge.cost {
-            return;
-        }
-        // The clock is read after the state: an earlier reading would give back too much, and so
-        // would a clock that was set back.
-        let settled = self.run(
-            charge.seat,
-            charge.tag,
-            || clock.latest(),
-            |tat, numbers, moment| {
-                let unit = numbers.gcra.scale.unit;
-                let next = match cost.checked_sub(charge.cost) {
-                    Some(more) => {
-                        let more = u64::try_from(u128::from(more) * u128::from(unit));
-                        tat.max(moment.ceil).saturating_add(more.unwrap_or(MAX_TICK)).min(MAX_TICK)
-                    }
-                    None => {
-                        let now = numbers.stamp_of(moment);
-                        tat.saturating_sub(self.refund(charge, charge.cost - cost, numbers, now))
-                    }
-                };
-                if next == tat { Step::Stay(()) } else { Step::Move(next, ()) }
-            },
-        );
-        if settled.is_err() {
-            // A debt for which there is no room.
-            self.count_overflow();
-        }
-    }
-
-    /// Ticks of `units` charged then that time has not given back until `now`, rounded down.
-    fn refund(&self, charge: &Charge, units: u64, numbers: &Numbers, now: u64) -> u64 {
-        let elapsed = now.saturating_sub(charge.at.as_nanos());
-        let Scale { unit, .. } = numbers.gcra.scale;
-        let ticks = if charge.generation == numbers.generation {
-            let (ticks, cut) = numbers.gcra.scale.ticks(elapsed);
-            u128::from(ticks) + u128::from(cut)
-        } else {
-            let Some(quota) = self.fastest_since(charge.generation) else { return 0 };
-            let per = quota.period().as_nanos();
-            let given = u128::from(elapsed) * u128::from(quota.count());
-            // No overflow: what is left of a period is below 2^64, a unit at most 2^60.
-            let part = (given % per * u128::from(unit)).div_ceil(per);
-            (given / per).saturating_mul(u128::from(unit)).saturating_add(part)
-        };
-        let charged = u128::from(units) * u128::from(unit);
-        u64::try_from(charged.saturating_sub(ticks)).unwrap_or(MAX_TICK)
-    }
-
-    /// The fastest quota in force since `generation`; `None` if that is too many changes ago.
-    fn fastest_since(&self, generation: u64) -> Option<Quota> {
-        let changes = self.changes.lock();
-        let mut fastest = changes.quota;
-        if generation < changes.began {
-            let from = changes.past.iter().rposition(|(began, _)| *began <= generation)?;
-            for (_, quota) in changes.past.iter().skip(from) {
-                let (a, b) = (u128::from(quota.count()), u128::from(fastest.count()));
-                if a * fastest.period().as_nanos() > b * quota.period().as_nanos() {
-                    fastest = *quota;
-                }
-            }
-        }
-        Some(fastest)
     }
 
     /// Makes the key as if never seen.
@@ -372,83 +180,6 @@ impl Cells {
 
     pub(crate) fn touch(&self, tag: u64) -> u64 {
         self.table.touch(tag)
-    }
-
-    pub(crate) fn quota(&self) -> Quota {
-        self.changes.lock().quota
-    }
-
-    /// Puts another quota in force at `now`. Debt is kept in units.
-    pub(crate) fn set_quota(&self, quota: Quota, now: Timestamp) {
-        let mut changes = self.changes.lock();
-        let numbers = self.published.load().changed(&quota, now);
-        self.change(&mut changes, &numbers, quota);
-    }
-
-    /// Moves the origin of the axis so that it reaches to `now`. The first stamp comes here, and
-    /// one in years of ticks.
-    #[cold]
-    fn move_axis(&self, now: Timestamp) {
-        let mut changes = self.changes.lock();
-        let numbers = self.published.load();
-        if numbers.moment(now).is_none() {
-            let quota = changes.quota;
-            self.change(&mut changes, &numbers.moved(&quota, now), quota);
-        }
-    }
-
-    /// Publishes `numbers` and makes every word follow.
-    fn change(&self, changes: &mut Changes, numbers: &Numbers, quota: Quota) {
-        if quota != changes.quota {
-            if changes.past.len() == REMEMBERED_CHANGES {
-                changes.past.pop_front();
-            }
-            let before = (changes.began, changes.quota);
-            changes.past.push_back(before);
-            (changes.began, changes.quota) = (numbers.generation, quota);
-        }
-        self.published.publish(numbers);
-        self.table.for_each(|cell| self.follow(&cell, numbers));
-        for index in 0..self.pool.get().map_or(0, |pool| pool.len()) {
-            if let Some(cell) = self.pool_cell(index as u64) {
-                self.follow(&cell, numbers);
-            }
-        }
-    }
-
-    /// Writes the cell's word anew under `numbers`.
-    fn follow(&self, cell: &Cell<'_>, numbers: &Numbers) {
-        let mut backoff = Backoff::default();
-        while let Some(word) = cell.load() {
-            if word::is_held(word) {
-                backoff.wait();
-                continue;
-            }
-            if word::is_of(word, numbers.generation) || self.renew(cell, word, numbers) {
-                return;
-            }
-        }
-    }
-
-    /// The state that `word` says. `None`: ask again. A word of the numbers before is written anew
-    /// first, since a charge decided under those could land on it after an answer under these.
-    #[inline]
-    fn state(&self, cell: &Cell<'_>, word: u64, numbers: &Numbers) -> Option<u64> {
-        if word::is_of(word, numbers.generation) {
-            return Some(word::decode(word, cell.tag, numbers.generation));
-        }
-        if mutant("answer_from_old") {
-            return read_word(&self.published, numbers, word, cell.tag);
-        }
-        self.renew(cell, word, numbers);
-        None
-    }
-
-    /// Writes a word of the numbers before as these say it, if nothing came between.
-    #[cold]
-    fn renew(&self, cell: &Cell<'_>, word: u64, numbers: &Numbers) -> bool {
-        let Some(tick) = read_word(&self.published, numbers, word, cell.tag) else { return false };
-        cell.replace(word, word::encode(tick, cell.tag, numbers.generation))
     }
 
     /// The numbers in force, and `now` on their axis.
@@ -578,34 +309,6 @@ impl Cells {
         self.table.claim(tag, use_of, ready)
     }
 
-    /// The pool cell that the key shares.
-    fn pool_cell(&self, tag: u64) -> Option<Cell<'_>> {
-        let pool = match self.pool.get() {
-            Some(pool) => pool,
-            None => self.make_pool(),
-        };
-        let cell = pool.get(tag as usize % POOL_CELLS)?;
-        Some(Cell::apart(&cell.tag, &cell.word, !(tag % POOL_CELLS as u64)))
-    }
-
-    #[cold]
-    fn make_pool(&self) -> &[PoolCell] {
-        // Until the pool is there for all to see: a change meets it or precedes it.
-        let changes = self.changes.lock();
-        let generation = self.published.load().generation;
-        if mutant("pool_unlocked") {
-            drop(changes);
-        }
-        self.pool.get_or_init(|| {
-            (0..POOL_CELLS as u64)
-                .map(|index| PoolCell {
-                    tag: AtomicU64::new(!index),
-                    word: AtomicU64::new(word::encode(0, !index, generation)),
-                })
-                .collect()
-        })
-    }
-
     /// Shows each used slot and whether it is idle at `now`, until `visit` says it is done with it.
     fn for_each(
         &self,
@@ -642,264 +345,6 @@ fn decide(tat: u64, cost: u64, gcra: &Gcra, moment: Moment) -> Step<Result<Allow
     }
 }
 
-/// One key as a transaction sees it: the answer, and what to write if all agree.
-#[derive(Clone, Copy)]
-pub(crate) struct Look<'a> {
-    cell: Option<Cell<'a>>,
-    seat: Seat,
-    /// What was decided on: the word, or the stamp `forgotten` if there is no cell.
-    word: u64,
-    next: u64,
-    generation: u64,
-    pub(crate) answer: Result<Allowed, Denied>,
-}
-
-impl Cells {
-    /// What `decide` would say, with what it would write. Waits while the key is held.
-    ///
-    /// Written where it is to be: a look that is moved is read before it has reached memory.
-    #[inline(always)]
-    pub(crate) fn look<'a>(&'a self, tag: u64, cost: u64, now: Timestamp, look: &mut Look<'a>) {
-        if self.look_at_once(tag, cost, now, look).is_none() {
-            *look = self.look_in_turn(tag, cost, now);
-        }
-    }
-
-    /// `look` as `decide_at_once` decides.
-    #[inline(always)]
-    fn look_at_once<'a>(
-        &'a self,
-        tag: u64,
-        cost: u64,
-        now: Timestamp,
-        look: &mut Look<'a>,
-    ) -> Option<()> {
-        let cell = self.table.find(tag)?;
-        let word = cell.load()?;
-        let (generation, gcra, moment) = self.published.at_once(now)?;
-        if !word::is_free_of(word, generation) {
-            return None;
-        }
-        look.cell = Some(cell);
-        look.seat = Seat::Own;
-        look.word = word;
-        look.generation = generation;
-        match gcra.decide(word::decode(word, tag, generation), cost, moment) {
-            Ok((next, allowed)) => {
-                look.next = word::encode(next, tag, generation);
-                look.answer = Ok(allowed);
-            }
-            Err(denied) => {
-                look.next = word;
-                look.answer = Err(denied);
-            }
-        }
-        Some(())
-    }
-
-    #[inline(never)]
-    fn look_in_turn(&self, tag: u64, cost: u64, now: Timestamp) -> Look<'_> {
-        let mut backoff = Backoff::default();
-        loop {
-            match self.table.find(tag) {
-                Some(cell) => match self.look_at(cell, Seat::Own, cost, now) {
-                    Sight::Clear(look) => return look,
-                    Sight::Held => backoff.wait(),
-                    Sight::Beyond => self.move_axis(now),
-                    Sight::Gone => {}
-                },
-                None => {
-                    if let Some(look) = self.look_at_absent(tag, cost, now) {
-                        return look;
-                    }
-                }
-            }
-        }
-    }
-
-    #[inline]
-    fn look_at<'a>(&'a self, cell: Cell<'a>, seat: Seat, cost: u64, now: Timestamp) -> Sight<'a> {
-        let Some(word) = cell.load() else { return Sight::Gone };
-        if word::is_held(word) {
-            return Sight::Held;
-        }
-        let numbers = self.published.load();
-        // Moving the axis waits for holds, and the caller may hold: that is for the caller to do.
-        if mutant("move_while_holding") {
-            let _ = self.numbers_at(now);
-        }
-        let Some(moment) = numbers.moment(now) else { return Sight::Beyond };
-        let Some(tat) = self.state(&cell, word, &numbers) else { return Sight::Gone };
-        let decided = numbers.gcra.decide(tat, cost, moment);
-        Sight::Clear(Look {
-            cell: Some(cell),
-            seat,
-            word,
-            next: decided
-                .map_or(word, |(next, _)| word::encode(next, cell.tag, numbers.generation)),
-            generation: numbers.generation,
-            answer: decided.map(|(_, allowed)| allowed),
-        })
-    }
-
-    fn look_at_absent(&self, tag: u64, cost: u64, now: Timestamp) -> Option<Look<'_>> {
-        let (numbers, moment) = self.numbers_at(now);
-        let forgotten = self.table.forgotten(tag);
-        let tat = self.initial(tag, forgotten, &numbers, moment)?;
-        let answer = numbers.gcra.decide(tat, cost, moment).map(|(_, allowed)| allowed);
-        let pooled = answer.is_err_and(|denied: Denied| denied.retry != Retry::Never)
-            && self.is_pooled(tag, now);
-        let seat = if pooled { Seat::Pool } else { Seat::Own };
-        Some(Look::nowhere(seat, forgotten, numbers.generation, answer))
-    }
-
-    /// Gives a key that was not there a slot, in the state of a key never seen, and looks at it.
-    /// Not one that the same transaction gave to a key that is `taken`. `None`: look again.
-    pub(crate) fn seat(
-        &self,
-        tag: u64,
-        cost: u64,
-        now: Timestamp,
-        taken: impl Fn(u64) -> bool,
-    ) -> Option<Look<'_>> {
-        let (numbers, moment) = self.numbers_at(now);
-        let tat = self.initial(tag, self.table.forgotten(tag), &numbers, moment)?;
-        let (cell, seat) = match self.claim(tag, tat, tat, &numbers, moment, taken) {
-            Claim::Made(cell) | Claim::Present(cell) => (cell, Seat::Own),
-            Claim::Stale => return None,
-            Claim::Full { until } => match self.overflow {
-                Overflow::Pool => (self.pool_cell(tag)?, Seat::Pool),
-                Overflow::Allow | Overflow::Deny => {
-                    let answer = self.without_seat(cost, now, &Full { until });
-                    let generation = numbers.generation;
-                    return Some(Look::nowhere(Seat::Uncounted, 0, generation, answer));
-                }
-            },
-        };
-        match self.look_at(cell, seat, cost, now) {
-            Sight::Clear(look) => Some(look),
-            Sight::Held | Sight::Beyond | Sight::Gone => None,
-        }
-    }
-
-    /// Counts the overflow if the decided key had no slot of its own.
-    pub(crate) fn count_seat(&self, look: &Look<'_>) {
-        if look.seat != Seat::Own {
-            self.count_overflow();
-        }
-    }
-}
-
-enum Sight<'a> {
-    Clear(Look<'a>),
-    Held,
-    /// Now lies beyond the axis.
-    Beyond,
-    Gone,
-}
-
-impl<'a> Look<'a> {
-    /// At nothing.
-    #[inline]
-    pub(crate) fn blank() -> Self {
-        Look::nowhere(Seat::Uncounted, 0, 0, Ok(Allowed::UNLIMITED))
-    }
-
-    fn nowhere(
-        seat: Seat,
-        forgotten: u64,
-        generation: u64,
-        answer: Result<Allowed, Denied>,
-    ) -> Self {
-        Look { cell: None, seat, word: forgotten, next: forgotten, generation, answer }
-    }
-
-    /// Whether the key must be given a slot before it can be held.
-    pub(crate) fn needs_seat(&self) -> bool {
-        self.cell.is_none() && self.seat == Seat::Own
-    }
-
-    /// Whether there is something to write.
-    pub(crate) fn is_counted(&self) -> bool {
-        self.seat != Seat::Uncounted
-    }
-
-    /// Whether both are one cell: keys of one limiter that share a cell of its pool.
-    pub(crate) fn shares_cell_with(&self, other: &Look<'_>) -> bool {
-        match (self.cell, other.cell) {
-            (Some(a), Some(b)) => a.tag == b.tag && std::ptr::eq(a.word, b.word),
-            _ => false,
-        }
-    }
-
-    /// The same answer with nothing to write: another entry charges for it.
-    pub(crate) fn as_passenger(self) -> Self {
-        Look { cell: None, seat: Seat::Uncounted, ..self }
-    }
-
-    /// Whether the answer is still the one that would be given.
-    #[inline]
-    pub(crate) fn stands(&self, cells: &Cells, tag: u64) -> bool {
-        if mutant("answer_unconfirmed") {
-            return true;
-        }
-        match self.cell {
-            Some(cell) => cell.is_still(self.word),
-            // A change of quota rewrites words, and here is none.
-            None if !self.is_current(cells) => false,
-            None => self.seat == Seat::Uncounted || cells.table.is_absent(tag, self.word),
-        }
-    }
-
-    /// Whether the quota that it was decided under is still in force.
-    #[inline]
-    pub(crate) fn is_current(&self, cells: &Cells) -> bool {
-        mutant("mixed_quotas") || cells.published.is_current(self.generation)
-    }
-
-    /// Writes the charge, if there is one and nothing came between.
-    #[inline]
-    pub(crate) fn commit(&self, cells: &Cells, tag: u64) -> bool {
-        match self.cell {
-            Some(cell) if self.next != self.word => cell.replace(self.word, self.next),
-            _ => self.stands(cells, tag),
-        }
-    }
-
-    /// Holds the key, if nothing came between. Then `release` must follow.
-    #[inline]
-    pub(crate) fn hold(&self) -> bool {
-        let Some(cell) = self.cell else { return false };
-        // Nothing is published: the commit that follows is a release.
-        let held = cell.replace(self.word, word::held(self.word));
-        if held && mutant("release_early") {
-            cell.word.store(self.word, Ordering::Release);
-        }
-        held
-    }
-
-    /// Lets go of a key that is held: as it was, or charged.
-    #[inline]
-    pub(crate) fn release(&self, charged: bool) {
-        if let Some(cell) = self.cell {
-            // Release: whoever reads this word sees the commit that it belongs to.
-            cell.word.store(if charged { self.next } else { self.word }, Ordering::Release);
-        }
-    }
-
-    /// Looks again, without waiting. `None` if the key is held or gone.
-    pub(crate) fn again(&self, cells: &'a Cells, cost: u64, now: Timestamp) -> Option<Look<'a>> {
-        match cells.look_at(self.cell?, self.seat, cost, now) {
-            Sight::Clear(look) => Some(look),
-            Sight::Held | Sight::Beyond | Sight::Gone => None,
-        }
-    }
-
-    pub(crate) fn charge(&self, tag: u64, cost: u64, at: Timestamp) -> Charge {
-        Charge { tag, cost, at, seat: self.seat, generation: self.generation }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::table::touches;
@@ -928,14 +373,16 @@ mod tests {
 
     #[test]
     fn no_call_touches_more_than_a_fixed_number_of_slots() {
-        // Growing, a call may look through a group of up to 255 lines of 4 slots twice and split
-        // it; whatever the size of the table.
+        // Passes over a group of at most 255 lines of 4 slots, whatever the size of the table: it
+        // looks twice without the lock and once with it, splits the group if it can grow, and
+        // takes a free slot.
+        const GROUP: usize = 255 * 4;
         let sizes = [1, 10, 100, 1_000, 10_000, 100_000];
         let large = if cfg!(debug_assertions) { 1 << 17 } else { 1 << 20 };
         for keys in sizes.into_iter().chain([large]) {
             let (any, known) = most_touched(keys);
             println!("{keys} keys: at most {any} slots a call, {known} for a known key");
-            assert!(any <= 3_072 && known <= 1_020, "{keys} keys: {any}, {known}");
+            assert!(any <= 5 * GROUP && known <= GROUP, "{keys} keys: {any}, {known}");
         }
     }
 }

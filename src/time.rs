@@ -160,8 +160,11 @@ impl Clock {
     /// time has given must not be given again by a clock that was set back.
     pub(crate) fn latest(&self) -> Timestamp {
         match &self.0 {
-            // Acquire: as in `now`.
-            Kind::Virtual(time) => Timestamp(time.latest.load(Ordering::Acquire)),
+            Kind::Virtual(time) => {
+                // Acquire, and before `highest`: whoever sees the clock set back sees from where.
+                let now = time.now.load(Ordering::Acquire);
+                Timestamp(now.max(time.highest.load(Ordering::Relaxed)))
+            }
             // The others never go back.
             _ => self.now(),
         }
@@ -225,8 +228,8 @@ pub struct VirtualClock {
 #[derive(Debug)]
 struct VirtualTime {
     now: AtomicU64,
-    /// The latest that `now` has been, or is about to be.
-    latest: AtomicU64,
+    /// The latest that `now` had been when it was last set back.
+    highest: AtomicU64,
 }
 
 impl VirtualClock {
@@ -237,8 +240,8 @@ impl VirtualClock {
 
     /// A clock that stands at `start`.
     pub fn starting_at(start: Timestamp) -> Self {
-        let (now, latest) = (AtomicU64::new(start.0), AtomicU64::new(start.0));
-        VirtualClock { time: Arc::new(VirtualTime { now, latest }) }
+        let time = VirtualTime { now: AtomicU64::new(start.0), highest: AtomicU64::new(0) };
+        VirtualClock { time: Arc::new(time) }
     }
 
     /// A handle for limiters. All handles of one virtual clock show the same time.
@@ -254,25 +257,29 @@ impl VirtualClock {
 
     /// Moves on by `by`, at most to [`Timestamp::MAX`].
     pub fn advance(&self, by: Duration) {
-        let mut old = self.now();
-        loop {
-            let new = old + by;
-            self.time.latest.fetch_max(new.0, Ordering::AcqRel);
-            // AcqRel: publishes what the mover did before, and sees what an earlier mover did.
-            let moved =
-                self.time.now.compare_exchange(old.0, new.0, Ordering::AcqRel, Ordering::Acquire);
-            match moved {
-                Ok(_) => return,
-                Err(seen) => old = Timestamp(seen),
-            }
-        }
+        self.change(|now| now + by);
     }
 
     /// Jumps to `to`, also backwards, as a clock of the real world may.
     pub fn set(&self, to: Timestamp) {
-        // Release: as in `advance`.
-        self.time.latest.fetch_max(to.0, Ordering::AcqRel);
-        self.time.now.store(to.0, Ordering::Release);
+        self.change(|_| to);
+    }
+
+    fn change(&self, to: impl Fn(Timestamp) -> Timestamp) {
+        let mut old = self.now();
+        loop {
+            let new = to(old);
+            if new < old {
+                // Relaxed: published by the swap below.
+                self.time.highest.fetch_max(old.0, Ordering::Relaxed);
+            }
+            // AcqRel: publishes what the mover did before, and sees what an earlier mover did.
+            match self.time.now.compare_exchange(old.0, new.0, Ordering::AcqRel, Ordering::Acquire)
+            {
+                Ok(_) => return,
+                Err(seen) => old = Timestamp(seen),
+            }
+        }
     }
 }
 

@@ -165,7 +165,7 @@ impl Table {
                 return Some(cell(line, slot, tag));
             }
         }
-        self.find_from(group, tag)
+        self.find_above(group, tag)
     }
 
     /// Brings the key's line near, without waiting for it.
@@ -177,18 +177,18 @@ impl Table {
         place.line(line).map_or(0, |line| line[slot].load(Ordering::Relaxed))
     }
 
+    /// The slot of a key that does not stand in `group`: perhaps that is not born, and it stands in
+    /// a group that this comes from.
     #[inline(never)]
-    fn find_from(&self, mut group: usize, tag: u64) -> Option<Cell<'_>> {
-        loop {
+    fn find_above(&self, mut group: usize, tag: u64) -> Option<Cell<'_>> {
+        while !self.is_born(group) {
+            group = parent(group)?;
             let place = self.place(group);
-            if let Some(cell) = place.as_ref().and_then(|place| place.find(tag, self.lines)) {
+            if let Some(cell) = place.and_then(|place| place.find(tag, self.lines)) {
                 return Some(cell);
             }
-            if self.is_born(group) {
-                return None;
-            }
-            group = parent(group)?;
         }
+        None
     }
 
     /// Makes a slot the key's, unless it has one. Under the lock of the key's group.

@@ -1,0 +1,122 @@
+//! Changing the quota, and the axis, of a table in use.
+
+use std::collections::VecDeque;
+
+use crate::quota::Quota;
+use crate::sync::{Backoff, mutant};
+use crate::time::Timestamp;
+
+use super::numbers::{Numbers, read_word};
+use super::table::Cell;
+use super::{Cells, word};
+
+/// Changes of quota that a reservation can look back on. Over an older one nothing is given back.
+const REMEMBERED_CHANGES: usize = 16;
+
+pub(super) struct Changes {
+    pub(super) quota: Quota,
+    /// The generation in which it came into force.
+    began: u64,
+    /// The quotas before it and when each began, the latest last.
+    past: VecDeque<(u64, Quota)>,
+}
+
+impl Changes {
+    pub(super) fn new(quota: Quota) -> Changes {
+        Changes { quota, began: 0, past: VecDeque::new() }
+    }
+
+    /// The fastest quota in force since `generation`; `None` if that is too many changes ago.
+    pub(super) fn fastest_since(&self, generation: u64) -> Option<Quota> {
+        let mut fastest = self.quota;
+        if generation < self.began {
+            let from = self.past.iter().rposition(|(began, _)| *began <= generation)?;
+            for (_, quota) in self.past.iter().skip(from) {
+                let (a, b) = (u128::from(quota.count()), u128::from(fastest.count()));
+                if a * fastest.period().as_nanos() > b * quota.period().as_nanos() {
+                    fastest = *quota;
+                }
+            }
+        }
+        Some(fastest)
+    }
+}
+
+impl Cells {
+    pub(crate) fn quota(&self) -> Quota {
+        self.changes.lock().quota
+    }
+
+    /// Puts another quota in force at `now`. Debt is kept in units.
+    pub(crate) fn set_quota(&self, quota: Quota, now: Timestamp) {
+        let mut changes = self.changes.lock();
+        let numbers = self.published.load().changed(&quota, now);
+        self.change(&mut changes, &numbers, quota);
+    }
+
+    /// Moves the origin of the axis so that it reaches to `now`. The first stamp comes here, and
+    /// one in years of ticks.
+    #[cold]
+    pub(super) fn move_axis(&self, now: Timestamp) {
+        let mut changes = self.changes.lock();
+        let numbers = self.published.load();
+        if numbers.moment(now).is_none() {
+            let quota = changes.quota;
+            self.change(&mut changes, &numbers.moved(&quota, now), quota);
+        }
+    }
+
+    /// Publishes `numbers` and makes every word follow.
+    fn change(&self, changes: &mut Changes, numbers: &Numbers, quota: Quota) {
+        if quota != changes.quota {
+            if changes.past.len() == REMEMBERED_CHANGES {
+                changes.past.pop_front();
+            }
+            let before = (changes.began, changes.quota);
+            changes.past.push_back(before);
+            (changes.began, changes.quota) = (numbers.generation, quota);
+        }
+        self.published.publish(numbers);
+        self.table.for_each(|cell| self.follow(&cell, numbers));
+        for index in 0..self.pool.get().map_or(0, |pool| pool.len()) {
+            if let Some(cell) = self.pool_cell(index as u64) {
+                self.follow(&cell, numbers);
+            }
+        }
+    }
+
+    /// Writes the cell's word anew under `numbers`.
+    fn follow(&self, cell: &Cell<'_>, numbers: &Numbers) {
+        let mut backoff = Backoff::default();
+        while let Some(word) = cell.load() {
+            if word::is_held(word) {
+                backoff.wait();
+                continue;
+            }
+            if word::is_of(word, numbers.generation) || self.renew(cell, word, numbers) {
+                return;
+            }
+        }
+    }
+
+    /// The state that `word` says. `None`: ask again. A word of the numbers before is written anew
+    /// first, since a charge decided under those could land on it after an answer under these.
+    #[inline]
+    pub(super) fn state(&self, cell: &Cell<'_>, word: u64, numbers: &Numbers) -> Option<u64> {
+        if word::is_of(word, numbers.generation) {
+            return Some(word::decode(word, cell.tag, numbers.generation));
+        }
+        if mutant("answer_from_old") {
+            return read_word(&self.published, numbers, word, cell.tag);
+        }
+        self.renew(cell, word, numbers);
+        None
+    }
+
+    /// Writes a word of the numbers before as these say it, if nothing came between.
+    #[cold]
+    fn renew(&self, cell: &Cell<'_>, word: u64, numbers: &Numbers) -> bool {
+        let Some(tick) = read_word(&self.published, numbers, word, cell.tag) else { return false };
+        cell.replace(word, word::encode(tick, cell.tag, numbers.generation))
+    }
+}

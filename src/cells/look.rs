@@ -1,0 +1,268 @@
+//! A key as a transaction sees it: looked at first, then held or charged if nothing came between.
+
+use crate::decision::{Allowed, Denied, Retry};
+use crate::sync::{Backoff, Ordering, mutant};
+use crate::time::Timestamp;
+
+use super::pool::{Full, Overflow};
+use super::settle::Charge;
+use super::table::{Cell, Claim};
+use super::{Cells, Seat, word};
+
+/// One key as a transaction sees it: the answer, and what to write if all agree.
+#[derive(Clone, Copy)]
+pub(crate) struct Look<'a> {
+    cell: Option<Cell<'a>>,
+    seat: Seat,
+    /// What was decided on: the word, or the stamp `forgotten` if there is no cell.
+    word: u64,
+    next: u64,
+    generation: u64,
+    pub(crate) answer: Result<Allowed, Denied>,
+}
+
+impl Cells {
+    /// What `decide` would say, with what it would write. Waits while the key is held.
+    ///
+    /// Written where it is to be: a look that is moved is read before it has reached memory.
+    #[inline(always)]
+    pub(crate) fn look<'a>(&'a self, tag: u64, cost: u64, now: Timestamp, look: &mut Look<'a>) {
+        if self.look_at_once(tag, cost, now, look).is_none() {
+            *look = self.look_in_turn(tag, cost, now);
+        }
+    }
+
+    /// `look` as `decide_at_once` decides.
+    #[inline(always)]
+    fn look_at_once<'a>(
+        &'a self,
+        tag: u64,
+        cost: u64,
+        now: Timestamp,
+        look: &mut Look<'a>,
+    ) -> Option<()> {
+        let cell = self.table.find(tag)?;
+        let word = cell.load()?;
+        let (generation, gcra, moment) = self.published.at_once(now)?;
+        if !word::is_free_of(word, generation) {
+            return None;
+        }
+        look.cell = Some(cell);
+        look.seat = Seat::Own;
+        look.word = word;
+        look.generation = generation;
+        match gcra.decide(word::decode(word, tag, generation), cost, moment) {
+            Ok((next, allowed)) => {
+                look.next = word::encode(next, tag, generation);
+                look.answer = Ok(allowed);
+            }
+            Err(denied) => {
+                look.next = word;
+                look.answer = Err(denied);
+            }
+        }
+        Some(())
+    }
+
+    #[inline(never)]
+    fn look_in_turn(&self, tag: u64, cost: u64, now: Timestamp) -> Look<'_> {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.table.find(tag) {
+                Some(cell) => match self.look_at(cell, Seat::Own, cost, now) {
+                    Sight::Clear(look) => return look,
+                    Sight::Held => backoff.wait(),
+                    Sight::Beyond => self.move_axis(now),
+                    Sight::Gone => {}
+                },
+                None => {
+                    if let Some(look) = self.look_at_absent(tag, cost, now) {
+                        return look;
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn look_at<'a>(&'a self, cell: Cell<'a>, seat: Seat, cost: u64, now: Timestamp) -> Sight<'a> {
+        let Some(word) = cell.load() else { return Sight::Gone };
+        if word::is_held(word) {
+            return Sight::Held;
+        }
+        let numbers = self.published.load();
+        // Moving the axis waits for holds, and the caller may hold: that is for the caller to do.
+        if mutant("move_while_holding") {
+            let _ = self.numbers_at(now);
+        }
+        let Some(moment) = numbers.moment(now) else { return Sight::Beyond };
+        let Some(tat) = self.state(&cell, word, &numbers) else { return Sight::Gone };
+        let decided = numbers.gcra.decide(tat, cost, moment);
+        Sight::Clear(Look {
+            cell: Some(cell),
+            seat,
+            word,
+            next: decided
+                .map_or(word, |(next, _)| word::encode(next, cell.tag, numbers.generation)),
+            generation: numbers.generation,
+            answer: decided.map(|(_, allowed)| allowed),
+        })
+    }
+
+    fn look_at_absent(&self, tag: u64, cost: u64, now: Timestamp) -> Option<Look<'_>> {
+        let (numbers, moment) = self.numbers_at(now);
+        let forgotten = self.table.forgotten(tag);
+        let tat = self.initial(tag, forgotten, &numbers, moment)?;
+        let answer = numbers.gcra.decide(tat, cost, moment).map(|(_, allowed)| allowed);
+        let pooled = answer.is_err_and(|denied: Denied| denied.retry != Retry::Never)
+            && self.is_pooled(tag, now);
+        let seat = if pooled { Seat::Pool } else { Seat::Own };
+        Some(Look::nowhere(seat, forgotten, numbers.generation, answer))
+    }
+
+    /// Gives a key that was not there a slot, in the state of a key never seen, and looks at it.
+    /// Not one that the same transaction gave to a key that is `taken`. `None`: look again.
+    pub(crate) fn seat(
+        &self,
+        tag: u64,
+        cost: u64,
+        now: Timestamp,
+        taken: impl Fn(u64) -> bool,
+    ) -> Option<Look<'_>> {
+        let (numbers, moment) = self.numbers_at(now);
+        let tat = self.initial(tag, self.table.forgotten(tag), &numbers, moment)?;
+        let (cell, seat) = match self.claim(tag, tat, tat, &numbers, moment, taken) {
+            Claim::Made(cell) | Claim::Present(cell) => (cell, Seat::Own),
+            Claim::Stale => return None,
+            Claim::Full { until } => match self.overflow {
+                Overflow::Pool => (self.pool_cell(tag)?, Seat::Pool),
+                Overflow::Allow | Overflow::Deny => {
+                    let answer = self.without_seat(cost, now, &Full { until });
+                    let generation = numbers.generation;
+                    return Some(Look::nowhere(Seat::Uncounted, 0, generation, answer));
+                }
+            },
+        };
+        match self.look_at(cell, seat, cost, now) {
+            Sight::Clear(look) => Some(look),
+            Sight::Held | Sight::Beyond | Sight::Gone => None,
+        }
+    }
+
+    /// Counts the overflow if the decided key had no slot of its own.
+    pub(crate) fn count_seat(&self, look: &Look<'_>) {
+        if look.seat != Seat::Own {
+            self.count_overflow();
+        }
+    }
+}
+
+enum Sight<'a> {
+    Clear(Look<'a>),
+    Held,
+    /// Now lies beyond the axis.
+    Beyond,
+    Gone,
+}
+
+impl<'a> Look<'a> {
+    /// At nothing.
+    #[inline]
+    pub(crate) fn blank() -> Self {
+        Look::nowhere(Seat::Uncounted, 0, 0, Ok(Allowed::UNLIMITED))
+    }
+
+    fn nowhere(
+        seat: Seat,
+        forgotten: u64,
+        generation: u64,
+        answer: Result<Allowed, Denied>,
+    ) -> Self {
+        Look { cell: None, seat, word: forgotten, next: forgotten, generation, answer }
+    }
+
+    /// Whether the key must be given a slot before it can be held.
+    pub(crate) fn needs_seat(&self) -> bool {
+        self.cell.is_none() && self.seat == Seat::Own
+    }
+
+    /// Whether there is something to write.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.seat != Seat::Uncounted
+    }
+
+    /// Whether both are one cell: keys of one limiter that share a cell of its pool.
+    pub(crate) fn shares_cell_with(&self, other: &Look<'_>) -> bool {
+        match (self.cell, other.cell) {
+            (Some(a), Some(b)) => a.tag == b.tag && std::ptr::eq(a.word, b.word),
+            _ => false,
+        }
+    }
+
+    /// The same answer with nothing to write: another entry charges for it.
+    pub(crate) fn as_passenger(self) -> Self {
+        Look { cell: None, seat: Seat::Uncounted, ..self }
+    }
+
+    /// Whether the answer is still the one that would be given.
+    #[inline]
+    pub(crate) fn stands(&self, cells: &Cells, tag: u64) -> bool {
+        if mutant("answer_unconfirmed") {
+            return true;
+        }
+        match self.cell {
+            Some(cell) => cell.is_still(self.word),
+            // A change of quota rewrites words, and here is none.
+            None if !self.is_current(cells) => false,
+            None => self.seat == Seat::Uncounted || cells.table.is_absent(tag, self.word),
+        }
+    }
+
+    /// Whether the quota that it was decided under is still in force.
+    #[inline]
+    pub(crate) fn is_current(&self, cells: &Cells) -> bool {
+        mutant("mixed_quotas") || cells.published.is_current(self.generation)
+    }
+
+    /// Writes the charge, if there is one and nothing came between.
+    #[inline]
+    pub(crate) fn commit(&self, cells: &Cells, tag: u64) -> bool {
+        match self.cell {
+            Some(cell) if self.next != self.word => cell.replace(self.word, self.next),
+            _ => self.stands(cells, tag),
+        }
+    }
+
+    /// Holds the key, if nothing came between. Then `release` must follow.
+    #[inline]
+    pub(crate) fn hold(&self) -> bool {
+        let Some(cell) = self.cell else { return false };
+        // Nothing is published: the commit that follows is a release.
+        let held = cell.replace(self.word, word::held(self.word));
+        if held && mutant("release_early") {
+            cell.word.store(self.word, Ordering::Release);
+        }
+        held
+    }
+
+    /// Lets go of a key that is held: as it was, or charged.
+    #[inline]
+    pub(crate) fn release(&self, charged: bool) {
+        if let Some(cell) = self.cell {
+            // Release: whoever reads this word sees the commit that it belongs to.
+            cell.word.store(if charged { self.next } else { self.word }, Ordering::Release);
+        }
+    }
+
+    /// Looks again, without waiting. `None` if the key is held or gone.
+    pub(crate) fn again(&self, cells: &'a Cells, cost: u64, now: Timestamp) -> Option<Look<'a>> {
+        match cells.look_at(self.cell?, self.seat, cost, now) {
+            Sight::Clear(look) => Some(look),
+            Sight::Held | Sight::Beyond | Sight::Gone => None,
+        }
+    }
+
+    pub(crate) fn charge(&self, tag: u64, cost: u64, at: Timestamp) -> Charge {
+        Charge { tag, cost, at, seat: self.seat, generation: self.generation }
+    }
+}

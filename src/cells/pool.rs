@@ -1,0 +1,124 @@
+//! Keys for which there is no room.
+
+use std::time::Duration;
+
+use crate::algorithm::Gcra;
+use crate::decision::{Allowed, Denied, Retry, Standing};
+use crate::sync::{AtomicU64, mutant};
+use crate::time::Timestamp;
+
+use super::numbers::{Numbers, read_word};
+use super::table::Cell;
+use super::{Cells, Seat, decide, word};
+
+/// Cells that newcomers share while the table is full.
+#[cfg(not(tollgate_loom))]
+const POOL_CELLS: usize = 64;
+#[cfg(tollgate_loom)]
+const POOL_CELLS: usize = 1;
+
+/// What happens to a key for which there is no room: `max_keys` others are in debt.
+///
+/// Every such call is counted ([`RateLimiter::overflows`](crate::RateLimiter::overflows)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// Newcomers share 64 cells, each with the limiter's quota. A flood is limited, and newcomers
+    /// that share a cell with it are denied with it.
+    #[default]
+    Pool,
+    /// Newcomers are denied until a key becomes idle.
+    Deny,
+    /// Newcomers are allowed without being counted.
+    Allow,
+}
+
+pub(super) struct PoolCell {
+    tag: AtomicU64,
+    word: AtomicU64,
+}
+
+/// No slot is free before this stamp, in nanoseconds.
+pub(super) struct Full {
+    pub(super) until: u64,
+}
+
+impl Cells {
+    /// Whether the key has no slot and its pool cell is in debt, which is then its own.
+    #[cold]
+    pub(super) fn is_pooled(&self, tag: u64, now: Timestamp) -> bool {
+        if self.pool.get().is_none() || self.table.find(tag).is_some() {
+            return false;
+        }
+        let (numbers, moment) = self.numbers_at(now);
+        let owed = self.pool_cell(tag).and_then(|cell| {
+            let word = cell.load().filter(|word| !word::is_held(*word))?;
+            read_word(&self.published, &numbers, word, cell.tag)
+        });
+        owed.is_some_and(|tat| !Gcra::is_idle(tat, moment))
+    }
+
+    #[cold]
+    pub(super) fn decide_without_room(
+        &self,
+        tag: u64,
+        cost: u64,
+        now: Timestamp,
+        full: &Full,
+    ) -> Result<Allowed, Denied> {
+        self.count_overflow();
+        if self.overflow == Overflow::Pool {
+            let step = |tat, numbers: &Numbers, moment| decide(tat, cost, &numbers.gcra, moment);
+            if let Ok(answer) = self.run(Seat::Pool, tag, || now, step) {
+                return answer;
+            }
+        }
+        self.without_seat(cost, now, full)
+    }
+
+    /// The answer to a key that is counted nowhere.
+    pub(super) fn without_seat(
+        &self,
+        cost: u64,
+        now: Timestamp,
+        full: &Full,
+    ) -> Result<Allowed, Denied> {
+        let (numbers, moment) = self.numbers_at(now);
+        let (_, allowed) = numbers.gcra.decide(0, cost, moment)?;
+        if self.overflow == Overflow::Allow {
+            return Ok(allowed);
+        }
+        let wait = full.until.saturating_sub(now.as_nanos());
+        Err(Denied {
+            standing: Standing { burst: numbers.gcra.burst, reset_nanos: wait, ..Standing::NONE },
+            retry: Retry::After(Duration::from_nanos(wait)),
+        })
+    }
+
+    /// The pool cell that the key shares.
+    pub(super) fn pool_cell(&self, tag: u64) -> Option<Cell<'_>> {
+        let pool = match self.pool.get() {
+            Some(pool) => pool,
+            None => self.make_pool(),
+        };
+        let cell = pool.get(tag as usize % POOL_CELLS)?;
+        Some(Cell::apart(&cell.tag, &cell.word, !(tag % POOL_CELLS as u64)))
+    }
+
+    #[cold]
+    fn make_pool(&self) -> &[PoolCell] {
+        // Until the pool is there for all to see: a change meets it or precedes it.
+        let changes = self.changes.lock();
+        let generation = self.published.load().generation;
+        if mutant("pool_unlocked") {
+            drop(changes);
+        }
+        self.pool.get_or_init(|| {
+            (0..POOL_CELLS as u64)
+                .map(|index| PoolCell {
+                    tag: AtomicU64::new(!index),
+                    word: AtomicU64::new(word::encode(0, !index, generation)),
+                })
+                .collect()
+        })
+    }
+}
