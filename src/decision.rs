@@ -111,7 +111,7 @@ impl Allowed {
 
     /// The answer of which less remains.
     #[inline]
-    pub(crate) fn tighter(self, other: Allowed) -> Allowed {
+    pub(crate) fn tighter<'a>(&'a self, other: &'a Allowed) -> &'a Allowed {
         // Most are told apart without dividing.
         let parts = |a: &Standing, b: &Standing| u128::from(a.room) * u128::from(b.unit);
         let (a, b) = (&self.0, &other.0);

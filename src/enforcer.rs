@@ -136,10 +136,7 @@ impl<S: BuildHasher> Enforcer<S> {
     ) -> Result<Permit, Refused> {
         // Made where it is returned: a permit is too long to be moved for nothing.
         let mut answer = Ok(Permit::new(self.policy.load()));
-        if self.is_bypassed() {
-            return answer;
-        }
-        if let Ok(permit) = &mut answer {
+        if let (Ok(permit), false) = (&mut answer, self.is_bypassed()) {
             if let Err(refused) = self.decide(permit, facts, cost, now) {
                 answer = Err(refused);
             }
@@ -425,10 +422,8 @@ impl<'a> Decision<'a> {
     /// How the enforced limit stands of which the least remains.
     fn tightest(&self) -> Allowed {
         let enforced = self.entries.iter().filter(|entry| entry.enforced);
-        enforced
-            .filter_map(|entry| entry.answer().ok())
-            .reduce(Allowed::tighter)
-            .unwrap_or(Allowed::UNLIMITED)
+        let allowed = enforced.filter_map(|entry| entry.answer().as_ref().ok());
+        allowed.reduce(Allowed::tighter).copied().unwrap_or(Allowed::UNLIMITED)
     }
 }
 

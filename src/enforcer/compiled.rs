@@ -288,7 +288,7 @@ impl Rule {
     }
 
     /// Whether and how it applies to a request that it was found for.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn applies<S: BuildHasher>(
         &self,
         facts: &Facts<'_>,
@@ -354,6 +354,7 @@ impl Rule {
         Some(hasher.finish().max(1))
     }
 
+    #[inline]
     fn variant(&self, facts: &Facts<'_>) -> Option<usize> {
         self.variants.iter().position(|variant| variant.tests.iter().all(|test| test.passes(facts)))
     }

@@ -115,7 +115,7 @@ impl Names {
         Names { names, slots }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(&self, name: &str) -> Option<FactId> {
         let ends = few(name.as_bytes());
         let mut slot = first_slot(ends);
