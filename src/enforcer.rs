@@ -134,14 +134,11 @@ impl<S: BuildHasher> Enforcer<S> {
         cost: u64,
         now: Timestamp,
     ) -> Result<Permit, Refused> {
-        // Made where it is returned: a permit is too long to be moved for nothing.
-        let mut answer = Ok(Permit::new(self.policy.load()));
-        if let (Ok(permit), false) = (&mut answer, self.is_bypassed()) {
-            if let Err(refused) = self.decide(permit, facts, cost, now) {
-                answer = Err(refused);
-            }
+        let mut permit = Permit::new(self.policy.load());
+        if !self.is_bypassed() {
+            self.decide(&mut permit, facts, cost, now)?;
         }
-        answer
+        Ok(permit)
     }
 
     fn decide<'f, V: Copy + Into<Value<'f>>>(

@@ -76,7 +76,7 @@ pub(crate) struct Counts {
 
 /// A part of a key: facts, each with the identity of its name, of which the first there is counts.
 pub(crate) struct Part {
-    facts: SmallVec<[(FactId, u64); 2]>,
+    facts: Box<[(FactId, u64)]>,
 }
 
 /// How a reload went: limiters kept with their keys, new ones, and those that went.
