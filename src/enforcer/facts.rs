@@ -233,6 +233,20 @@ mod tests {
     }
 
     #[test]
+    fn names_that_differ_in_one_byte_are_told_apart() {
+        for length in 1..=12 {
+            let names: Vec<String> = (0..length)
+                .map(|at| (0..length).map(|i| if i == at { 'x' } else { 'a' }).collect())
+                .collect();
+            let table = Names::new(names.iter().map(String::as_str));
+            for (place, name) in names.iter().enumerate() {
+                assert_eq!(table.find(name), Some(place as u8));
+            }
+            assert_eq!(table.find(&"a".repeat(length)), None);
+        }
+    }
+
+    #[test]
     fn an_empty_value_is_a_missing_fact_and_the_first_of_two_counts() {
         let names = Names::new(["a", "b"]);
         let mut facts = Facts::new();
