@@ -8,7 +8,7 @@ mod contenders;
 
 use std::alloc::System;
 use std::collections::BTreeSet;
-use std::hash::Hash;
+use std::hash::{Hash, Hasher as _};
 use std::hint::black_box;
 use std::sync::Barrier;
 use std::thread;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use contenders::*;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use tollgate::{RateLimiter, all};
+use tollgate::{Enforcer, Limit, Missing, Mode, Policy, Quota, RateLimiter, all};
 
 /// Counts bytes for the memory rows. It costs only those who allocate.
 #[global_allocator]
@@ -45,6 +45,9 @@ fn main() {
     }
     if run.wants("set") {
         run.sets();
+    }
+    if run.wants("admit") {
+        run.admit();
     }
     if run.wants("fresh") {
         run.fresh();
@@ -217,7 +220,6 @@ impl Run {
             self.sets_with::<Sip>(size, users);
             self.sets_with::<Fold>(size, users);
         }
-        // `Enforcer::admit` belongs here, once there is one.
     }
 
     fn sets_with<S: Hasher>(&self, size: &str, users: usize) {
@@ -252,6 +254,70 @@ impl Run {
                 Table::row(&name, time, S::NAME, answer, &ns, Goal::Times(goal));
             }
         }
+    }
+
+    /// What a service calls: a policy of three limits, requests of six facts.
+    fn admit(&self) {
+        println!("\n## `Enforcer::admit`: three limits that apply, six facts as text\n");
+        println!("| step | std, SipHash | coarse, foldhash | to reach |");
+        println!("|---|---|---|---|");
+        let std = self.admit_with::<Sip>(Time::Std);
+        let coarse = self.admit_with::<Fold>(Time::Coarse);
+        for (at, (name, ns)) in std.iter().enumerate() {
+            let goal = match *name {
+                "admitted" => "250",
+                "admitted, of 1,000 limits" => "2 times admitted",
+                _ => "",
+            };
+            println!("| {name} | {ns:.1} | {:.1} | {goal} |", coarse[at].1);
+        }
+        println!("\nOf an admitted one, by differences:\n");
+        println!("| spent on | std, SipHash | coarse, foldhash |");
+        println!("|---|---|---|");
+        for (what, all, less) in SPENT {
+            let spent = |ns: &[(&str, f64)]| {
+                let of = |name: &str| ns.iter().find(|(at, _)| *at == name).map_or(0.0, |at| at.1);
+                of(all) - less.iter().map(|name| of(name)).sum::<f64>()
+            };
+            println!("| {what} | {:.1} | {:.1} |", spent(&std), spent(&coarse));
+        }
+    }
+
+    fn admit_with<S: Hasher>(&self, time: Time) -> Vec<(&'static str, f64)> {
+        let enforcer = |policy| {
+            let builder = Enforcer::builder(policy).clock(time.clock()).hasher(S::default());
+            builder.build().expect("a policy that is right")
+        };
+        let three = enforcer(three_limits(Policy::new(), GLOBAL));
+        let many = enforcer(three_limits(other_routes(997), GLOBAL));
+        let refusing = enforcer(three_limits(Policy::new(), TIGHT));
+        let off = enforcer(three_limits(Policy::new(), GLOBAL));
+        for limit in ["user", "organization", "ip"] {
+            assert!(off.set_mode(limit, Mode::Off).is_ok());
+        }
+        let bypassed = enforcer(three_limits(Policy::new(), GLOBAL));
+        bypassed.bypass(true);
+
+        let requests: Vec<Request> = (0..1_000).map(Request::new).collect();
+        let facts: Vec<_> = requests.iter().map(Request::facts).collect();
+        let of = |key: &u64| black_box(&facts[*key as usize]);
+        for facts in &facts {
+            assert!(three.admit(facts, 1).is_ok() && many.admit(facts, 1).is_ok());
+            // Charges the organization's one unit, of which there are fewer.
+            let _ = refusing.admit(facts, 1);
+        }
+        let (clock, hasher) = (time.clock(), S::default());
+
+        let mut race = Race::new();
+        race.add("admitted", Answer::Allow, |key| three.admit(of(key), 1).is_ok());
+        race.add("refused", Answer::Deny, |key| refusing.admit(of(key), 1).is_ok());
+        race.add("admitted, of 1,000 limits", Answer::Allow, |key| many.admit(of(key), 1).is_ok());
+        race.add("peeked", Answer::Allow, |key| three.peek(of(key), 1).is_ok());
+        race.add("limits off", Answer::Allow, |key| off.admit(of(key), 1).is_ok());
+        race.add("bypassed", Answer::Allow, |key| bypassed.admit(of(key), 1).is_ok());
+        race.add("the clock", Answer::Allow, |_| black_box(clock.now()) > GIVEN);
+        race.add("hashing alone", Answer::Allow, |key| hash_as_three(&hasher, of(key)) > 0);
+        race.run(self.rounds, || Keys::new().batch(requests.len(), BATCH))
     }
 
     fn fresh(&self) {
@@ -462,6 +528,72 @@ fn memory_of<K: Hash + Eq + Clone>(
     let net = rate_net(ROOMY, keys);
     assert!(all_keys().all(|key| check_net(&net, &key)));
     println!("| {name} | {ours:.1} | {theirs:.1} | {:.1} |", per_key(region));
+}
+
+/// What a decision spends, as what one step takes more than others.
+const SPENT: [(&str, &str, &[&str]); 6] = [
+    ("the clock", "the clock", &[]),
+    ("the policy in force, a permit", "bypassed", &["the clock"]),
+    ("facts and rules found", "limits off", &["bypassed"]),
+    ("three keys hashed", "hashing alone", &[]),
+    ("conditions, three looks, the tightest", "peeked", &["limits off", "hashing alone"]),
+    ("charges as one, counts, the permit filled", "admitted", &["peeked"]),
+];
+
+/// The three limits for every call of the API in `examples/limits.toml`, of other quotas.
+fn three_limits(policy: Policy, quota: Quota) -> Policy {
+    let limit = |name| Limit::new(name, quota).when("path", ["/api/*"]);
+    policy
+        .limit(limit("user").key(["group", "view", "method", "user|project|org|ip"]))
+        .limit(limit("organization").key(["org"]).missing(Missing::Skip))
+        .limit(limit("ip").key(["ip"]).max_keys(4_000_000))
+}
+
+/// Limits of which each is for one view that nobody asks for.
+fn other_routes(count: usize) -> Policy {
+    (0..count).fold(Policy::new(), |policy, index| {
+        let name = format!("route {index}");
+        policy.limit(Limit::new(&*name, ROOMY).key(["user"]).when("view", [&*name]))
+    })
+}
+
+/// The facts of a call of the API.
+struct Request([(&'static str, String); 6]);
+
+impl Request {
+    fn new(user: u64) -> Request {
+        Request([
+            ("ip", format!("192.0.2.{}", user % 250)),
+            ("user", user.to_string()),
+            ("org", (user / 64).to_string()),
+            ("view", "items.list".to_owned()),
+            ("method", "GET".to_owned()),
+            ("path", format!("/api/items/{user}")),
+        ])
+    }
+
+    fn facts(&self) -> [(&str, &str); 6] {
+        self.0.each_ref().map(|(name, value)| (*name, value.as_str()))
+    }
+}
+
+/// Hashes what the keys of `three_limits` are made of.
+fn hash_as_three<S: Hasher>(hasher: &S, facts: &[(&str, &str); 6]) -> u64 {
+    let [ip, user, org, view, method, _] = facts;
+    let mut sum = 0;
+    for parts in [&[view, method, user][..], &[org], &[ip]] {
+        let mut hasher = hasher.build_hasher();
+        if parts.len() > 1 {
+            hasher.write_u64(0);
+        }
+        for (_, value) in parts {
+            hasher.write_u64(1);
+            hasher.write_u64(value.len() as u64);
+            hasher.write(value.as_bytes());
+        }
+        sum ^= hasher.finish() >> 1 | 1;
+    }
+    sum
 }
 
 /// Tollgate's three limits.

@@ -111,8 +111,12 @@ impl Allowed {
         Allowed(Standing { burst: u64::MAX, room: u64::MAX, unit: 1, reset_nanos: 0 });
 
     /// The answer of which less remains.
-    pub(crate) fn tighter(self, other: Allowed) -> Allowed {
-        if other.remaining() < self.remaining() { other } else { self }
+    #[inline]
+    pub(crate) fn tighter<'a>(&'a self, other: &'a Allowed) -> &'a Allowed {
+        // Most are told apart without dividing.
+        let parts = |a: &Standing, b: &Standing| u128::from(a.room) * u128::from(b.unit);
+        let (a, b) = (&self.0, &other.0);
+        if parts(b, a) < parts(a, b) && b.remaining() < a.remaining() { other } else { self }
     }
 }
 

@@ -412,17 +412,17 @@ impl<'a> Decision<'a> {
     fn charged(&self, allowed: &mut Allowed, charges: &mut Charges) {
         *allowed = self.tightest();
         for (seat, entry) in self.seats.iter().zip(&self.entries) {
-            charges.extend(entry.charge().map(|charge| (*seat, charge)));
+            if let Some(charge) = entry.charge() {
+                charges.push((*seat, charge));
+            }
         }
     }
 
     /// How the enforced limit stands of which the least remains.
     fn tightest(&self) -> Allowed {
         let enforced = self.entries.iter().filter(|entry| entry.enforced);
-        enforced
-            .filter_map(|entry| entry.answer().ok())
-            .reduce(Allowed::tighter)
-            .unwrap_or(Allowed::UNLIMITED)
+        let allowed = enforced.filter_map(|entry| entry.answer().as_ref().ok());
+        allowed.reduce(Allowed::tighter).copied().unwrap_or(Allowed::UNLIMITED)
     }
 }
 

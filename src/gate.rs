@@ -61,8 +61,8 @@ impl<'a> Entry<'a> {
 
     /// What this limit says.
     #[inline]
-    pub(crate) fn answer(&self) -> Result<Allowed, Denied> {
-        self.look.answer
+    pub(crate) fn answer(&self) -> &Result<Allowed, Denied> {
+        &self.look.answer
     }
 
     /// What was charged, if it was and is this entry's alone.

@@ -112,8 +112,8 @@ impl<'a, const N: usize> Set<'a, N> {
 
     #[inline(always)]
     fn permit(&self, entries: &[Entry<'a>; N], cost: u64) -> SetPermit<'a, N> {
-        let allowed = entries.iter().filter_map(|entry| entry.answer().ok());
-        let allowed = allowed.reduce(Allowed::tighter).unwrap_or(Allowed::UNLIMITED);
+        let allowed = entries.iter().filter_map(|entry| entry.answer().as_ref().ok());
+        let allowed = allowed.reduce(Allowed::tighter).copied().unwrap_or(Allowed::UNLIMITED);
         let mut permit = SetPermit { charges: [None; N], cost, allowed };
         for ((slot, key), entry) in permit.charges.iter_mut().zip(&self.keys).zip(entries) {
             if let Some(charge) = entry.charge() {

@@ -3,7 +3,9 @@
 use std::alloc::System;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use tollgate::{Quota, RateLimiter, Timestamp, VirtualClock, all};
+use tollgate::{
+    Enforcer, Limit, Missing, Policy, Quota, RateLimiter, Timestamp, Value, VirtualClock, all,
+};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -55,4 +57,47 @@ fn deciding_on_a_key_that_is_there_allocates_nothing() {
     });
     assert!(answers.iter().all(Result::is_ok));
     assert_eq!(allocated, 0);
+
+    let (many, one) = (Quota::per_hour(1_000_000), Quota::per_hour(1));
+    let enforcer = Enforcer::builder(policy(many)).clock(time.clock()).build().unwrap();
+    let decide = |key: u64| {
+        let (user, org) = (USERS[key as usize % USERS.len()], key % 16);
+        let mixed: [(&str, Value<'_>); 6] = [
+            ("ip", "192.0.2.1".into()),
+            ("user", user.into()),
+            ("org", org.into()),
+            ("view", "items".into()),
+            ("method", "GET".into()),
+            ("path", "/api/items".into()),
+        ];
+        let texts = [("user", user), ("org", "7"), ("view", "items"), ("path", "/api/")];
+        let integers = [("user", key), ("org", org), ("ip", u64::MAX - key)];
+        [
+            enforcer.admit(&mixed, 1).is_ok(),
+            enforcer.admit(&texts, 1).is_ok(),
+            enforcer.admit(&integers, 1).is_ok(),
+        ]
+    };
+    for (admits, quota) in [(true, many), (false, one)] {
+        // All keys are there: under the first quota they came, under the second they stay.
+        enforcer.reload(policy(quota)).unwrap();
+        (0..KEYS).for_each(|key| assert_eq!(decide(key), [admits; 3]));
+        let allocated = allocations(|| {
+            for key in 0..KEYS {
+                assert_eq!(decide(key), [admits; 3]);
+            }
+        });
+        assert_eq!(allocated, 0, "admitted: {admits}");
+    }
+}
+
+const USERS: [&str; 4] = ["a", "system", "1017", "a name that is longer than sixteen bytes"];
+
+/// Limits found by their route, by a pattern and always.
+fn policy(quota: Quota) -> Policy {
+    Policy::new()
+        .limit(Limit::new("view", quota).key(["view", "user|org"]).when("view", ["items"]))
+        .limit(Limit::new("user", quota).key(["user|ip"]).when("path", ["/api/*"]))
+        .limit(Limit::new("org", quota).key(["org"]).missing(Missing::Skip))
+        .limit(Limit::new("all", quota))
 }

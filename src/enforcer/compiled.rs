@@ -76,7 +76,7 @@ pub(crate) struct Counts {
 
 /// A part of a key: facts, each with the identity of its name, of which the first there is counts.
 pub(crate) struct Part {
-    facts: SmallVec<[(FactId, u64); 2]>,
+    facts: Box<[(FactId, u64)]>,
 }
 
 /// How a reload went: limiters kept with their keys, new ones, and those that went.
@@ -173,14 +173,16 @@ impl Compiled {
             found.sort_unstable();
         }
         // Two sorted lists, merged.
-        let (mut found, mut always) = (found.iter().peekable(), self.always.iter().peekable());
+        let (mut found, mut always) = (&found[..], &self.always[..]);
         loop {
-            let place = match (found.peek(), always.peek()) {
-                (Some(a), Some(b)) if a < b => found.next(),
-                (_, Some(_)) => always.next(),
-                (_, None) => found.next(),
+            let list = match (found, always) {
+                ([], []) => return,
+                ([a, ..], [b, ..]) if a < b => &mut found,
+                (_, [_, ..]) => &mut always,
+                _ => &mut found,
             };
-            let Some(place) = place else { return };
+            let Some((place, rest)) = list.split_first() else { return };
+            *list = rest;
             if let Some(rule) = self.rules.get(*place as usize) {
                 visit(*place, rule);
             }
@@ -275,6 +277,7 @@ impl Rule {
         variants.chain([&self.account])
     }
 
+    #[inline]
     pub(crate) fn mode(&self) -> Mode {
         // Relaxed: each decision uses one mode, and nothing else goes with it.
         from_u8(self.mode.load(Ordering::Relaxed))
@@ -286,7 +289,7 @@ impl Rule {
     }
 
     /// Whether and how it applies to a request that it was found for.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn applies<S: BuildHasher>(
         &self,
         facts: &Facts<'_>,
@@ -341,8 +344,8 @@ impl Rule {
             match part.find(facts) {
                 Some(((_, name), value)) => {
                     let bytes = value.bytes();
-                    hasher.write_u64(name);
-                    hasher.write_u64(bytes.len() as u64);
+                    // Two names are further apart than any length, but by chance.
+                    hasher.write_u64(name.wrapping_add(bytes.len() as u64));
                     hasher.write(bytes);
                 }
                 None if self.missing == Missing::Marker => hasher.write_u64(MISSING),
@@ -352,6 +355,7 @@ impl Rule {
         Some(hasher.finish().max(1))
     }
 
+    #[inline]
     fn variant(&self, facts: &Facts<'_>) -> Option<usize> {
         self.variants.iter().position(|variant| variant.tests.iter().all(|test| test.passes(facts)))
     }

@@ -6,27 +6,35 @@ use super::facts::{FactId, Facts, Names};
 
 pub(crate) enum Pattern {
     Exact(Box<[u8]>),
+    /// What stands before the one star, at the end.
+    Start(Box<[u8]>),
     /// What stands between the stars.
     Stars(Box<[Box<[u8]>]>),
 }
 
 impl Pattern {
     pub(crate) fn new(text: &str) -> Pattern {
-        if text.contains('*') {
-            Pattern::Stars(text.split('*').map(|part| part.as_bytes().into()).collect())
-        } else {
-            Pattern::Exact(text.as_bytes().into())
+        match text.split_once('*') {
+            None => Pattern::Exact(text.as_bytes().into()),
+            Some((start, "")) => Pattern::Start(start.as_bytes().into()),
+            Some(_) => Pattern::Stars(text.split('*').map(|part| part.as_bytes().into()).collect()),
         }
     }
 
-    /// Whether it matches the whole of `value`. Each part between stars is taken where it first
-    /// occurs, so the time is at most the product of both lengths.
+    /// Whether it matches the whole of `value`.
+    #[inline]
     pub(crate) fn matches(&self, value: &[u8]) -> bool {
-        let parts = match self {
-            Pattern::Exact(exact) => return **exact == *value,
-            Pattern::Stars(parts) => parts,
-        };
-        let [first, middle @ .., last] = &**parts else { return false };
+        match self {
+            Pattern::Exact(exact) => **exact == *value,
+            Pattern::Start(start) => value.starts_with(start),
+            Pattern::Stars(parts) => Self::match_parts(parts, value),
+        }
+    }
+
+    /// Each part between stars is taken where it first occurs, so the time is at most the product
+    /// of both lengths.
+    fn match_parts(parts: &[Box<[u8]>], value: &[u8]) -> bool {
+        let [first, middle @ .., last] = parts else { return false };
         let Some(mut rest) = value.strip_prefix(&**first) else { return false };
         for part in middle.iter().filter(|part| !part.is_empty()) {
             match rest.windows(part.len()).position(|window| window == &**part) {
@@ -53,6 +61,7 @@ impl Test {
         }
     }
 
+    #[inline]
     pub(crate) fn passes(&self, facts: &Facts<'_>) -> bool {
         facts
             .get(self.fact)
@@ -65,7 +74,7 @@ impl Test {
             .iter()
             .map(|pattern| match pattern {
                 Pattern::Exact(value) => Some(&**value),
-                Pattern::Stars(_) => None,
+                Pattern::Start(_) | Pattern::Stars(_) => None,
             })
             .collect()
     }
