@@ -64,11 +64,11 @@ run() {
     local log="$logs/$kind.$subject.$mode.$mutant" status=0 verdict begin=$SECONDS
     if [[ $kind == model ]]; then
         [[ $mode == rmw ]] && export TOLLGATE_RMW=1
-        TOLLGATE_MUTANT=$mutant timeout 600 "$models" --exact "$subject" --nocapture >"$log" 2>&1 || status=$?
+        TOLLGATE_MUTANT=$mutant timeout 1800 "$models" --exact "$subject" --nocapture >"$log" 2>&1 || status=$?
         verdict="$(grep -ao 'executions: [0-9]*' "$log" | awk '{ n += $2 } END { print n + 0 }') executions"
     else
         TOLLGATE_MUTANT=$mutant TOLLGATE_HISTORIES=$subject TOLLGATE_SEED=$mode \
-            timeout 600 "$checker" >"$log" 2>&1 || status=$?
+            timeout 1800 "$checker" >"$log" 2>&1 || status=$?
         verdict=$(tail -1 "$log")
     fi
     if [[ -n $mutant ]]; then
