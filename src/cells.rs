@@ -113,7 +113,7 @@ impl Cells {
     #[inline(never)]
     fn decide_in_turn(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
         let step = |tat, numbers: &Numbers, moment| decide(tat, cost, &numbers.gcra, moment);
-        match self.run(Seat::Own, tag, || now, step) {
+        match self.run(Seat::Own, tag, now, step) {
             Ok(Err(denied)) if self.pool.get().is_some() => {
                 if denied.retry != Retry::Never && self.is_pooled(tag, now) {
                     self.count_overflow();
@@ -130,7 +130,7 @@ impl Cells {
         let step = |tat, numbers: &Numbers, moment| {
             Step::Stay(numbers.gcra.decide(tat, cost, moment).map(|(_, allowed)| allowed))
         };
-        match self.run(Seat::Own, tag, || now, step) {
+        match self.run(Seat::Own, tag, now, step) {
             Ok(answer) => answer,
             Err(full) => self.without_seat(cost, now, &full),
         }
@@ -140,7 +140,7 @@ impl Cells {
     pub(crate) fn reset(&self, tag: u64, now: Timestamp) {
         let clear = |tat, _: &Numbers, _| if tat == 0 { Step::Stay(()) } else { Step::Move(0, ()) };
         // A key without a slot in a full table has nothing to clear.
-        let _ = self.run(Seat::Own, tag, || now, clear);
+        let _ = self.run(Seat::Own, tag, now, clear);
     }
 
     /// Makes every key as if never seen.
@@ -149,7 +149,7 @@ impl Cells {
             cell.replace(word, word::encode(0, cell.tag, numbers.generation))
         });
         for index in 0..self.pool.get().map_or(0, |pool| pool.len()) {
-            let _ = self.run(Seat::Pool, index as u64, || now, |_, _, _| Step::Move(0, ()));
+            let _ = self.run(Seat::Pool, index as u64, now, |_, _, _| Step::Move(0, ()));
         }
     }
 
@@ -194,37 +194,40 @@ impl Cells {
         }
     }
 
+    /// The cell of a key that is counted at `seat`.
+    #[inline]
+    fn find(&self, seat: Seat, tag: u64) -> Option<Cell<'_>> {
+        match seat {
+            Seat::Own => self.table.find(tag),
+            Seat::Pool | Seat::Uncounted => self.pool_cell(tag),
+        }
+    }
+
     /// Runs `step` on the key's state until nothing else came between.
     ///
-    /// `now` is asked, and the numbers are read, after the word: whatever changed in between made
-    /// the word another.
+    /// The numbers are read after the word: whatever changed in between made the word another.
     #[inline]
     fn run<R>(
         &self,
         seat: Seat,
         tag: u64,
-        mut now: impl FnMut() -> Timestamp,
+        now: Timestamp,
         step: impl Fn(u64, &Numbers, Moment) -> Step<R>,
     ) -> Result<R, Full> {
         let mut backoff = Backoff::default();
         loop {
-            let found = match seat {
-                Seat::Own => self.table.find(tag),
-                _ => self.pool_cell(tag),
-            };
-            let Some(cell) = found else {
-                match self.run_new(tag, now(), &step) {
+            let Some(cell) = self.find(seat, tag) else {
+                match self.run_new(tag, now, &step) {
                     Some(result) => return result,
                     None => continue,
                 }
             };
-            let early = mutant("clock_before_word").then(&mut now);
             let Some(word) = cell.load() else { continue };
             if word::is_held(word) {
                 backoff.wait();
                 continue;
             }
-            let (numbers, moment) = self.numbers_at(early.unwrap_or_else(&mut now));
+            let (numbers, moment) = self.numbers_at(now);
             let Some(tat) = self.state(&cell, word, &numbers) else { continue };
             match step(tat, &numbers, moment) {
                 Step::Stay(result) => {

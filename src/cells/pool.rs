@@ -68,7 +68,7 @@ impl Cells {
         self.count_overflow();
         if self.overflow == Overflow::Pool {
             let step = |tat, numbers: &Numbers, moment| decide(tat, cost, &numbers.gcra, moment);
-            if let Ok(answer) = self.run(Seat::Pool, tag, || now, step) {
+            if let Ok(answer) = self.run(Seat::Pool, tag, now, step) {
                 return answer;
             }
         }

@@ -1,13 +1,16 @@
 //! Charges that are corrected later.
 
+use crate::algorithm::Moment;
 use crate::decision::{Allowed, Denied};
+use crate::quota::Quota;
+use crate::sync::{Backoff, Ordering, mutant};
 use crate::ticks::Scale;
 use crate::time::{Clock, Timestamp};
 
 use super::look::Look;
 use super::numbers::Numbers;
 use super::word::MAX_TICK;
-use super::{Cells, Seat, Step};
+use super::{Cells, Seat, Step, word};
 
 /// A charge that can be settled.
 #[derive(Clone, Copy, Debug)]
@@ -59,51 +62,126 @@ impl Cells {
         if charge.seat == Seat::Uncounted || cost == charge.cost {
             return;
         }
-        // The clock is read after the state: an earlier reading would give back too much, and so
-        // would a clock that was set back.
-        let settled = self.run(
-            charge.seat,
-            charge.tag,
-            || clock.latest(),
-            |tat, numbers, moment| {
-                let unit = numbers.gcra.scale.unit;
-                let next = match cost.checked_sub(charge.cost) {
-                    Some(more) => {
-                        let more = u64::try_from(u128::from(more) * u128::from(unit));
-                        tat.max(moment.ceil).saturating_add(more.unwrap_or(MAX_TICK)).min(MAX_TICK)
-                    }
-                    None => {
-                        let now = numbers.stamp_of(moment);
-                        tat.saturating_sub(self.refund(charge, charge.cost - cost, numbers, now))
-                    }
-                };
-                if next == tat { Step::Stay(()) } else { Step::Move(next, ()) }
-            },
-        );
-        if settled.is_err() {
-            // A debt for which there is no room.
-            self.count_overflow();
+        let mut backoff = Backoff::default();
+        loop {
+            let early = mutant("clock_before_word").then(|| clock.latest());
+            let Some(cell) = self.find(charge.seat, charge.tag) else {
+                match self.settle_absent(charge, cost, clock.latest()) {
+                    Some(()) => return,
+                    None => continue,
+                }
+            };
+            let Some(word) = cell.load() else { continue };
+            if word::is_held(word) {
+                backoff.wait();
+                continue;
+            }
+            let numbers = self.published.load();
+            let Some(tat) = self.state(&cell, word, &numbers) else { continue };
+            // Before the key is held: who changes the quota waits for holds.
+            let fastest = self.fastest(charge, &numbers);
+            // The clock is read while nobody else can change the state. Read before, it would give
+            // back too much once others charged, and gave back, at a later time.
+            if !cell.replace(word, word::held(word)) {
+                continue;
+            }
+            let now = early.unwrap_or_else(|| clock.latest());
+            let moment = numbers.moment(now);
+            let next = moment.map(|moment| settled(charge, cost, tat, &numbers, moment, fastest));
+            let next_word =
+                next.map_or(word, |next| word::encode(next, cell.tag, numbers.generation));
+            // Release: as in `Cell::replace`.
+            cell.word.store(next_word, Ordering::Release);
+            match next {
+                Some(_) => return,
+                None => self.move_axis(now),
+            }
         }
     }
 
-    /// Ticks of `units` charged then that time has not given back until `now`, rounded down.
-    fn refund(&self, charge: &Charge, units: u64, numbers: &Numbers, now: u64) -> u64 {
-        let elapsed = now.saturating_sub(charge.at.as_nanos());
-        let Scale { unit, .. } = numbers.gcra.scale;
-        let ticks = if charge.generation == numbers.generation {
-            let (ticks, cut) = numbers.gcra.scale.ticks(elapsed);
+    /// `settle` for a key that has no slot: what it may get back time has given. `None`: look again.
+    fn settle_absent(&self, charge: &Charge, cost: u64, now: Timestamp) -> Option<()> {
+        let step = |tat, numbers: &Numbers, moment| match settled(
+            charge,
+            cost.max(charge.cost),
+            tat,
+            numbers,
+            moment,
+            Fastest::Present,
+        ) {
+            next if next == tat => Step::Stay(()),
+            next => Step::Move(next, ()),
+        };
+        if self.run_new(charge.tag, now, &step)?.is_err() {
+            // A debt for which there is no room.
+            self.count_overflow();
+        }
+        Some(())
+    }
+
+    /// The fastest quota in force since the charge.
+    fn fastest(&self, charge: &Charge, numbers: &Numbers) -> Fastest {
+        if charge.generation == numbers.generation {
+            return Fastest::Present;
+        }
+        match self.changes.lock().fastest_since(charge.generation) {
+            Some(quota) => Fastest::Other(quota),
+            None => Fastest::Forgotten,
+        }
+    }
+}
+
+/// The fastest quota in force since a charge.
+#[derive(Clone, Copy)]
+enum Fastest {
+    /// There was no other than the present one.
+    Present,
+    Other(Quota),
+    /// Too many changes ago to be known.
+    Forgotten,
+}
+
+/// The state `tat` after the charge became `cost`. What time has given back, at the `fastest` scale
+/// there was, is not given back again.
+fn settled(
+    charge: &Charge,
+    cost: u64,
+    tat: u64,
+    numbers: &Numbers,
+    moment: Moment,
+    fastest: Fastest,
+) -> u64 {
+    let unit = numbers.gcra.scale.unit;
+    match cost.checked_sub(charge.cost) {
+        Some(0) => tat,
+        Some(more) => {
+            let more = u64::try_from(u128::from(more) * u128::from(unit)).unwrap_or(MAX_TICK);
+            tat.max(moment.ceil).saturating_add(more).min(MAX_TICK)
+        }
+        None => {
+            let elapsed = numbers.stamp_of(moment).saturating_sub(charge.at.as_nanos());
+            let given = given(elapsed, numbers.gcra.scale, fastest);
+            let charged = u128::from(charge.cost - cost) * u128::from(unit);
+            // Rounded down: what time gave is rounded up.
+            let less = u64::try_from(charged.saturating_sub(given)).unwrap_or(MAX_TICK);
+            tat.saturating_sub(less)
+        }
+    }
+}
+
+/// Ticks that time gave back in `elapsed` nanoseconds, rounded up.
+fn given(elapsed: u64, scale: Scale, fastest: Fastest) -> u128 {
+    match fastest {
+        Fastest::Present => {
+            let (ticks, cut) = scale.ticks(elapsed);
             u128::from(ticks) + u128::from(cut)
-        } else {
-            let Some(quota) = self.changes.lock().fastest_since(charge.generation) else {
-                return 0;
-            };
-            let per = quota.period().as_nanos();
+        }
+        Fastest::Other(quota) => {
+            let (unit, per) = (u128::from(scale.unit), quota.period().as_nanos());
             let given = u128::from(elapsed) * u128::from(quota.count());
             // No overflow: what is left of a period is below 2^64, a unit at most 2^60.
-            let part = (given % per * u128::from(unit)).div_ceil(per);
-            (given / per).saturating_mul(u128::from(unit)).saturating_add(part)
-        };
-        let charged = u128::from(units) * u128::from(unit);
-        u64::try_from(charged.saturating_sub(ticks)).unwrap_or(MAX_TICK)
+            (given / per).saturating_mul(unit).saturating_add((given % per * unit).div_ceil(per))
+        }
+        Fastest::Forgotten => u128::MAX,
     }
 }
