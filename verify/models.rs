@@ -5,7 +5,8 @@
 //! chooses its place: the low bits name the group, bit 30 the slot.
 #![cfg(tollgate_loom)]
 
-use std::hash::{BuildHasher, Hasher};
+mod identity;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,30 +16,9 @@ use tollgate::{
     Allowed, Builder, Overflow, Quota, RateLimiter, Retry, Timestamp, VirtualClock, all,
 };
 
+use identity::Identity;
+
 type Limiter = Arc<RateLimiter<Identity>>;
-
-/// The hash of a key is the key.
-#[derive(Clone, Copy, Default)]
-struct Identity(u64);
-
-impl BuildHasher for Identity {
-    type Hasher = Identity;
-    fn build_hasher(&self) -> Identity {
-        Identity(0)
-    }
-}
-
-impl Hasher for Identity {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("keys are u64")
-    }
-    fn write_u64(&mut self, key: u64) {
-        self.0 = key;
-    }
-}
 
 const NANO: Duration = Duration::from_nanos(1);
 /// Two keys of one group whose favourite slots differ, and one that shares the first's.
@@ -52,7 +32,7 @@ fn quota(burst: u64) -> Quota {
 }
 
 fn builder(burst: u64, time: &VirtualClock) -> Builder<Identity> {
-    RateLimiter::builder(quota(burst)).clock(time.clock()).hasher(Identity(0)).max_keys(2)
+    RateLimiter::builder(quota(burst)).clock(time.clock()).hasher(Identity::default()).max_keys(2)
 }
 
 /// A limiter whose first stamp is behind it: its axis is set, its first group there.

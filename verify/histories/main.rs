@@ -7,6 +7,9 @@
 #[cfg(tollgate_shuttle)]
 mod checker;
 #[cfg(tollgate_shuttle)]
+#[path = "../identity.rs"]
+mod identity;
+#[cfg(tollgate_shuttle)]
 mod model;
 #[cfg(tollgate_shuttle)]
 mod scenario;

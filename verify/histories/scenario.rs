@@ -1,7 +1,6 @@
 //! What the threads do, and what is counted.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -10,6 +9,7 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use tollgate::{Allowed, Denied, RateLimiter, Retry, Timestamp, VirtualClock, all};
 
 use crate::checker::{Event, has_serial_order};
+use crate::identity::Identity;
 use crate::model::{Answer, CELLS, Model, Op, Quota, Standing, TIME_STEP, WIDE};
 
 const THREADS: usize = 3;
@@ -42,29 +42,6 @@ const KINDS: [&str; 14] = [
 
 type Limiter = RateLimiter<Identity>;
 
-/// The hash of a key is the key.
-#[derive(Clone, Copy, Default)]
-struct Identity(u64);
-
-impl BuildHasher for Identity {
-    type Hasher = Identity;
-    fn build_hasher(&self) -> Identity {
-        Identity(0)
-    }
-}
-
-impl Hasher for Identity {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("keys are u64")
-    }
-    fn write_u64(&mut self, key: u64) {
-        self.0 = key;
-    }
-}
-
 /// SplitMix64.
 struct Random(u64);
 
@@ -91,7 +68,7 @@ impl World {
         let limiters = quotas.map(|quota| {
             RateLimiter::builder(to_quota(quota))
                 .clock(time.clock())
-                .hasher(Identity(0))
+                .hasher(Identity::default())
                 .max_keys(4)
                 .build()
         });
