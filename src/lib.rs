@@ -35,4 +35,4 @@ pub use policy::{
 pub use quota::{Quota, QuotaError};
 pub use rate_limiter::{Builder, Key, RateLimiter, Reservation};
 pub use set::{Keys, Set, SetPermit, all};
-pub use time::{Clock, Timestamp, VirtualClock};
+pub use time::{Clock, NoTimer, Sleep, Timestamp, VirtualClock};

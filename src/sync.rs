@@ -10,7 +10,7 @@ mod imp {
     pub(crate) use parking_lot::Mutex;
     pub(crate) use std::hash::RandomState;
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, fence};
-    pub(crate) use std::sync::{Arc, OnceLock};
+    pub(crate) use std::sync::{Arc, OnceLock, Weak};
 
     /// How many times a wait doubles its spin before it yields.
     const SPIN_DOUBLINGS: u32 = 6;

@@ -17,7 +17,7 @@ use loom as model;
 use shuttle as model;
 
 // Not modelled: counts owners, and orders nothing else.
-pub(crate) use std::sync::Arc;
+pub(crate) use std::sync::{Arc, Weak};
 
 /// A fixed seed: a model must not depend on the process's randomness.
 pub(crate) type RandomState = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
