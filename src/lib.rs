@@ -17,10 +17,13 @@ mod rate_limiter;
 mod set;
 // Floor 4
 mod enforcer;
+mod pacer;
 mod policy;
 // Floor 5
 #[cfg(feature = "replay")]
 pub mod replay;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 
 pub use cells::Overflow;
 pub use decision::{Allowed, Denied, Refused, Retry};
@@ -28,6 +31,9 @@ pub use enforcer::{
     Absent, Enforcer, EnforcerBuilder, Explanation, LimitStatus, Permit, Reload, UnknownLimit,
     Value, Verdict,
 };
+#[cfg(feature = "stream")]
+pub use pacer::PacedStream;
+pub use pacer::{Batches, Pacer};
 pub use policy::{
     Limit, LimitInWords, MAX_FACTS, Missing, Mode, Override, Policy, PolicyError, Problem, Share,
     ShareError,
@@ -35,4 +41,4 @@ pub use policy::{
 pub use quota::{Quota, QuotaError};
 pub use rate_limiter::{Builder, Key, RateLimiter, Reservation};
 pub use set::{Keys, Set, SetPermit, all};
-pub use time::{Clock, NoTimer, Sleep, Timestamp, VirtualClock};
+pub use time::{Clock, InSimulation, NoTimer, Sleep, Timestamp, VirtualClock};

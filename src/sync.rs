@@ -38,9 +38,9 @@ mod imp {
 mod imp;
 
 pub(crate) use std::sync::LazyLock;
-/// Std's in models too: for what no model looks at.
-pub(crate) use std::sync::Mutex as PlainMutex;
 pub(crate) use std::sync::atomic::Ordering;
+/// Std's in models too: for what no model looks at.
+pub(crate) use std::sync::{Condvar as PlainCondvar, Mutex as PlainMutex, PoisonError};
 
 /// Waiting for another thread's few instructions: spin, twice as long each time, then yield.
 #[derive(Default)]

@@ -1,0 +1,117 @@
+//! Waiting on a thread of its own for a moment of a clock.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::sync::{Arc, PlainCondvar, PlainMutex, PoisonError};
+
+use super::virtual_clock::{Due, VirtualTime, is_simulated};
+use super::{Clock, Kind, Timestamp};
+
+/// A call that blocks its thread, on a thread that runs a simulation: nobody would move its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InSimulation;
+
+/// A thread that waits for time to be moved by another.
+#[derive(Default)]
+struct Blocked {
+    is_due: PlainMutex<bool>,
+    moved: PlainCondvar,
+}
+
+impl Due for Blocked {
+    fn due(&self, _: Timestamp) {
+        *self.is_due.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.moved.notify_one();
+    }
+}
+
+impl Blocked {
+    /// Blocks this thread until `time` reaches `until`, or longer if it is then set back.
+    fn wait(time: &VirtualTime, until: Timestamp) {
+        let blocked = Arc::new(Blocked::default());
+        let alarm = time.set_alarm(until, Arc::downgrade(&(blocked.clone() as Arc<dyn Due>)));
+        // After the alarm is set: whoever moved the time before that is seen here.
+        if time.now() < until.as_nanos() {
+            let is_due = blocked.is_due.lock().unwrap_or_else(PoisonError::into_inner);
+            drop(blocked.moved.wait_while(is_due, |is_due| !*is_due));
+        }
+        time.cancel(alarm);
+    }
+
+    /// Blocks this thread for `by`.
+    fn wait_for(by: Duration) {
+        let nobody = Blocked::default();
+        let is_due = nobody.is_due.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(nobody.moved.wait_timeout(is_due, by));
+    }
+}
+
+impl InSimulation {
+    /// Before a call that may block: an error whether it would or not.
+    pub(crate) fn check() -> Result<(), InSimulation> {
+        if is_simulated() { Err(InSimulation) } else { Ok(()) }
+    }
+}
+
+impl Clock {
+    /// Blocks this thread until the clock has reached `at`. On a virtual clock another thread has
+    /// to move it there.
+    pub(crate) fn block_until(&self, at: Timestamp) -> Result<(), InSimulation> {
+        InSimulation::check()?;
+        loop {
+            let left = at.since(self.now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            match &self.0 {
+                Kind::Virtual(time) => Blocked::wait(time, at),
+                _ => Blocked::wait_for(left),
+            }
+        }
+    }
+}
+
+impl fmt::Display for InSimulation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "a call that blocks its thread was made inside a simulation, which would never move \
+             its time again: use the one to `.await`",
+        )
+    }
+}
+
+impl std::error::Error for InSimulation {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::VirtualClock;
+    use std::thread;
+
+    #[test]
+    fn a_blocked_thread_goes_on_when_another_moves_the_time_there() {
+        let time = VirtualClock::new();
+        let clock = time.clock();
+        let until = Timestamp::from_secs(2);
+        let thread = thread::spawn(move || {
+            clock.block_until(until).unwrap();
+            clock.now()
+        });
+        while time.clock().virtual_time().unwrap().is_unwatched() {
+            thread::yield_now();
+        }
+        time.advance(Duration::from_secs(1));
+        assert!(!time.clock().virtual_time().unwrap().is_unwatched(), "still blocked at 1 s");
+        time.advance(Duration::from_secs(1));
+        assert_eq!(thread.join().unwrap(), until);
+        assert!(time.clock().virtual_time().unwrap().is_unwatched());
+    }
+
+    #[test]
+    fn a_moment_that_has_come_does_not_block() {
+        let time = VirtualClock::starting_at(Timestamp::from_secs(5));
+        assert_eq!(time.clock().block_until(Timestamp::from_secs(5)), Ok(()));
+        assert_eq!(Clock::monotonic().block_until(Timestamp::ZERO), Ok(()));
+    }
+}
