@@ -4,6 +4,7 @@ mod applies;
 mod change;
 mod limit;
 mod rate;
+mod slots;
 mod value;
 
 use std::collections::{HashMap, HashSet};
@@ -34,11 +35,13 @@ const LIMIT: &[&str] = &[
     "algorithm",
     "max_keys",
     "overflow",
+    "concurrent",
+    "lease",
+    "weight",
+    "wait",
+    "max_waiters",
 ];
-const OVERRIDE: &[&str] = &["limit", "match", "rate", "burst", "exempt"];
-
-/// Keys of concurrency limits and of waiting, which only later versions offer.
-const LATER: &[&str] = &["concurrent", "lease", "wait", "max_waiters", "weight"];
+const OVERRIDE: &[&str] = &["limit", "match", "rate", "burst", "concurrent", "exempt"];
 
 /// Names that people give a key by.
 const ALIASES: &[(&str, &str)] = &[
@@ -49,6 +52,10 @@ const ALIASES: &[(&str, &str)] = &[
     ("match", "when"),
     ("when", "match"),
     ("capacity", "max_keys"),
+    ("cap", "concurrent"),
+    ("slots", "concurrent"),
+    ("ttl", "lease"),
+    ("timeout", "wait"),
 ];
 
 /// Problems that get a guess at what was meant.
@@ -150,13 +157,6 @@ impl<'t> Reader<'t> {
         at: Range<usize>,
         known: &[&'static str],
     ) -> Option<&'static str> {
-        let capped =
-            (known == LIMIT && LATER.contains(&key)) || (known == OVERRIDE && key == "concurrent");
-        if capped {
-            let what = format!("`{key}` is not offered yet: this version limits rates only");
-            self.report(at, what, None);
-            return None;
-        }
         let alias = ALIASES.iter().find(|(alias, real)| *alias == key && known.contains(real));
         let meant = match alias {
             Some((_, meant)) => Some(*meant),

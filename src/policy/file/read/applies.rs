@@ -4,8 +4,9 @@ use toml::de::{DeInteger, DeValue};
 
 use super::value::given;
 use super::{Reader, Value, entries};
+use crate::policy::limit::Rollout;
 use crate::policy::problem::{Field, Place, Shown};
-use crate::policy::{Condition, Rollout, Share, ShareError};
+use crate::policy::{Condition, Share, ShareError};
 
 const ROLLOUT: &[&str] = &["share", "by"];
 

@@ -5,10 +5,22 @@ use std::ops::Range;
 use toml::de::DeTable;
 
 use super::rate::STAND_IN;
-use super::{LATER, LIMIT, Reader, entries};
+use super::{LIMIT, Reader, entries};
 use crate::cells::Overflow;
+use crate::policy::limit::Part;
 use crate::policy::problem::{Field, Place};
-use crate::policy::{Limit, Missing, Mode, Part};
+use crate::policy::{Limit, MAX_SLOTS, Missing, Mode, What};
+
+/// Keys that only a rate has.
+const OF_RATES: &[(&str, Field)] = &[
+    ("burst", Field::Burst),
+    ("cost", Field::Cost),
+    ("max_keys", Field::MaxKeys),
+    ("overflow", Field::Overflow),
+];
+
+/// Keys that only slots have.
+const OF_SLOTS: &[(&str, Field)] = &[("lease", Field::Lease), ("weight", Field::Weight)];
 
 impl Reader<'_> {
     pub(super) fn limit(&mut self, header: Range<usize>, table: &DeTable<'_>) {
@@ -20,8 +32,21 @@ impl Reader<'_> {
         let mut seen = Vec::new();
         let mut rate = None;
         let mut burst = None;
+        let mut concurrent = None;
+        let (mut lease, mut weight) = (None, 1);
+        let is = |key: &str| table.contains_key(key);
+        let unfit = match (is("rate"), is("concurrent")) {
+            (true, false) => OF_SLOTS,
+            (false, true) => OF_RATES,
+            _ => &[],
+        };
         for (key, key_at, value) in entries(table) {
             seen.push(key);
+            if let Some((_, field)) = unfit.iter().find(|(other, _)| *other == key) {
+                self.spans.insert(at(*field), key_at);
+                limit.unfit.push(*field);
+                continue;
+            }
             match key {
                 "name" => match self.string(key, value, "name = \"user\"") {
                     Some(name) => {
@@ -41,7 +66,7 @@ impl Reader<'_> {
                     }
                     self.alternatives(index, &limit.key);
                 }
-                "rate" => rate = Some(value),
+                "rate" => rate = Some((key_at, value)),
                 "burst" => burst = Some((key_at, self.burst(value))),
                 "when" => limit.when = self.conditions(key, value, at),
                 "missing" => {
@@ -65,10 +90,14 @@ impl Reader<'_> {
                     self.spans.insert(at(Field::Cost), value.span());
                     limit.cost = self.string(key, value, "cost = \"tokens\"").map(str::to_owned);
                 }
+                "algorithm" if is("concurrent") && !is("rate") => {
+                    let what = "a concurrency limit has no `algorithm`".to_owned();
+                    self.report(key_at, what, Some("leave it out".to_owned()));
+                }
                 "algorithm" => self.algorithm(value),
                 "max_keys" => {
                     self.spans.insert(at(Field::MaxKeys), value.span());
-                    let keys = self.whole(key, value, "from 1");
+                    let keys = self.whole(key, value, "from 1 to 2^64 - 1");
                     // Beyond what the machine can address is as good as without bound.
                     limit.max_keys = keys
                         .map_or(limit.max_keys, |keys| usize::try_from(keys).unwrap_or(usize::MAX));
@@ -81,11 +110,33 @@ impl Reader<'_> {
                     ];
                     limit.overflow = self.choice(key, value, &choices).unwrap_or_default();
                 }
+                "concurrent" => {
+                    self.spans.insert(at(Field::Concurrent), value.span());
+                    concurrent = Some((key_at, self.slots(key, value, 0)));
+                }
+                "lease" => {
+                    self.spans.insert(at(Field::Lease), value.span());
+                    lease = self.duration(key, value);
+                }
+                "weight" => {
+                    self.spans.insert(at(Field::Weight), value.span());
+                    weight = self.slots(key, value, 1).unwrap_or(weight);
+                }
+                "wait" => match self.duration(key, value) {
+                    Some(wait) => limit = limit.wait(wait),
+                    None => self.skip(at(Field::Wait)),
+                },
+                "max_waiters" => {
+                    self.spans.insert(at(Field::MaxWaiters), value.span());
+                    let waiters = self.whole(key, value, "from 1 to 2^64 - 1");
+                    // As with `max_keys`.
+                    limit.max_waiters =
+                        waiters.map(|waiters| usize::try_from(waiters).unwrap_or(usize::MAX));
+                }
                 _ => seen.extend(self.unknown("a limit", key, key_at, LIMIT)),
             }
         }
         let partial = self.gaps.in_section(header.start);
-        let capped = seen.iter().any(|key| LATER.contains(key));
         if !table.contains_key("name") {
             if !partial && !seen.contains(&"name") {
                 let hint = "refusals name it: `name = \"user\"`".to_owned();
@@ -96,15 +147,40 @@ impl Reader<'_> {
         if !table.contains_key("key") && (partial || seen.contains(&"key")) {
             self.skip(at(Field::Key));
         }
-        match rate.map(|rate| self.quota(rate, burst)) {
-            Some(Some(quota)) => limit.quota = quota,
-            Some(None) => self.skip(at(Field::Rate)),
-            None => {
-                if !partial && !capped && !seen.contains(&"rate") {
-                    let hint = "give it one: `rate = \"50/s\"`".to_owned();
-                    self.report(header, "the limit has no rate".to_owned(), Some(hint));
+        if !table.contains_key("wait") && (partial || seen.contains(&"wait")) {
+            self.skip(at(Field::Wait));
+        }
+        match (rate, concurrent) {
+            (Some((_, rate)), None) => match self.quota(rate, burst) {
+                Some(quota) => limit.what = What::Rate(quota),
+                None => self.skip(at(Field::Rate)),
+            },
+            (None, Some((_, cap))) => {
+                if cap.is_none() {
+                    self.skip(at(Field::Concurrent));
+                }
+                // In place of a cap that could not be read: any weight fits it.
+                limit.what = What::Slots { cap: cap.unwrap_or(MAX_SLOTS), lease, weight };
+            }
+            (both, other) => {
+                if let Some(((rate_at, rate), (cap_at, _))) = both.zip(other) {
+                    self.quota(rate, burst);
+                    let later = if rate_at.start > cap_at.start { rate_at } else { cap_at };
+                    let what = "a limit has `rate` or `concurrent`, not both".to_owned();
+                    let hint = "write two limits: a request needs the consent of both".to_owned();
+                    self.report(later, what, Some(hint));
+                } else if !partial && !seen.contains(&"rate") && !seen.contains(&"concurrent") {
+                    let is_slots = OF_SLOTS.iter().any(|(key, _)| seen.contains(key));
+                    let hint = if is_slots {
+                        "`lease` and `weight` go with `concurrent = 50`"
+                    } else {
+                        "give it one: `rate = \"50/s\"` or `concurrent = 50`"
+                    };
+                    let what = "the limit has no rate and no cap".to_owned();
+                    self.report(header, what, Some(hint.to_owned()));
                 }
                 self.skip(at(Field::Rate));
+                self.skip(at(Field::Concurrent));
             }
         }
         self.policy.limits.push(limit);

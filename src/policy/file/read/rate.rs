@@ -67,7 +67,7 @@ impl Reader<'_> {
     }
 
     pub(super) fn burst(&mut self, value: &Value<'_>) -> Option<Burst> {
-        self.whole("burst", value, "from 0").map(|burst| (burst, value.span()))
+        self.whole("burst", value, "from 0 to 2^64 - 1").map(|burst| (burst, value.span()))
     }
 
     pub(super) fn algorithm(&mut self, value: &Value<'_>) {

@@ -77,7 +77,7 @@ impl Reader<'_> {
         let whole = number.and_then(|number| u64::try_from(number).ok());
         if whole.is_none() {
             let given = given(value.get_ref());
-            let what = format!("`{key}` is a whole number {range} to 2^64 - 1, not {given}");
+            let what = format!("`{key}` is a whole number {range}, not {given}");
             self.report(value.span(), what, None);
         }
         whole
