@@ -91,7 +91,7 @@ fn notes(limit: &Limit, parts: &[String]) -> Vec<String> {
         notes.extend((weight != 1).then(|| format!("weight {weight}")));
     }
     if let Some(wait) = limit.wait {
-        notes.push(format!("waits up to {}, at most {}", duration(wait), limit.most_waiters()));
+        notes.push(format!("up to {} wait up to {}", limit.most_waiters(), duration(wait)));
     }
     if let Some(rollout) = &limit.rollout {
         let by = if rollout.by.is_empty() { parts } else { &rollout.by };

@@ -6,6 +6,7 @@ mod limit;
 mod rate;
 mod slots;
 mod value;
+mod what;
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;

@@ -5,22 +5,12 @@ use std::ops::Range;
 use toml::de::DeTable;
 
 use super::rate::STAND_IN;
+use super::what::{self, Numbers};
 use super::{LIMIT, Reader, entries};
 use crate::cells::Overflow;
 use crate::policy::limit::Part;
 use crate::policy::problem::{Field, Place};
-use crate::policy::{Limit, MAX_SLOTS, Missing, Mode, What};
-
-/// Keys that only a rate has.
-const OF_RATES: &[(&str, Field)] = &[
-    ("burst", Field::Burst),
-    ("cost", Field::Cost),
-    ("max_keys", Field::MaxKeys),
-    ("overflow", Field::Overflow),
-];
-
-/// Keys that only slots have.
-const OF_SLOTS: &[(&str, Field)] = &[("lease", Field::Lease), ("weight", Field::Weight)];
+use crate::policy::{Limit, Missing, Mode};
 
 impl Reader<'_> {
     pub(super) fn limit(&mut self, header: Range<usize>, table: &DeTable<'_>) {
@@ -30,16 +20,8 @@ impl Reader<'_> {
         let mut limit = Limit::new("", STAND_IN);
         // Keys that there are, or were meant, or may have been in what could not be read.
         let mut seen = Vec::new();
-        let mut rate = None;
-        let mut burst = None;
-        let mut concurrent = None;
-        let (mut lease, mut weight) = (None, 1);
-        let is = |key: &str| table.contains_key(key);
-        let unfit = match (is("rate"), is("concurrent")) {
-            (true, false) => OF_SLOTS,
-            (false, true) => OF_RATES,
-            _ => &[],
-        };
+        let mut numbers = Numbers::default();
+        let unfit = what::unfit(table);
         for (key, key_at, value) in entries(table) {
             seen.push(key);
             if let Some((_, field)) = unfit.iter().find(|(other, _)| *other == key) {
@@ -66,8 +48,8 @@ impl Reader<'_> {
                     }
                     self.alternatives(index, &limit.key);
                 }
-                "rate" => rate = Some((key_at, value)),
-                "burst" => burst = Some((key_at, self.burst(value))),
+                "rate" => numbers.rate = Some((key_at, value)),
+                "burst" => numbers.burst = Some((key_at, self.burst(value))),
                 "when" => limit.when = self.conditions(key, value, at),
                 "missing" => {
                     let choices = [
@@ -90,7 +72,7 @@ impl Reader<'_> {
                     self.spans.insert(at(Field::Cost), value.span());
                     limit.cost = self.string(key, value, "cost = \"tokens\"").map(str::to_owned);
                 }
-                "algorithm" if is("concurrent") && !is("rate") => {
+                "algorithm" if what::is_slots(table) => {
                     let what = "a concurrency limit has no `algorithm`".to_owned();
                     self.report(key_at, what, Some("leave it out".to_owned()));
                 }
@@ -112,15 +94,15 @@ impl Reader<'_> {
                 }
                 "concurrent" => {
                     self.spans.insert(at(Field::Concurrent), value.span());
-                    concurrent = Some((key_at, self.slots(key, value, 0)));
+                    numbers.concurrent = Some((key_at, self.slots(key, value, 0)));
                 }
                 "lease" => {
                     self.spans.insert(at(Field::Lease), value.span());
-                    lease = self.duration(key, value);
+                    numbers.lease = self.duration(key, value);
                 }
                 "weight" => {
                     self.spans.insert(at(Field::Weight), value.span());
-                    weight = self.slots(key, value, 1).unwrap_or(weight);
+                    numbers.weight = self.slots(key, value, 1);
                 }
                 "wait" => match self.duration(key, value) {
                     Some(wait) => limit = limit.wait(wait),
@@ -150,39 +132,7 @@ impl Reader<'_> {
         if !table.contains_key("wait") && (partial || seen.contains(&"wait")) {
             self.skip(at(Field::Wait));
         }
-        match (rate, concurrent) {
-            (Some((_, rate)), None) => match self.quota(rate, burst) {
-                Some(quota) => limit.what = What::Rate(quota),
-                None => self.skip(at(Field::Rate)),
-            },
-            (None, Some((_, cap))) => {
-                if cap.is_none() {
-                    self.skip(at(Field::Concurrent));
-                }
-                // In place of a cap that could not be read: any weight fits it.
-                limit.what = What::Slots { cap: cap.unwrap_or(MAX_SLOTS), lease, weight };
-            }
-            (both, other) => {
-                if let Some(((rate_at, rate), (cap_at, _))) = both.zip(other) {
-                    self.quota(rate, burst);
-                    let later = if rate_at.start > cap_at.start { rate_at } else { cap_at };
-                    let what = "a limit has `rate` or `concurrent`, not both".to_owned();
-                    let hint = "write two limits: a request needs the consent of both".to_owned();
-                    self.report(later, what, Some(hint));
-                } else if !partial && !seen.contains(&"rate") && !seen.contains(&"concurrent") {
-                    let is_slots = OF_SLOTS.iter().any(|(key, _)| seen.contains(key));
-                    let hint = if is_slots {
-                        "`lease` and `weight` go with `concurrent = 50`"
-                    } else {
-                        "give it one: `rate = \"50/s\"` or `concurrent = 50`"
-                    };
-                    let what = "the limit has no rate and no cap".to_owned();
-                    self.report(header, what, Some(hint.to_owned()));
-                }
-                self.skip(at(Field::Rate));
-                self.skip(at(Field::Concurrent));
-            }
-        }
+        limit.what = self.what(index, header, numbers, &seen, partial);
         self.policy.limits.push(limit);
     }
 

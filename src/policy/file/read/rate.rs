@@ -14,7 +14,7 @@ const LATER_ALGORITHMS: &[&str] = &["fixed-window", "sliding-window", "sliding-l
 pub(super) const STAND_IN: Quota = Quota::per_second(1);
 
 /// A number of units and where it stands.
-type Burst = (u64, Range<usize>);
+pub(super) type Burst = (u64, Range<usize>);
 
 impl Reader<'_> {
     /// Rate and burst together; the burst with where its key stands, if there is one.
