@@ -6,6 +6,8 @@ use std::str::FromStr;
 use clap::Parser;
 use tollgate::replay::Format;
 
+use crate::simulate::expect::Expectation;
+
 /// Rate limits, all or nothing, on real or virtual time.
 #[derive(Parser)]
 #[command(name = "tollgate", version, after_help = EXIT_CODES)]
@@ -18,6 +20,7 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     Check(Check),
     Replay(Replay),
+    Simulate(Simulate),
 }
 
 /// Print the limits of a policy as a table, or all that is wrong with it.
@@ -61,6 +64,37 @@ pub(crate) struct Replay {
     /// How many of the lines may be unreadable before the exit code is 3.
     #[arg(long, value_name = "PERCENT", default_value = "10%", value_parser = Percent::from_str)]
     pub(crate) max_unreadable: Percent,
+}
+
+/// Run load against a policy on virtual time: without its limits, and with them.
+///
+/// A scenario says who asks for what and when, how long the back end works on it, and how many
+/// requests at once the back end stands: one that makes more of them fails, and takes its time
+/// nevertheless. The same seed gives the same report, byte for byte.
+#[derive(clap::Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct Simulate {
+    /// The scenario, a TOML file.
+    #[arg(value_name = "SCENARIO")]
+    pub(crate) scenario: PathBuf,
+
+    /// Draw from this seed instead of the scenario's.
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+
+    /// Print the report as one line of JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Draw both runs over time.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+
+    /// What a number of the JSON has to be, as 'peak_in_flight<=50' or 'skipped_share<5%'; of the
+    /// run with limits, or 'without.peak_in_flight>100'. If it is not, the exit code is 1. Can be
+    /// given more than once.
+    #[arg(long, value_name = "EXPECTATION")]
+    pub(crate) expect: Vec<Expectation>,
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 a threshold you set was broken, \
