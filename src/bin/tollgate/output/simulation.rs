@@ -147,7 +147,7 @@ fn chart(
     row("errors", &by_column(&timeline.backend_errors, sum));
     if limited && run.counts.crashed > 0 {
         for (limit, slots) in &timeline.in_use.0 {
-            row(&format!("slots {limit}"), &by_column(slots, last));
+            row(&format!("slots {limit}"), &by_column(slots, peak));
         }
     }
     axis(columns, width, screen);
@@ -173,10 +173,6 @@ fn peak(steps: &[u64]) -> u64 {
 
 fn sum(steps: &[u64]) -> u64 {
     steps.iter().sum()
-}
-
-fn last(steps: &[u64]) -> u64 {
-    steps.last().copied().unwrap_or(0)
 }
 
 /// Marks under a chart, with the time at which their columns begin.

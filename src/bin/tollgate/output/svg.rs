@@ -3,6 +3,7 @@
 use std::io;
 
 use plotters::coord::Shift;
+use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 
 use crate::exit::Failure;
@@ -20,17 +21,31 @@ const WAITING: RGBColor = RGBColor(228, 148, 40);
 const SLOTS: RGBColor = RGBColor(110, 110, 110);
 const CAP: RGBColor = RGBColor(20, 130, 75);
 const BACKEND: RGBColor = RGBColor(190, 30, 45);
+const ERRORS: RGBColor = RGBColor(235, 110, 95);
 const SKIPPED: RGBColor = RGBColor(140, 85, 160);
+
+/// The least that an axis of counts goes to, so that its marks are whole numbers.
+const LEAST: f64 = 10.0;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Failed = DrawingAreaErrorKind<io::Error>;
 type Points = Vec<(f64, f64)>;
 
-/// One line: its name in the legend, its colour, and where it goes.
+/// One line: its name in the legend, how it looks, and where it goes.
 struct Series {
     name: &'static str,
     color: RGBColor,
+    look: Look,
     points: Points,
+}
+
+#[derive(Clone, Copy)]
+enum Look {
+    Line,
+    /// Filled down to the axis.
+    Area,
+    /// For a level to stay below.
+    Dashes,
 }
 
 /// What both runs share.
@@ -63,13 +78,13 @@ fn panels(picture: &mut String, scenario: &Scenario, report: &Report) -> Result<
     });
     let highest = |series: &[Series]| {
         let points = series.iter().flat_map(|series| &series.points);
-        points.map(|point| point.1).fold(1.0, f64::max)
+        points.map(|point| point.1).fold(0.0, f64::max)
     };
     let axes = Axes {
         unit,
         time: report.duration_s / unit.0,
-        level: panels.iter().map(|(_, levels, _)| highest(levels)).fold(1.0, f64::max) * 1.05,
-        count: panels.iter().map(|(.., counts)| highest(counts)).fold(1.0, f64::max) * 1.05,
+        level: panels.iter().map(|(_, levels, _)| highest(levels)).fold(LEAST, f64::max) * 1.05,
+        count: panels.iter().map(|(.., counts)| highest(counts)).fold(LEAST, f64::max) * 1.05,
     };
 
     let root = SVGBackend::with_string(picture, SIZE).into_drawing_area();
@@ -101,16 +116,17 @@ fn levels(
     unit: f64,
 ) -> Vec<Series> {
     let of = |steps: &[u64]| stairs(steps, report, unit);
-    let mut series = Vec::new();
+    let in_flight = of(&run.timeline.in_flight);
+    let mut series =
+        vec![Series { name: "in flight", color: IN_FLIGHT, look: Look::Area, points: in_flight }];
+    let waiting = of(&run.timeline.waiting);
+    series.push(Series { name: "waiting", color: WAITING, look: Look::Line, points: waiting });
     if limited && run.counts.crashed > 0 {
         for (_, slots) in &run.timeline.in_use.0 {
-            series.push(Series { name: "slots in use", color: SLOTS, points: of(slots) });
+            let points = of(slots);
+            series.push(Series { name: "slots in use", color: SLOTS, look: Look::Line, points });
         }
     }
-    let waiting = of(&run.timeline.waiting);
-    series.push(Series { name: "waiting", color: WAITING, points: waiting });
-    let in_flight = of(&run.timeline.in_flight);
-    series.push(Series { name: "in flight", color: IN_FLIGHT, points: in_flight });
     if limited {
         let mut caps = Points::new();
         for (stage, span) in scenario.stages.iter().zip(scenario.spans()) {
@@ -119,12 +135,12 @@ fn levels(
         }
         caps.retain(|(_, height)| height.is_finite());
         if !caps.is_empty() {
-            series.push(Series { name: "cap", color: CAP, points: caps });
+            series.push(Series { name: "cap", color: CAP, look: Look::Dashes, points: caps });
         }
     }
     if let Some(limit) = scenario.backend_limit {
         let points = [0.0, report.duration_s].map(|at| (at / unit, limit as f64)).to_vec();
-        series.push(Series { name: "back-end limit", color: BACKEND, points });
+        series.push(Series { name: "back-end limit", color: BACKEND, look: Look::Dashes, points });
     }
     series
 }
@@ -135,8 +151,8 @@ fn counts(report: &Report, run: &Summary, unit: f64) -> Vec<Series> {
     let errors = of(&run.timeline.backend_errors);
     let skipped = of(&run.timeline.skipped);
     vec![
-        Series { name: "back-end errors", color: BACKEND, points: errors },
-        Series { name: "skipped requests", color: SKIPPED, points: skipped },
+        Series { name: "back-end errors", color: ERRORS, look: Look::Area, points: errors },
+        Series { name: "skipped requests", color: SKIPPED, look: Look::Area, points: skipped },
     ]
 }
 
@@ -152,10 +168,16 @@ fn legend<'s>(head: &Area<'_>, series: impl Iterator<Item = &'s Series>) -> Resu
     const CHARACTER: i32 = 8;
     let (mut x, y) = (16, 48);
     let mut seen = Vec::new();
-    for Series { name, color, .. } in series {
+    for Series { name, color, look, .. } in series {
         if !seen.contains(name) {
             seen.push(name);
-            head.draw(&PathElement::new([(x, y), (x + 24, y)], color.stroke_width(3)))?;
+            let line = [(x, y), (x + 24, y)];
+            match look {
+                Look::Dashes => head.draw(&dashes(line, *color))?,
+                Look::Area | Look::Line => {
+                    head.draw(&PathElement::new(line, color.stroke_width(3)))?;
+                }
+            }
             head.draw(&Text::new(*name, (x + 30, y - 7), ("sans-serif", 14)))?;
             x += 50 + CHARACTER * name.len() as i32;
         }
@@ -182,13 +204,38 @@ fn chart(
         .disable_x_mesh()
         .light_line_style(TRANSPARENT)
         .bold_line_style(BLACK.mix(0.1))
-        .x_desc(axes.unit.1)
+        .x_desc(if name.is_empty() { axes.unit.1 } else { "" })
         .y_desc(what)
-        .x_label_formatter(&|at| at.to_string())
-        .y_label_formatter(&|value| value.to_string())
+        .x_label_formatter(&|at| rounded(*at))
+        .y_label_formatter(&|value| rounded(*value))
         .draw()?;
-    for Series { color, points, .. } in series {
-        chart.draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2)))?;
+    for Series { color, look, points, .. } in series {
+        let line = points.iter().copied();
+        match look {
+            Look::Line => drop(chart.draw_series(LineSeries::new(line, color.stroke_width(2)))?),
+            Look::Area => {
+                let area = AreaSeries::new(line, 0.0, color.mix(0.35)).border_style(*color);
+                chart.draw_series(area)?;
+            }
+            Look::Dashes => {
+                chart.draw_series([dashes(points.clone(), *color)])?;
+            }
+        }
     }
     Ok(())
+}
+
+fn dashes<P, I: IntoIterator<Item = P>>(
+    points: I,
+    color: RGBColor,
+) -> DashedPathElement<I::IntoIter, i32>
+where
+    I::IntoIter: Clone,
+{
+    DashedPathElement::new(points, 8, 5, color.stroke_width(2))
+}
+
+/// A number of an axis without what its binary form adds.
+fn rounded(value: f64) -> String {
+    ((value * 1e6).round() / 1e6).to_string()
 }
