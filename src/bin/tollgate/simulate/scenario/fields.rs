@@ -8,8 +8,9 @@ use toml::de::{DeTable, DeValue};
 
 pub(crate) type Value<'t> = Spanned<DeValue<'t>>;
 
-/// Characters of a line that are shown.
+/// Characters of a line that are shown, and how many of them before the place meant.
 const EXCERPT: usize = 100;
+const EXCERPT_BEFORE: usize = 60;
 
 /// What is wrong with a text.
 pub(crate) struct Problems<'t> {
@@ -75,13 +76,19 @@ impl fmt::Display for Block<'_> {
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         let column = before.get(line_start..).map_or(0, |head| head.chars().count()) + 1;
         let whole = text.get(line_start..).and_then(|rest| rest.lines().next()).unwrap_or("");
+        let cut = (column - 1).saturating_sub(EXCERPT_BEFORE);
         let shown: String = whole
             .chars()
-            .skip((column - 1).saturating_sub(EXCERPT / 2))
+            .skip(cut)
             .take(EXCERPT)
-            .map(|c| if c.is_control() { ' ' } else { c })
+            .enumerate()
+            .map(|(place, c)| match c {
+                _ if place == 0 && cut > 0 => '…',
+                c if c.is_control() => ' ',
+                c => c,
+            })
             .collect();
-        let indent = (column - 1).min(EXCERPT / 2);
+        let indent = column - 1 - cut;
         let meant = text.get(span.clone()).and_then(|meant| meant.lines().next()).unwrap_or("");
         let room = shown.chars().count().saturating_sub(indent).max(1);
         let marks = meant.chars().count().clamp(1, room);

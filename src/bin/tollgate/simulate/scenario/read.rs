@@ -321,18 +321,16 @@ fn by_kind<'a, 't, T>(
         return None;
     };
     let mut fields = Fields::of_table(of, value, problems)?;
+    let names: Vec<&str> = kinds.iter().map(|(name, _)| *name).collect();
+    let one_of = format!("`kind` is one of {}", crate::text::listed(&names));
     let Some(kind) = fields.value("kind") else {
-        let names: Vec<&str> = kinds.iter().map(|(name, _)| *name).collect();
-        let hint = format!("`kind` is {}", crate::text::listed(&names));
-        problems.report(value.span(), format!("{of} need a `kind`"), Some(hint));
+        problems.report(value.span(), format!("{of} needs a `kind`"), Some(one_of));
         return None;
     };
     let given = kind.get_ref().as_str().unwrap_or_default();
     let Some((_, read)) = kinds.iter().find(|(name, _)| *name == given) else {
-        let names: Vec<&str> = kinds.iter().map(|(name, _)| *name).collect();
-        let what = format!("there is no kind {} of {of}", super::fields::given(kind.get_ref()));
-        let hint = did_you_mean(given, names.iter().copied())
-            .unwrap_or_else(|| format!("`kind` is {}", crate::text::listed(&names)));
+        let what = format!("the `kind` of {of} cannot be {}", super::fields::given(kind.get_ref()));
+        let hint = did_you_mean(given, names.iter().copied()).unwrap_or(one_of);
         problems.report(kind.span(), what, Some(hint));
         return None;
     };
@@ -344,7 +342,7 @@ fn by_kind<'a, 't, T>(
 fn arrivals(fields: &mut Fields<'_, '_>, problems: &mut Problems<'_>) -> Option<Arrivals> {
     by_kind(
         fields,
-        ("arrivals", "arrivals"),
+        ("arrivals", "`arrivals`"),
         &[
             ("constant", |fields, problems| {
                 Some(Arrivals::Constant { rate: fields.need("rate", &RATE, problems)? })
@@ -371,7 +369,7 @@ fn arrivals(fields: &mut Fields<'_, '_>, problems: &mut Problems<'_>) -> Option<
 fn service(fields: &mut Fields<'_, '_>, problems: &mut Problems<'_>) -> Option<Service> {
     by_kind(
         fields,
-        ("service", "service times"),
+        ("service", "`service`"),
         &[
             ("constant", |fields, problems| {
                 Some(Service::Constant { time: fields.need("time", &MOMENT, problems)? })
