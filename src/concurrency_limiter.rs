@@ -9,7 +9,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use crate::decision::{Denied, intern};
-use crate::queue::{self, Acquire, WaitError, acquire_blocking};
+use crate::queue::{self, Acquire, MAX_WAITERS, WaitError, acquire_blocking};
 use crate::sync::Arc;
 use crate::time::Clock;
 
@@ -18,9 +18,6 @@ pub use keyed::{KeyedConcurrencyLimiter, SlotKey};
 pub use lease::{Lease, Over};
 pub(crate) use room::Room;
 use room::SlotPlan;
-
-/// How many callers may wait in line where nothing else is said.
-pub(crate) const MAX_WAITERS: usize = 1_000;
 
 /// So many slots: who has one may go ahead, and gives it back.
 ///

@@ -26,6 +26,9 @@ use crate::time::{Alarm, Clock, Due, Timestamp};
 pub use wait::WaitError;
 pub(crate) use wait::{Acquire, Attempt, Plan, acquire_blocking, is_same};
 
+/// How many callers may wait in one line where nothing else is said.
+pub(crate) const MAX_WAITERS: usize = 1_000;
+
 /// What callers queue at: one concurrency limit, or one key of a rate.
 pub(crate) trait Turnstile: Send + Sync {
     fn line(&self) -> &Line;

@@ -71,3 +71,28 @@ fn dropping_the_limiter_wakes_who_waits() {
     drop(slots);
     assert!(matches!(poll(waiting.as_mut()), Poll::Ready(Err(WaitError::Gone))));
 }
+
+#[test]
+fn callers_of_a_rate_wait_their_turn() {
+    use tollgate::{Quota, RateLimiter};
+    let time = VirtualClock::new();
+    let quota = Quota::per_second(1);
+    let limiter = RateLimiter::builder(quota).clock(time.clock()).build();
+    limiter.check("k").unwrap();
+    let mut first = pin!(limiter.acquire("k", 1, 10 * SECOND));
+    let mut second = pin!(limiter.acquire("k", 1, 10 * SECOND));
+    assert!(poll(first.as_mut()).is_pending());
+    assert!(poll(second.as_mut()).is_pending());
+    // A plain check comes after both.
+    assert_eq!(limiter.check("k").unwrap_err().retry(), Retry::After(3 * SECOND));
+    assert!(limiter.check("other").is_ok());
+    let mut third = pin!(limiter.acquire("k", 1, 2 * SECOND));
+    assert!(matches!(poll(third.as_mut()), Poll::Ready(Err(WaitError::Denied(denied)))
+        if denied.retry() == Retry::After(3 * SECOND)));
+    time.advance(SECOND);
+    assert!(poll(first.as_mut()).is_ready());
+    assert!(poll(second.as_mut()).is_pending());
+    time.advance(SECOND);
+    assert!(poll(second.as_mut()).is_ready());
+    assert_eq!(limiter.check("k").unwrap_err().retry(), Retry::After(SECOND));
+}
