@@ -94,7 +94,7 @@ impl Checker<'_> {
 
     /// Checks that a request can be admitted. A cap of 0 is meant to admit none.
     fn fits(&mut self, place: Place, weight: u32, cap: u32) {
-        if cap > 0 && (cap + 1..=MAX_SLOTS).contains(&weight) {
+        if cap > 0 && weight > cap && weight <= MAX_SLOTS {
             let what = format!(
                 "weight {weight} is above the cap {cap}: no request could ever be admitted"
             );
