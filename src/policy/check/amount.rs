@@ -9,13 +9,14 @@ use super::Checker;
 impl Checker<'_> {
     pub(super) fn amount(&mut self, index: usize, limit: &Limit) {
         let at = |field| Place::Limit(index, field);
-        if self.knows_kind(index) {
-            for field in &limit.unfit {
-                let (why, hint) = unfit(*field);
-                let kind = kind(&limit.what);
-                let what = format!("a {kind} limit has no `{}`{why}", field.key());
-                self.report(at(*field), what, Some(hint.to_owned()));
-            }
+        let kind = match limit.what {
+            What::Rate(_) => "rate",
+            What::Slots { .. } => "concurrency",
+        };
+        for field in &limit.unfit {
+            let (why, hint) = unfit(*field);
+            let what = format!("a {kind} limit has no `{}`{why}", field.key());
+            self.report(at(*field), what, Some(hint.to_owned()));
         }
         if let What::Slots { cap, lease, weight } = limit.what {
             self.cap(at(Field::Concurrent), cap);
@@ -107,13 +108,6 @@ impl Checker<'_> {
     fn knows_kind(&self, limit: usize) -> bool {
         let unread = |field| self.is_unread(Place::Limit(limit, field));
         !(unread(Field::Rate) && unread(Field::Concurrent))
-    }
-}
-
-fn kind(what: &What) -> &'static str {
-    match what {
-        What::Rate(_) => "rate",
-        What::Slots { .. } => "concurrency",
     }
 }
 
