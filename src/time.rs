@@ -1,10 +1,22 @@
-//! Time: a stamp in nanoseconds, the clocks that make stamps, and a clock that tests move.
+//! Time: a stamp in nanoseconds, and the clocks that make stamps. `virtual_clock` is the one that
+//! tests move, `sleep` waits for a moment of any clock that has a timer.
+
+mod sleep;
+mod virtual_clock;
 
 use std::fmt;
+use std::future::Future;
 use std::ops::{Add, Sub};
+use std::pin::Pin;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::sync::{Arc, AtomicU64, LazyLock, Ordering};
+use crate::sync::{Arc, LazyLock};
+
+pub use sleep::{NoTimer, Sleep};
+#[cfg(feature = "simulation")]
+pub(crate) use virtual_clock::Simulated;
+pub use virtual_clock::VirtualClock;
+pub(crate) use virtual_clock::{Alarm, Due, VirtualTime, is_simulated};
 
 /// A moment, in whole nanoseconds since 1970 on real clocks and since 0 on a virtual one.
 ///
@@ -74,12 +86,24 @@ enum Kind {
         offset: u64,
     },
     Virtual(Arc<VirtualTime>),
+    #[cfg(feature = "tokio")]
+    Tokio(Anchor),
+    /// A clock with somebody else's timer.
+    Timed(Arc<Timed>),
     #[cfg(feature = "tsc")]
     Tsc {
         source: quanta::Clock,
         begun: quanta::Instant,
         unix_nanos: u64,
     },
+}
+
+/// What waits until a moment.
+type SleepUntil = dyn Fn(Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
+
+struct Timed {
+    clock: Clock,
+    sleep_until: Box<SleepUntil>,
 }
 
 /// One instant known on both axes: the monotonic clock's and that of the time of day.
@@ -103,6 +127,21 @@ impl Anchor {
 
     fn now(self) -> u64 {
         self.unix_nanos.saturating_add(saturating_nanos(self.instant.elapsed()))
+    }
+
+    #[cfg(feature = "tokio")]
+    fn tokio_now(self) -> u64 {
+        let elapsed =
+            tokio::time::Instant::now().into_std().saturating_duration_since(self.instant);
+        self.unix_nanos.saturating_add(saturating_nanos(elapsed))
+    }
+
+    /// The instant at which tokio's clock shows `at`; a moment too far ahead is a century away.
+    #[cfg(feature = "tokio")]
+    fn tokio_instant(self, at: Timestamp) -> tokio::time::Instant {
+        const CENTURY: Duration = Duration::from_secs(100 * 366 * 86_400);
+        let after = at.since(Timestamp(self.unix_nanos)).min(CENTURY);
+        (self.instant + after).into()
     }
 }
 
@@ -142,6 +181,37 @@ impl Clock {
         Clock(Kind::Tsc { source, begun, unix_nanos: Anchor::of_process().now() })
     }
 
+    /// Tokio's clock, with tokio's timer: also while tokio's time is paused.
+    ///
+    /// Waits under `.await` need a tokio runtime with its timer enabled then.
+    #[cfg(feature = "tokio")]
+    pub fn tokio() -> Clock {
+        Clock(Kind::Tokio(Anchor::of_process()))
+    }
+
+    /// This clock with a timer of your own, for waits under `.await` on any executor:
+    /// `sleep_until` gives a future that ends when the clock has reached the moment. One that ends
+    /// early is asked again.
+    ///
+    /// A virtual clock keeps its own timer, and so does tokio's.
+    pub fn with_timer<F>(
+        self,
+        sleep_until: impl Fn(Timestamp) -> F + Send + Sync + 'static,
+    ) -> Clock
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        match self.0 {
+            Kind::Virtual(_) => self,
+            #[cfg(feature = "tokio")]
+            Kind::Tokio(_) => self,
+            _ => {
+                let sleep_until = Box::new(move |at| Box::pin(sleep_until(at)) as Pin<Box<_>>);
+                Clock(Kind::Timed(Arc::new(Timed { clock: self, sleep_until })))
+            }
+        }
+    }
+
     /// The moment it is.
     #[inline]
     pub fn now(&self) -> Timestamp {
@@ -151,8 +221,10 @@ impl Clock {
             Kind::Coarse { offset } => {
                 offset.saturating_add(clock_nanos(rustix::time::ClockId::MonotonicCoarse))
             }
-            // Acquire: whoever sees the time moved sees what the mover did before.
-            Kind::Virtual(time) => time.now.load(Ordering::Acquire),
+            Kind::Virtual(time) => time.now(),
+            #[cfg(feature = "tokio")]
+            Kind::Tokio(anchor) => anchor.tokio_now(),
+            Kind::Timed(timed) => return timed.clock.now(),
             #[cfg(feature = "tsc")]
             Kind::Tsc { source, begun, unix_nanos } => unix_nanos
                 .saturating_add(saturating_nanos(source.now().saturating_duration_since(*begun))),
@@ -163,11 +235,7 @@ impl Clock {
     /// time has given must not be given again by a clock that was set back.
     pub(crate) fn latest(&self) -> Timestamp {
         match &self.0 {
-            Kind::Virtual(time) => {
-                // Acquire, and before `highest`: whoever sees the clock set back sees from where.
-                let now = time.now.load(Ordering::Acquire);
-                Timestamp(now.max(time.highest.load(Ordering::Relaxed)))
-            }
+            Kind::Virtual(time) => Timestamp(time.latest()),
             // The others never go back.
             _ => self.now(),
         }
@@ -179,6 +247,10 @@ impl Clock {
         match (&self.0, &other.0) {
             (Kind::Virtual(a), Kind::Virtual(b)) => Arc::ptr_eq(a, b),
             (Kind::Monotonic(_), Kind::Monotonic(_)) => true,
+            (Kind::Timed(a), _) => a.clock.reads_alike(other),
+            (_, Kind::Timed(b)) => self.reads_alike(&b.clock),
+            #[cfg(feature = "tokio")]
+            (Kind::Tokio(_), Kind::Tokio(_)) => true,
             #[cfg(target_os = "linux")]
             (Kind::Coarse { offset: a }, Kind::Coarse { offset: b }) => a == b,
             _ => false,
@@ -207,90 +279,11 @@ impl fmt::Debug for Clock {
             #[cfg(target_os = "linux")]
             Kind::Coarse { .. } => "Clock::coarse",
             Kind::Virtual(_) => "Clock::virtual",
+            #[cfg(feature = "tokio")]
+            Kind::Tokio(_) => "Clock::tokio",
+            Kind::Timed(_) => "Clock::with_timer",
             #[cfg(feature = "tsc")]
             Kind::Tsc { .. } => "Clock::tsc",
         })
-    }
-}
-
-/// Time that moves only when told to: for tests, simulations and replays.
-///
-/// ```
-/// use std::time::Duration;
-/// use tollgate::{Quota, RateLimiter, VirtualClock};
-///
-/// let time = VirtualClock::new();
-/// let limiter = RateLimiter::builder(Quota::per_second(1)).clock(time.clock()).build();
-/// assert!(limiter.check("job").is_ok());
-/// assert!(limiter.check("job").is_err());
-/// time.advance(Duration::from_secs(1));
-/// assert!(limiter.check("job").is_ok());
-/// ```
-#[derive(Clone, Debug)]
-pub struct VirtualClock {
-    time: Arc<VirtualTime>,
-}
-
-#[derive(Debug)]
-struct VirtualTime {
-    now: AtomicU64,
-    /// The latest that `now` had been when it was last set back.
-    highest: AtomicU64,
-}
-
-impl VirtualClock {
-    /// A clock that stands at 0.
-    pub fn new() -> Self {
-        Self::starting_at(Timestamp::ZERO)
-    }
-
-    /// A clock that stands at `start`.
-    pub fn starting_at(start: Timestamp) -> Self {
-        let time = VirtualTime { now: AtomicU64::new(start.0), highest: AtomicU64::new(0) };
-        VirtualClock { time: Arc::new(time) }
-    }
-
-    /// A handle for limiters. All handles of one virtual clock show the same time.
-    pub fn clock(&self) -> Clock {
-        Clock(Kind::Virtual(self.time.clone()))
-    }
-
-    /// The moment it stands at.
-    pub fn now(&self) -> Timestamp {
-        // Acquire: as in `Clock::now`.
-        Timestamp(self.time.now.load(Ordering::Acquire))
-    }
-
-    /// Moves on by `by`, at most to [`Timestamp::MAX`].
-    pub fn advance(&self, by: Duration) {
-        self.change(|now| now + by);
-    }
-
-    /// Jumps to `to`, also backwards, as a clock of the real world may.
-    pub fn set(&self, to: Timestamp) {
-        self.change(|_| to);
-    }
-
-    fn change(&self, to: impl Fn(Timestamp) -> Timestamp) {
-        let mut old = self.now();
-        loop {
-            let new = to(old);
-            if new < old {
-                // Relaxed: published by the swap below.
-                self.time.highest.fetch_max(old.0, Ordering::Relaxed);
-            }
-            // AcqRel: publishes what the mover did before, and sees what an earlier mover did.
-            match self.time.now.compare_exchange(old.0, new.0, Ordering::AcqRel, Ordering::Acquire)
-            {
-                Ok(_) => return,
-                Err(seen) => old = Timestamp(seen),
-            }
-        }
-    }
-}
-
-impl Default for VirtualClock {
-    fn default() -> Self {
-        Self::new()
     }
 }
