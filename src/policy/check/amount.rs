@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::super::problem::{Field, Place, Shown};
-use super::super::{Change, Limit, MAX_SLOTS, What};
+use super::super::{Change, Limit, What};
 use super::Checker;
+use crate::slots::MAX_SLOTS;
 
 impl Checker<'_> {
     pub(super) fn amount(&mut self, index: usize, limit: &Limit) {
