@@ -35,8 +35,8 @@ pub use enforcer::{
     Value, Verdict,
 };
 pub use policy::{
-    Limit, LimitInWords, MAX_FACTS, Missing, Mode, Override, Policy, PolicyError, Problem, Share,
-    ShareError,
+    Amount, Limit, LimitInWords, MAX_FACTS, Missing, Mode, Override, Policy, PolicyError, Problem,
+    Share, ShareError,
 };
 pub use queue::WaitError;
 pub use quota::{Quota, QuotaError};
