@@ -24,9 +24,6 @@ pub use words::{Amount, LimitInWords};
 /// The most different facts that a policy may name.
 pub const MAX_FACTS: usize = 64;
 
-/// The most slots that a concurrency limit may have, and that a request may take.
-pub(crate) const MAX_SLOTS: u32 = 16_777_215;
-
 /// An ordered set of limits: narrowest first, the one that all requests share last.
 ///
 /// ```

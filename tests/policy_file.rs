@@ -795,6 +795,9 @@ weight = 6
 name = "g"
 concurrent = 0
 weight = 16777216
+[[limit]]
+name = "h"
+concurrent = 4294967295
 "#,
         &[
             "3:14 `concurrent` is a whole number from 0 to 16777215, not the number -1",
@@ -811,6 +814,7 @@ weight = 16777216
             "24:15 `max_waiters` is at least 1 | leave `wait` out, and nobody waits",
             "28:10 weight 6 is above the cap 5: no request could ever be admitted | lower `weight`, or raise `concurrent`; 0 refuses every request",
             "32:10 a weight is at most 16777215 slots",
+            "35:14 a cap is at most 16777215 slots",
         ],
     );
     let slots = |numbers: &str| {
@@ -1021,6 +1025,7 @@ rate = "5/s"
             ("q", "lease = \"5s\""),
             ("q", "concurent = 5"),
             ("s", "concurrent = 16777216"),
+            ("q", "concurrent = 4294967296"),
         ]),
         &[
             "13:8 `q` is a concurrency limit: it has no `rate` | give `concurrent`, or `exempt = true`",
@@ -1036,6 +1041,7 @@ rate = "5/s"
             "56:1 an override has no key `concurent` | did you mean `concurrent`?",
             "58:9 there is no limit `s`",
             "60:14 a cap is at most 16777215 slots",
+            "64:14 a cap is at most 16777215 slots",
         ],
     );
     assert!(Policy::from_toml(&with(&[("q", "concurrent = 0"), ("q", "concurrent = 3")])).is_ok());

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Share;
 use super::problem::Field;
 use crate::cells::Overflow;
+use crate::concurrency_limiter::MAX_WAITERS;
 use crate::quota::Quota;
 
 /// A named quota, or a cap on what runs at once, and what it counts by.
@@ -92,7 +93,8 @@ impl Limit {
     }
 
     /// A concurrency limit: at most `cap` slots are taken at once, of which a request takes one
-    /// and gives it back with its permit. A cap of 0 refuses every request; at most 16,777,215.
+    /// and gives it back with its permit. A cap of 0 refuses every request; at most
+    /// [`MAX_SLOTS`](crate::MAX_SLOTS).
     ///
     /// It has neither [`cost`](Self::cost) nor [`max_keys`](Self::max_keys) nor
     /// [`overflow`](Self::overflow): keys that hold no slot are forgotten.
@@ -257,7 +259,7 @@ impl Limit {
 
     /// How many may wait at once.
     pub(crate) fn most_waiters(&self) -> usize {
-        self.max_waiters.unwrap_or(1000)
+        self.max_waiters.unwrap_or(MAX_WAITERS)
     }
 
     /// Notes a mistake for [`Policy::check`](super::Policy::check) to tell.

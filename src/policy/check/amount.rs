@@ -3,19 +3,21 @@
 use std::time::Duration;
 
 use super::super::problem::{Field, Place, Shown};
-use super::super::{Change, Limit, MAX_SLOTS, What};
+use super::super::{Change, Limit, What};
 use super::Checker;
+use crate::slots::MAX_SLOTS;
 
 impl Checker<'_> {
     pub(super) fn amount(&mut self, index: usize, limit: &Limit) {
         let at = |field| Place::Limit(index, field);
-        if self.knows_kind(index) {
-            for field in &limit.unfit {
-                let (why, hint) = unfit(*field);
-                let kind = kind(&limit.what);
-                let what = format!("a {kind} limit has no `{}`{why}", field.key());
-                self.report(at(*field), what, Some(hint.to_owned()));
-            }
+        let kind = match limit.what {
+            What::Rate(_) => "rate",
+            What::Slots { .. } => "concurrency",
+        };
+        for field in &limit.unfit {
+            let (why, hint) = unfit(*field);
+            let what = format!("a {kind} limit has no `{}`{why}", field.key());
+            self.report(at(*field), what, Some(hint.to_owned()));
         }
         if let What::Slots { cap, lease, weight } = limit.what {
             self.cap(at(Field::Concurrent), cap);
@@ -94,7 +96,7 @@ impl Checker<'_> {
 
     /// Checks that a request can be admitted. A cap of 0 is meant to admit none.
     fn fits(&mut self, place: Place, weight: u32, cap: u32) {
-        if cap > 0 && (cap + 1..=MAX_SLOTS).contains(&weight) {
+        if cap > 0 && weight > cap && weight <= MAX_SLOTS {
             let what = format!(
                 "weight {weight} is above the cap {cap}: no request could ever be admitted"
             );
@@ -107,13 +109,6 @@ impl Checker<'_> {
     fn knows_kind(&self, limit: usize) -> bool {
         let unread = |field| self.is_unread(Place::Limit(limit, field));
         !(unread(Field::Rate) && unread(Field::Concurrent))
-    }
-}
-
-fn kind(what: &What) -> &'static str {
-    match what {
-        What::Rate(_) => "rate",
-        What::Slots { .. } => "concurrency",
     }
 }
 

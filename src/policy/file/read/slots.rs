@@ -5,9 +5,9 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::{Reader, Value};
-use crate::policy::MAX_SLOTS;
 use crate::policy::problem::Shown;
 use crate::quota::period_nanos;
+use crate::slots::MAX_SLOTS;
 
 impl Reader<'_> {
     pub(super) fn slots(&mut self, key: &str, value: &Value<'_>, least: u32) -> Option<u32> {

@@ -7,8 +7,9 @@ use toml::de::DeTable;
 
 use super::rate::{Burst, STAND_IN};
 use super::{Reader, Value};
+use crate::policy::What;
 use crate::policy::problem::{Field, Place};
-use crate::policy::{MAX_SLOTS, What};
+use crate::slots::MAX_SLOTS;
 
 type Unfit = &'static [(&'static str, Field)];
 
