@@ -176,6 +176,7 @@ fn notes(summary: &Summary, reading: &Reading, screen: &mut Screen) {
         .chain(unreadable(summary, reading))
         .chain(disorder(summary))
         .chain(no_requests(summary))
+        .chain(in_flight(summary))
         .chain(overflows(summary))
         .chain(absences(summary))
         .collect();
@@ -221,6 +222,20 @@ fn no_requests(summary: &Summary) -> Option<String> {
     let finishes = counted(summary.finishes, "finish", "finishes");
     let note = format!("{peeks} and {finishes} are events, but no requests.");
     (summary.peeks + summary.finishes > 0).then_some(note)
+}
+
+fn in_flight(summary: &Summary) -> Option<String> {
+    let most = counted(summary.peak_in_flight?, "request", "requests");
+    let mut note = format!("At most {most} in flight at once.");
+    if summary.unfinished > 0 {
+        let never = counted(summary.unfinished, "was", "were");
+        note.push_str(&format!(" {never} admitted and never finished."));
+    }
+    if summary.unknown_finishes > 0 {
+        let of_nothing = counted(summary.unknown_finishes, "finish", "finishes");
+        note.push_str(&format!(" {of_nothing} ended nothing: refused, unknown or ended before."));
+    }
+    Some(note)
 }
 
 fn overflows(summary: &Summary) -> impl Iterator<Item = String> {

@@ -1,0 +1,73 @@
+//! Admitted requests whose end the log tells, from their admission to their end.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use super::FixedHasher;
+use super::event::Event;
+use crate::enforcer::Permit;
+use crate::time::Timestamp;
+
+/// Keeps what requests hold until they end.
+///
+/// One that ends as it began is in flight for that moment. One whose end nothing can tell, without
+/// `took` and without an id, is not in flight at all.
+#[derive(Default)]
+pub(super) struct InFlight {
+    /// By the end, and by how many were admitted before.
+    by_end: BTreeMap<(Timestamp, u64), Box<Permit>>,
+    /// Those that a finish may end, the earliest first. No id has none.
+    by_id: HashMap<String, VecDeque<Box<Permit>>, FixedHasher>,
+    admitted: u64,
+    unfinished: u64,
+    peak: u64,
+    /// Whether a request had `took`, and whether a finish ended one.
+    took: bool,
+    finish: bool,
+}
+
+impl InFlight {
+    /// Begins an admitted request, `now`.
+    pub(super) fn begin(&mut self, permit: Permit, event: &Event<'_>, now: Timestamp) {
+        if let Some(took) = event.took {
+            // A late event does not end later than it did.
+            let end = now.max(event.at + took);
+            self.by_end.insert((end, self.admitted), Box::new(permit));
+            self.took = true;
+        } else if let Some(id) = &event.id {
+            let same = self.by_id.entry(id.to_string()).or_default();
+            same.push_back(Box::new(permit));
+            self.unfinished += 1;
+        }
+        self.admitted += 1;
+        self.peak = self.peak.max(self.by_end.len() as u64 + self.unfinished);
+    }
+
+    /// What a request holds that ended at `now` or before, and when it ended: the first.
+    pub(super) fn end(&mut self, now: Timestamp) -> Option<(Timestamp, Box<Permit>)> {
+        let first = self.by_end.first_entry().filter(|first| first.key().0 <= now)?;
+        let end = first.key().0;
+        Some((end, first.remove()))
+    }
+
+    /// What the earliest request of this id holds that is not finished.
+    pub(super) fn finish(&mut self, id: &str) -> Option<Box<Permit>> {
+        let same = self.by_id.get_mut(id)?;
+        let earliest = same.pop_front()?;
+        if same.is_empty() {
+            self.by_id.remove(id);
+        }
+        self.unfinished -= 1;
+        self.finish = true;
+        Some(earliest)
+    }
+
+    /// The most at once, if anything told when a request ended.
+    pub(super) fn peak(&self) -> Option<u64> {
+        (self.took || self.finish).then_some(self.peak)
+    }
+
+    /// Those that are not finished, if any was.
+    pub(super) fn unfinished(&self) -> u64 {
+        if self.finish { self.unfinished } else { 0 }
+    }
+}
