@@ -11,7 +11,7 @@ use super::event::{Event, Unreadable};
 /// whether the line's stamp is when it began or when it ended.
 ///
 /// The field stands alone, in quotes, or after a name and `=`: `0.003`, `"0.003"`, `rt=0.003`. `-`
-/// is a request of which it is not known. Units may have decimals.
+/// is a request of which it is not known. Every unit may have decimals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Took {
     /// Microseconds from the stamp, as Apache's `%D` beside its `%t`.
@@ -59,11 +59,18 @@ impl Took {
     }
 }
 
-/// A field without the quotes around it and the name before it.
+/// A field without the quotes and the name around its value.
 fn bare(field: &[u8]) -> &[u8] {
+    let field = unquoted(field);
+    match field.iter().rposition(|byte| *byte == b'=') {
+        Some(at) => unquoted(&field[at + 1..]),
+        None => field,
+    }
+}
+
+fn unquoted(field: &[u8]) -> &[u8] {
     let inside = field.strip_prefix(b"\"").and_then(|field| field.strip_suffix(b"\""));
-    let field = inside.unwrap_or(field);
-    field.iter().rposition(|byte| *byte == b'=').map_or(field, |at| &field[at + 1..])
+    inside.unwrap_or(field)
 }
 
 impl FromStr for Took {

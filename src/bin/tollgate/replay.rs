@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use tollgate::replay::{Arrivals, Event, Line, Log, Replay, Summary};
+use tollgate::replay::{Arrivals, Event, Line, Log, Replay, Summary, Took};
 
 use crate::args;
 use crate::exit::{Failure, say};
@@ -22,6 +22,8 @@ const EXAMPLES: usize = 3;
 pub(crate) struct Reading {
     /// The logs, each with its format and lines that are not blank.
     pub(crate) logs: Vec<String>,
+    /// What the last field of the lines was taken for.
+    pub(crate) duration: Option<Took>,
     /// Lines that are not blank.
     pub(crate) lines: u64,
     /// The first lines that could not be read, and why.
@@ -44,10 +46,10 @@ pub(crate) fn run(args: &args::Replay) -> Result<(), Failure> {
     let decisions = Decisions::open(args.decisions.as_deref())?;
 
     let mut progress = Progress::over(&inputs, decisions.is_on_terminal());
-    let mut reading = Reading::default();
+    let mut reading = Reading { duration: args.duration, ..Reading::default() };
     let mut run = Run { replay, decisions, arrivals: Arrivals::new() };
     for input in inputs {
-        reading.log(input, args, &mut run, &mut progress)?;
+        reading.log(input, args.format, &mut run, &mut progress)?;
     }
     let (summary, decisions) = run.finish()?;
     progress.finish();
@@ -117,7 +119,7 @@ impl Reading {
     fn log(
         &mut self,
         input: Input,
-        args: &args::Replay,
+        format: args::Auto,
         run: &mut Run,
         progress: &mut Progress,
     ) -> Result<(), Failure> {
@@ -129,8 +131,8 @@ impl Reading {
                 return Ok(());
             }
         };
-        let mut log = Log::new(text, args.format);
-        if let Some(took) = args.duration {
+        let mut log = Log::new(text, format);
+        if let Some(took) = self.duration {
             log = log.took(took);
         }
         let mut lines = 0_u64;

@@ -1,7 +1,7 @@
 //! The report of a replay, 80 columns wide.
 
 use tollgate::Mode;
-use tollgate::replay::{Columns, Summary, Timeline};
+use tollgate::replay::{Columns, Summary, Timeline, Took};
 
 use super::chart::bars;
 use super::{Screen, limits};
@@ -176,7 +176,7 @@ fn notes(summary: &Summary, reading: &Reading, screen: &mut Screen) {
         .chain(unreadable(summary, reading))
         .chain(disorder(summary))
         .chain(no_requests(summary))
-        .chain(in_flight(summary))
+        .chain(in_flight(summary, reading))
         .chain(overflows(summary))
         .chain(absences(summary))
         .collect();
@@ -224,9 +224,15 @@ fn no_requests(summary: &Summary) -> Option<String> {
     (summary.peeks + summary.finishes > 0).then_some(note)
 }
 
-fn in_flight(summary: &Summary) -> Option<String> {
-    let most = counted(summary.peak_in_flight?, "request", "requests");
+fn in_flight(summary: &Summary, reading: &Reading) -> Option<String> {
+    let most = counted(summary.peak_in_flight?, "request was", "requests were");
     let mut note = format!("At most {most} in flight at once.");
+    let together = match reading.duration {
+        None => "",
+        Some(Took::RequestTime) => " Those stamped alike, as in whole seconds, end together.",
+        Some(_) => " Those stamped alike, as in whole seconds, begin together.",
+    };
+    note.push_str(together);
     if summary.unfinished > 0 {
         let never = counted(summary.unfinished, "was", "were");
         note.push_str(&format!(" {never} admitted and never finished."));
