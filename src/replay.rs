@@ -302,3 +302,45 @@ impl std::fmt::Debug for Replay {
         f.debug_struct("Replay").field("enforcer", &self.enforcer).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::Future;
+    use std::pin::pin;
+    use std::sync::{Arc, Mutex};
+    use std::task::{Context, Wake, Waker};
+
+    /// Notes what the time is whenever it is woken.
+    struct Witness {
+        time: VirtualClock,
+        seen: Mutex<Vec<u64>>,
+    }
+
+    impl Wake for Witness {
+        fn wake(self: Arc<Self>) {
+            self.seen.lock().unwrap().push(self.time.now().as_nanos() / 1_000_000_000);
+        }
+    }
+
+    #[test]
+    fn requests_end_at_their_own_time() {
+        let mut replay = Replay::new(Policy::new()).unwrap();
+        let mut event = |line: &str| {
+            replay.event(&Format::Jsonl.event(line.as_bytes()).unwrap().unwrap());
+            replay.time.clone()
+        };
+        event(r#"{"t": 0, "took": 7}"#);
+        let time = event(r#"{"t": 1, "took": 2}"#);
+        let seen = Mutex::default();
+        let witness = Arc::new(Witness { time: time.clone(), seen });
+        let waker = Waker::from(witness.clone());
+        for end in [3, 7] {
+            let mut sleep = pin!(time.clock().sleep_until(Timestamp::from_secs(end)).unwrap());
+            assert!(sleep.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            event(&format!(r#"{{"t": {}}}"#, end + 2));
+        }
+        assert_eq!(*witness.seen.lock().unwrap(), [3, 7]);
+        assert_eq!(time.now(), Timestamp::from_secs(9));
+    }
+}

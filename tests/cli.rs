@@ -296,6 +296,27 @@ fn requests_that_outlast_a_log_file_are_put_in_order_with_the_next() {
 }
 
 #[test]
+fn event_lines_that_tell_how_long_they_took_are_put_in_order_with_all_after_them() {
+    let policy = one_a_second_by_user("took.toml");
+    let log = r#"{"t": 2, "id": "a"}
+        {"t": 9, "id": "d", "took": 1}
+        {"t": 8, "id": "c", "op": "peek"}
+        {"t": 1, "id": "late", "took": "8.5"}
+        {"t": 9, "id": "a", "op": "finish"}
+        {"t": 9.5, "id": "e", "op": "peek"}"#;
+    let args = ["replay", "--policy", &policy, "-", "--json", "--decisions", "-"];
+    let ended = run_with_input(&args, log.as_bytes()).expect(0);
+    let lines: Vec<Value> =
+        ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (summary, decisions) = lines.split_last().unwrap();
+    let ids: Vec<_> = decisions.iter().map(|decision| &decision["id"]).collect();
+    // What stood before the first that told is decided already.
+    assert_eq!(ids, ["a", "late", "c", "d", "e"]);
+    assert_eq!(summary["disorder"], json!({"lines": 1, "furthest_ns": 1_000_000_000}));
+    assert_eq!((&summary["unknown_finishes"], &summary["finishes"]), (&json!(0), &json!(1)));
+}
+
+#[test]
 fn a_line_without_the_duration_that_was_told_is_unreadable() {
     let policy = one_a_second_by_user("untimed.toml");
     let log = file("untimed.log", format!("{LINE} 5\n{LINE}\n{LINE} -\n"));

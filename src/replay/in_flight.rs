@@ -71,3 +71,57 @@ impl InFlight {
         if self.finish { self.unfinished } else { 0 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replay::Format;
+    use crate::{Enforcer, Limit, Policy, Quota, VirtualClock};
+
+    const NO_FACTS: &[(&str, &str)] = &[];
+
+    /// Begins a request for each line. Their permits are told apart by what remains: 9, 8, 7…
+    fn begun(lines: &[&str]) -> InFlight {
+        let policy = Policy::new().limit(Limit::new("all", Quota::per_second(1).burst(10)));
+        let clock = VirtualClock::new().clock();
+        let enforcer = Enforcer::builder(policy).clock(clock).build().unwrap();
+        let mut in_flight = InFlight::default();
+        for line in lines {
+            let event = Format::Jsonl.event(line.as_bytes()).unwrap().unwrap();
+            in_flight.begin(enforcer.admit(NO_FACTS, 1).unwrap(), &event, event.at);
+        }
+        in_flight
+    }
+
+    #[test]
+    fn the_first_end_comes_first_and_of_equal_ones_the_first_admitted() {
+        let mut in_flight = begun(&[
+            r#"{"t": 0, "took": 9}"#,
+            r#"{"t": 1, "took": 3}"#,
+            r#"{"t": 2, "took": 2}"#,
+            r#"{"t": 3, "took": 0}"#,
+        ]);
+        let mut ended_by = |second| {
+            let now = Timestamp::from_secs(second);
+            let next = || in_flight.end(now);
+            std::iter::from_fn(next)
+                .map(|(end, permit)| (end.as_nanos() / 1_000_000_000, permit.allowed().remaining()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(ended_by(2), []);
+        assert_eq!(ended_by(8), [(3, 6), (4, 8), (4, 7)]);
+        assert_eq!(ended_by(9), [(9, 9)]);
+    }
+
+    #[test]
+    fn a_finish_gives_the_earliest_permit_of_its_id() {
+        let mut in_flight =
+            begun(&[r#"{"t": 0, "id": "a"}"#, r#"{"t": 0, "id": "b"}"#, r#"{"t": 0, "id": "a"}"#]);
+        let mut finish = |id| in_flight.finish(id).map(|permit| permit.allowed().remaining());
+        assert_eq!(
+            ["a", "a", "a", "b", "b"].map(&mut finish),
+            [Some(9), Some(7), None, Some(8), None]
+        );
+        assert!(in_flight.by_id.is_empty(), "ids are forgotten");
+    }
+}
