@@ -29,8 +29,8 @@ pub use enforcer::{
     Value, Verdict,
 };
 pub use policy::{
-    Limit, LimitInWords, MAX_FACTS, Missing, Mode, Override, Policy, PolicyError, Problem, Share,
-    ShareError,
+    Amount, Limit, LimitInWords, MAX_FACTS, Missing, Mode, Override, Policy, PolicyError, Problem,
+    Share, ShareError,
 };
 pub use quota::{Quota, QuotaError};
 pub use rate_limiter::{Builder, Key, RateLimiter, Reservation};
