@@ -81,7 +81,8 @@ type Facts<'a> = SmallVec<[(&'a str, &'a str); INLINE_FACTS]>;
 /// Decides the events of a log under a policy, and keeps count.
 ///
 /// Memory grows with the keys that the limits count, with the keys that are refused, and with the
-/// requests in flight: those with an id count as such until they are finished.
+/// requests in flight: those with an id count as such until they are finished. Where more than
+/// 262,144 are in flight and none was ever finished, the log does not tell, and no id is waited for.
 pub struct Replay {
     policy: Policy,
     enforcer: Enforcer<FixedHasher>,
@@ -135,7 +136,7 @@ impl Replay {
             enforcer,
             time,
             counts: Counts::default(),
-            in_flight: InFlight::default(),
+            in_flight: InFlight::new(),
             limits: policy.limits.iter().map(|_| Tally::default()).collect(),
             refused_keys: HashMap::new(),
             unseen: policy.named_facts().into_iter().map(str::to_owned).collect(),

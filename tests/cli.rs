@@ -329,6 +329,20 @@ fn a_line_without_the_duration_that_was_told_is_unreadable() {
 }
 
 #[test]
+fn a_log_that_does_not_tell_what_a_concurrency_limit_needs_gets_a_hint() {
+    let slots = file("slots.toml", "[[limit]]\nname = \"slots\"\nconcurrent = 50\n");
+    let rate = one_a_second_by_user("no_slots.toml");
+    let log = file("slots.log", format!("{LINE} 5\n"));
+    for (policy, options, hinted) in
+        [(&slots, &[][..], true), (&slots, &["--duration", "%T"], false), (&rate, &[], false)]
+    {
+        let args = [&["replay", "--policy", policy, &log][..], options].concat();
+        let report = run(&args).expect(0).stdout;
+        assert_eq!(report.contains("give --duration"), hinted, "{args:?}\n{report}");
+    }
+}
+
+#[test]
 fn finishes_that_end_nothing_and_requests_that_never_end_are_reported() {
     let policy = file("all.toml", "[[limit]]\nname = \"all\"\nrate = \"100/s\"\n");
     let log = r#"{"t": 0, "id": "a"}

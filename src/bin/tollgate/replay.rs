@@ -24,6 +24,8 @@ pub(crate) struct Reading {
     pub(crate) logs: Vec<String>,
     /// What the last field of the lines was taken for.
     pub(crate) duration: Option<Took>,
+    /// Whether the policy limits how many requests there are at once.
+    pub(crate) limits_concurrency: bool,
     /// Lines that are not blank.
     pub(crate) lines: u64,
     /// The first lines that could not be read, and why.
@@ -41,12 +43,13 @@ struct Run {
 
 pub(crate) fn run(args: &args::Replay) -> Result<(), Failure> {
     let policy = policy::load(&args.policy)?;
+    let limits_concurrency = policy.limits().iter().any(|limit| limit.cap().is_some());
     let replay = Replay::new(policy).map_err(|error| Failure::Usage(error.to_string()))?;
     let inputs = open_logs(args)?;
     let decisions = Decisions::open(args.decisions.as_deref())?;
 
     let mut progress = Progress::over(&inputs, decisions.is_on_terminal());
-    let mut reading = Reading { duration: args.duration, ..Reading::default() };
+    let mut reading = Reading { duration: args.duration, limits_concurrency, ..Reading::default() };
     let mut run = Run { replay, decisions, arrivals: Arrivals::new() };
     for input in inputs {
         reading.log(input, args.format, &mut run, &mut progress)?;

@@ -225,7 +225,14 @@ fn no_requests(summary: &Summary) -> Option<String> {
 }
 
 fn in_flight(summary: &Summary, reading: &Reading) -> Option<String> {
-    let most = counted(summary.peak_in_flight?, "request was", "requests were");
+    let Some(most) = summary.peak_in_flight else {
+        const NOT_TOLD: &str = "The policy limits how many requests there are at once, but nothing \
+            told when they end, so each took no time. If access log lines end in how long the \
+            request took, give --duration; event lines have `took` or `finish`.";
+        let asks = reading.limits_concurrency && summary.requests > 0;
+        return asks.then(|| NOT_TOLD.to_owned());
+    };
+    let most = counted(most, "request was", "requests were");
     let mut note = format!("At most {most} in flight at once.");
     let together = match reading.duration {
         None => "",
