@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Share;
 use super::problem::Field;
 use crate::cells::Overflow;
-use crate::concurrency_limiter::MAX_WAITERS;
+use crate::queue::MAX_WAITERS;
 use crate::quota::Quota;
 
 /// A named quota, or a cap on what runs at once, and what it counts by.
