@@ -14,9 +14,9 @@ pub(crate) const STEPS_A_COLUMN: usize = 5;
 /// Why a request was not admitted.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Turned {
-    /// By this limit, at once or as soon as that was certain.
+    /// By this limit, at once.
     Refused(String),
-    /// It waited at this limit for as long as that lets it.
+    /// By this limit, after waiting.
     TimedOut(String),
     /// Its client lost patience.
     GaveUp,

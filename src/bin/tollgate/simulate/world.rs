@@ -164,13 +164,14 @@ impl World {
             })
         });
         if let Some(admitted) = at_once.await {
-            return admitted;
+            return admitted.map_err(Turned::Refused);
         }
         self.record().waits(true, self.handle.now());
         let mut patience = pin!(self.handle.sleep(group.patience.unwrap_or(Duration::MAX)));
         let admitted = poll_fn(|cx| {
+            // Who is admitted in the moment of giving up does not give up.
             if let Poll::Ready(admitted) = admitted.as_mut().poll(cx) {
-                return Poll::Ready(admitted);
+                return Poll::Ready(admitted.map_err(Turned::TimedOut));
             }
             patience.as_mut().poll(cx).map(|()| Err(Turned::GaveUp))
         });
@@ -182,8 +183,9 @@ impl World {
 
 // What follows is all that knows how slots are asked for.
 
-async fn admit(enforcer: &Enforcer<Hasher>, facts: &[(&str, &str)]) -> Result<Permit, Turned> {
-    enforcer.admit(facts, 1).map_err(|refused| Turned::Refused(refused.limit().to_owned()))
+/// A permit, or the name of the limit that refused it.
+async fn admit(enforcer: &Enforcer<Hasher>, facts: &[(&str, &str)]) -> Result<Permit, String> {
+    enforcer.admit(facts, 1).map_err(|refused| refused.limit().to_owned())
 }
 
 /// For each limit that has slots how many are in use.
