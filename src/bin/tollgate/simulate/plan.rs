@@ -166,3 +166,158 @@ fn nth_of_ramp(number: u64, from: f64, growth: f64) -> Option<Duration> {
     let offset = 2.0 * number / (from + root);
     offset.is_finite().then(|| seconds(offset))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::scenario::Values;
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn group(arrivals: Arrivals) -> Group {
+        Group {
+            name: "some".to_owned(),
+            arrivals,
+            start: Duration::ZERO,
+            end: MINUTE,
+            most: u64::MAX,
+            facts: Vec::new(),
+            patience: None,
+            service: Service::Constant { time: Duration::from_secs(1) },
+            crash: Crash::First(0),
+        }
+    }
+
+    fn plan(seed: u64, clients: Vec<Group>) -> Vec<Request> {
+        let scenario = Scenario {
+            name: String::new(),
+            seed,
+            duration: MINUTE,
+            backend_limit: None,
+            clients,
+            stages: Vec::new(),
+        };
+        requests(&scenario).unwrap_or_else(|_| panic!("it can be drawn"))
+    }
+
+    /// When they arrive, in milliseconds.
+    fn millis(group: Group) -> Vec<u64> {
+        plan(1, vec![group]).iter().map(|request| request.at.as_nanos() / 1_000_000).collect()
+    }
+
+    #[test]
+    fn arrivals_are_where_they_should_be() {
+        let constant = millis(group(Arrivals::Constant { rate: 0.1 }));
+        assert_eq!(constant, [0, 10_000, 20_000, 30_000, 40_000, 50_000]);
+        let every = Duration::from_secs(25);
+        let bursts = millis(Group {
+            start: Duration::from_secs(5),
+            ..group(Arrivals::Bursts { size: 2, every })
+        });
+        // The one at 55 s is before the end at 60 s.
+        assert_eq!(bursts, [5_000, 5_000, 30_000, 30_000, 55_000, 55_000]);
+        let first = millis(Group { most: 3, ..group(Arrivals::Bursts { size: 2, every }) });
+        assert_eq!(first, [0, 0, 25_000]);
+
+        // From 0 to 2 a second in 60 s: t^2 / 60 have arrived by t seconds.
+        let up = millis(group(Arrivals::Ramp { from: 0.0, to: 2.0 }));
+        assert_eq!(up.len(), 60);
+        for (number, at) in up.iter().enumerate() {
+            assert_eq!(*at, ((number as f64 * 60.0).sqrt() * 1000.0) as u64, "{number}");
+        }
+        // And back: what is left to come by t is (60 - t)^2 / 60.
+        let down = millis(group(Arrivals::Ramp { from: 2.0, to: 0.0 }));
+        assert_eq!(down.len(), 60);
+        assert_eq!(down[15], 60_000 - 51_962);
+        let level = millis(group(Arrivals::Ramp { from: 0.5, to: 0.5 }));
+        assert_eq!(level, millis(group(Arrivals::Constant { rate: 0.5 })));
+        assert_eq!(millis(group(Arrivals::Ramp { from: 0.0, to: 0.0 })), [0]);
+    }
+
+    #[test]
+    fn poisson_arrivals_are_as_many_as_the_rate_says_and_memoryless() {
+        let arrivals = plan(1, vec![group(Arrivals::Poisson { rate: 500.0 })]);
+        // 30,000 expected, standard deviation 173.
+        assert!((29_300..30_700).contains(&arrivals.len()), "{}", arrivals.len());
+        let gaps = arrivals.windows(2).map(|pair| pair[1].at.since(pair[0].at));
+        // A gap as long as the mean and longer has probability 1/e.
+        let long = gaps.filter(|gap| gap.as_nanos() >= 2_000_000).count() as f64;
+        let share = long / arrivals.len() as f64;
+        assert!((0.355..0.381).contains(&share), "{share}");
+    }
+
+    fn sorted_services(service: Service) -> Vec<f64> {
+        let clients = group(Arrivals::Constant { rate: 1000.0 });
+        let plan = plan(7, vec![Group { service, ..clients }]);
+        let mut times: Vec<f64> =
+            plan.iter().map(|request| request.service.as_secs_f64()).collect();
+        times.sort_by(f64::total_cmp);
+        times
+    }
+
+    #[test]
+    fn service_times_have_the_shape_asked_for() {
+        let near = |value: f64, expected: f64, by: f64| {
+            assert!((value / expected - 1.0).abs() < by, "{value} is not near {expected}");
+        };
+        let median = Duration::from_secs(8);
+        let times = sorted_services(Service::Lognormal { median, p99: Duration::from_secs(60) });
+        near(times[times.len() / 2], 8.0, 0.02);
+        near(times[times.len() * 99 / 100], 60.0, 0.04);
+        near(times.iter().sum::<f64>() / times.len() as f64, 11.64, 0.02);
+        // No spread at all.
+        let times = sorted_services(Service::Lognormal { median, p99: median });
+        assert!(times.iter().all(|time| (time - 8.0).abs() < 1e-6));
+
+        let times = sorted_services(Service::Exponential { mean: median });
+        near(times.iter().sum::<f64>() / times.len() as f64, 8.0, 0.02);
+        near(times[times.len() / 2], 8.0 * 2.0_f64.ln(), 0.02);
+    }
+
+    #[test]
+    fn facts_and_crashes_are_drawn_as_asked_for() {
+        let one = |pick| Fact::One { of: Values::Numbers { from: 1, to: 40 }, pick };
+        let named = |name: &str, fact| (name.to_owned(), fact);
+        let clients = Group {
+            facts: vec![named("org", one(Pick::Random)), named("user", one(Pick::InTurn))],
+            crash: Crash::Share(0.25),
+            ..group(Arrivals::Constant { rate: 1000.0 })
+        };
+        let drawn = plan(1, vec![clients]);
+        let mut orgs = [0; 40];
+        for (number, request) in drawn.iter().enumerate() {
+            orgs[request.facts[0] as usize] += 1;
+            assert_eq!(request.facts[1], number as u64 % 40);
+        }
+        // 1,500 of each expected, standard deviation 38.
+        assert!(orgs.iter().all(|count| (1_300..1_700).contains(count)), "{orgs:?}");
+        let crashes = drawn.iter().filter(|request| request.crashes).count();
+        assert!((14_500..15_500).contains(&crashes), "{crashes}");
+
+        let crash = Crash::First(2);
+        let drawn = plan(1, vec![Group { crash, ..group(Arrivals::Constant { rate: 1.0 }) }]);
+        let crashing: Vec<bool> = drawn.iter().map(|request| request.crashes).collect();
+        assert!(crashing[..2].iter().all(|crashes| *crashes));
+        assert!(crashing[2..].iter().all(|crashes| !crashes));
+    }
+
+    #[test]
+    fn a_seed_decides_and_other_clients_change_nothing() {
+        let poisson = || group(Arrivals::Poisson { rate: 10.0 });
+        let other = || Group { name: "other".to_owned(), ..poisson() };
+        let alone = plan(1, vec![poisson()]);
+        assert_eq!(alone, plan(1, vec![poisson()]));
+        assert_ne!(alone, plan(2, vec![poisson()]));
+        let both = plan(1, vec![other(), poisson()]);
+        assert!(both.is_sorted_by_key(|request| request.at));
+        let again: Vec<(Timestamp, Duration)> = both
+            .iter()
+            .filter(|request| request.group == 1)
+            .map(|request| (request.at, request.service))
+            .collect();
+        let alone: Vec<(Timestamp, Duration)> =
+            alone.iter().map(|request| (request.at, request.service)).collect();
+        assert_eq!(again, alone);
+        assert!(both.len() > alone.len());
+    }
+}

@@ -22,6 +22,7 @@ const TEXT: Kind<String> = Kind {
     read: |value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned),
 };
 const WHOLE: Kind<u64> = Kind { is: "a whole number from 0", example: "100", read: whole };
+const SEED: Kind<u64> = Kind { example: "1", ..WHOLE };
 const POSITIVE: Kind<u64> = Kind {
     is: "a whole number from 1",
     example: "159",
@@ -108,7 +109,7 @@ pub(super) fn scenario(name: &str, text: &str, folder: &Path) -> Result<Scenario
         }
     };
     let mut top = Fields::new("a scenario", 0..0, tree.get_ref());
-    let seed = top.get("seed", &WHOLE, &mut problems);
+    let seed = top.get("seed", &SEED, &mut problems);
     let duration = top.need("duration", &TIME, &mut problems);
     let backend_limit = backend(&mut top, &mut problems);
     let end = duration.unwrap_or(Duration::MAX);
