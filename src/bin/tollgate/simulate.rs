@@ -31,7 +31,7 @@ pub(crate) fn run(args: &args::Simulate) -> Result<(), Failure> {
         let blank = json(&report(&scenario, Vec::new())?);
         args.expect.iter().try_for_each(|expectation| expectation.check_key(&blank))?;
     }
-    let svg = args.svg.as_deref().map(|path| open(args, path)).transpose()?;
+    let svg = args.svg.as_deref().map(|path| open(args, &scenario, path)).transpose()?;
 
     let report = report(&scenario, plan::requests(&scenario)?)?;
 
@@ -77,9 +77,12 @@ fn json(report: &Report) -> Value {
 }
 
 /// Opens the file for the picture, which must not be one that is read.
-fn open(args: &args::Simulate, path: &Path) -> Result<(File, String), Failure> {
-    let policy = Scenario::policy_file(&args.scenario);
-    let read = [Some(args.scenario.as_path()), policy.as_deref()];
+fn open(
+    args: &args::Simulate,
+    scenario: &Scenario,
+    path: &Path,
+) -> Result<(File, String), Failure> {
+    let read = [Some(args.scenario.as_path()), scenario.policy_path.as_deref()];
     if let Some(same) = read.into_iter().flatten().find(|read| same_file(read, path)) {
         let name = same.display();
         let what = format!("--svg would write over {name}, which is read; give it another file");

@@ -196,6 +196,7 @@ mod tests {
             backend_limit: None,
             clients,
             stages: Vec::new(),
+            policy_path: None,
         };
         requests(&scenario).unwrap_or_else(|_| panic!("it can be drawn"))
     }

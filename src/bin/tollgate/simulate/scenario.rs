@@ -1,12 +1,15 @@
 //! A scenario: who asks for what and when, under which policy, of which back end.
 
+mod clients;
 mod fields;
-mod policies;
+mod kinds;
+mod policy;
 mod read;
+mod stages;
 pub(crate) mod units;
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tollgate::{Policy, Timestamp};
@@ -23,6 +26,8 @@ pub(crate) struct Scenario {
     pub(crate) clients: Vec<Group>,
     /// The policy at the start, and then one for each moment at which it changes.
     pub(crate) stages: Vec<Stage>,
+    /// The file of the policy, if it has one of its own.
+    pub(crate) policy_path: Option<PathBuf>,
 }
 
 /// A policy and when it begins.
@@ -106,11 +111,6 @@ impl Scenario {
         let name = path.display().to_string();
         let text = crate::input::text("scenario", path)?;
         read::scenario(&name, &text, path.parent().unwrap_or(Path::new("")))
-    }
-
-    /// Every file it is read from besides itself: the policy's, if it has one.
-    pub(crate) fn policy_file(path: &Path) -> Option<std::path::PathBuf> {
-        read::policy_file(path)
     }
 
     /// The moment at which clients no longer arrive.
