@@ -61,10 +61,10 @@ fn totals(scenario: &Scenario, report: &Report, screen: &mut Screen) {
         row("crashed", &number(|counts| counts.crashed));
     }
     row("peak waiting", &|run| count(run.peak_waiting));
-    row("wait p50", &|run| seconds(run.wait_s.p50));
-    row("wait p95", &|run| seconds(run.wait_s.p95));
-    row("wait p99", &|run| seconds(run.wait_s.p99));
-    row("wait max", &|run| seconds(run.wait_s.max));
+    row("wait p50", &|run| wait(run.wait_s.p50));
+    row("wait p95", &|run| wait(run.wait_s.p95));
+    row("wait p99", &|run| wait(run.wait_s.p99));
+    row("wait max", &|run| wait(run.wait_s.max));
 
     screen.line("");
     let right = Align::Right;
@@ -92,11 +92,14 @@ fn limits(report: &Report, screen: &mut Screen) {
     }
 }
 
-fn seconds(seconds: Option<f64>) -> String {
-    match seconds.map(Duration::try_from_secs_f64) {
-        Some(Ok(time)) if time < Duration::from_secs(1) => duration(time, 1),
-        Some(Ok(time)) => duration(Duration::from_millis(time.as_millis() as u64 / 100 * 100), 2),
-        _ => "-".to_owned(),
+/// A wait in the units that tell it best, `-` if nobody was admitted.
+fn wait(seconds: Option<f64>) -> String {
+    let Some(seconds) = seconds else { return "-".to_owned() };
+    let time = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+    match seconds {
+        ..1.0 => duration(time, 1),
+        1.0..60.0 => format!("{seconds:.1}s"),
+        _ => duration(time, 2),
     }
 }
 

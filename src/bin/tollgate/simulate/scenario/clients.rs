@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
 use super::fields::{Fields, Problems, Value, given};
 use super::kinds::{
