@@ -27,12 +27,13 @@ pub mod replay;
 
 pub use cells::Overflow;
 pub use concurrency_limiter::{
-    ConcurrencyLimiter, KeyedConcurrencyLimiter, Lease, Over, SlotKey, SlotsBuilder, Usage,
+    AcquireSlots, ConcurrencyLimiter, KeyedConcurrencyLimiter, Lease, Over, SlotKey, SlotsBuilder,
+    Usage,
 };
 pub use decision::{Allowed, Denied, Refused, Retry};
 pub use enforcer::{
-    Absent, Enforcer, EnforcerBuilder, Explanation, LimitStatus, Permit, Reload, UnknownLimit,
-    Value, Verdict,
+    Absent, Admission, Enforcer, EnforcerBuilder, Explanation, LimitStatus, Permit, Reload,
+    UnknownLimit, Value, Verdict,
 };
 pub use policy::{
     Amount, Limit, LimitInWords, MAX_FACTS, Missing, Mode, Override, Policy, PolicyError, Problem,
@@ -40,7 +41,7 @@ pub use policy::{
 };
 pub use queue::WaitError;
 pub use quota::{Quota, QuotaError};
-pub use rate_limiter::{Builder, Key, RateLimiter, Reservation};
-pub use set::{Keys, Set, SetPermit, all};
+pub use rate_limiter::{AcquireRate, Builder, Key, RateLimiter, Reservation};
+pub use set::{Keys, Member, Set, SetPermit, all};
 pub use slots::MAX_SLOTS;
 pub use time::{Clock, NoTimer, Sleep, Timestamp, VirtualClock};
