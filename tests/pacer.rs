@@ -249,8 +249,8 @@ mod simulated {
         let (inside, mut batches) = task.output().unwrap();
         assert_eq!(inside, Err(InSimulation));
         assert_eq!(batches.next_blocking(), Ok(Some(vec![1])));
-        // On any clock: nobody waits on real time in a simulation.
-        let mut batches = Pacer::new(1, PAUSE).batches([1]);
+        // On any clock and even if there is nothing to wait for: what fails, fails always.
+        let mut batches = Pacer::new(1, PAUSE).batches([0; 0]);
         let task = simulation.spawn(async move { batches.next_blocking() });
         simulation.run();
         assert_eq!(task.output(), Some(Err(InSimulation)));

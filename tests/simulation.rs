@@ -457,6 +457,29 @@ fn dropping_the_simulation_drops_its_tasks_in_order() {
 }
 
 #[test]
+fn a_task_may_abort_another_while_the_simulation_is_dropped() {
+    let trace = Trace::default();
+    let mut simulation = Simulation::new(0);
+    let other = Rc::new(RefCell::new(None::<Task<()>>));
+    let (says, victim) = (trace.clone(), other.clone());
+    simulation.spawn(async move {
+        let _guard = OnDrop(|| {
+            victim.borrow().as_ref().unwrap().abort();
+            says.say("first");
+        });
+        pending::<()>().await;
+    });
+    let says = trace.clone();
+    *other.borrow_mut() = Some(simulation.spawn(async move {
+        let _guard = OnDrop(|| says.say("second"));
+        pending::<()>().await;
+    }));
+    assert_eq!(simulation.run(), 2);
+    drop(simulation);
+    assert_eq!(trace.all(), "second first");
+}
+
+#[test]
 fn a_task_may_spawn_and_abort_while_it_is_dropped() {
     let mut simulation = Simulation::new(0);
     let trace = Trace::default();
