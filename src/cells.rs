@@ -18,6 +18,7 @@ mod look;
 mod mutants;
 mod numbers;
 mod pool;
+mod queued;
 mod settle;
 mod table;
 mod word;
@@ -31,6 +32,7 @@ use crate::time::Timestamp;
 use change::Changes;
 use numbers::{Numbers, Published, read_word};
 use pool::{Full, PoolCell};
+use queued::Queued;
 use table::{Cell, Claim, Table, Use};
 
 pub(crate) use look::Look;
@@ -40,6 +42,7 @@ pub(crate) use settle::Charge;
 pub(crate) struct Cells {
     published: Published,
     table: Table,
+    queued: Queued,
     overflow: Overflow,
     pool: OnceLock<Box<[PoolCell]>>,
     overflows: AtomicU64,
@@ -68,6 +71,7 @@ impl Cells {
         Cells {
             published: Published::new(&quota),
             table: Table::new(max_keys),
+            queued: Queued::default(),
             overflow,
             pool: OnceLock::new(),
             overflows: AtomicU64::new(0),
@@ -96,6 +100,9 @@ impl Cells {
         cost: u64,
         now: Timestamp,
     ) -> Option<Result<Allowed, Denied>> {
+        if self.queued.any() {
+            return None;
+        }
         let cell = self.table.find(tag)?;
         let word = cell.load()?;
         let (generation, gcra, moment) = self.published.at_once(now)?;
@@ -112,6 +119,10 @@ impl Cells {
 
     #[inline(never)]
     fn decide_in_turn(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
+        let ahead = self.queued.ahead(tag);
+        if ahead > 0 && cost > 0 {
+            return self.peek_behind(tag, ahead, cost, now);
+        }
         let step = |tat, numbers: &Numbers, moment| decide(tat, cost, &numbers.gcra, moment);
         match self.run(Seat::Own, tag, now, step) {
             Ok(Err(denied)) if self.pool.get().is_some() => {
@@ -127,13 +138,37 @@ impl Cells {
 
     /// What `check` of `cost` would say, charging nothing.
     pub(crate) fn peek(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
+        self.peek_behind(tag, self.queued.ahead(tag), cost, now)
+    }
+
+    /// What `check` of `cost` would say after `ahead` units were had by others.
+    fn peek_behind(
+        &self,
+        tag: u64,
+        ahead: u64,
+        cost: u64,
+        now: Timestamp,
+    ) -> Result<Allowed, Denied> {
         let step = |tat, numbers: &Numbers, moment| {
-            Step::Stay(numbers.gcra.decide(tat, cost, moment).map(|(_, allowed)| allowed))
+            let decided = numbers.gcra.decide_behind(tat, ahead, cost, moment);
+            Step::Stay(decided.map(|(_, allowed)| allowed))
         };
         match self.run(Seat::Own, tag, now, step) {
             Ok(answer) => answer,
             Err(full) => self.without_seat(cost, now, &full),
         }
+    }
+
+    /// Says how many units callers wait for in the line of the key: whoever does not wait comes
+    /// after them.
+    pub(crate) fn set_queued(&self, tag: u64, units: u64) {
+        self.queued.set(tag, units);
+    }
+
+    /// Whether callers wait for any key.
+    #[inline]
+    pub(crate) fn is_queued(&self) -> bool {
+        self.queued.any()
     }
 
     /// Makes the key as if never seen.

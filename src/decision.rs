@@ -52,8 +52,14 @@ pub struct Denied {
 pub enum Retry {
     /// After exactly this long, and not a nanosecond sooner.
     After(Duration),
-    /// Never, however long one waits: the cost is above the burst, or a policy's limit refuses the
-    /// request as it is (a fact of its key is missing, its cost is no whole number).
+    /// As soon as a concurrency limit has room, which depends on who gives back.
+    Unknown {
+        /// By then at the latest: when enough leases are over. `None` if they have no end.
+        at_latest: Option<Duration>,
+    },
+    /// Never, however long one waits: the cost is above the burst, the weight above the cap, or a
+    /// policy's limit refuses the request as it is (a fact of its key is missing, its cost is no
+    /// whole number).
     Never,
 }
 
@@ -81,6 +87,11 @@ standing!(Allowed, 0);
 standing!(Denied, standing);
 
 impl Denied {
+    /// Denied for now, though it could be had this moment: it is somebody else's turn.
+    pub(crate) fn just_now(Allowed(standing): Allowed) -> Denied {
+        Denied { standing, retry: Retry::Unknown { at_latest: Some(Duration::ZERO) } }
+    }
+
     /// When the same call would be allowed, if nobody else calls.
     pub fn retry(&self) -> Retry {
         self.retry
@@ -88,19 +99,26 @@ impl Denied {
 }
 
 impl Retry {
-    /// The wait, if there is one that helps.
+    /// The wait, if one is known that helps.
     pub fn after(self) -> Option<Duration> {
         match self {
             Retry::After(wait) => Some(wait),
-            Retry::Never => None,
+            Retry::Unknown { .. } | Retry::Never => None,
         }
     }
 
     /// The longer of two waits: what a call must wait that needs both.
     pub(crate) fn max(self, other: Retry) -> Retry {
         match (self, other) {
+            (Retry::Never, _) | (_, Retry::Never) => Retry::Never,
             (Retry::After(a), Retry::After(b)) => Retry::After(a.max(b)),
-            _ => Retry::Never,
+            (Retry::After(wait), Retry::Unknown { at_latest })
+            | (Retry::Unknown { at_latest }, Retry::After(wait)) => {
+                Retry::Unknown { at_latest: at_latest.map(|at_latest| at_latest.max(wait)) }
+            }
+            (Retry::Unknown { at_latest: a }, Retry::Unknown { at_latest: b }) => {
+                Retry::Unknown { at_latest: a.zip(b).map(|(a, b)| a.max(b)) }
+            }
         }
     }
 }
@@ -189,6 +207,10 @@ impl fmt::Display for Retry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Retry::After(wait) => write!(f, "retry in {wait:?}"),
+            Retry::Unknown { at_latest: Some(wait) } => {
+                write!(f, "retry when a slot is free, in {wait:?} at the latest")
+            }
+            Retry::Unknown { at_latest: None } => f.write_str("retry when a slot is free"),
             Retry::Never => f.write_str("no wait helps"),
         }
     }

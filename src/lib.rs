@@ -11,8 +11,11 @@ mod time;
 mod algorithm;
 // Floor 2
 mod cells;
+mod slots;
 // Floor 3
+mod concurrency_limiter;
 mod gate;
+mod queue;
 mod rate_limiter;
 mod set;
 // Floor 4
@@ -26,6 +29,9 @@ pub mod replay;
 pub mod simulation;
 
 pub use cells::Overflow;
+pub use concurrency_limiter::{
+    ConcurrencyLimiter, KeyedConcurrencyLimiter, Lease, Over, SlotKey, SlotsBuilder, Usage,
+};
 pub use decision::{Allowed, Denied, Refused, Retry};
 pub use enforcer::{
     Absent, Enforcer, EnforcerBuilder, Explanation, LimitStatus, Permit, Reload, UnknownLimit,
@@ -35,10 +41,12 @@ pub use enforcer::{
 pub use pacer::PacedStream;
 pub use pacer::{Batches, Pacer};
 pub use policy::{
-    Limit, LimitInWords, MAX_FACTS, Missing, Mode, Override, Policy, PolicyError, Problem, Share,
-    ShareError,
+    Amount, Limit, LimitInWords, MAX_FACTS, Missing, Mode, Override, Policy, PolicyError, Problem,
+    Share, ShareError,
 };
+pub use queue::WaitError;
 pub use quota::{Quota, QuotaError};
 pub use rate_limiter::{Builder, Key, RateLimiter, Reservation};
 pub use set::{Keys, Set, SetPermit, all};
+pub use slots::MAX_SLOTS;
 pub use time::{Clock, InSimulation, NoTimer, Sleep, Timestamp, VirtualClock};

@@ -177,13 +177,12 @@ const PERIODS: [(&str, u64); 7] = [
 
 impl fmt::Display for Quota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, nanos) =
-            PERIODS.into_iter().find(|(_, nanos)| self.per_nanos % nanos == 0).unwrap_or(("ns", 1));
         write!(f, "{}/", self.count)?;
-        if self.per_nanos != nanos {
-            write!(f, "{}", self.per_nanos / nanos)?;
+        let (number, unit) = in_units(self.per_nanos.into());
+        if number != 1 {
+            write!(f, "{number}")?;
         }
-        f.write_str(name)?;
+        f.write_str(unit)?;
         if self.burst != self.count {
             write!(f, " burst {}", self.burst)?;
         }
@@ -222,8 +221,15 @@ impl FromStr for Quota {
     }
 }
 
+/// Nanoseconds as a number of the largest unit that divides them.
+pub(crate) fn in_units(nanos: u128) -> (u128, &'static str) {
+    let divides = |(_, unit): &(&str, u64)| nanos % u128::from(*unit) == 0;
+    let (name, unit) = PERIODS.into_iter().find(divides).unwrap_or(("ns", 1));
+    (nanos / u128::from(unit), name)
+}
+
 /// A period's nanoseconds: `s`, `10s`, `250ms`.
-fn period_nanos(text: &str) -> Result<u64, QuotaError> {
+pub(crate) fn period_nanos(text: &str) -> Result<u64, QuotaError> {
     let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
     let Some((_, nanos)) = PERIODS.into_iter().find(|(name, _)| *name == unit) else {
         return Err(QuotaError::Syntax(

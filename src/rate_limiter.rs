@@ -1,12 +1,20 @@
 //! [`RateLimiter`]: a quota for each key, on a clock.
 
-use std::hash::{BuildHasher, Hash};
+mod lines;
 
-use crate::cells::{Cells, Charge, Overflow};
+use std::future::Future;
+use std::hash::{BuildHasher, Hash};
+use std::time::Duration;
+
+use crate::cells::{Charge, Overflow};
 use crate::decision::{Allowed, Denied, intern};
+use crate::queue::{Acquire, MAX_WAITERS, WaitError, acquire_blocking};
 use crate::quota::Quota;
-use crate::sync::{RandomState, mutant};
+use crate::sync::{Arc, RandomState, mutant};
 use crate::time::{Clock, Timestamp};
+
+pub(crate) use lines::Rate;
+use lines::RatePlan;
 
 /// Keys that one call of [`RateLimiter::check_many`] brings near at a time.
 const BATCH: usize = 16;
@@ -22,6 +30,8 @@ const BATCH: usize = 16;
 /// | decide at a stamp of your own | [`check_at`](Self::check_at) |
 /// | look without charging | [`peek`](Self::peek), [`peek_n`](Self::peek_n) |
 /// | charge an estimate, correct it later | [`reserve`](Self::reserve) |
+/// | wait for one's turn | [`acquire`](Self::acquire), [`acquire_blocking`](Self::acquire_blocking) |
+/// | know when one's turn will be, and wait elsewhere | [`book`](Self::book) |
 /// | decide several limits as one | [`all`](crate::all) with [`key`](Self::key) |
 ///
 /// ```
@@ -43,7 +53,7 @@ const BATCH: usize = 16;
 /// over a change of quota and the first overflow wait for a [`set_quota`](Self::set_quota) under
 /// way.
 pub struct RateLimiter<S = RandomState> {
-    cells: Cells,
+    rate: Arc<Rate>,
     clock: Clock,
     hasher: S,
     name: Option<&'static str>,
@@ -56,22 +66,25 @@ pub struct Builder<S = RandomState> {
     clock: Clock,
     max_keys: usize,
     overflow: Overflow,
+    max_waiters: usize,
     hasher: S,
     name: Option<&'static str>,
 }
 
-/// A charge that can still be corrected: [`RateLimiter::reserve`]. Dropping it keeps the charge.
+/// A charge that can still be corrected: [`RateLimiter::reserve`], [`RateLimiter::book`]. Dropping
+/// it keeps the charge.
 #[must_use = "without `settle` or `cancel` the charge stays as reserved"]
 pub struct Reservation<'a, S = RandomState> {
     limiter: &'a RateLimiter<S>,
     charge: Charge,
+    wait: Duration,
     allowed: Allowed,
 }
 
 /// A key of a limiter, as a part of a set: [`RateLimiter::key`].
 #[derive(Clone, Copy)]
 pub struct Key<'a> {
-    pub(crate) cells: &'a Cells,
+    pub(crate) rate: &'a Rate,
     pub(crate) clock: &'a Clock,
     pub(crate) tag: u64,
     pub(crate) name: Option<&'static str>,
@@ -90,6 +103,7 @@ impl RateLimiter {
             clock: Clock::default(),
             max_keys: 1 << 20,
             overflow: Overflow::default(),
+            max_waiters: MAX_WAITERS,
             hasher: RandomState::default(),
             name: None,
         }
@@ -113,6 +127,11 @@ impl<S> Builder<S> {
         Builder { overflow, ..self }
     }
 
+    /// How many callers may wait in line for one key; more are denied. Default: 1,000.
+    pub fn max_waiters(self, max_waiters: usize) -> Self {
+        Builder { max_waiters, ..self }
+    }
+
     /// What a refusal by a set of limits calls this one. Default: its place in the set. Kept for
     /// the life of the process: for names you choose, not one for each tenant.
     pub fn name(self, name: &str) -> Self {
@@ -127,6 +146,7 @@ impl<S> Builder<S> {
             clock: self.clock,
             max_keys: self.max_keys,
             overflow: self.overflow,
+            max_waiters: self.max_waiters,
             hasher,
             name: self.name,
         }
@@ -134,12 +154,9 @@ impl<S> Builder<S> {
 
     /// The limiter.
     pub fn build(self) -> RateLimiter<S> {
-        RateLimiter {
-            cells: Cells::new(self.quota, self.max_keys, self.overflow),
-            clock: self.clock,
-            hasher: self.hasher,
-            name: self.name,
-        }
+        let Builder { quota, clock, max_keys, overflow, max_waiters, hasher, name } = self;
+        let rate = Rate::new(quota, max_keys, overflow, clock.clone(), max_waiters);
+        RateLimiter { rate, clock, hasher, name }
     }
 }
 
@@ -169,7 +186,7 @@ impl<S: BuildHasher> RateLimiter<S> {
         cost: u64,
         now: Timestamp,
     ) -> Result<Allowed, Denied> {
-        self.cells.decide(self.tag(key), cost, now)
+        self.rate.cells.decide(self.tag(key), cost, now)
     }
 
     /// What [`check`](Self::check) would say, charging nothing.
@@ -191,7 +208,7 @@ impl<S: BuildHasher> RateLimiter<S> {
         cost: u64,
         now: Timestamp,
     ) -> Result<Allowed, Denied> {
-        self.cells.peek(self.tag(key), cost, now)
+        self.rate.cells.peek(self.tag(key), cost, now)
     }
 
     /// Decides one unit for each of `keys` now, in order, each by itself.
@@ -208,12 +225,13 @@ impl<S: BuildHasher> RateLimiter<S> {
             let mut seen = 0;
             for (tag, key) in tags.iter_mut().zip(batch) {
                 *tag = self.tag(key);
-                seen |= self.cells.touch(*tag);
+                seen |= self.rate.cells.touch(*tag);
             }
             // The loads must happen; their values do not matter.
             std::hint::black_box(seen);
-            answers
-                .extend(tags.iter().take(batch.len()).map(|tag| self.cells.decide(*tag, 1, now)));
+            answers.extend(
+                tags.iter().take(batch.len()).map(|tag| self.rate.cells.decide(*tag, 1, now)),
+            );
         }
     }
 
@@ -233,21 +251,86 @@ impl<S: BuildHasher> RateLimiter<S> {
         key: &K,
         cost: u64,
     ) -> Result<Reservation<'_, S>, Denied> {
-        let (charge, allowed) = self.cells.reserve(self.tag(key), cost, self.clock.now())?;
-        Ok(Reservation { limiter: self, charge, allowed })
+        let now = self.clock.now();
+        let (charge, allowed) = self.rate.cells.reserve(self.tag(key), cost, now, false)?;
+        Ok(Reservation { limiter: self, charge, wait: Duration::ZERO, allowed })
+    }
+
+    /// Charges `cost` units now for a turn that comes within `max_wait`, and says when: for callers
+    /// that schedule themselves. Until then the key owes more than its burst.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// use tollgate::{Quota, RateLimiter, VirtualClock};
+    ///
+    /// let time = VirtualClock::new();
+    /// let mails = RateLimiter::builder(Quota::per_second(10).burst(1)).clock(time.clock()).build();
+    /// let turns: Vec<_> = (0..3).map(|_| mails.book("", 1, Duration::from_secs(1))).collect();
+    /// let waits: Vec<_> = turns.iter().flatten().map(|turn| turn.wait().as_millis()).collect();
+    /// assert_eq!(waits, [0, 100, 200]);
+    /// ```
+    ///
+    /// # Errors
+    /// If the turn would come later: after how long. Then, and if others wait in line for the key,
+    /// nothing is charged.
+    pub fn book<K: Hash + ?Sized>(
+        &self,
+        key: &K,
+        cost: u64,
+        max_wait: Duration,
+    ) -> Result<Reservation<'_, S>, Denied> {
+        let now = self.clock.now();
+        let (charge, wait, allowed) = self.rate.cells.book(self.tag(key), cost, now, max_wait)?;
+        Ok(Reservation { limiter: self, charge, wait, allowed })
+    }
+
+    /// Waits in line for `cost` units, `within` so long, on this thread. Works on any clock; on a
+    /// virtual one another thread must move the time.
+    ///
+    /// First come, first served, for each key. Nobody is charged before its turn, and while anybody
+    /// waits a [`check`](Self::check) of that key is denied, with the wait behind all of them.
+    ///
+    /// # Errors
+    /// [`WaitError::Denied`] at once if the turn cannot come in time, if it never can, or if the line
+    /// is full; later if the quota was lowered meanwhile. [`WaitError::InSimulation`],
+    /// [`WaitError::Gone`].
+    pub fn acquire_blocking<K: Hash + ?Sized>(
+        &self,
+        key: &K,
+        cost: u64,
+        within: Duration,
+    ) -> Result<Allowed, WaitError> {
+        let plan = RatePlan::new(self.rate.clone(), self.tag(key), cost, within);
+        acquire_blocking(plan, &self.clock).map(lines::Turn::take)
+    }
+
+    /// As [`acquire_blocking`](Self::acquire_blocking), under `.await` and any executor, `within` so
+    /// long from the first poll. Dropping the future leaves the line; nothing was charged.
+    ///
+    /// # Errors
+    /// Also [`WaitError::NoTimer`] if the clock has no timer.
+    pub fn acquire<K: Hash + ?Sized>(
+        &self,
+        key: &K,
+        cost: u64,
+        within: Duration,
+    ) -> impl Future<Output = Result<Allowed, WaitError>> + Send + use<K, S> {
+        let plan = RatePlan::new(self.rate.clone(), self.tag(key), cost, within);
+        let turn = Acquire::new(self.clock.clone(), plan);
+        async move { turn.await.map(lines::Turn::take) }
     }
 
     /// `key` as a part of a set that is decided all or none: [`all`](crate::all).
     #[inline]
     pub fn key<K: Hash + ?Sized>(&self, key: &K) -> Key<'_> {
-        Key { cells: &self.cells, clock: &self.clock, tag: self.tag(key), name: self.name }
+        Key { rate: &self.rate, clock: &self.clock, tag: self.tag(key), name: self.name }
     }
 
     /// Makes `key` as if it had never been seen.
     ///
     /// A reservation made before gives back all the same when it is settled.
     pub fn reset<K: Hash + ?Sized>(&self, key: &K) {
-        self.cells.reset(self.tag(key), self.clock.now());
+        self.rate.reset(self.tag(key));
     }
 
     /// The identity of a key. Never 0, which marks an unused slot.
@@ -264,17 +347,17 @@ impl<S> RateLimiter<S> {
     /// of 500 a second is whole again in 200 ms. Takes time in proportion to the table; others
     /// go on meanwhile, each decision under the old quota or the new.
     pub fn set_quota(&self, quota: Quota) {
-        self.cells.set_quota(quota, self.clock.latest());
+        self.rate.set_quota(quota);
     }
 
     /// The quota in force.
     pub fn quota(&self) -> Quota {
-        self.cells.quota()
+        self.rate.cells.quota()
     }
 
     /// How many keys are in debt now. Looks at the whole table.
     pub fn len(&self) -> usize {
-        self.cells.len(self.clock.now())
+        self.rate.cells.len(self.clock.now())
     }
 
     /// Whether no key is in debt now. Looks at the whole table.
@@ -284,17 +367,23 @@ impl<S> RateLimiter<S> {
 
     /// Bytes allocated. The system gives them page by page as they are first used.
     pub fn memory(&self) -> usize {
-        self.cells.memory()
+        self.rate.cells.memory()
     }
 
     /// How many calls found no room for their key.
     pub fn overflows(&self) -> u64 {
-        self.cells.overflows()
+        self.rate.cells.overflows()
     }
 
     /// Where stamps come from.
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+}
+
+impl<S> Drop for RateLimiter<S> {
+    fn drop(&mut self) {
+        self.rate.close();
     }
 }
 
@@ -314,15 +403,25 @@ impl<S> Reservation<'_, S> {
     /// `t1` is the latest moment that the limiter's clock has shown. Stamps of one's own
     /// ([`check_at`](RateLimiter::check_at)) must not be ahead of it.
     pub fn settle(self, cost: u64) {
-        self.limiter.cells.settle(&self.charge, cost, &self.limiter.clock);
+        self.limiter.rate.settle(&self.charge, cost);
         if mutant("settle_twice") {
-            self.limiter.cells.settle(&self.charge, cost, &self.limiter.clock);
+            self.limiter.rate.settle(&self.charge, cost);
         }
     }
 
     /// Gives the charge back: [`settle`](Self::settle) at 0.
     pub fn cancel(self) {
         self.settle(0);
+    }
+
+    /// How long after the call its turn comes: zero unless it was booked ahead.
+    pub fn wait(&self) -> Duration {
+        self.wait
+    }
+
+    /// When its turn comes.
+    pub fn turn(&self) -> Timestamp {
+        self.charge.at + self.wait
     }
 
     /// The answer at which it was reserved.

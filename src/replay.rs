@@ -25,17 +25,27 @@
 //! ```
 //!
 //! The same log gives the same answers every time. An event that is stamped earlier than one
-//! before it counts at the latest stamp there was ([`Disorder`] says how often).
+//! before it counts at the latest stamp there was ([`Disorder`] says how often). [`Arrivals`] puts
+//! in order what a log only tells at its end.
+//!
+//! What an admitted request holds it gives back when it ends, `took` after it began or by a
+//! `finish`. At one instant requests end before others begin, since what was held is free at
+//! exactly its end; events of the log are taken in their order. A request whose end the log cannot
+//! tell, since it has neither `took` nor an id, takes no time.
 
 mod absence;
 mod access_log;
+mod arrivals;
+mod decimal;
 mod decision;
 mod event;
 mod format;
+mod in_flight;
 mod json_lines;
 mod log;
 mod summary;
 mod timeline;
+mod took;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -48,13 +58,16 @@ use crate::policy::{Mode, Policy, PolicyError};
 use crate::time::{Timestamp, VirtualClock};
 
 pub use absence::{Absence, Effect};
+pub use arrivals::Arrivals;
 pub use decision::{Decision, Seconds};
 pub use event::{Event, Op, Unreadable};
 pub use format::{Format, MAX_LINE};
 pub use log::{Line, Log};
 pub use summary::{Disorder, KeySummary, LimitSummary, Summary};
 pub use timeline::{Columns, Timeline};
+pub use took::Took;
 
+use in_flight::InFlight;
 use timeline::Resolution;
 
 /// Hashes alike in every run. A log cannot be made to fit the hash of a later replay for any gain.
@@ -67,12 +80,15 @@ type Facts<'a> = SmallVec<[(&'a str, &'a str); INLINE_FACTS]>;
 
 /// Decides the events of a log under a policy, and keeps count.
 ///
-/// Memory grows with the keys that the limits count, and with the keys that are refused.
+/// Memory grows with the keys that the limits count, with the keys that are refused, and with the
+/// requests in flight: those with an id count as such until they are finished. Where more than
+/// 262,144 are in flight and none was ever finished, the log does not tell, and no id is waited for.
 pub struct Replay {
     policy: Policy,
     enforcer: Enforcer<FixedHasher>,
     time: VirtualClock,
     counts: Counts,
+    in_flight: InFlight,
     limits: Vec<Tally>,
     /// By the limit's place, and the key in words.
     refused_keys: HashMap<(usize, String), Timeline>,
@@ -89,6 +105,7 @@ struct Counts {
     refused: u64,
     peeks: u64,
     finishes: u64,
+    unknown_finishes: u64,
     unreadable_lines: u64,
 }
 
@@ -119,6 +136,7 @@ impl Replay {
             enforcer,
             time,
             counts: Counts::default(),
+            in_flight: InFlight::new(),
             limits: policy.limits.iter().map(|_| Tally::default()).collect(),
             refused_keys: HashMap::new(),
             unseen: policy.named_facts().into_iter().map(str::to_owned).collect(),
@@ -129,7 +147,8 @@ impl Replay {
         })
     }
 
-    /// Decides an event. One that only ends something is counted and not decided.
+    /// Decides an event. One that only ends something is counted and not decided; it is a no-op if
+    /// no admitted request of its id is without an end.
     pub fn event<'e>(&mut self, event: &'e Event<'_>) -> Option<Decision<'e>> {
         self.move_time_to(event.at);
         let pair = |(name, value): &'e (Cow<'_, str>, Cow<'_, str>)| (&**name, &**value);
@@ -137,15 +156,19 @@ impl Replay {
         let answer = match event.op {
             Op::Admit => {
                 self.look(&facts, event.cost);
-                let answer = self.enforcer.admit(&facts, event.cost);
-                match &answer {
-                    Ok(_) => self.counts.admitted += 1,
+                match self.enforcer.admit(&facts, event.cost) {
+                    Ok(permit) => {
+                        self.counts.admitted += 1;
+                        let allowed = permit.allowed();
+                        self.in_flight.begin(permit, event, self.time.now());
+                        Ok(allowed)
+                    }
                     Err(refused) => {
                         self.counts.refused += 1;
                         self.count_refused(refused.index(), &facts);
+                        Err(refused)
                     }
                 }
-                answer.map(|permit| permit.allowed())
             }
             Op::Peek => {
                 self.counts.peeks += 1;
@@ -153,6 +176,8 @@ impl Replay {
             }
             Op::Finish => {
                 self.counts.finishes += 1;
+                let ended = event.id.as_deref().and_then(|id| self.in_flight.finish(id));
+                self.counts.unknown_finishes += u64::from(ended.is_none());
                 return None;
             }
         };
@@ -166,7 +191,8 @@ impl Replay {
 
     /// How it stands.
     pub fn summary(&self) -> Summary {
-        let Counts { admitted, refused, peeks, finishes, unreadable_lines } = self.counts;
+        let Counts { admitted, refused, peeks, finishes, unknown_finishes, unreadable_lines } =
+            self.counts;
         let requests = admitted + refused;
         Summary {
             requests,
@@ -179,6 +205,9 @@ impl Replay {
             top_refused_keys: self.top_refused_keys(),
             peeks,
             finishes,
+            unknown_finishes,
+            unfinished: self.in_flight.unfinished(),
+            peak_in_flight: self.in_flight.peak(),
             disorder: self.disorder,
             // A log without requests says nothing about the facts of requests.
             missing_facts: if requests > 0 {
@@ -190,7 +219,7 @@ impl Replay {
         }
     }
 
-    /// Never moves back.
+    /// Never moves back. Requests that end on the way do so at their own time.
     fn move_time_to(&mut self, at: Timestamp) {
         self.finest.see(at);
         let span = self.span.get_or_insert(Span { first: at, last: at });
@@ -199,7 +228,12 @@ impl Replay {
             self.disorder.furthest = self.disorder.furthest.max(span.last.since(at));
         }
         span.last = span.last.max(at);
-        self.time.set(span.last);
+        let now = span.last;
+        while let Some((end, permit)) = self.in_flight.end(now) {
+            self.time.set(end);
+            drop(permit);
+        }
+        self.time.set(now);
     }
 
     /// Notes which keys a request has, and what limits in shadow say to it.
@@ -267,5 +301,47 @@ impl Replay {
 impl std::fmt::Debug for Replay {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Replay").field("enforcer", &self.enforcer).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::Future;
+    use std::pin::pin;
+    use std::sync::{Arc, Mutex};
+    use std::task::{Context, Wake, Waker};
+
+    /// Notes what the time is whenever it is woken.
+    struct Witness {
+        time: VirtualClock,
+        seen: Mutex<Vec<u64>>,
+    }
+
+    impl Wake for Witness {
+        fn wake(self: Arc<Self>) {
+            self.seen.lock().unwrap().push(self.time.now().as_nanos() / 1_000_000_000);
+        }
+    }
+
+    #[test]
+    fn requests_end_at_their_own_time() {
+        let mut replay = Replay::new(Policy::new()).unwrap();
+        let mut event = |line: &str| {
+            replay.event(&Format::Jsonl.event(line.as_bytes()).unwrap().unwrap());
+            replay.time.clone()
+        };
+        event(r#"{"t": 0, "took": 7}"#);
+        let time = event(r#"{"t": 1, "took": 2}"#);
+        let seen = Mutex::default();
+        let witness = Arc::new(Witness { time: time.clone(), seen });
+        let waker = Waker::from(witness.clone());
+        for end in [3, 7] {
+            let mut sleep = pin!(time.clock().sleep_until(Timestamp::from_secs(end)).unwrap());
+            assert!(sleep.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            event(&format!(r#"{{"t": {}}}"#, end + 2));
+        }
+        assert_eq!(*witness.seen.lock().unwrap(), [3, 7]);
+        assert_eq!(time.now(), Timestamp::from_secs(9));
     }
 }

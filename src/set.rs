@@ -1,9 +1,9 @@
 //! [`all`]: several limiters decided as one step, without a policy.
 
-use crate::cells::{Cells, Charge};
+use crate::cells::Charge;
 use crate::decision::{Allowed, Refused};
 use crate::gate::{self, Entry, Refusal};
-use crate::rate_limiter::Key;
+use crate::rate_limiter::{Key, Rate};
 use crate::time::{Clock, Timestamp};
 
 /// Several limits to be decided as one: all of them are charged, or none.
@@ -53,8 +53,7 @@ pub struct SetPermit<'a, const N: usize> {
 /// A charge and where it can be settled.
 #[derive(Clone, Copy)]
 struct Charged<'a> {
-    cells: &'a Cells,
-    clock: &'a Clock,
+    rate: &'a Rate,
     charge: Charge,
 }
 
@@ -88,9 +87,9 @@ impl<'a, const N: usize> Set<'a, N> {
             return Ok(SetPermit { charges: [None; N], cost, allowed: Allowed::UNLIMITED });
         };
         // Filled in place: an entry is too long to be moved for nothing.
-        let mut entries = [Entry::blank(any.cells); N];
+        let mut entries = [Entry::blank(&any.rate.cells); N];
         for (index, (entry, key)) in entries.iter_mut().zip(&self.keys).enumerate() {
-            entry.ask(key.cells, key.tag, self.cost(index, cost), now(key), true);
+            entry.ask(&key.rate.cells, key.tag, self.cost(index, cost), now(key), true);
         }
         match gate::admit(&mut entries) {
             Ok(()) => Ok(self.permit(&entries, cost)),
@@ -117,7 +116,7 @@ impl<'a, const N: usize> Set<'a, N> {
         let mut permit = SetPermit { charges: [None; N], cost, allowed };
         for ((slot, key), entry) in permit.charges.iter_mut().zip(&self.keys).zip(entries) {
             if let Some(charge) = entry.charge() {
-                *slot = Some(Charged { cells: key.cells, clock: key.clock, charge });
+                *slot = Some(Charged { rate: key.rate, charge });
             }
         }
         permit
@@ -147,7 +146,7 @@ impl<'a, const N: usize> Set<'a, N> {
 impl Key<'_> {
     #[inline]
     fn is_same(&self, other: &Key<'_>) -> bool {
-        self.tag == other.tag && std::ptr::eq(self.cells, other.cells)
+        self.tag == other.tag && std::ptr::eq(self.rate, other.rate)
     }
 }
 
@@ -161,9 +160,9 @@ impl<const N: usize> SetPermit<'_, N> {
     /// [`Reservation::settle`](crate::Reservation::settle) does; of a key that was listed several
     /// times, each time.
     pub fn settle(self, cost: u64) {
-        for Charged { cells, clock, charge } in self.charges.into_iter().flatten() {
+        for Charged { rate, charge } in self.charges.into_iter().flatten() {
             let listed = charge.cost.checked_div(self.cost).unwrap_or(1);
-            cells.settle(&charge, cost.saturating_mul(listed), clock);
+            rate.settle(&charge, cost.saturating_mul(listed));
         }
     }
 

@@ -3,17 +3,43 @@
 //! Two cfgs choose: `tollgate_loom` explores interleavings and weak memory, `tollgate_shuttle`
 //! draws random schedules. `verify/models.sh` runs them.
 
+use std::time::Duration;
+
 pub(crate) use imp::*;
 
 #[cfg(not(any(tollgate_loom, tollgate_shuttle)))]
 mod imp {
-    pub(crate) use parking_lot::Mutex;
+    pub(crate) use parking_lot::{Mutex, MutexGuard};
     pub(crate) use std::hash::RandomState;
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, fence};
     pub(crate) use std::sync::{Arc, OnceLock, Weak};
 
+    /// std's face on `parking_lot`'s, which knows no poison.
+    #[derive(Default)]
+    pub(crate) struct Condvar(parking_lot::Condvar);
+
+    impl Condvar {
+        pub(crate) fn wait<'a, T>(&self, mut guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+            self.0.wait(&mut guard);
+            guard
+        }
+        pub(crate) fn wait_for<'a, T>(
+            &self,
+            mut guard: MutexGuard<'a, T>,
+            at_most: std::time::Duration,
+        ) -> MutexGuard<'a, T> {
+            self.0.wait_for(&mut guard, at_most);
+            guard
+        }
+        pub(crate) fn notify_one(&self) {
+            self.0.notify_one();
+        }
+    }
+
     /// How many times a wait doubles its spin before it yields.
     const SPIN_DOUBLINGS: u32 = 6;
+
+    pub(crate) use std::thread::panicking as is_panicking;
 
     /// Lets another thread get on, in the `round`th wait for it.
     pub(crate) fn pause(round: u32) {
@@ -38,9 +64,9 @@ mod imp {
 mod imp;
 
 pub(crate) use std::sync::LazyLock;
-pub(crate) use std::sync::atomic::Ordering;
 /// Std's in models too: for what no model looks at.
-pub(crate) use std::sync::{Condvar as PlainCondvar, Mutex as PlainMutex, PoisonError};
+pub(crate) use std::sync::Mutex as PlainMutex;
+pub(crate) use std::sync::atomic::Ordering;
 
 /// Waiting for another thread's few instructions: spin, twice as long each time, then yield.
 #[derive(Default)]
@@ -51,6 +77,32 @@ impl Backoff {
     pub(crate) fn wait(&mut self) {
         pause(self.0);
         self.0 = self.0.saturating_add(1);
+    }
+}
+
+/// Wakes one thread that waits for it, once.
+#[derive(Default)]
+pub(crate) struct Signal {
+    is_set: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Signal {
+    pub(crate) fn set(&self) {
+        *self.is_set.lock() = true;
+        self.changed.notify_one();
+    }
+
+    /// Waits until it is set, `at_most` so long if that is said, and unsets it. May return early.
+    pub(crate) fn wait(&self, at_most: Option<Duration>) {
+        let mut is_set = self.is_set.lock();
+        if !*is_set {
+            is_set = match at_most {
+                Some(at_most) => self.changed.wait_for(is_set, at_most),
+                None => self.changed.wait(is_set),
+            };
+        }
+        *is_set = false;
     }
 }
 

@@ -160,7 +160,7 @@ fn decisions_are_written_as_documented() {
         "limits": [{"name": "user", "checked": 5, "refused": 3, "shadow_refused": 0, "keys": 1,
                     "overflows": 0}],
         "top_refused_keys": [{"limit": "user", "key": "user=7", "refused": 3}],
-        "peeks": 1, "finishes": 1,
+        "peeks": 1, "finishes": 1, "unknown_finishes": 0, "unfinished": 1, "peak_in_flight": 2,
         "disorder": {"lines": 1, "furthest_ns": 220_000_000},
         "missing_facts": [],
     });
@@ -231,6 +231,131 @@ fn the_report_is_plain_text_of_80_columns() {
         "No request has `org`: user counts by another instead, organization never",
     ] {
         assert!(ended.stdout.contains(part), "{part}\n{}", ended.stdout);
+    }
+}
+
+/// Lines as Apache writes them with `%D` and nginx with `$request_time`, at the ends of the requests:
+/// of 40 s from :00, 2 s from :35, 5 s from :36, and nothing at :45.
+fn timed_logs() -> [(&'static str, String); 3] {
+    let line = |second: u32, end: &str| {
+        format!("a - - [10/Oct/2000:13:55:{second:02} -0700] \"GET / HTTP/1.1\" 200 1{end}\n")
+    };
+    let agent = r#" "-" "curl/8 0.5""#;
+    let apache = [(35, "2000000"), (0, "40000000"), (36, "5000000"), (45, "0")];
+    let nginx = [(37, "2.000"), (40, "40.000"), (41, "5.000"), (45, "0.000")];
+    let log = |lines: [(u32, &str); 4], before: &str| {
+        lines.map(|(second, took)| line(second, &format!("{before}{took}"))).concat()
+    };
+    [
+        ("%D", log(apache, " ")),
+        ("microseconds", log(apache, &format!("{agent} "))),
+        ("request_time", log(nginx, &format!("{agent} rt="))),
+    ]
+}
+
+#[test]
+fn requests_of_an_access_log_are_decided_in_the_order_of_their_beginnings() {
+    let policy = one_a_second_by_user("timed.toml");
+    for (unit, log) in timed_logs() {
+        let log = file("timed.log", log);
+        let args = ["replay", "--policy", &policy, &log, "--duration", unit];
+        let ended = run(&[&args[..], &["--json", "--decisions", "-"]].concat()).expect(0);
+        let (decisions, summary) = ended.stdout.trim_end().rsplit_once('\n').unwrap();
+        let stamps: Vec<u64> = decisions
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap()["t"].as_u64().unwrap())
+            .collect();
+        let beginnings = [0, 35, 36, 45].map(|second| 971_211_300 + second);
+        assert_eq!(stamps, beginnings, "{unit}");
+        let summary: Value = serde_json::from_str(summary).unwrap();
+        assert_eq!(summary["peak_in_flight"], 3, "{unit}");
+        assert_eq!(summary["disorder"]["lines"], 0, "{unit}");
+        let report = run(&args).expect(0).stdout;
+        let together = if unit == "request_time" { "end together" } else { "begin together" };
+        let note = "At most 3 requests were in flight at once. Those stamped alike";
+        assert!(report.contains(note), "{unit}\n{report}");
+        assert!(report.contains(together), "{unit}\n{report}");
+        // Without being told, it takes no number for a duration, and the lines as they stand.
+        let plain = run(&["replay", "--policy", &policy, &log, "--json"]).expect(0).json();
+        assert_eq!(plain["peak_in_flight"], Value::Null, "{unit}");
+        let late = u64::from(unit != "request_time");
+        assert_eq!(plain["disorder"]["lines"], late, "{unit}");
+    }
+}
+
+#[test]
+fn requests_that_outlast_a_log_file_are_put_in_order_with_the_next() {
+    let policy = one_a_second_by_user("rotated.toml");
+    let log = timed_logs()[0].1.clone();
+    let at = log.find('\n').unwrap() + 1;
+    let (first, second) = (file("rotated.log.1", &log[..at]), file("rotated.log", &log[at..]));
+    let args = ["replay", "--policy", &policy, &first, &second, "--duration", "%D", "--json"];
+    let summary = run(&args).expect(0).json();
+    assert_eq!(summary["disorder"]["lines"], 0);
+    assert_eq!(summary["peak_in_flight"], 3);
+}
+
+#[test]
+fn event_lines_that_tell_how_long_they_took_are_put_in_order_with_all_after_them() {
+    let policy = one_a_second_by_user("took.toml");
+    let log = r#"{"t": 2, "id": "a"}
+        {"t": 9, "id": "d", "took": 1}
+        {"t": 8, "id": "c", "op": "peek"}
+        {"t": 1, "id": "late", "took": "8.5"}
+        {"t": 9, "id": "a", "op": "finish"}
+        {"t": 9.5, "id": "e", "op": "peek"}"#;
+    let args = ["replay", "--policy", &policy, "-", "--json", "--decisions", "-"];
+    let ended = run_with_input(&args, log.as_bytes()).expect(0);
+    let lines: Vec<Value> =
+        ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (summary, decisions) = lines.split_last().unwrap();
+    let ids: Vec<_> = decisions.iter().map(|decision| &decision["id"]).collect();
+    // What stood before the first that told is decided already.
+    assert_eq!(ids, ["a", "late", "c", "d", "e"]);
+    assert_eq!(summary["disorder"], json!({"lines": 1, "furthest_ns": 1_000_000_000}));
+    assert_eq!((&summary["unknown_finishes"], &summary["finishes"]), (&json!(0), &json!(1)));
+}
+
+#[test]
+fn a_line_without_the_duration_that_was_told_is_unreadable() {
+    let policy = one_a_second_by_user("untimed.toml");
+    let log = file("untimed.log", format!("{LINE} 5\n{LINE}\n{LINE} -\n"));
+    let args = ["replay", "--policy", &policy, &log, "--duration", "seconds"];
+    let ended = run(&args).expect(3);
+    assert!(ended.stderr.contains("untimed.log:2 lacks at its end how long"), "{}", ended.stderr);
+    assert!(ended.stdout.contains("2  requests"), "{}", ended.stdout);
+    let ended = run(&["replay", "--policy", &policy, &log, "--duration", "hours"]).expect(2);
+    assert!(ended.stderr.contains("`request_time`"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_log_that_does_not_tell_what_a_concurrency_limit_needs_gets_a_hint() {
+    let slots = file("slots.toml", "[[limit]]\nname = \"slots\"\nconcurrent = 50\n");
+    let rate = one_a_second_by_user("no_slots.toml");
+    let log = file("slots.log", format!("{LINE} 5\n"));
+    for (policy, options, hinted) in
+        [(&slots, &[][..], true), (&slots, &["--duration", "%T"], false), (&rate, &[], false)]
+    {
+        let args = [&["replay", "--policy", policy, &log][..], options].concat();
+        let report = run(&args).expect(0).stdout;
+        assert_eq!(report.contains("give --duration"), hinted, "{args:?}\n{report}");
+    }
+}
+
+#[test]
+fn finishes_that_end_nothing_and_requests_that_never_end_are_reported() {
+    let policy = file("all.toml", "[[limit]]\nname = \"all\"\nrate = \"100/s\"\n");
+    let log = r#"{"t": 0, "id": "a"}
+        {"t": 0, "id": "b"}
+        {"t": 1, "id": "a", "op": "finish"}
+        {"t": 1, "id": "a", "op": "finish"}"#;
+    let ended = run_with_input(&["replay", "--policy", &policy, "-"], log.as_bytes()).expect(0);
+    for part in [
+        "At most 2 requests were in flight at once. 1 was admitted and never finished.",
+        "1 finish ended nothing",
+    ] {
+        let words = ended.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains(part), "{part}\n{}", ended.stdout);
     }
 }
 

@@ -1,8 +1,14 @@
 //! The policy file: what it means, and every mistake in it with line, column, words and hint.
 #![cfg(feature = "policy")]
 
+use std::time::Duration;
+
 use proptest::prelude::*;
-use tollgate::{Limit, Missing, Mode, Overflow, Override, Policy, Quota, Share};
+use tollgate::{Amount, Limit, Missing, Mode, Overflow, Override, Policy, Quota, Share};
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
 
 /// Asserts all problems of `text`, each as `line:column what | hint`.
 #[track_caller]
@@ -38,7 +44,7 @@ colour = "red"
 "#,
         &[
             "4:1 a limit has no key `Max-Keys` | did you mean `max_keys`?",
-            "5:1 a limit has no key `colour` | it has `name`, `key`, `rate`, `burst`, `when`, `missing`, `mode`, `rollout`, `cost`, `algorithm`, `max_keys`, `overflow`",
+            "5:1 a limit has no key `colour` | it has `name`, `key`, `rate`, `burst`, `when`, `missing`, `mode`, `rollout`, `cost`, `algorithm`, `max_keys`, `overflow`, `concurrent`, `lease`, `weight`, `wait`, `max_waiters`",
         ],
     );
     says(
@@ -80,41 +86,12 @@ limit = "a"
 match = { u = "1" }
 mode = "off"
 "#,
-        &["8:1 an override cannot change `mode` | only `rate`, `burst` and `exempt`"],
+        &["8:1 an override cannot change `mode` | only `rate`, `burst`, `concurrent` and `exempt`"],
     );
 }
 
 #[test]
-fn what_later_versions_offer_is_no_unknown_key() {
-    says(
-        r#"[[limit]]
-name = "q"
-concurrent = 50
-lease = "300s"
-wait = "60s"
-max_waiters = 1000
-weight = 1
-"#,
-        &[
-            "3:1 `concurrent` is not offered yet: this version limits rates only",
-            "4:1 `lease` is not offered yet: this version limits rates only",
-            "5:1 `wait` is not offered yet: this version limits rates only",
-            "6:1 `max_waiters` is not offered yet: this version limits rates only",
-            "7:1 `weight` is not offered yet: this version limits rates only",
-        ],
-    );
-    says(
-        r#"[[limit]]
-name = "a"
-rate = "5/s"
-key = ["u"]
-[[override]]
-limit = "a"
-match = { u = "1" }
-concurrent = 5
-"#,
-        &["8:1 `concurrent` is not offered yet: this version limits rates only"],
-    );
+fn what_later_versions_offer_is_no_unknown_word() {
     says(
         r#"[[limit]]
 name = "a"
@@ -572,7 +549,7 @@ rate = "5/s"
         "[[limit]]\n",
         &[
             "1:1 the limit has no name | refusals name it: `name = \"user\"`",
-            "1:1 the limit has no rate | give it one: `rate = \"50/s\"`",
+            "1:1 the limit has no rate and no cap | give it one: `rate = \"50/s\"` or `concurrent = 50`",
         ],
     );
     says(
@@ -583,7 +560,7 @@ rate = "5/s"
 name = "a"
 "#,
         &[
-            "4:1 the limit has no rate | give it one: `rate = \"50/s\"`",
+            "4:1 the limit has no rate and no cap | give it one: `rate = \"50/s\"` or `concurrent = 50`",
             "5:8 limit `a` is there twice | give each limit its own name",
         ],
     );
@@ -687,11 +664,11 @@ burst = 1152921504606846977
         &[
             "5:1 the override names no limit | say of which: `limit = \"user\"`",
             "5:1 the override matches nothing | say for which keys: `match = { user = \"1017\" }`",
-            "5:1 the override changes nothing | give `rate`, `burst` or `exempt = true`",
+            "5:1 the override changes nothing | give `rate`, `burst`, `concurrent` or `exempt = true`",
             "7:9 there is no limit `b`",
             "12:11 `usr` is not in the key of limit `a` | did you mean `user`?",
             "12:22 `ip` is not in the key of limit `a` | an override is for some of the limit's keys; with other conditions write another limit",
-            "14:1 the override changes nothing | give `rate`, `burst` or `exempt = true`",
+            "14:1 the override changes nothing | give `rate`, `burst`, `concurrent` or `exempt = true`",
             "16:9 the override matches nothing | say for which keys: `match = { user = \"1017\" }`",
             "20:19 `user` is to match an empty pattern | an empty value is a missing fact, so it never would",
             "22:1 an exempt key has no rate and no burst | leave out `exempt`, or `rate` and `burst`",
@@ -714,6 +691,422 @@ rate = "0/s"
             "8:8 `0/s` is no rate: a count of 0 would never refill; a burst of 0 denies everything",
         ],
     );
+}
+
+#[test]
+fn a_limit_has_a_rate_or_a_cap() {
+    says(
+        r#"[[limit]]
+name = "a"
+rate = "5/s"
+concurrent = 5
+[[limit]]
+name = "b"
+lease = "5s"
+weight = 2
+burst = 3
+concurrent = 5
+rate = "5"
+"#,
+        &[
+            "4:1 a limit has `rate` or `concurrent`, not both | write two limits: a request needs the consent of both",
+            "11:1 a limit has `rate` or `concurrent`, not both | write two limits: a request needs the consent of both",
+            "11:8 `5` is no rate: a rate is a count per period: write `50/s` or `100/10s`",
+        ],
+    );
+    says(
+        r#"[[limit]]
+name = "a"
+key = ["u"]
+[[limit]]
+name = "b"
+lease = "5s"
+[[limit]]
+name = "c"
+weight = 2
+wait = "5"
+"#,
+        &[
+            "1:1 the limit has no rate and no cap | give it one: `rate = \"50/s\"` or `concurrent = 50`",
+            "4:1 the limit has no rate and no cap | `lease` and `weight` go with `concurrent = 50`",
+            "7:1 the limit has no rate and no cap | `lease` and `weight` go with `concurrent = 50`",
+            "10:8 `5` is no duration: a duration is a whole number of ns us ms s m h d, up to 584 years: write `60s` | write `wait = \"5s\"`",
+        ],
+    );
+    // Nothing follows from a key that was misspelt or could not be read.
+    says(
+        r#"[[limit]]
+name = "a"
+concurent = 5
+lease = "5s"
+[[limit]]
+name = "b"
+cap = 5
+max_keys = 5
+[[limit]]
+name = "c"
+concurrent = 5O
+weight = 7
+[[override]]
+limit = "c"
+match = { u = "1" }
+burst = 2
+"#,
+        &[
+            "3:1 a limit has no key `concurent` | did you mean `concurrent`?",
+            "7:1 a limit has no key `cap` | did you mean `concurrent`?",
+            "11:14 `5O` is neither a number nor in quotes | write `\"5O\"`",
+        ],
+    );
+}
+
+#[test]
+fn a_bad_number_of_slots() {
+    says(
+        r#"[[limit]]
+name = "a"
+concurrent = -1
+weight = 1.5
+[[limit]]
+name = "b"
+concurrent = "50"
+weight = "2"
+wait = "1s"
+max_waiters = -1
+[[limit]]
+name = "c"
+concurrent = 16777216
+weight = 16777216
+[[limit]]
+name = "d"
+concurrent = 18446744073709551615
+weight = 18446744073709551615
+[[limit]]
+name = "e"
+concurrent = 18446744073709551616
+weight = 0
+wait = "1s"
+max_waiters = 0
+[[limit]]
+name = "f"
+concurrent = 5
+weight = 6
+[[limit]]
+name = "g"
+concurrent = 0
+weight = 16777216
+[[limit]]
+name = "h"
+concurrent = 4294967295
+"#,
+        &[
+            "3:14 `concurrent` is a whole number from 0 to 16777215, not the number -1",
+            "4:10 `weight` is a whole number from 1 to 16777215, not the number 1.5",
+            "7:14 `concurrent` is a whole number from 0 to 16777215, not the string \"50\"",
+            "8:10 `weight` is a whole number from 1 to 16777215, not the string \"2\"",
+            "10:15 `max_waiters` is a whole number from 1 to 2^64 - 1, not the number -1",
+            "13:14 a cap is at most 16777215 slots",
+            "14:10 a weight is at most 16777215 slots",
+            "17:14 a cap is at most 16777215 slots",
+            "18:10 a weight is at most 16777215 slots",
+            "21:14 `concurrent` is a whole number from 0 to 16777215, not the number 18446744073709551616",
+            "22:10 `weight` is at least 1 | `mode = \"off\"` switches a limit off",
+            "24:15 `max_waiters` is at least 1 | leave `wait` out, and nobody waits",
+            "28:10 weight 6 is above the cap 5: no request could ever be admitted | lower `weight`, or raise `concurrent`; 0 refuses every request",
+            "32:10 a weight is at most 16777215 slots",
+            "35:14 a cap is at most 16777215 slots",
+        ],
+    );
+    let slots = |numbers: &str| {
+        let text = format!("[[limit]]\nname = \"q\"\n{numbers}");
+        let policy = Policy::from_toml(&text).unwrap();
+        (policy.limits()[0].cap(), policy.limits()[0].quota())
+    };
+    assert_eq!(slots("concurrent = 0\nweight = 16_777_215"), (Some(0), None));
+    assert_eq!(slots("concurrent = 16_777_215\nweight = 16_777_215"), (Some(16_777_215), None));
+    assert_eq!(slots("rate = \"5/s\""), (None, Some(Quota::per_second(5))));
+}
+
+#[test]
+fn durations() {
+    let limit = |text: &str| {
+        let text = format!("[[limit]]\nname = \"q\"\nconcurrent = 1\n{text}\n");
+        Policy::from_toml(&text).map(|policy| policy.limits()[0].clone())
+    };
+    let q = || Limit::concurrent("q", 1);
+    for (text, time) in [
+        ("300s", secs(300)),
+        ("60s", secs(60)),
+        ("5m", secs(300)),
+        ("1500ms", Duration::from_millis(1500)),
+        ("7us", Duration::from_micros(7)),
+        ("1ns", Duration::from_nanos(1)),
+        ("2h", secs(7200)),
+        ("1d", secs(86_400)),
+    ] {
+        assert_eq!(limit(&format!("lease = \"{text}\"")), Ok(q().lease(time)));
+        assert_eq!(limit(&format!("wait = \"{text}\"")), Ok(q().wait(time)));
+    }
+    assert_eq!(limit("wait = \"0s\""), Ok(q()));
+    assert_eq!(limit("wait = \"0s\""), limit(""));
+
+    says(
+        r#"[[limit]]
+name = "a"
+concurrent = 5
+lease = 300
+wait = 60
+[[limit]]
+name = "b"
+concurrent = 5
+lease = "300"
+wait = "1.5s"
+[[limit]]
+name = "c"
+rate = "5/s"
+wait = "5 s"
+[[limit]]
+name = "d"
+concurrent = 5
+lease = "0s"
+wait = ""
+[[limit]]
+name = "e"
+concurrent = 5
+lease = "s"
+wait = "-1s"
+[[limit]]
+name = "f"
+concurrent = 5
+lease = "1m30s"
+wait = "99999999999d"
+[[limit]]
+name = "g"
+concurrent = 5
+lease = "99999999999999999999s"
+wait = true
+"#,
+        &[
+            "4:9 `lease` is a string, not the number 300 | write `lease = \"300s\"`",
+            "5:8 `wait` is a string, not the number 60 | write `wait = \"60s\"`",
+            "9:9 `300` is no duration: a duration is a whole number of ns us ms s m h d, up to 584 years: write `60s` | write `lease = \"300s\"`",
+            "10:8 `1.5s` is no duration: a duration is a whole number of ns us ms s m h d, up to 584 years: write `60s`",
+            "14:8 `5 s` is no duration: a duration is a whole number of ns us ms s m h d, up to 584 years: write `60s`",
+            "18:9 a lease of 0s would end when it begins | leave it out, and a slot comes back only when it is given back",
+            "19:8 `` is no duration: a duration is a whole number of ns us ms s m h d, up to 584 years: write `60s`",
+            "23:9 `s` is no duration: a duration is a whole number of ns us ms s m h d, up to 584 years: write `60s`",
+            "24:8 `-1s` is no duration: a duration is a whole number of ns us ms s m h d, up to 584 years: write `60s`",
+            "28:9 `1m30s` is no duration: a duration is a whole number of ns us ms s m h d, up to 584 years: write `60s`",
+            "29:8 `99999999999d` is no duration: a duration is a whole number of ns us ms s m h d, up to 584 years: write `60s`",
+            "33:9 `99999999999999999999s` is no duration: a duration is a whole number of ns us ms s m h d, up to 584 years: write `60s`",
+            "34:8 `wait` is a string, not true | write `wait = \"60s\"`",
+        ],
+    );
+}
+
+#[test]
+fn waiters_need_a_wait() {
+    says(
+        r#"[[limit]]
+name = "a"
+rate = "5/s"
+max_waiters = 5
+[[limit]]
+name = "b"
+concurrent = 5
+wait = "0s"
+max_waiters = 0
+[[limit]]
+name = "c"
+concurrent = 5
+wait = "x"
+max_waiters = 5
+[[limit]]
+name = "d"
+concurrent = 5
+timeout = "5s"
+max_waiters = 5
+[[limit]]
+name = "e"
+concurrent = 5
+wait = 5s
+max_waiters = 5
+"#,
+        &[
+            "4:15 `max_waiters` without `wait`: nobody waits | give `wait = \"60s\"`, or leave `max_waiters` out",
+            "9:15 `max_waiters` without `wait`: nobody waits | give `wait = \"60s\"`, or leave `max_waiters` out",
+            "13:8 `x` is no duration: a duration is a whole number of ns us ms s m h d, up to 584 years: write `60s`",
+            "18:1 a limit has no key `timeout` | did you mean `wait`?",
+            "23:8 `5s` is neither a number nor in quotes | write `\"5s\"`",
+        ],
+    );
+    let waits = "[[limit]]\nname = \"a\"\nrate = \"5/s\"\nwait = \"5s\"\nmax_waiters = 7\n";
+    let limit = Limit::new("a", Quota::per_second(5)).wait(secs(5)).max_waiters(7);
+    assert_eq!(Policy::from_toml(waits), Ok(Policy::new().limit(limit)));
+}
+
+#[test]
+fn what_a_limit_of_the_other_kind_has() {
+    says(
+        r#"[[limit]]
+name = "a"
+rate = "5/s"
+lease = 0
+weight = 0
+[[limit]]
+name = "b"
+concurrent = 5
+burst = -1
+cost = 1
+algorithm = "sliding-log"
+max_keys = 0
+overflow = "x"
+"#,
+        &[
+            "4:1 a rate limit has no `lease` | `lease` goes with `concurrent`",
+            "5:1 a rate limit has no `weight` | `weight` goes with `concurrent`; of a rate a request takes its `cost`",
+            "9:1 a concurrency limit has no `burst` | `concurrent` is the most at once; for a rate write another limit",
+            "10:1 a concurrency limit has no `cost` | `weight` says how many slots a request takes",
+            "11:1 a concurrency limit has no `algorithm` | leave it out",
+            "12:1 a concurrency limit has no `max_keys`: keys that hold no slot are forgotten | leave it out; there is always room",
+            "13:1 a concurrency limit has no `overflow`: keys that hold no slot are forgotten | leave it out; there is always room",
+        ],
+    );
+    // The kind is known though its number could not be read.
+    says(
+        r#"[[limit]]
+name = "a"
+rate = "x"
+lease = "5s"
+[[limit]]
+name = "b"
+concurrent = []
+max_keys = 5
+weight = 7
+"#,
+        &[
+            "3:8 `x` is no rate: a rate is a count per period: write `50/s` or `100/10s`",
+            "4:1 a rate limit has no `lease` | `lease` goes with `concurrent`",
+            "7:14 `concurrent` is a whole number from 0 to 16777215, not a list",
+            "8:1 a concurrency limit has no `max_keys`: keys that hold no slot are forgotten | leave it out; there is always room",
+        ],
+    );
+}
+
+#[test]
+fn overrides_of_slots() {
+    let limits = r#"[[limit]]
+name = "q"
+key = ["u"]
+concurrent = 5
+weight = 3
+[[limit]]
+name = "r"
+key = ["u"]
+rate = "5/s"
+"#;
+    let with = |overrides: &[(&str, &str)]| {
+        let of = |(nth, (limit, change)): (usize, &(&str, &str))| {
+            format!("[[override]]\nlimit = \"{limit}\"\nmatch = {{ u = \"{nth}\" }}\n{change}\n")
+        };
+        limits.to_owned() + &overrides.iter().enumerate().map(of).collect::<String>()
+    };
+    says(
+        &with(&[
+            ("q", "rate = \"5/s\""),
+            ("q", "burst = 5"),
+            ("r", "concurrent = 5"),
+            ("q", "concurrent = 2"),
+            ("q", "concurrent = 16777216"),
+            ("q", "concurrent = \"5\""),
+            ("q", "concurrent = 5\nexempt = true"),
+            ("r", "rate = \"5/s\"\nconcurrent = 5"),
+            ("q", "concurrent = 5\nburst = 5"),
+            ("q", "lease = \"5s\""),
+            ("q", "concurent = 5"),
+            ("s", "concurrent = 16777216"),
+            ("q", "concurrent = 4294967296"),
+        ]),
+        &[
+            "13:8 `q` is a concurrency limit: it has no `rate` | give `concurrent`, or `exempt = true`",
+            "17:9 `q` is a concurrency limit: it has no `burst` | give `concurrent`, or `exempt = true`",
+            "21:14 `r` is a rate limit: it has no `concurrent` | give `rate` or `burst`, or `exempt = true`",
+            "25:14 weight 3 is above the cap 2: no request could ever be admitted | lower `weight`, or raise `concurrent`; 0 refuses every request",
+            "29:14 a cap is at most 16777215 slots",
+            "33:14 `concurrent` is a whole number from 0 to 16777215, not the string \"5\"",
+            "38:1 an exempt key has no cap | leave out `exempt`, or `concurrent`",
+            "43:1 an override changes a rate or a cap, not both | leave out `concurrent`, or `rate` and `burst`",
+            "48:1 an override changes a rate or a cap, not both | leave out `concurrent`, or `rate` and `burst`",
+            "52:1 an override cannot change `lease` | only `rate`, `burst`, `concurrent` and `exempt`",
+            "56:1 an override has no key `concurent` | did you mean `concurrent`?",
+            "58:9 there is no limit `s`",
+            "60:14 a cap is at most 16777215 slots",
+            "64:14 a cap is at most 16777215 slots",
+        ],
+    );
+    assert!(Policy::from_toml(&with(&[("q", "concurrent = 0"), ("q", "concurrent = 3")])).is_ok());
+    // What the limit is could not be read, so nothing is said against its overrides.
+    says(
+        r#"[[limit]]
+name = "q"
+key = ["u"]
+concurrnt = 5
+[[override]]
+limit = "q"
+match = { u = "1" }
+concurrent = 3
+[[override]]
+limit = "q"
+match = { u = "2" }
+burst = 1152921504606846977
+"#,
+        &["4:1 a limit has no key `concurrnt` | did you mean `concurrent`?"],
+    );
+}
+
+#[test]
+fn slots_in_words() {
+    let policy = Policy::from_toml(
+        r#"[[limit]]
+name = "queries"
+key = ["org"]
+concurrent = 50
+lease = "300s"
+wait = "90s"
+max_waiters = 20
+weight = 2
+missing = "skip"
+[[override]]
+limit = "queries"
+match = { org = "7" }
+concurrent = 60
+[[override]]
+limit = "queries"
+match = { org = "8" }
+exempt = true
+[[limit]]
+name = "all"
+concurrent = 0
+[[limit]]
+name = "slow"
+rate = "5/s"
+wait = "1500ms"
+"#,
+    );
+    let words = policy.unwrap().in_words();
+    assert_eq!(words[0].amount, Amount::Cap(50));
+    assert_eq!(words[0].amount.to_string(), "concurrent 50");
+    assert_eq!(
+        words[0].notes,
+        ["lease 5m", "weight 2", "up to 20 wait up to 90s", "skipped without its key"]
+    );
+    assert_eq!(
+        words[0].overrides,
+        [("org=7".to_owned(), Some(Amount::Cap(60))), ("org=8".to_owned(), None)]
+    );
+    assert_eq!((words[1].amount, &words[1].notes), (Amount::Cap(0), &vec![]));
+    assert_eq!(words[2].amount, Amount::Quota(Quota::per_second(5)));
+    assert_eq!(words[2].notes, ["up to 1000 wait up to 1500ms"]);
 }
 
 #[test]
@@ -888,7 +1281,7 @@ name = "b"
 "#,
         &[
             "4:17 this is no TOML: unclosed inline table, expected `}`",
-            "5:1 the limit has no rate | give it one: `rate = \"50/s\"`",
+            "5:1 the limit has no rate and no cap | give it one: `rate = \"50/s\"` or `concurrent = 50`",
         ],
     );
     says(
@@ -1016,6 +1409,23 @@ match = { view = "/health" }
 exempt = true
 "#;
 
+/// Its slots.
+const SLOTS: &str = r#"
+[[limit]]
+name       = "queries"
+key        = ["referrer"]
+concurrent = 50
+lease      = "300s"
+wait       = "60s"
+max_waiters = 1000
+weight     = 2
+
+[[override]]
+limit = "queries"
+match = { referrer = "api.*" }
+concurrent = 0x14
+"#;
+
 #[test]
 fn a_file_is_the_policy_that_code_builds() {
     let user = Limit::new("user", Quota::per_second(50).burst(100))
@@ -1029,22 +1439,32 @@ fn a_file_is_the_policy_that_code_builds() {
         .mode(Mode::Shadow)
         .missing(Missing::Refuse)
         .overflow(Overflow::Deny);
+    let queries = Limit::concurrent("queries", 50)
+        .key(["referrer"])
+        .lease(secs(300))
+        .wait(secs(60))
+        .max_waiters(1000)
+        .weight(2);
     let policy = Policy::new()
         .facts(["ip", "user", "project", "org", "group", "view", "method", "referrer", "tokens"])
         .limit(user)
         .limit(global)
+        .limit(queries)
         .with_override(Override::new("user").when("user", ["1017"]).quota(Quota::per_second(500)))
         .with_override(
             Override::new("user").burst(0).when("user", ["7", "16", "-1"]).when("group", ["int*"]),
         )
-        .with_override(Override::new("user").exempt().when("view", ["/health"]));
-    assert_eq!(Policy::from_toml(GOOD), Ok(policy));
+        .with_override(Override::new("user").exempt().when("view", ["/health"]))
+        .with_override(Override::new("queries").concurrent(20).when("referrer", ["api.*"]));
+    assert_eq!(Policy::from_toml(&format!("{GOOD}{SLOTS}")), Ok(policy));
 }
 
 #[test]
 fn defaults_are_those_of_code() {
     let policy = Policy::from_toml("[[limit]]\nname = \"a\"\nrate = \"5/s\"\n");
     assert_eq!(policy, Ok(Policy::new().limit(Limit::new("a", Quota::per_second(5)))));
+    let policy = Policy::from_toml("[[limit]]\nname = \"q\"\nconcurrent = 5\n");
+    assert_eq!(policy, Ok(Policy::new().limit(Limit::concurrent("q", 5))));
     for empty in ["", "\u{feff}", "# nothing\r\n", "\n\n", "facts = []", "limit = []"] {
         assert!(Policy::from_toml(empty).unwrap().limits().is_empty(), "{empty:?}");
     }
@@ -1070,7 +1490,8 @@ fn other_spellings_of_toml_mean_the_same() {
 fn a_burst_may_make_a_rate_possible() {
     let slow = "[[limit]]\nname = \"a\"\nrate = \"2305843009213693952/200000d\"\n";
     assert!(Policy::from_toml(&format!("{slow}burst = 1000")).is_ok());
-    let quota = |text: &str| Policy::from_toml(text).unwrap().limits()[0].quota().burst_size();
+    let quota =
+        |text: &str| Policy::from_toml(text).unwrap().limits()[0].quota().unwrap().burst_size();
     assert_eq!(quota("[[limit]]\nname = \"a\"\nrate = \"5/s\"\nburst = 0\n"), 0);
     assert_eq!(quota("[[limit]]\nname = \"a\"\nrate = \"5/s burst 7\"\n"), 7);
 }
@@ -1130,6 +1551,61 @@ fn a_policy_in_code_has_the_same_rules_without_lines() {
 }
 
 #[test]
+fn slots_in_code_have_the_same_rules() {
+    let u = |change: Override, value: &'static str| change.when("u", [value]);
+    let policy = Policy::new()
+        .limit(
+            Limit::concurrent("q", 16_777_216)
+                .key(["u"])
+                .lease(Duration::ZERO)
+                .weight(0)
+                .cost("tokens")
+                .max_keys(5)
+                .max_keys(6)
+                .overflow(Overflow::Deny)
+                .wait(Duration::ZERO)
+                .max_waiters(5),
+        )
+        .limit(
+            Limit::new("r", Quota::per_second(5))
+                .key(["u"])
+                .lease(secs(5))
+                .weight(1)
+                .wait(secs(5))
+                .max_waiters(0),
+        )
+        .limit(Limit::concurrent("w", 5).weight(6).key(["u"]))
+        .with_override(u(Override::new("q").quota(Quota::per_second(5)), "1"))
+        .with_override(u(Override::new("q").burst(5), "2"))
+        .with_override(u(Override::new("r").concurrent(5), "1"))
+        .with_override(u(Override::new("q").concurrent(16_777_216), "3"))
+        .with_override(u(Override::new("w").concurrent(3), "1"))
+        .with_override(u(Override::new("w").concurrent(0), "2"));
+    let fits = "no request could ever be admitted; lower `weight`, or raise `concurrent`; \
+                0 refuses every request";
+    let expected = [
+        "limit 1, cost: a concurrency limit has no `cost`; `weight` says how many slots a request takes",
+        "limit 1, max_keys: a concurrency limit has no `max_keys`: keys that hold no slot are forgotten; leave it out; there is always room",
+        "limit 1, overflow: a concurrency limit has no `overflow`: keys that hold no slot are forgotten; leave it out; there is always room",
+        "limit 1, concurrent: a cap is at most 16777215 slots",
+        "limit 1, lease: a lease of 0s would end when it begins; leave it out, and a slot comes back only when it is given back",
+        "limit 1, weight: `weight` is at least 1; `mode = \"off\"` switches a limit off",
+        "limit 1, max_waiters: `max_waiters` without `wait`: nobody waits; give `wait = \"60s\"`, or leave `max_waiters` out",
+        "limit 2, lease: a rate limit has no `lease`; `lease` goes with `concurrent`",
+        "limit 2, weight: a rate limit has no `weight`; `weight` goes with `concurrent`; of a rate a request takes its `cost`",
+        "limit 2, max_waiters: `max_waiters` is at least 1; leave `wait` out, and nobody waits",
+        &format!("limit 3, weight: weight 6 is above the cap 5: {fits}"),
+        "override 1, rate: `q` is a concurrency limit: it has no `rate`; give `concurrent`, or `exempt = true`",
+        "override 2, burst: `q` is a concurrency limit: it has no `burst`; give `concurrent`, or `exempt = true`",
+        "override 3, concurrent: `r` is a rate limit: it has no `concurrent`; give `rate` or `burst`, or `exempt = true`",
+        "override 4, concurrent: a cap is at most 16777215 slots",
+        &format!("override 5, concurrent: weight 6 is above the cap 3: {fits}"),
+    ];
+    let said = policy.check().unwrap_err().to_string();
+    assert_eq!(said.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
 fn all_mistakes_at_once_in_the_order_of_the_file() {
     let text = r#"
 facts = ["ip", "user"]
@@ -1143,7 +1619,7 @@ missing = "never"
 rollout = { share = "120%" }
 cost = 5
 max_keys = 0
-wait = "60s"
+wait = 60
 [[limit]]
 name = "user"
 rate = "50/s"
@@ -1167,7 +1643,7 @@ exempt = 1
             (10, 21),
             (11, 8),
             (12, 12),
-            (13, 1),
+            (13, 8),
             (15, 8),
             (17, 1),
             (18, 10),
@@ -1232,19 +1708,21 @@ fn read(text: &str) {
 
 #[test]
 fn no_single_change_of_a_good_file_panics() {
-    for (at, c) in GOOD.char_indices() {
-        read(&GOOD[..at]);
-        read(&GOOD[at..]);
-        read(&format!("{}{}", &GOOD[..at], &GOOD[at + c.len_utf8()..]));
-        for other in ['"', '[', '\n'] {
-            read(&format!("{}{other}{}", &GOOD[..at], &GOOD[at + c.len_utf8()..]));
+    let words = ["-1", "0", "\"\"", "[]", "{}", "true", "1.5", "é", "\0", "]", "}", "\"\"\"", "'"];
+    for good in [GOOD, SLOTS] {
+        for (at, c) in good.char_indices() {
+            read(&good[..at]);
+            read(&good[at..]);
+            read(&format!("{}{}", &good[..at], &good[at + c.len_utf8()..]));
+            for other in ['"', '[', '\n'] {
+                read(&format!("{}{other}{}", &good[..at], &good[at + c.len_utf8()..]));
+            }
         }
-    }
-    for word in ["-1", "0", "\"\"", "[]", "{}", "true", "1.5", "é", "\0", "]", "}", "\"\"\"", "'"]
-    {
-        for line in GOOD.lines().filter(|line| line.contains('=')) {
+        for line in good.lines().filter(|line| line.contains('=')) {
             let key = line.split('=').next().unwrap();
-            read(&GOOD.replace(line, &format!("{key}= {word}")));
+            for word in words {
+                read(&good.replace(line, &format!("{key}= {word}")));
+            }
         }
     }
 }
@@ -1280,6 +1758,12 @@ fn like_a_policy() -> impl Strategy<Value = String> {
         "exempt",
         "facts",
         "max_keys",
+        "concurrent",
+        "lease",
+        "weight",
+        "wait",
+        "max_waiters",
+        "\"60s\"",
         "\"a\"",
         "\"5/s\"",
         "\"5%\"",

@@ -3,8 +3,8 @@
 
 use std::io::BufReader;
 
-use tollgate::replay::{Decision, Event, Format, Log, Op, Replay, Seconds};
-use tollgate::{Limit, Policy, Quota};
+use tollgate::replay::{Arrivals, Decision, Event, Format, Log, Op, Replay, Seconds, Took};
+use tollgate::{Limit, Policy, Quota, Timestamp};
 
 const FORMATS: [Format; 3] = [Format::Jsonl, Format::Combined, Format::Common];
 
@@ -20,11 +20,16 @@ pub(crate) fn run(data: &[u8]) {
                 Ok(None) => assert!(line.trim_ascii().is_empty()),
                 Err(why) => assert!(!why.to_string().is_empty()),
             }
+            for took in [Took::Microseconds, Took::RequestTime] {
+                timed(line, format, took);
+            }
         }
         combined_is_common_and_more(line);
     }
     for format in [None, Some(Format::Jsonl), Some(Format::Common)] {
-        replayed(data, &ended, format);
+        for took in [None, Some(Took::Seconds)] {
+            replayed(data, &ended, format, took);
+        }
     }
 }
 
@@ -39,8 +44,12 @@ fn written_down(event: &Event<'_>) {
     };
     let id = serde_json::json!(event.id);
     let (at, cost) = (Seconds(event.at), event.cost);
-    let line =
-        format!(r#"{{"cost": {cost}, "facts": {facts}, "op": "{op}", "id": {id}, "t": {at}}}"#);
+    let took = event.took.map_or(String::new(), |took| {
+        format!(r#", "took": "{}""#, Seconds(Timestamp::ZERO + took))
+    });
+    let line = format!(
+        r#"{{"cost": {cost}, "facts": {facts}, "op": "{op}", "id": {id}, "t": {at}{took}}}"#
+    );
     if line.len() > tollgate::replay::MAX_LINE {
         return;
     }
@@ -50,6 +59,20 @@ fn written_down(event: &Event<'_>) {
     again.facts.sort();
     assert_eq!((again.at, again.op, again.cost), (event.at, event.op, event.cost), "{line}");
     assert_eq!((&again.id, &again.facts), (&event.id, &facts), "{line}");
+    assert_eq!(again.took, event.took, "{line}");
+}
+
+/// A line that tells how long it took is the line, and its stamp is its beginning or its end.
+fn timed(line: &[u8], format: Format, took: Took) {
+    let Ok(Some(timed)) = format.timed_event(line, Some(took)) else { return };
+    let mut plain = format.event(line).expect("it starts alike").expect("it is not blank");
+    if format != Format::Jsonl {
+        let until_stamp = timed.took.filter(|_| took == Took::RequestTime).unwrap_or_default();
+        assert_eq!(timed.at + until_stamp, plain.at);
+        (plain.at, plain.took) = (timed.at, timed.took);
+    }
+    assert_eq!(timed, plain);
+    written_down(&timed);
 }
 
 fn combined_is_common_and_more(line: &[u8]) {
@@ -59,24 +82,32 @@ fn combined_is_common_and_more(line: &[u8]) {
     assert_eq!(combined, common);
 }
 
-/// Every line is met once, by its number, and decided upon.
-fn replayed(data: &[u8], lines: &[&[u8]], format: Option<Format>) {
+/// Every line is met once, by its number, and decided upon; with `took`, in order.
+fn replayed(data: &[u8], lines: &[&[u8]], format: Option<Format>, took: Option<Took>) {
     let policy = Policy::new()
         .limit(Limit::new("key", Quota::per_second(1)).key(["ip|user", "path"]))
         .limit(Limit::new("all", Quota::per_minute(1000).burst(3)));
     let mut replay = Replay::new(policy).expect("the policy is right");
     let mut log = Log::new(BufReader::with_capacity(5, data), format);
+    if let Some(took) = took {
+        log = log.took(took);
+    }
+    let mut arrivals = Arrivals::new();
     let mut numbers = Vec::new();
     let (mut decisions, mut unreadable) = (0, 0);
     while let Some(line) = log.next_line().expect("memory can be read") {
         numbers.push(line.number);
         match line.event {
+            Ok(event) if took.is_some() => arrivals.push(event),
             Ok(event) => decisions += u64::from(replay.event(&event).is_some_and(is_json)),
             Err(_) => {
                 replay.unreadable();
                 unreadable += 1;
             }
         }
+    }
+    for event in arrivals.into_rest() {
+        decisions += u64::from(replay.event(&event).is_some_and(is_json));
     }
     let is_blank = |line: &&[u8]| line.trim_ascii().is_empty();
     let expected = (1..).zip(lines).filter(|(_, line)| !is_blank(line)).map(|(number, _)| number);
@@ -85,6 +116,10 @@ fn replayed(data: &[u8], lines: &[&[u8]], format: Option<Format>) {
     let summary = replay.summary();
     assert_eq!(summary.requests + summary.peeks, decisions);
     assert_eq!(summary.unreadable_lines, unreadable);
+    assert!(took.is_none() || summary.disorder.lines == 0);
+    assert!(summary.unknown_finishes <= summary.finishes);
+    assert!(summary.peak_in_flight.is_none_or(|peak| (1..=summary.admitted).contains(&peak)));
+    assert!(summary.unfinished <= summary.admitted);
     assert_eq!(decisions + summary.finishes + unreadable, numbers.len() as u64);
     assert_eq!(summary.refused, summary.limits.iter().map(|limit| limit.refused).sum::<u64>());
     serde_json::from_str::<serde_json::Value>(&summary.to_string()).expect("a line of JSON");

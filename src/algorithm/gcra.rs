@@ -10,6 +10,9 @@ use crate::decision::{Allowed, Denied, Retry, Standing};
 use crate::quota::Quota;
 use crate::ticks::Scale;
 
+/// The latest tick that a booking may reach: well within what a word can say.
+const MAX_BOOKED: u64 = 1 << 60;
+
 /// A stamp on the axis of ticks. It may fall between two: a busy period starts at `ceil` and time
 /// has passed only to `floor`, so rounding always denies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +69,59 @@ impl Gcra {
         // Allowed once `floor` reaches this tick, and at no earlier nanosecond.
         let wait = self.until(tat + charge - self.capacity, now);
         Err(self.denied(debt, tat, Retry::After(Duration::from_nanos(wait)), now))
+    }
+
+    /// `decide` for who comes after others that wait for `ahead` units.
+    pub(crate) fn decide_behind(
+        &self,
+        tat: u64,
+        ahead: u64,
+        cost: u64,
+        now: Moment,
+    ) -> Result<(u64, Allowed), Denied> {
+        if ahead == 0 || cost == 0 {
+            return self.decide(tat, cost, now);
+        }
+        let debt = tat.saturating_sub(now.floor);
+        let Some(charge) = self.charge(cost) else {
+            return Err(self.denied(debt, tat, Retry::Never, now));
+        };
+        // While they wait the bucket is never full, so each charge moves on from the last.
+        let others = ahead.saturating_mul(self.scale.unit);
+        let after = tat.max(now.ceil).saturating_add(others);
+        let wait = self.until(after.saturating_add(charge).saturating_sub(self.capacity), now);
+        Err(self.denied(debt, tat, Retry::After(Duration::from_nanos(wait.max(1))), now))
+    }
+
+    /// Charges `cost` now for a turn that comes within `max_wait`: the state then, and how long it
+    /// is until the turn. The bucket may owe more than its burst meanwhile.
+    pub(crate) fn book(
+        &self,
+        tat: u64,
+        cost: u64,
+        now: Moment,
+        max_wait: Duration,
+    ) -> Result<(u64, Duration, Allowed), Denied> {
+        match self.decide(tat, cost, now) {
+            Ok((next, allowed)) => Ok((next, Duration::ZERO, allowed)),
+            Err(denied) => match (denied.retry, self.charge(cost)) {
+                (Retry::After(wait), Some(charge)) if wait <= max_wait => {
+                    // Never wraps: a state and a charge are both below 2^62.
+                    let next = tat.max(now.ceil) + charge;
+                    if next > MAX_BOOKED {
+                        return Err(denied);
+                    }
+                    let owed = next.saturating_sub(now.floor);
+                    Ok((next, wait, Allowed(self.standing(owed, next, now))))
+                }
+                _ => Err(denied),
+            },
+        }
+    }
+
+    /// Ticks of `cost`, unless that is above the burst.
+    fn charge(&self, cost: u64) -> Option<u64> {
+        cost.checked_mul(self.scale.unit).filter(|charge| *charge <= self.capacity)
     }
 
     /// Whether nobody can tell `tat` from a key never seen, now or later.

@@ -28,8 +28,13 @@ impl Cells {
     #[inline(always)]
     pub(crate) fn look<'a>(&'a self, tag: u64, cost: u64, now: Timestamp, look: &mut Look<'a>) {
         if self.look_at_once(tag, cost, now, look).is_none() {
-            *look = self.look_in_turn(tag, cost, now);
+            *look = self.look_in_turn(tag, self.queued.ahead(tag), cost, now);
         }
+    }
+
+    /// `look` for who is at the head of the line, if there is one.
+    pub(crate) fn look_at_head(&self, tag: u64, cost: u64, now: Timestamp) -> Look<'_> {
+        self.look_in_turn(tag, 0, cost, now)
     }
 
     /// `look` as `decide_at_once` decides.
@@ -41,6 +46,9 @@ impl Cells {
         now: Timestamp,
         look: &mut Look<'a>,
     ) -> Option<()> {
+        if self.queued.any() {
+            return None;
+        }
         let cell = self.table.find(tag)?;
         let word = cell.load()?;
         let (generation, gcra, moment) = self.published.at_once(now)?;
@@ -65,18 +73,18 @@ impl Cells {
     }
 
     #[inline(never)]
-    fn look_in_turn(&self, tag: u64, cost: u64, now: Timestamp) -> Look<'_> {
+    fn look_in_turn(&self, tag: u64, ahead: u64, cost: u64, now: Timestamp) -> Look<'_> {
         let mut backoff = Backoff::default();
         loop {
             match self.table.find(tag) {
-                Some(cell) => match self.look_at(cell, Seat::Own, cost, now) {
+                Some(cell) => match self.look_at(cell, Seat::Own, ahead, cost, now) {
                     Sight::Clear(look) => return look,
                     Sight::Held => backoff.wait(),
                     Sight::Beyond => self.move_axis(now),
                     Sight::Gone => {}
                 },
                 None => {
-                    if let Some(look) = self.look_at_absent(tag, cost, now) {
+                    if let Some(look) = self.look_at_absent(tag, ahead, cost, now) {
                         return look;
                     }
                 }
@@ -85,7 +93,14 @@ impl Cells {
     }
 
     #[inline]
-    fn look_at<'a>(&'a self, cell: Cell<'a>, seat: Seat, cost: u64, now: Timestamp) -> Sight<'a> {
+    fn look_at<'a>(
+        &'a self,
+        cell: Cell<'a>,
+        seat: Seat,
+        ahead: u64,
+        cost: u64,
+        now: Timestamp,
+    ) -> Sight<'a> {
         let Some(word) = cell.load() else { return Sight::Gone };
         if word::is_held(word) {
             return Sight::Held;
@@ -97,7 +112,7 @@ impl Cells {
         }
         let Some(moment) = numbers.moment(now) else { return Sight::Beyond };
         let Some(tat) = self.state(&cell, word, &numbers) else { return Sight::Gone };
-        let decided = numbers.gcra.decide(tat, cost, moment);
+        let decided = numbers.gcra.decide_behind(tat, ahead, cost, moment);
         Sight::Clear(Look {
             cell: Some(cell),
             seat,
@@ -109,11 +124,12 @@ impl Cells {
         })
     }
 
-    fn look_at_absent(&self, tag: u64, cost: u64, now: Timestamp) -> Option<Look<'_>> {
+    fn look_at_absent(&self, tag: u64, ahead: u64, cost: u64, now: Timestamp) -> Option<Look<'_>> {
         let (numbers, moment) = self.numbers_at(now);
         let forgotten = self.table.forgotten(tag);
         let tat = self.initial(tag, forgotten, &numbers, moment)?;
-        let answer = numbers.gcra.decide(tat, cost, moment).map(|(_, allowed)| allowed);
+        let decided = numbers.gcra.decide_behind(tat, ahead, cost, moment);
+        let answer = decided.map(|(_, allowed)| allowed);
         let pooled = answer.is_err_and(|denied: Denied| denied.retry != Retry::Never)
             && self.is_pooled(tag, now);
         let seat = if pooled { Seat::Pool } else { Seat::Own };
@@ -143,7 +159,7 @@ impl Cells {
                 }
             },
         };
-        match self.look_at(cell, seat, cost, now) {
+        match self.look_at(cell, seat, 0, cost, now) {
             Sight::Clear(look) => Some(look),
             Sight::Held | Sight::Beyond | Sight::Gone => None,
         }
@@ -256,7 +272,7 @@ impl<'a> Look<'a> {
 
     /// Looks again, without waiting. `None` if the key is held or gone.
     pub(crate) fn again(&self, cells: &'a Cells, cost: u64, now: Timestamp) -> Option<Look<'a>> {
-        match cells.look_at(self.cell?, self.seat, cost, now) {
+        match cells.look_at(self.cell?, self.seat, 0, cost, now) {
             Sight::Clear(look) => Some(look),
             Sight::Held | Sight::Beyond | Sight::Gone => None,
         }

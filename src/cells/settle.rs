@@ -1,5 +1,7 @@
 //! Charges that are corrected later.
 
+use std::time::Duration;
+
 use crate::algorithm::Moment;
 use crate::decision::{Allowed, Denied};
 use crate::quota::Quota;
@@ -10,7 +12,7 @@ use crate::time::{Clock, Timestamp};
 use super::look::Look;
 use super::numbers::Numbers;
 use super::word::MAX_TICK;
-use super::{Cells, Seat, Step, word};
+use super::{Cells, Overflow, Seat, Step, word};
 
 /// A charge that can be settled.
 #[derive(Clone, Copy, Debug)]
@@ -23,20 +25,30 @@ pub(crate) struct Charge {
 }
 
 impl Cells {
-    /// As `decide`, and says what `settle` needs to know.
+    /// As `decide`, and says what `settle` needs to know. `turn`: for who is at the head of the
+    /// key's line, if there is one.
     pub(crate) fn reserve(
         &self,
         tag: u64,
         cost: u64,
         now: Timestamp,
+        turn: bool,
     ) -> Result<(Charge, Allowed), Denied> {
-        let mut look = Look::blank();
-        self.look(tag, cost, now, &mut look);
+        let look_now = || {
+            let mut look = Look::blank();
+            if turn {
+                look = self.look_at_head(tag, cost, now);
+            } else {
+                self.look(tag, cost, now, &mut look);
+            }
+            look
+        };
+        let mut look = look_now();
         loop {
             // A cost of 0 is a peek: no key.
             if cost > 0 && look.answer.is_ok() && look.needs_seat() {
                 let Some(seated) = self.seat(tag, cost, now, |_| false) else {
-                    self.look(tag, cost, now, &mut look);
+                    look = look_now();
                     continue;
                 };
                 look = seated;
@@ -50,9 +62,51 @@ impl Cells {
                     self.count_seat(&look);
                     return Err(denied);
                 }
-                _ => self.look(tag, cost, now, &mut look),
+                _ => look = look_now(),
             }
         }
+    }
+
+    /// Charges `cost` for a turn that comes within `max_wait`, and says after how long.
+    pub(crate) fn book(
+        &self,
+        tag: u64,
+        cost: u64,
+        now: Timestamp,
+        max_wait: Duration,
+    ) -> Result<(Charge, Duration, Allowed), Denied> {
+        if cost == 0 || self.queued.ahead(tag) > 0 {
+            // Nobody books before those who wait.
+            let allowed = self.peek(tag, cost, now)?;
+            let charge = Charge { tag, cost: 0, at: now, seat: Seat::Uncounted, generation: 0 };
+            return Ok((charge, Duration::ZERO, allowed));
+        }
+        let step = |seat| {
+            move |tat, numbers: &Numbers, moment| match numbers
+                .gcra
+                .book(tat, cost, moment, max_wait)
+            {
+                Err(denied) => Step::Stay(Err(denied)),
+                Ok((next, wait, allowed)) => {
+                    let generation = numbers.generation;
+                    let charge = Charge { tag, cost, at: now, seat, generation };
+                    Step::Move(next, Ok((charge, wait, allowed)))
+                }
+            }
+        };
+        let full = match self.run(Seat::Own, tag, now, step(Seat::Own)) {
+            Ok(booked) => return booked,
+            Err(full) => full,
+        };
+        self.count_overflow();
+        if self.overflow == Overflow::Pool {
+            if let Ok(booked) = self.run(Seat::Pool, tag, now, step(Seat::Pool)) {
+                return booked;
+            }
+        }
+        let allowed = self.without_seat(cost, now, &full)?;
+        let charge = Charge { tag, cost, at: now, seat: Seat::Uncounted, generation: 0 };
+        Ok((charge, Duration::ZERO, allowed))
     }
 
     /// Makes a charge what it should have been. What time has already given back is not given

@@ -147,7 +147,9 @@ impl Compiled {
         let rules: Box<[Rule]> = policy
             .limits
             .iter()
-            .map(|limit| Rule::new(limit, policy, &names, before, now, &mut reload))
+            // Only rates are decided: a concurrency limit is as if it were not there.
+            .filter_map(|limit| Some((limit, limit.quota()?)))
+            .map(|(limit, quota)| Rule::new(limit, quota, policy, &names, before, now, &mut reload))
             .collect();
         let had: usize = before
             .map_or(0, |before| before.rules.iter().map(|rule| rule.accounts().count()).sum());
@@ -229,6 +231,7 @@ fn index(rules: &[Rule]) -> (Vec<u32>, Box<[Route]>) {
 impl Rule {
     fn new(
         limit: &Limit,
+        quota: Quota,
         policy: &Policy,
         names: &Names,
         before: Option<&Compiled>,
@@ -249,13 +252,12 @@ impl Rule {
             };
             Rollout::new(&limit.name, rollout.share, by)
         });
-        let account =
-            Account::new(limit, limit.quota, before.map(|before| &before.account), now, reload);
+        let account = Account::new(limit, quota, before.map(|before| &before.account), now, reload);
         let variants = policy
             .overrides
             .iter()
             .filter(|change| change.limit == limit.name)
-            .map(|change| Variant::new(change, limit, names, before, now, reload))
+            .map(|change| Variant::new(change, limit, quota, names, before, now, reload))
             .collect();
         Rule {
             name: intern(&limit.name),
@@ -406,6 +408,7 @@ impl Variant {
     fn new(
         change: &Override,
         limit: &Limit,
+        quota: Quota,
         names: &Names,
         before: Option<&Rule>,
         now: Timestamp,
@@ -414,8 +417,8 @@ impl Variant {
         let quota = match change.change {
             Change::Quota { quota } => Some(quota),
             // Checked with the policy.
-            Change::Burst { burst } => Some(limit.quota.with_burst(burst).unwrap_or(limit.quota)),
-            Change::Nothing => Some(limit.quota),
+            Change::Burst { burst } => Some(quota.with_burst(burst).unwrap_or(quota)),
+            Change::Nothing | Change::Concurrent { .. } => Some(quota),
             Change::Exempt => None,
         };
         let before = before

@@ -1,5 +1,7 @@
 //! What a policy must be, whether it was written in code or in a file.
 
+mod amount;
+
 use std::collections::{HashMap, HashSet};
 
 use super::problem::{Field, Place, Problem, Shown, did_you_mean, nearest};
@@ -124,6 +126,7 @@ impl<'a> Checker<'a> {
             let hint = "`mode = \"off\"` switches a limit off".to_owned();
             self.report(at(Field::MaxKeys), "`max_keys` is at least 1".to_owned(), Some(hint));
         }
+        self.amount(index, limit);
     }
 
     fn change(&mut self, index: usize) {
@@ -150,9 +153,13 @@ impl<'a> Checker<'a> {
             );
         }
         if change.change == Change::Nothing && !self.is_unread(at(Field::Change)) {
-            let hint = "give `rate`, `burst` or `exempt = true`".to_owned();
+            let hint = "give `rate`, `burst`, `concurrent` or `exempt = true`".to_owned();
             let what = "the override changes nothing".to_owned();
             self.report(at(Field::Whole), what, Some(hint));
+        }
+
+        if let Change::Concurrent { cap } = change.change {
+            self.cap(at(Field::Concurrent), cap);
         }
 
         if self.is_unread(at(Field::Name)) {
@@ -186,12 +193,7 @@ impl<'a> Checker<'a> {
                 }
             }
         }
-        if let Change::Burst { burst } = change.change {
-            let read = !self.is_unread(Place::Limit(limit_index, Field::Rate));
-            if let (true, Err(error)) = (read, limit.quota.with_burst(burst)) {
-                self.report(at(Field::Burst), error.to_string(), None);
-            }
-        }
+        self.other_amount(index, change.change, limit_index, limit);
     }
 
     fn patterns(&mut self, at: &impl Fn(Field) -> Place, conditions: &[Condition]) {

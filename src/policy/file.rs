@@ -72,24 +72,39 @@ impl Policy {
     /// | `[[limit]]` | a limit; any number, narrowest first | none: all is admitted |
     /// | `[[override]]` | other numbers for some keys of a limit; the first that matches counts | none |
     ///
-    /// Of a `[[limit]]`:
+    /// Of a `[[limit]]`, which limits either a rate or concurrency:
     ///
     /// | key | value | default |
     /// |---|---|---|
     /// | `name` | what refusals call it; no two alike | required |
-    /// | `rate` | `"count/period"`, perhaps with a burst: `"50/s"`, `"100/10s burst 20"`; periods `ns us ms s m h d` | required |
-    /// | `burst` | units that one instant can admit; 0 refuses everything | the count of `rate` |
+    /// | `rate` | `"count/period"`, perhaps with a burst: `"50/s"`, `"100/10s burst 20"`; periods `ns us ms s m h d` | this or `concurrent` is required |
+    /// | `concurrent` | slots: how many requests may be admitted and not yet done, from 0, which refuses everything, to 16777215 | |
     /// | `key` | list of facts to count by; `"a\|b"` is the first of them that is there, kept apart by which it is | `[]`: all requests count together |
     /// | `when` | `{ fact = "pattern" }` or `{ fact = ["pattern", "pattern"] }`: it applies if each fact matches one of its patterns; `*` is any run of characters, `/` included; an integer is its decimal text | `{}`: every request |
     /// | `missing` | for a request without a fact of the key: `"marker"` (those count together), `"skip"` (the limit does not apply), `"refuse"` | `"marker"` |
     /// | `mode` | `"enforce"`, `"shadow"` (decided and counted, refuses nothing), `"off"` | `"enforce"` |
     /// | `rollout` | `{ share = "25%", by = ["fact"] }`: it applies to that share of the values of `by` | all; `by`: the key |
+    /// | `wait` | a duration, as `"60s"`: how long a request may wait for its turn; units as of periods | `"0s"`: it does not wait |
+    /// | `max_waiters` | with `wait`: how many may wait at once, from 1 | 1000 |
+    ///
+    /// Only with `rate`:
+    ///
+    /// | key | value | default |
+    /// |---|---|---|
+    /// | `burst` | units that one instant can admit; 0 refuses everything | the count of `rate` |
     /// | `cost` | the fact that says what a request costs; 1 without it, refused if it is no whole number | the cost of the call |
     /// | `algorithm` | `"gcra"` | `"gcra"` |
     /// | `max_keys` | keys that can be in debt at once, from 1 | 1048576 |
     /// | `overflow` | for keys beyond that: `"pool"` (they share a few cells), `"deny"`, `"allow"` | `"pool"` |
     ///
-    /// Of an `[[override]]`, which needs `rate`, `burst` or `exempt`:
+    /// Only with `concurrent`:
+    ///
+    /// | key | value | default |
+    /// |---|---|---|
+    /// | `lease` | a duration, as `"300s"`: a slot that is not given back in that time comes back by itself | it must be given back |
+    /// | `weight` | slots that a request takes, from 1 to the cap | 1 |
+    ///
+    /// Of an `[[override]]`, which needs `rate`, `burst`, `concurrent` or `exempt`:
     ///
     /// | key | value | default |
     /// |---|---|---|
@@ -97,6 +112,7 @@ impl Policy {
     /// | `match` | for which keys, as `when`; only facts of the limit's key | required |
     /// | `rate` | another rate | the limit's |
     /// | `burst` | another burst | with `rate` its count, else the limit's |
+    /// | `concurrent` | another number of slots; only of a limit that has `concurrent`, as `rate` and `burst` only of one that has `rate` | the limit's |
     /// | `exempt` | `true`: the limit is not there for these keys | `false` |
     ///
     /// # Errors

@@ -67,6 +67,12 @@ pub(crate) enum Field {
     By(usize),
     Cost,
     MaxKeys,
+    Overflow,
+    Concurrent,
+    Lease,
+    Weight,
+    Wait,
+    MaxWaiters,
     /// What an override changes.
     Change,
 }
@@ -81,24 +87,37 @@ impl fmt::Display for Place {
             Place::Override(index, field) => ("override", index, field),
         };
         write!(f, "{thing} {}", index + 1)?;
-        f.write_str(match field {
-            Field::Whole | Field::Change => "",
-            Field::Name if thing == "limit" => ", name",
-            Field::Name => ", limit",
-            Field::Key | Field::KeyFact(..) => ", key",
-            Field::Rate => ", rate",
-            Field::Burst => ", burst",
-            Field::Conditions | Field::Condition(_) | Field::Pattern(..) => {
-                if thing == "limit" {
-                    ", when"
-                } else {
-                    ", match"
-                }
+        match field {
+            Field::Whole | Field::Change => Ok(()),
+            Field::Name if thing == "override" => f.write_str(", limit"),
+            Field::Conditions | Field::Condition(_) | Field::Pattern(..) if thing == "override" => {
+                f.write_str(", match")
             }
-            Field::Rollout | Field::By(_) => ", rollout",
-            Field::Cost => ", cost",
-            Field::MaxKeys => ", max_keys",
-        })
+            _ => write!(f, ", {}", field.key()),
+        }
+    }
+}
+
+impl Field {
+    /// The key of a limit that it is, or is part of.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Field::Whole | Field::Change => "limit",
+            Field::Name => "name",
+            Field::Key | Field::KeyFact(..) => "key",
+            Field::Rate => "rate",
+            Field::Burst => "burst",
+            Field::Conditions | Field::Condition(_) | Field::Pattern(..) => "when",
+            Field::Rollout | Field::By(_) => "rollout",
+            Field::Cost => "cost",
+            Field::MaxKeys => "max_keys",
+            Field::Overflow => "overflow",
+            Field::Concurrent => "concurrent",
+            Field::Lease => "lease",
+            Field::Weight => "weight",
+            Field::Wait => "wait",
+            Field::MaxWaiters => "max_waiters",
+        }
     }
 }
 

@@ -1,9 +1,11 @@
 //! A policy in words, for people who look at what runs.
 
-use crate::quota::Quota;
+use std::fmt;
+use std::time::Duration;
 
-use super::{Change, Condition, Limit, Missing, Mode, Policy};
+use super::{Change, Condition, Limit, Missing, Mode, Policy, What};
 use crate::cells::Overflow;
+use crate::quota::{Quota, in_units};
 
 /// A limit in words: [`Policy::in_words`].
 #[derive(Clone, Debug, PartialEq)]
@@ -15,14 +17,32 @@ pub struct LimitInWords {
     pub key: String,
     /// When it applies: `method=POST|PUT view=/webhooks/*`, or `always`.
     pub when: String,
-    /// Its quota, where no override says otherwise.
-    pub quota: Quota,
+    /// What it allows, where no override says otherwise.
+    pub amount: Amount,
     /// What it does with its decisions.
     pub mode: Mode,
     /// What else is unlike the defaults, as `25% by org`.
     pub notes: Vec<String>,
-    /// Its overrides, in order: for which keys, and the quota; none if these are exempt.
-    pub overrides: Vec<(String, Option<Quota>)>,
+    /// Its overrides, in order: for which keys, and what these are allowed; none if they are exempt.
+    pub overrides: Vec<(String, Option<Amount>)>,
+}
+
+/// What a limit allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Amount {
+    /// So much per so long.
+    Quota(Quota),
+    /// So many slots at once.
+    Cap(u32),
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Amount::Quota(quota) => quota.fmt(f),
+            Amount::Cap(cap) => write!(f, "concurrent {cap}"),
+        }
+    }
 }
 
 impl Policy {
@@ -34,22 +54,30 @@ impl Policy {
     fn limit_in_words(&self, limit: &Limit) -> LimitInWords {
         let parts: Vec<String> = limit.key.iter().map(|part| part.facts.join("|")).collect();
         let overrides = self.overrides.iter().filter(|change| change.limit == limit.name);
+        let amount = match limit.what {
+            What::Rate(quota) => Amount::Quota(quota),
+            What::Slots { cap, .. } => Amount::Cap(cap),
+        };
         LimitInWords {
             name: limit.name.clone(),
             key: or(parts.join(" "), "everything"),
             when: or(in_words(&limit.when), "always"),
-            quota: limit.quota,
+            amount,
             mode: limit.mode,
             notes: notes(limit, &parts),
             overrides: overrides
                 .map(|change| {
-                    let quota = match change.change {
-                        Change::Quota { quota } => Some(quota),
-                        Change::Burst { burst } => limit.quota.with_burst(burst).ok(),
-                        Change::Nothing => Some(limit.quota),
-                        Change::Exempt => None,
+                    let amount = match (change.change, limit.quota()) {
+                        (Change::Quota { quota }, _) => Some(Amount::Quota(quota)),
+                        // Checked with the policy: it is possible, and the limit has a quota.
+                        (Change::Burst { burst }, Some(quota)) => {
+                            Some(Amount::Quota(quota.with_burst(burst).unwrap_or(quota)))
+                        }
+                        (Change::Concurrent { cap }, _) => Some(Amount::Cap(cap)),
+                        (Change::Nothing | Change::Burst { .. }, _) => Some(amount),
+                        (Change::Exempt, _) => None,
                     };
-                    (in_words(&change.matches), quota)
+                    (in_words(&change.matches), amount)
                 })
                 .collect(),
         }
@@ -58,6 +86,13 @@ impl Policy {
 
 fn notes(limit: &Limit, parts: &[String]) -> Vec<String> {
     let mut notes = Vec::new();
+    if let What::Slots { lease, weight, .. } = limit.what {
+        notes.extend(lease.map(|lease| format!("lease {}", duration(lease))));
+        notes.extend((weight != 1).then(|| format!("weight {weight}")));
+    }
+    if let Some(wait) = limit.wait {
+        notes.push(format!("up to {} wait up to {}", limit.most_waiters(), duration(wait)));
+    }
     if let Some(rollout) = &limit.rollout {
         let by = if rollout.by.is_empty() { parts } else { &rollout.by };
         notes.push(format!("{} by {}", rollout.share, by.join(" ")));
@@ -76,6 +111,12 @@ fn notes(limit: &Limit, parts: &[String]) -> Vec<String> {
         Overflow::Allow => notes.push("allows newcomers when full".to_owned()),
     }
     notes
+}
+
+/// A duration as a policy file has it.
+fn duration(duration: Duration) -> String {
+    let (number, unit) = in_units(duration.as_nanos());
+    format!("{number}{unit}")
 }
 
 fn in_words(conditions: &[Condition]) -> String {

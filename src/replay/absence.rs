@@ -52,14 +52,12 @@ pub(super) fn of(policy: &Policy, unseen: &[String]) -> Vec<Absence> {
 /// The worst that the lack of `fact` does to `limit`.
 fn effect(limit: &Limit, fact: &String, unseen: &[String]) -> Option<Effect> {
     let unseen = |facts: &[String]| facts.iter().all(|fact| unseen.contains(fact));
-    let chooses = |rollout: &crate::policy::Rollout| {
+    let chooses = limit.rollout.as_ref().is_some_and(|rollout| {
         let by_key = rollout.by.is_empty()
             && limit.key.iter().any(|part| part.facts.contains(fact) && unseen(&part.facts));
         by_key || rollout.by.contains(fact)
-    };
-    if limit.when.iter().any(|condition| condition.fact == *fact)
-        || limit.rollout.as_ref().is_some_and(chooses)
-    {
+    });
+    if chooses || limit.when.iter().any(|condition| condition.fact == *fact) {
         return Some(Effect::NeverApplies);
     }
     let parts = || limit.key.iter().filter(|part| part.facts.contains(fact));

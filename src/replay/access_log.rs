@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Values are those of the line: escapes such as `\"` and `\x22` stay as they are. Bytes that are
-//! not UTF-8 become U+FFFD. Fields after the last are left alone.
+//! not UTF-8 become U+FFFD. Fields after the last are left alone, unless it is known that they say
+//! how long the request took.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -21,24 +22,21 @@ const LONGEST_DATE: usize = 36;
 /// The facts of a line, in the order of the line.
 struct Facts<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
-pub(super) fn common(line: &[u8]) -> Result<Event<'_>, Unreadable> {
-    let (event, _) = start(line)?;
-    Ok(event)
-}
+/// An event, and what follows its fields in the line.
+type Start<'a> = (Event<'a>, &'a [u8]);
 
-pub(super) fn combined(line: &[u8]) -> Result<Event<'_>, Unreadable> {
-    let (mut event, rest) = start(line)?;
+pub(super) fn combined(line: &[u8]) -> Result<Start<'_>, Unreadable> {
+    let (mut event, rest) = common(line)?;
     let mut facts = Facts(event.facts);
     let (referer, rest) = quoted(rest).ok_or_else(|| lacks("the quoted referer"))?;
-    let (user_agent, _) = quoted(rest).ok_or_else(|| lacks("the quoted user agent"))?;
+    let (user_agent, rest) = quoted(rest).ok_or_else(|| lacks("the quoted user agent"))?;
     facts.add("referer", referer);
     facts.add("user_agent", user_agent);
     event.facts = facts.0;
-    Ok(event)
+    Ok((event, rest))
 }
 
-/// What both formats have, and the rest of the line.
-fn start(line: &[u8]) -> Result<(Event<'_>, &[u8]), Unreadable> {
+pub(super) fn common(line: &[u8]) -> Result<Start<'_>, Unreadable> {
     let (client, at, rest) = split_at_date(line)?;
     let mut facts = Facts(Vec::with_capacity(9));
     facts.add_client(client)?;
@@ -55,7 +53,7 @@ fn start(line: &[u8]) -> Result<(Event<'_>, &[u8]), Unreadable> {
     }
     facts.add("status", status);
     facts.add("bytes", bytes);
-    Ok((Event { at, id: None, op: Op::Admit, facts: facts.0, cost: 1 }, rest))
+    Ok((Event { at, id: None, op: Op::Admit, facts: facts.0, cost: 1, took: None }, rest))
 }
 
 impl<'a> Facts<'a> {
@@ -306,7 +304,7 @@ mod tests {
                 vec![("ip", "192.0.2.1"), ("status", "200"), ("bytes", "1")],
             ),
         ] {
-            let event = common(line.as_bytes()).unwrap_or_else(|why| panic!("{line}: {why}"));
+            let event = common(line.as_bytes()).unwrap_or_else(|why| panic!("{line}: {why}")).0;
             assert_eq!(facts(&event), expected, "{line}");
             assert_eq!((event.at.as_nanos(), event.cost, event.op), (AT, 1, Op::Admit), "{line}");
         }
@@ -325,7 +323,7 @@ mod tests {
             (r#""" "x""#, None, Some("x")),
         ] {
             let line = format!("{start}{rest}");
-            let event = combined(line.as_bytes()).unwrap();
+            let event = combined(line.as_bytes()).unwrap().0;
             let fact = |wanted| facts(&event).into_iter().find(|(name, _)| *name == wanted);
             assert_eq!(fact("referer").map(|(_, value)| value), referer, "{rest}");
             assert_eq!(fact("user_agent").map(|(_, value)| value), user_agent, "{rest}");
@@ -347,7 +345,7 @@ mod tests {
     fn bytes_that_are_no_text_are_replaced() {
         let line =
             b"192.0.2.1 - \xff [10/Oct/2000:13:55:36 -0700] \"GET /\xc3\xa4\xfe HTTP/1.1\" 200 1";
-        let event = common(line).unwrap();
+        let event = common(line).unwrap().0;
         assert!(facts(&event).contains(&("user", "\u{fffd}")));
         assert!(facts(&event).contains(&("path", "/ä\u{fffd}")));
     }

@@ -61,6 +61,7 @@ impl fmt::Display for Decision<'_> {
                 write!(f, r#", "limit": {}, "retry_after_ns": "#, json(Some(refused.limit())))?;
                 match refused.retry() {
                     Retry::After(wait) => write!(f, "{}", wait.as_nanos())?,
+                    Retry::Unknown { .. } => f.write_str(r#"null, "retry": "unknown""#)?,
                     Retry::Never => f.write_str(r#"null, "retry": "never""#)?,
                 }
                 write!(f, r#", "remaining": {}}}"#, refused.denied().remaining())

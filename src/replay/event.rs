@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use crate::time::Timestamp;
 
 /// What happened, as one line of a log tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event<'a> {
-    /// When.
+    /// When it happened; of a request, when it began.
     pub at: Timestamp,
     /// What the log calls it.
     pub id: Option<Cow<'a, str>>,
@@ -18,6 +19,17 @@ pub struct Event<'a> {
     pub facts: Vec<(Cow<'a, str>, Cow<'a, str>)>,
     /// Units it costs.
     pub cost: u64,
+    /// How long after `at` it ended. None if the log does not tell, or tells by an [`Op::Finish`].
+    pub took: Option<Duration>,
+}
+
+impl Event<'_> {
+    /// The same event, apart from the line that told of it.
+    pub fn into_owned(self) -> Event<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        let facts = self.facts.into_iter().map(|(name, value)| (owned(name), owned(value)));
+        Event { id: self.id.map(owned), facts: facts.collect(), ..self }
+    }
 }
 
 /// What an [`Event`] asks for.
@@ -29,7 +41,8 @@ pub enum Op {
     Admit,
     /// Whether it would be admitted. Nothing is charged.
     Peek,
-    /// Nothing: an admitted request ends, and gives back what it holds. Of a rate that is nothing.
+    /// Nothing: the earliest admitted request of this id that has not ended ends, and gives back
+    /// what it holds. Of a rate that is nothing.
     Finish,
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::event::{Event, Unreadable};
+use super::took::Took;
 use super::{access_log, json_lines};
 
 /// The longest line that is read, in bytes. One that is longer is unreadable, and never held whole.
@@ -23,6 +24,9 @@ pub const MAX_LINE: usize = 64 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Event lines: `{"t": 12.5, "id": "r1", "op": "admit", "facts": {"user": "7"}, "cost": 1}`.
+    ///
+    /// When an admitted request ends is told by `"took": 0.25` in its line, in seconds like `t`, or
+    /// by a later line `{"t": 12.75, "id": "r1", "op": "finish"}`.
     Jsonl,
     /// [`Common`](Self::Common), and then `"referer" "user agent"`.
     Combined,
@@ -39,6 +43,15 @@ impl Format {
 
     /// The event that `line` tells of. A blank line tells of none.
     pub fn event(self, line: &[u8]) -> Result<Option<Event<'_>>, Unreadable> {
+        self.timed_event(line, None)
+    }
+
+    /// The event that `line` tells of; if it is one of an access log, with how long it `took`.
+    pub fn timed_event(
+        self,
+        line: &[u8],
+        took: Option<Took>,
+    ) -> Result<Option<Event<'_>>, Unreadable> {
         if line.len() > MAX_LINE {
             return Err(Unreadable::because(format!("longer than {} KiB", MAX_LINE / 1024)));
         }
@@ -49,12 +62,15 @@ impl Format {
         if line.contains(&0) {
             return Err(Unreadable::because("has NUL bytes; this is not text"));
         }
-        match self {
-            Format::Jsonl => json_lines::event(line),
-            Format::Combined => access_log::combined(line),
-            Format::Common => access_log::common(line),
+        let (mut event, rest) = match self {
+            Format::Jsonl => return json_lines::event(line).map(Some),
+            Format::Combined => access_log::combined(line)?,
+            Format::Common => access_log::common(line)?,
+        };
+        if let Some(took) = took {
+            took.read(&mut event, rest)?;
         }
-        .map(Some)
+        Ok(Some(event))
     }
 }
 

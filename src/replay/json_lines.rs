@@ -4,16 +4,19 @@
 //! {"t": 12.5, "id": "r1", "op": "admit", "facts": {"user": "7"}, "cost": 1}
 //! ```
 //!
-//! Only `t` must be there. Keys that are none of these are left alone, so that a log may carry
-//! more than is asked of it.
+//! Only `t` must be there. A request whose end is known may have `"took": 0.25`, in seconds like
+//! `t`. Keys that are none of these are left alone, so that a log may carry more than is asked of
+//! it.
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::decimal;
 use super::event::{Event, Op, Unreadable};
 use crate::time::Timestamp;
 
@@ -29,6 +32,8 @@ struct Line<'a> {
     facts: Facts<'a>,
     #[serde(default = "one")]
     cost: u64,
+    #[serde(borrow, default)]
+    took: Option<&'a RawValue>,
 }
 
 /// A string, or a whole number as its decimal text.
@@ -51,51 +56,34 @@ pub(super) fn event(line: &[u8]) -> Result<Event<'_>, Unreadable> {
         let text = error.to_string().replace(" at line 1 column ", " at column ");
         Unreadable::because(text)
     })?;
-    let at = time(line.t.get()).ok_or_else(|| {
-        Unreadable::because("`t` is not a number of seconds from 0 to 18446744073.709551615")
-    })?;
+    let seconds = |name: &str, json: &RawValue| {
+        let why = || format!("`{name}` is not a number of seconds from 0 to 18446744073.709551615");
+        nanos(json.get()).ok_or_else(|| Unreadable::because(why()))
+    };
+    let at = Timestamp::from_nanos(seconds("t", line.t)?);
+    let took = match line.took {
+        Some(took) if line.op == Op::Admit => Some(Duration::from_nanos(seconds("took", took)?)),
+        _ => None,
+    };
     if line.op == Op::Finish && line.id.is_none() {
         return Err(Unreadable::because("`finish` needs the `id` of what it finishes"));
     }
     let id = line.id.map(|id| id.0);
     let facts = line.facts.0.into_iter().filter(|(_, value)| !value.is_empty()).collect();
-    Ok(Event { at, id, op: line.op, facts, cost: line.cost })
+    Ok(Event { at, id, op: line.op, facts, cost: line.cost, took })
 }
 
-/// Reads seconds from a JSON number, or from a JSON string that holds one.
-fn time(json: &str) -> Option<Timestamp> {
+/// Reads seconds from a JSON number, or from a JSON string that holds one: as nanoseconds.
+fn nanos(json: &str) -> Option<u64> {
     if json.starts_with('"') {
         let text: Cow<'_, str> = serde_json::from_str(json).ok()?;
-        return seconds(&text);
+        return decimal::nanos(text.as_bytes(), SECONDS);
     }
-    seconds(json)
+    decimal::nanos(json.as_bytes(), SECONDS)
 }
 
-/// Reads decimal seconds to the nanosecond, without a float in between. What is finer is cut off.
-fn seconds(text: &str) -> Option<Timestamp> {
-    let (number, exponent) = match text.split_once(['e', 'E']) {
-        Some((number, exponent)) => (number, exponent.parse::<i32>().ok()?),
-        None => (text, 0),
-    };
-    let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits(whole) || !digits(part) {
-        return None;
-    }
-    // As many of the digits as make nanoseconds; after the last of them come zeros.
-    let wanted = i64::try_from(whole.len()).ok()? + i64::from(exponent) + 9;
-    let mut digits = whole.bytes().chain(part.bytes());
-    let mut nanos = 0_u64;
-    for _ in 0..wanted {
-        let digit = match digits.next() {
-            Some(digit) => u64::from(digit - b'0'),
-            None if nanos == 0 => break,
-            None => 0,
-        };
-        nanos = nanos.checked_mul(10)?.checked_add(digit)?;
-    }
-    Some(Timestamp::from_nanos(nanos))
-}
+/// Nanoseconds of a second, as a power of ten.
+const SECONDS: i64 = 9;
 
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -155,7 +143,7 @@ mod tests {
 
     #[test]
     fn time_is_read_to_the_nanosecond() {
-        for (json, nanos) in [
+        for (json, expected) in [
             ("0", 0),
             ("12.5", 12_500_000_000),
             ("\"12.5\"", 12_500_000_000),
@@ -175,7 +163,7 @@ mod tests {
             ("1.8446744073709551615e10", u64::MAX),
             ("\"007\"", 7_000_000_000),
         ] {
-            assert_eq!(time(json), Some(Timestamp::from_nanos(nanos)), "{json}");
+            assert_eq!(nanos(json), Some(expected), "{json}");
         }
         for json in [
             "18446744073.709551616",
@@ -198,7 +186,7 @@ mod tests {
             "\"1e\"",
             "\" 1\"",
         ] {
-            assert_eq!(time(json), None, "{json}");
+            assert_eq!(nanos(json), None, "{json}");
         }
     }
 
@@ -212,13 +200,35 @@ mod tests {
         assert_eq!(facts, [("user", "7"), ("n", "-7"), big, ("q", "\"")]);
         assert_eq!((read.id.as_deref(), read.op, read.cost), (Some("r1"), Op::Peek, 3));
         let least = event(br#"{"t": "1"}"#).unwrap();
-        let nothing =
-            Event { at: Timestamp::from_secs(1), id: None, op: Op::Admit, facts: vec![], cost: 1 };
+        let nothing = Event {
+            at: Timestamp::from_secs(1),
+            id: None,
+            op: Op::Admit,
+            facts: vec![],
+            cost: 1,
+            took: None,
+        };
         assert_eq!(least, nothing);
         assert_eq!(
             event(br#"{"t": 1, "id": 9, "op": "finish"}"#).unwrap().id.as_deref(),
             Some("9")
         );
+    }
+
+    #[test]
+    fn only_what_is_admitted_takes_time() {
+        for (rest, nanos) in [
+            (r#""took": 0.25"#, Some(250_000_000)),
+            (r#""took": "0.000000001""#, Some(1)),
+            (r#""took": 0"#, Some(0)),
+            (r#""took": null"#, None),
+            (r#""op": "peek", "took": 1"#, None),
+            (r#""op": "finish", "id": "a", "took": "1 s""#, None),
+        ] {
+            let line = format!(r#"{{"t": 1, {rest}}}"#);
+            let took = event(line.as_bytes()).unwrap().took;
+            assert_eq!(took, nanos.map(Duration::from_nanos), "{line}");
+        }
     }
 
     #[test]
@@ -232,6 +242,8 @@ mod tests {
             (r#"{"t": 1} x"#, "trailing characters at column 10"),
             (r#"{"t": -1}"#, "`t` is not a number of seconds"),
             (r#"{"t": true}"#, "`t` is not a number of seconds"),
+            (r#"{"t": 1, "took": -1}"#, "`took` is not a number of seconds"),
+            (r#"{"t": 1, "took": "1s"}"#, "`took` is not a number of seconds"),
             (r#"{"t": 1, "t": 2}"#, "duplicate field `t`"),
             (r#"{"t": 1, "op": "admitt"}"#, "unknown variant `admitt`"),
             (r#"{"t": 1, "op": "finish"}"#, "needs the `id`"),

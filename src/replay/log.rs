@@ -5,6 +5,7 @@ use std::io::{self, BufRead, ErrorKind};
 
 use super::event::{Event, Unreadable};
 use super::format::{Detector, Format, MAX_LINE};
+use super::took::Took;
 
 /// With so many readable lines the format is clear.
 const READABLE_SAMPLE: usize = 32;
@@ -33,6 +34,7 @@ const SAMPLE_BYTES: usize = 1 << 20;
 pub struct Log<R> {
     reader: R,
     format: Option<Format>,
+    took: Option<Took>,
     /// Lines read to find out the format, and how reading them ended.
     sample: VecDeque<Vec<u8>>,
     failure: Option<io::Error>,
@@ -54,11 +56,18 @@ impl<R: BufRead> Log<R> {
     /// A log in `format`. Without one, reads some lines ahead to find it out.
     pub fn new(reader: R, format: Option<Format>) -> Log<R> {
         let (sample, line) = (VecDeque::new(), Vec::new());
-        let mut log = Log { reader, format, sample, failure: None, line, number: 0 };
+        let mut log = Log { reader, format, took: None, sample, failure: None, line, number: 0 };
         if format.is_none() {
             log.find_format();
         }
         log
+    }
+
+    /// Takes the last field of an access log line for how long the request took. A line without
+    /// it is unreadable.
+    pub fn took(mut self, took: Took) -> Log<R> {
+        self.took = Some(took);
+        self
     }
 
     /// The format; none if there was no readable line to tell it from.
@@ -76,7 +85,7 @@ impl<R: BufRead> Log<R> {
         while self.advance()? {
             self.number += 1;
             if !self.line.trim_ascii().is_empty() {
-                let event = format.event(&self.line).transpose();
+                let event = format.timed_event(&self.line, self.took).transpose();
                 return Ok(event.map(|event| Line { number: self.number, event }));
             }
         }

@@ -40,8 +40,16 @@ pub struct Summary {
     pub top_refused_keys: Vec<KeySummary>,
     /// Events that asked what would be, and are no requests.
     pub peeks: u64,
-    /// Events that ended a request.
+    /// Events that said that a request ended.
     pub finishes: u64,
+    /// Of these, those that ended nothing: no request of their id was admitted, or it had ended.
+    pub unknown_finishes: u64,
+    /// Requests with an id that were admitted and never finished; 0 if none was finished, since
+    /// such a log does not tell.
+    pub unfinished: u64,
+    /// The most admitted requests at once, of those whose end the log tells or may tell later.
+    /// None if it told of no end.
+    pub peak_in_flight: Option<u64>,
     /// How much of the log was out of order.
     pub disorder: Disorder,
     /// What the policy asks for and no request had.

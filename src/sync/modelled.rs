@@ -40,6 +40,8 @@ static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
     }
 });
 
+pub(crate) use std::thread::panicking as is_panicking;
+
 /// Lets another thread get on, in the `round`th wait for it.
 pub(crate) fn pause(round: u32) {
     // Two that wait for a third would take turns for ever, since loom tries every order.
@@ -135,7 +137,15 @@ impl AtomicU64 {
     pub(crate) fn fetch_add(&self, by: u64, order: Ordering) -> u64 {
         self.0.fetch_add(by, order)
     }
+    pub(crate) fn fetch_or(&self, bits: u64, order: Ordering) -> u64 {
+        self.0.fetch_or(bits, order)
+    }
+    pub(crate) fn fetch_and(&self, bits: u64, order: Ordering) -> u64 {
+        self.0.fetch_and(bits, order)
+    }
 }
+
+pub(crate) use model::sync::MutexGuard;
 
 /// `parking_lot`'s face on the model's mutex.
 #[derive(Debug, Default)]
@@ -147,6 +157,26 @@ impl<T> Mutex<T> {
     }
     pub(crate) fn lock(&self) -> model::sync::MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// A wait that is limited is not: a model moves a virtual clock instead.
+#[derive(Debug, Default)]
+pub(crate) struct Condvar(model::sync::Condvar);
+
+impl Condvar {
+    pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        self.0.wait(guard).unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+    pub(crate) fn wait_for<'a, T>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        _: std::time::Duration,
+    ) -> MutexGuard<'a, T> {
+        self.wait(guard)
+    }
+    pub(crate) fn notify_one(&self) {
+        self.0.notify_one();
     }
 }
 

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use crate::sync::{Arc, Mutex, Weak};
+use crate::sync::{Arc, Mutex};
 
 use super::virtual_clock::{Alarm, Due, VirtualTime};
 use super::{Clock, Kind, Timed, Timestamp};
@@ -79,6 +79,16 @@ impl Clock {
     /// As [`sleep_until`](Self::sleep_until).
     pub fn sleep(&self, by: Duration) -> Result<Sleep, NoTimer> {
         self.sleep_until(self.now() + by)
+    }
+
+    /// Whether one can wait on it under `.await`, here and now.
+    pub(crate) fn has_timer(&self) -> bool {
+        match &self.0 {
+            Kind::Virtual(_) | Kind::Timed(_) => true,
+            #[cfg(feature = "tokio")]
+            Kind::Tokio(_) => tokio::runtime::Handle::try_current().is_ok(),
+            _ => false,
+        }
     }
 
     /// The time that its waits are kept by, if that is virtual.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Parser;
-use tollgate::replay::Format;
+use tollgate::replay::{Format, Took};
 
 /// Rate limits, all or nothing, on real or virtual time.
 #[derive(Parser)]
@@ -31,7 +31,8 @@ pub(crate) struct Check {
 /// Run a policy over access logs: who would have been refused, by which limit, when.
 ///
 /// Lines are taken in file order, on virtual time: a line stamped earlier than one before it counts
-/// at the latest time there was. `path` is the request target as logged, query included; `-` is a
+/// at the latest time there was. Where lines tell how long requests took, they are first put in the
+/// order in which the requests began, and decided in that order. `path` is the request target as logged, query included; `-` is a
 /// missing fact.
 #[derive(clap::Args)]
 #[command(after_help = EXIT_CODES)]
@@ -48,6 +49,13 @@ pub(crate) struct Replay {
     /// or jsonl.
     #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = parse_format)]
     pub(crate) format: Auto,
+
+    /// The last field of an access log line is how long the request took: microseconds (or %D),
+    /// milliseconds or seconds (or %T) after the line's stamp, as Apache has it; or request_time,
+    /// seconds before the stamp, as nginx has it. Stamps of whole seconds make the requests of a
+    /// second begin (or end) at once.
+    #[arg(long, value_name = "UNIT", value_parser = Took::from_str)]
+    pub(crate) duration: Option<Took>,
 
     /// Print the summary as one line of JSON instead of the report.
     #[arg(long)]

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use tollgate::replay::{Line, Log, Replay, Summary};
+use tollgate::replay::{Arrivals, Event, Line, Log, Replay, Summary, Took};
 
 use crate::args;
 use crate::exit::{Failure, say};
@@ -22,6 +22,10 @@ const EXAMPLES: usize = 3;
 pub(crate) struct Reading {
     /// The logs, each with its format and lines that are not blank.
     pub(crate) logs: Vec<String>,
+    /// What the last field of the lines was taken for.
+    pub(crate) duration: Option<Took>,
+    /// Whether the policy limits how many requests there are at once.
+    pub(crate) limits_concurrency: bool,
     /// Lines that are not blank.
     pub(crate) lines: u64,
     /// The first lines that could not be read, and why.
@@ -30,21 +34,29 @@ pub(crate) struct Reading {
     pub(crate) cut_short: Vec<String>,
 }
 
+/// What the events of all logs go through.
+struct Run {
+    arrivals: Arrivals,
+    replay: Replay,
+    decisions: Decisions,
+}
+
 pub(crate) fn run(args: &args::Replay) -> Result<(), Failure> {
     let policy = policy::load(&args.policy)?;
-    let mut replay = Replay::new(policy).map_err(|error| Failure::Usage(error.to_string()))?;
+    let limits_concurrency = policy.limits().iter().any(|limit| limit.cap().is_some());
+    let replay = Replay::new(policy).map_err(|error| Failure::Usage(error.to_string()))?;
     let inputs = open_logs(args)?;
-    let mut decisions = Decisions::open(args.decisions.as_deref())?;
+    let decisions = Decisions::open(args.decisions.as_deref())?;
 
     let mut progress = Progress::over(&inputs, decisions.is_on_terminal());
-    let mut reading = Reading::default();
+    let mut reading = Reading { duration: args.duration, limits_concurrency, ..Reading::default() };
+    let mut run = Run { replay, decisions, arrivals: Arrivals::new() };
     for input in inputs {
-        reading.log(input, args.format, &mut replay, &mut decisions, &mut progress)?;
+        reading.log(input, args.format, &mut run, &mut progress)?;
     }
+    let (summary, decisions) = run.finish()?;
     progress.finish();
-    decisions.finish()?;
 
-    let summary = replay.summary();
     let mut screen =
         if !args.json && decisions.is_on_stdout() { Screen::stderr() } else { Screen::stdout() };
     if args.json {
@@ -75,14 +87,43 @@ fn open_logs(args: &args::Replay) -> Result<Vec<Input>, Failure> {
     args.logs.iter().map(|path| Input::open(path)).collect()
 }
 
+impl Run {
+    /// In the order of the log, until one tells how long it took; then in that of their beginnings.
+    fn event(&mut self, event: Event<'_>) -> Result<(), Failure> {
+        if event.took.is_none() && self.arrivals.is_empty() {
+            return self.decide(&event);
+        }
+        self.arrivals.push(event);
+        while let Some(event) = self.arrivals.pop_full() {
+            self.decide(&event)?;
+        }
+        Ok(())
+    }
+
+    fn decide(&mut self, event: &Event<'_>) -> Result<(), Failure> {
+        match self.replay.event(event) {
+            Some(decision) => self.decisions.write(&decision),
+            None => Ok(()),
+        }
+    }
+
+    /// Decides what was held back.
+    fn finish(mut self) -> Result<(Summary, Decisions), Failure> {
+        for event in std::mem::take(&mut self.arrivals).into_rest() {
+            self.decide(&event)?;
+        }
+        self.decisions.finish()?;
+        Ok((self.replay.summary(), self.decisions))
+    }
+}
+
 impl Reading {
     /// Replays one log. If it cannot be read to its end, what was read counts.
     fn log(
         &mut self,
         input: Input,
         format: args::Auto,
-        replay: &mut Replay,
-        decisions: &mut Decisions,
+        run: &mut Run,
         progress: &mut Progress,
     ) -> Result<(), Failure> {
         let name = input.name.clone();
@@ -94,16 +135,15 @@ impl Reading {
             }
         };
         let mut log = Log::new(text, format);
+        if let Some(took) = self.duration {
+            log = log.took(took);
+        }
         let mut lines = 0_u64;
         loop {
             match log.next_line() {
-                Ok(Some(Line { event: Ok(event), .. })) => {
-                    if let Some(decision) = replay.event(&event) {
-                        decisions.write(&decision)?;
-                    }
-                }
+                Ok(Some(Line { event: Ok(event), .. })) => run.event(event)?,
                 Ok(Some(Line { number, event: Err(why), .. })) => {
-                    replay.unreadable();
+                    run.replay.unreadable();
                     if self.unreadable.len() < EXAMPLES {
                         self.unreadable.push(format!("{name}:{number} {why}"));
                     }

@@ -1,6 +1,6 @@
 //! The limits of a policy as a table.
 
-use tollgate::{LimitInWords, Mode, Policy, Quota};
+use tollgate::{Amount, LimitInWords, Mode, Policy, Quota};
 
 use super::Screen;
 use crate::text::{Align, count, duration, table};
@@ -15,7 +15,7 @@ pub(crate) fn print(policy: &Policy, screen: &mut Screen) {
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
     for limit in &limits {
         rows.push(row(limit));
-        rows.extend(limit.overrides.iter().map(|(key, quota)| override_row(key, *quota)));
+        rows.extend(limit.overrides.iter().map(|(key, amount)| override_row(key, *amount)));
     }
     let lines = table(&rows, &[Align::Left; 7]);
     for (index, line) in lines.iter().enumerate() {
@@ -28,19 +28,19 @@ fn row(limit: &LimitInWords) -> Vec<String> {
         limit.name.clone(),
         limit.key.clone(),
         limit.when.clone(),
-        limit.quota.to_string(),
-        bound(limit.quota),
+        limit.amount.to_string(),
+        bound(limit.amount),
         mode(limit.mode).to_owned(),
         limit.notes.join(", "),
     ]
 }
 
-fn override_row(key: &str, quota: Option<Quota>) -> Vec<String> {
-    let (quota, bound) = match quota {
-        Some(quota) => (quota.to_string(), bound(quota)),
+fn override_row(key: &str, amount: Option<Amount>) -> Vec<String> {
+    let (amount, bound) = match amount {
+        Some(amount) => (amount.to_string(), bound(amount)),
         None => ("exempt".to_owned(), "no limit".to_owned()),
     };
-    vec![String::new(), format!("└ {key}"), String::new(), quota, bound]
+    vec![String::new(), format!("└ {key}"), String::new(), amount, bound]
 }
 
 pub(crate) fn mode(mode: Mode) -> &'static str {
@@ -51,8 +51,16 @@ pub(crate) fn mode(mode: Mode) -> &'static str {
     }
 }
 
-/// What a quota lets through, in plain words.
-fn bound(quota: Quota) -> String {
+/// What an amount lets through, in plain words.
+fn bound(amount: Amount) -> String {
+    match amount {
+        Amount::Quota(quota) => bound_of_quota(quota),
+        Amount::Cap(0) => "none at all".to_owned(),
+        Amount::Cap(cap) => format!("up to {} at once", count(cap.into())),
+    }
+}
+
+fn bound_of_quota(quota: Quota) -> String {
     let every = |duration_of: std::time::Duration| duration(duration_of, usize::MAX);
     let (units, period) = (quota.count(), quota.period());
     let refill = match u128::from(units) {
@@ -83,7 +91,9 @@ mod tests {
             ("10000000000/s burst 5", "up to 5 at once, then 10,000,000,000 every 1s"),
             ("5/s burst 0", "none at all"),
         ] {
-            assert_eq!(bound(quota.parse().unwrap()), words);
+            assert_eq!(bound(Amount::Quota(quota.parse().unwrap())), words);
         }
+        assert_eq!(bound(Amount::Cap(5000)), "up to 5,000 at once");
+        assert_eq!(bound(Amount::Cap(0)), "none at all");
     }
 }

@@ -1,7 +1,7 @@
 //! The report of a replay, 80 columns wide.
 
 use tollgate::Mode;
-use tollgate::replay::{Columns, Summary, Timeline};
+use tollgate::replay::{Columns, Summary, Timeline, Took};
 
 use super::chart::bars;
 use super::{Screen, limits};
@@ -176,6 +176,7 @@ fn notes(summary: &Summary, reading: &Reading, screen: &mut Screen) {
         .chain(unreadable(summary, reading))
         .chain(disorder(summary))
         .chain(no_requests(summary))
+        .chain(in_flight(summary, reading))
         .chain(overflows(summary))
         .chain(absences(summary))
         .collect();
@@ -221,6 +222,33 @@ fn no_requests(summary: &Summary) -> Option<String> {
     let finishes = counted(summary.finishes, "finish", "finishes");
     let note = format!("{peeks} and {finishes} are events, but no requests.");
     (summary.peeks + summary.finishes > 0).then_some(note)
+}
+
+fn in_flight(summary: &Summary, reading: &Reading) -> Option<String> {
+    let Some(most) = summary.peak_in_flight else {
+        const NOT_TOLD: &str = "The policy limits how many requests there are at once, but nothing \
+            told when they end, so each took no time. If access log lines end in how long the \
+            request took, give --duration; event lines have `took` or `finish`.";
+        let asks = reading.limits_concurrency && summary.requests > 0;
+        return asks.then(|| NOT_TOLD.to_owned());
+    };
+    let most = counted(most, "request was", "requests were");
+    let mut note = format!("At most {most} in flight at once.");
+    let together = match reading.duration {
+        None => "",
+        Some(Took::RequestTime) => " Those stamped alike, as in whole seconds, end together.",
+        Some(_) => " Those stamped alike, as in whole seconds, begin together.",
+    };
+    note.push_str(together);
+    if summary.unfinished > 0 {
+        let never = counted(summary.unfinished, "was", "were");
+        note.push_str(&format!(" {never} admitted and never finished."));
+    }
+    if summary.unknown_finishes > 0 {
+        let of_nothing = counted(summary.unknown_finishes, "finish", "finishes");
+        note.push_str(&format!(" {of_nothing} ended nothing: refused, unknown or ended before."));
+    }
+    Some(note)
 }
 
 fn overflows(summary: &Summary) -> impl Iterator<Item = String> {

@@ -1,0 +1,235 @@
+//! [`ConcurrencyLimiter`] and [`KeyedConcurrencyLimiter`]: so many at once, for all or for each key.
+
+mod keyed;
+mod lease;
+mod room;
+
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use crate::decision::{Denied, intern};
+use crate::queue::{self, Acquire, MAX_WAITERS, WaitError, acquire_blocking};
+use crate::sync::Arc;
+use crate::time::Clock;
+
+pub(crate) use keyed::Rooms;
+pub use keyed::{KeyedConcurrencyLimiter, SlotKey};
+pub use lease::{Lease, Over};
+pub(crate) use room::Room;
+use room::SlotPlan;
+
+/// So many slots: who has one may go ahead, and gives it back.
+///
+/// ```
+/// use std::time::Duration;
+/// use tollgate::ConcurrencyLimiter;
+///
+/// let queries = ConcurrencyLimiter::builder(50).lease(Duration::from_secs(300)).build();
+/// let lease = queries.try_acquire()?;
+/// // … the query runs; then, or if this thread panics, or after 300 s at the latest:
+/// drop(lease);
+/// # Ok::<(), tollgate::Denied>(())
+/// ```
+///
+/// A lease holds its slot on `[start, start + lease)`: at exactly `start + lease` somebody else can
+/// take it, whether or not it was given back. Taking a slot and giving it back takes no lock while
+/// there is room and nobody waits.
+///
+/// Who waits ([`acquire`](Self::acquire), [`acquire_blocking`](Self::acquire_blocking)) is served in
+/// the order of coming, strictly: a request for many slots at the head of the line keeps those
+/// behind it waiting, and [`try_acquire`](Self::try_acquire) gets nothing while anybody waits. A
+/// slot that comes free is the head's from then on, and its lease begins then, even if its waiter
+/// is slow to look, or never does.
+///
+/// Share it by reference or in an `Arc`.
+pub struct ConcurrencyLimiter {
+    room: Arc<Room>,
+    name: Option<&'static str>,
+}
+
+/// What a [`ConcurrencyLimiter`] is built from: [`ConcurrencyLimiter::builder`].
+#[derive(Clone, Debug)]
+pub struct SlotsBuilder {
+    cap: u32,
+    lease: Option<Duration>,
+    max_waiters: usize,
+    clock: Clock,
+    name: Option<&'static str>,
+}
+
+/// How the slots of a limit stand: [`ConcurrencyLimiter::usage`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Usage {
+    /// Slots there are.
+    pub cap: u32,
+    /// Slots held by leases that are not over. More than the cap after it was lowered.
+    pub in_use: u32,
+    /// Slots held by leases that are over, which nobody has needed since. They are free.
+    pub overdue: u32,
+    /// Callers waiting in line.
+    pub waiting: usize,
+    /// Leases that ran out so far, instead of being given back.
+    pub expired: u64,
+    /// Leases that were given back too late, or after a reset. That changed nothing.
+    pub late: u64,
+}
+
+impl Usage {
+    /// The share of the slots that is in use: 1 is all of them. More than 1 after the cap was
+    /// lowered; of a cap of 0, 0.
+    pub fn utilization(&self) -> f64 {
+        if self.cap == 0 { 0.0 } else { f64::from(self.in_use) / f64::from(self.cap) }
+    }
+}
+
+impl SlotsBuilder {
+    /// How long a slot is held at most. Default: without end, until it is given back.
+    pub fn lease(self, lease: Duration) -> Self {
+        SlotsBuilder { lease: Some(lease), ..self }
+    }
+
+    /// How many callers may wait in line; more are denied. Default: 1,000.
+    pub fn max_waiters(self, max_waiters: usize) -> Self {
+        SlotsBuilder { max_waiters, ..self }
+    }
+
+    /// Where stamps come from, and what waits under `.await` are timed by. Default:
+    /// [`Clock::monotonic`], which has no timer.
+    pub fn clock(self, clock: Clock) -> Self {
+        SlotsBuilder { clock, ..self }
+    }
+
+    /// What a refusal by a set of limits calls this one. Default: its place in the set. Kept for
+    /// the life of the process.
+    pub fn name(self, name: &str) -> Self {
+        SlotsBuilder { name: Some(intern(name)), ..self }
+    }
+
+    /// One limiter, for everybody.
+    pub fn build(self) -> ConcurrencyLimiter {
+        let room = Room::new(self.cap, self.lease, self.max_waiters, self.clock);
+        ConcurrencyLimiter { room: Arc::new(room), name: self.name }
+    }
+}
+
+impl ConcurrencyLimiter {
+    /// `cap` slots that are held until they are given back. A cap of 0 denies everything; one
+    /// above [`MAX_SLOTS`](crate::MAX_SLOTS) counts as that.
+    pub fn new(cap: u32) -> ConcurrencyLimiter {
+        Self::builder(cap).build()
+    }
+
+    /// A limiter whose slots come back by themselves, or on another clock.
+    pub fn builder(cap: u32) -> SlotsBuilder {
+        SlotsBuilder {
+            cap,
+            lease: None,
+            max_waiters: MAX_WAITERS,
+            clock: Clock::default(),
+            name: None,
+        }
+    }
+
+    /// Takes a slot, if there is one and nobody waits for it.
+    ///
+    /// # Errors
+    /// [`Retry::Unknown`](crate::Retry) if all are taken; [`Retry::Never`](crate::Retry) if the cap
+    /// is 0.
+    #[inline]
+    pub fn try_acquire(&self) -> Result<Lease, Denied> {
+        self.try_acquire_n(1)
+    }
+
+    /// Takes `weight` slots, all or none. A weight of 0 counts as 1; more than the cap can never be
+    /// had.
+    #[inline]
+    pub fn try_acquire_n(&self, weight: u32) -> Result<Lease, Denied> {
+        let now = self.room.clock().now();
+        let (held, _) = self.room.slots.take(weight.max(1), now, false)?;
+        Ok(Lease::new(self.room.clone(), held))
+    }
+
+    /// Waits in line for a slot, `within` so long, on this thread. Works on any clock; on a virtual
+    /// one another thread must move the time.
+    ///
+    /// # Errors
+    /// [`WaitError::Denied`] if it was not its turn in time, at once if no wait could help or the
+    /// line is full; [`WaitError::InSimulation`]; [`WaitError::Gone`].
+    pub fn acquire_blocking(&self, within: Duration) -> Result<Lease, WaitError> {
+        self.acquire_n_blocking(1, within)
+    }
+
+    /// As [`acquire_blocking`](Self::acquire_blocking), for `weight` slots.
+    pub fn acquire_n_blocking(&self, weight: u32, within: Duration) -> Result<Lease, WaitError> {
+        let plan = SlotPlan::new(self.room.clone(), weight, within);
+        acquire_blocking(plan, self.room.clock())
+    }
+
+    /// Waits in line for a slot, `within` so long from the first poll, under any executor.
+    ///
+    /// Dropping the future leaves the line, and gives back what it may just have been granted. It
+    /// does not borrow the limiter.
+    ///
+    /// # Errors
+    /// As [`acquire_blocking`](Self::acquire_blocking); and [`WaitError::NoTimer`] if the clock has
+    /// no timer.
+    pub fn acquire(
+        &self,
+        within: Duration,
+    ) -> impl Future<Output = Result<Lease, WaitError>> + Send + 'static {
+        self.acquire_n(1, within)
+    }
+
+    /// As [`acquire`](Self::acquire), for `weight` slots.
+    pub fn acquire_n(
+        &self,
+        weight: u32,
+        within: Duration,
+    ) -> impl Future<Output = Result<Lease, WaitError>> + Send + 'static {
+        let plan = SlotPlan::new(self.room.clone(), weight, within);
+        Acquire::new(self.room.clock().clone(), plan)
+    }
+
+    /// Changes how many slots there are, as [`new`](Self::new) takes them. Leases go on; nothing is
+    /// granted until fewer are held than there are.
+    pub fn resize(&self, cap: u32) {
+        self.room.resize(cap);
+    }
+
+    /// Ends all leases: every slot is free. Giving such a lease back later changes nothing, and is
+    /// counted. Who waits goes on waiting.
+    pub fn reset(&self) {
+        self.room.reset();
+    }
+
+    /// How the slots stand now. Looks at every lease.
+    pub fn usage(&self) -> Usage {
+        self.room.usage()
+    }
+
+    /// Where stamps come from.
+    pub fn clock(&self) -> &Clock {
+        self.room.clock()
+    }
+
+    /// The slots as a part of a set that is decided all or none: [`all`](crate::all).
+    pub fn slot(&self) -> SlotKey<'_> {
+        SlotKey::borrowed(&self.room, self.name)
+    }
+}
+
+impl Drop for ConcurrencyLimiter {
+    fn drop(&mut self) {
+        queue::close(&*self.room);
+    }
+}
+
+impl fmt::Debug for ConcurrencyLimiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConcurrencyLimiter")
+            .field("cap", &self.room.slots.cap())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,111 @@
+//! A room: the slots of one limit or key, and the line before them.
+
+use std::time::Duration;
+
+use crate::decision::Denied;
+use crate::queue::{self, Attempt, Line, Place, Plan, Turnstile};
+use crate::slots::{Held, Slots};
+use crate::sync::Arc;
+use crate::time::{Clock, Timestamp};
+
+use super::Usage;
+use super::lease::Lease;
+
+pub(crate) struct Room {
+    pub(crate) slots: Slots,
+    line: Line,
+}
+
+impl Room {
+    pub(crate) fn new(cap: u32, lease: Option<Duration>, max_waiters: usize, clock: Clock) -> Room {
+        Room { slots: Slots::new(cap, lease), line: Line::new(clock, max_waiters) }
+    }
+
+    #[inline]
+    pub(crate) fn clock(&self) -> &Clock {
+        self.line.clock()
+    }
+
+    /// Gives back what is held, and lets whoever waits for it have it.
+    #[inline]
+    pub(crate) fn give_back(self: &Arc<Self>, held: &Held) {
+        let now = self.clock().now();
+        if self.slots.give_back(held, now).queued {
+            queue::serve(self.clone(), now);
+        }
+    }
+
+    pub(crate) fn resize(self: &Arc<Self>, cap: u32) {
+        self.slots.resize(cap);
+        queue::serve(self.clone(), self.clock().now());
+    }
+
+    pub(crate) fn reset(self: &Arc<Self>) {
+        self.slots.reset();
+        queue::serve(self.clone(), self.clock().now());
+    }
+
+    pub(crate) fn usage(&self) -> Usage {
+        let count = self.slots.count(self.clock().now());
+        Usage {
+            cap: count.cap,
+            in_use: count.in_use,
+            overdue: count.overdue,
+            waiting: self.line.len(),
+            expired: count.expired,
+            late: count.late,
+        }
+    }
+}
+
+impl Turnstile for Room {
+    fn line(&self) -> &Line {
+        &self.line
+    }
+
+    fn set_queued(&self, units: u64) {
+        self.slots.set_queued(units > 0);
+    }
+}
+
+/// Waiting for slots of one room.
+pub(super) struct SlotPlan {
+    room: Arc<Room>,
+    weight: u32,
+    within: Duration,
+    deadline: Timestamp,
+}
+
+impl SlotPlan {
+    pub(super) fn new(room: Arc<Room>, weight: u32, within: Duration) -> SlotPlan {
+        SlotPlan { room, weight: weight.max(1), within, deadline: Timestamp::ZERO }
+    }
+}
+
+impl Plan for SlotPlan {
+    type Granted = Lease;
+    type Refusal = Denied;
+
+    fn begin(&mut self, now: Timestamp) {
+        self.deadline = now + self.within;
+    }
+
+    fn attempt(&self, turn: Option<&Arc<dyn Turnstile>>, now: Timestamp) -> Attempt<Lease, Denied> {
+        match self.room.slots.take(self.weight, now, turn.is_some()) {
+            Ok((held, _)) => Attempt::Granted(Lease::new(self.room.clone(), held)),
+            Err(denied) => {
+                let (at, deadline) = (self.room.clone(), self.deadline);
+                let place = Place { at, units: self.weight.into(), deadline };
+                Attempt::waiting(denied, denied.retry(), place, now)
+            }
+        }
+    }
+
+    fn refusal(&self, now: Timestamp) -> Denied {
+        match self.room.slots.look(self.weight, now, false).answer {
+            Err(denied) => denied,
+            // It came free this moment, and is somebody else's.
+            Ok(allowed) => Denied::just_now(allowed),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! A `[[limit]]`, key by key.
+
+use std::ops::Range;
+
+use toml::de::DeTable;
+
+use super::rate::STAND_IN;
+use super::what::{self, Numbers};
+use super::{LIMIT, Reader, entries};
+use crate::cells::Overflow;
+use crate::policy::limit::Part;
+use crate::policy::problem::{Field, Place};
+use crate::policy::{Limit, Missing, Mode};
+
+impl Reader<'_> {
+    pub(super) fn limit(&mut self, header: Range<usize>, table: &DeTable<'_>) {
+        let index = self.policy.limits.len();
+        let at = |field| Place::Limit(index, field);
+        self.spans.insert(at(Field::Whole), header.clone());
+        let mut limit = Limit::new("", STAND_IN);
+        // Keys that there are, or were meant, or may have been in what could not be read.
+        let mut seen = Vec::new();
+        let mut numbers = Numbers::default();
+        let unfit = what::unfit(table);
+        for (key, key_at, value) in entries(table) {
+            seen.push(key);
+            if let Some((_, field)) = unfit.iter().find(|(other, _)| *other == key) {
+                self.spans.insert(at(*field), key_at);
+                limit.unfit.push(*field);
+                continue;
+            }
+            match key {
+                "name" => match self.string(key, value, "name = \"user\"") {
+                    Some(name) => {
+                        self.spans.insert(at(Field::Name), value.span());
+                        limit.name = name.to_owned();
+                    }
+                    None => self.skip(at(Field::Name)),
+                },
+                "key" => {
+                    let fact = |part| at(Field::KeyFact(part, 0));
+                    let before = self.found.len();
+                    let parts = self.names(key, value, "key = [\"user\"]", fact);
+                    self.spans.insert(at(Field::Key), value.span());
+                    limit.key = parts.iter().flatten().map(|part| Part::new(part)).collect();
+                    if self.found.len() > before {
+                        self.skip(at(Field::Key));
+                    }
+                    self.alternatives(index, &limit.key);
+                }
+                "rate" => numbers.rate = Some((key_at, value)),
+                "burst" => numbers.burst = Some((key_at, self.burst(value))),
+                "when" => limit.when = self.conditions(key, value, at),
+                "missing" => {
+                    let choices = [
+                        ("marker", Missing::Marker),
+                        ("skip", Missing::Skip),
+                        ("refuse", Missing::Refuse),
+                    ];
+                    limit.missing = self.choice(key, value, &choices).unwrap_or_default();
+                }
+                "mode" => {
+                    let choices =
+                        [("enforce", Mode::Enforce), ("shadow", Mode::Shadow), ("off", Mode::Off)];
+                    limit.mode = self.choice(key, value, &choices).unwrap_or_default();
+                }
+                "rollout" => {
+                    self.spans.insert(at(Field::Rollout), value.span());
+                    limit.rollout = self.rollout(index, value);
+                }
+                "cost" => {
+                    self.spans.insert(at(Field::Cost), value.span());
+                    limit.cost = self.string(key, value, "cost = \"tokens\"").map(str::to_owned);
+                }
+                "algorithm" if what::is_slots(table) => {
+                    let what = "a concurrency limit has no `algorithm`".to_owned();
+                    self.report(key_at, what, Some("leave it out".to_owned()));
+                }
+                "algorithm" => self.algorithm(value),
+                "max_keys" => {
+                    self.spans.insert(at(Field::MaxKeys), value.span());
+                    let keys = self.whole(key, value, "from 1 to 2^64 - 1");
+                    // Beyond what the machine can address is as good as without bound.
+                    limit.max_keys = keys
+                        .map_or(limit.max_keys, |keys| usize::try_from(keys).unwrap_or(usize::MAX));
+                }
+                "overflow" => {
+                    let choices = [
+                        ("pool", Overflow::Pool),
+                        ("deny", Overflow::Deny),
+                        ("allow", Overflow::Allow),
+                    ];
+                    limit.overflow = self.choice(key, value, &choices).unwrap_or_default();
+                }
+                "concurrent" => {
+                    self.spans.insert(at(Field::Concurrent), value.span());
+                    numbers.concurrent = Some((key_at, self.slots(key, value, 0)));
+                }
+                "lease" => {
+                    self.spans.insert(at(Field::Lease), value.span());
+                    numbers.lease = self.duration(key, value);
+                }
+                "weight" => {
+                    self.spans.insert(at(Field::Weight), value.span());
+                    numbers.weight = self.slots(key, value, 1);
+                }
+                "wait" => match self.duration(key, value) {
+                    Some(wait) => limit = limit.wait(wait),
+                    None => self.skip(at(Field::Wait)),
+                },
+                "max_waiters" => {
+                    self.spans.insert(at(Field::MaxWaiters), value.span());
+                    let waiters = self.whole(key, value, "from 1 to 2^64 - 1");
+                    // As with `max_keys`.
+                    limit.max_waiters =
+                        waiters.map(|waiters| usize::try_from(waiters).unwrap_or(usize::MAX));
+                }
+                _ => seen.extend(self.unknown("a limit", key, key_at, LIMIT)),
+            }
+        }
+        let partial = self.gaps.in_section(header.start);
+        if !table.contains_key("name") {
+            if !partial && !seen.contains(&"name") {
+                let hint = "refusals name it: `name = \"user\"`".to_owned();
+                self.report(header.clone(), "the limit has no name".to_owned(), Some(hint));
+            }
+            self.skip(at(Field::Name));
+        }
+        if !table.contains_key("key") && (partial || seen.contains(&"key")) {
+            self.skip(at(Field::Key));
+        }
+        if !table.contains_key("wait") && (partial || seen.contains(&"wait")) {
+            self.skip(at(Field::Wait));
+        }
+        limit.what = self.what(index, header, numbers, &seen, partial);
+        self.policy.limits.push(limit);
+    }
+
+    /// Where each alternative of each key part stands, if the text shows them as they are.
+    fn alternatives(&mut self, index: usize, parts: &[Part]) {
+        for (nth, part) in parts.iter().enumerate() {
+            let Some(span) = self.spans.get(&Place::Limit(index, Field::KeyFact(nth, 0))).cloned()
+            else {
+                continue;
+            };
+            let plain = self.text.get(span.start + 1..span.end.saturating_sub(1));
+            let is_plain = plain.is_some_and(|text| text.split('|').eq(part.facts.iter()));
+            let mut start = span.start + 1;
+            for (which, fact) in part.facts.iter().enumerate() {
+                let end = start + fact.len();
+                // A single fact is marked with its quotes, and so is what is not plain.
+                let at = if is_plain && part.facts.len() > 1 { start..end } else { span.clone() };
+                self.spans.insert(Place::Limit(index, Field::KeyFact(nth, which)), at);
+                start = end + 1;
+            }
+        }
+    }
+}

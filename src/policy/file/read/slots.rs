@@ -1,0 +1,42 @@
+//! Numbers of slots, and durations.
+
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use super::{Reader, Value};
+use crate::policy::problem::Shown;
+use crate::quota::period_nanos;
+use crate::slots::MAX_SLOTS;
+
+impl Reader<'_> {
+    pub(super) fn slots(&mut self, key: &str, value: &Value<'_>, least: u32) -> Option<u32> {
+        let number = self.whole(key, value, &format!("from {least} to {MAX_SLOTS}"))?;
+        // What does not fit is too much as well, and `Policy::check` says so.
+        Some(u32::try_from(number).unwrap_or(u32::MAX))
+    }
+
+    /// A whole number of a unit, as `rate` has periods.
+    pub(super) fn duration(&mut self, key: &str, value: &Value<'_>) -> Option<Duration> {
+        let example = match value.get_ref() {
+            DeValue::Integer(number) => format!("{key} = \"{}s\"", Shown(number.as_str())),
+            _ => format!("{key} = \"60s\""),
+        };
+        let text = self.string(key, value, &example)?;
+        let is_digit = |c: char| c.is_ascii_digit();
+        match period_nanos(text) {
+            // A unit alone is a period but no duration.
+            Ok(nanos) if text.starts_with(is_digit) => return Some(Duration::from_nanos(nanos)),
+            _ => {}
+        }
+        let what = format!(
+            "`{}` is no duration: a duration is a whole number of ns us ms s m h d, up to 584 \
+             years: write `60s`",
+            Shown(text)
+        );
+        let is_number = !text.is_empty() && text.chars().all(is_digit);
+        let hint = is_number.then(|| format!("write `{key} = \"{}s\"`", Shown(text)));
+        self.report(value.span(), what, hint);
+        None
+    }
+}

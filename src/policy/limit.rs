@@ -1,0 +1,291 @@
+//! A limit as plain data, and how code builds one.
+
+use std::time::Duration;
+
+use super::Share;
+use super::problem::Field;
+use crate::cells::Overflow;
+use crate::queue::MAX_WAITERS;
+use crate::quota::Quota;
+
+/// A named quota, or a cap on what runs at once, and what it counts by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limit {
+    pub(crate) name: String,
+    pub(crate) key: Vec<Part>,
+    pub(crate) what: What,
+    pub(crate) when: Vec<Condition>,
+    pub(crate) missing: Missing,
+    pub(crate) mode: Mode,
+    pub(crate) rollout: Option<Rollout>,
+    pub(crate) cost: Option<String>,
+    pub(crate) max_keys: usize,
+    pub(crate) overflow: Overflow,
+    /// How long a request may wait for its turn. `None`: it does not wait.
+    pub(crate) wait: Option<Duration>,
+    pub(crate) max_waiters: Option<usize>,
+    /// What was said of it that a limit of its kind does not have.
+    pub(crate) unfit: Vec<Field>,
+}
+
+/// What a limit limits: how much per how long, or how much at once.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum What {
+    Rate(Quota),
+    Slots {
+        cap: u32,
+        /// When a slot comes back by itself. `None`: it must be given back.
+        lease: Option<Duration>,
+        /// The slots that a request takes.
+        weight: u32,
+    },
+}
+
+/// A part of a key: the first of these facts that the request has. `user|project` is one part.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Part {
+    pub(crate) facts: Vec<String>,
+}
+
+/// A fact and the patterns of which its value must match one. `*` is any run of characters.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Condition {
+    pub(crate) fact: String,
+    pub(crate) patterns: Vec<String>,
+}
+
+/// What to do with a request that lacks a fact of a limit's key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Missing {
+    /// Requests without the fact count together; the other parts still separate.
+    #[default]
+    Marker,
+    /// The limit does not apply.
+    Skip,
+    /// The request is refused.
+    Refuse,
+}
+
+/// What a limit does with its decision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// A denial refuses the request.
+    #[default]
+    Enforce,
+    /// A denial is counted and changes nothing. What agrees is charged if the request is admitted.
+    Shadow,
+    /// The limit is not there, and counts nothing.
+    Off,
+}
+
+/// The part of all requests to which a limit applies.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Rollout {
+    pub(crate) share: Share,
+    /// The facts whose values decide. Empty: those of the limit's key.
+    pub(crate) by: Vec<String>,
+}
+
+impl Limit {
+    /// A rate for all requests, counting them as one. See the other methods for the rest.
+    pub fn new(name: impl Into<String>, quota: Quota) -> Limit {
+        Limit::of(name.into(), What::Rate(quota))
+    }
+
+    /// A concurrency limit: at most `cap` slots are taken at once, of which a request takes one
+    /// and gives it back with its permit. A cap of 0 refuses every request; at most
+    /// [`MAX_SLOTS`](crate::MAX_SLOTS).
+    ///
+    /// It has neither [`cost`](Self::cost) nor [`max_keys`](Self::max_keys) nor
+    /// [`overflow`](Self::overflow): keys that hold no slot are forgotten.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tollgate::{Limit, Policy};
+    ///
+    /// let queries = Limit::concurrent("queries", 50)
+    ///     .lease(Duration::from_secs(300))
+    ///     .wait(Duration::from_secs(60));
+    /// assert_eq!(queries.cap(), Some(50));
+    /// assert!(Policy::new().limit(queries).check().is_ok());
+    /// ```
+    pub fn concurrent(name: impl Into<String>, cap: u32) -> Limit {
+        Limit::of(name.into(), What::Slots { cap, lease: None, weight: 1 })
+    }
+
+    fn of(name: String, what: What) -> Limit {
+        Limit {
+            name,
+            key: Vec::new(),
+            what,
+            when: Vec::new(),
+            missing: Missing::default(),
+            mode: Mode::default(),
+            rollout: None,
+            cost: None,
+            max_keys: 1 << 20,
+            overflow: Overflow::default(),
+            wait: None,
+            max_waiters: None,
+            unfit: Vec::new(),
+        }
+    }
+
+    /// What it counts by: names of facts. `a|b` is one part: the first of them that is there.
+    #[must_use]
+    pub fn key<'a>(mut self, parts: impl IntoIterator<Item = &'a str>) -> Limit {
+        self.key = parts.into_iter().map(Part::new).collect();
+        self
+    }
+
+    /// It applies only where `fact` matches one of `patterns`, besides other conditions. In a
+    /// pattern `*` is any run of characters, `/` included.
+    #[must_use]
+    pub fn when<'a>(mut self, fact: &str, patterns: impl IntoIterator<Item = &'a str>) -> Limit {
+        self.when.push(Condition::new(fact, patterns));
+        self
+    }
+
+    /// What to do with a request that lacks a fact of the key. Default: [`Missing::Marker`].
+    #[must_use]
+    pub fn missing(mut self, missing: Missing) -> Limit {
+        self.missing = missing;
+        self
+    }
+
+    /// What to do with its decision. Default: [`Mode::Enforce`].
+    #[must_use]
+    pub fn mode(mut self, mode: Mode) -> Limit {
+        self.mode = mode;
+        self
+    }
+
+    /// It applies to this share of requests, chosen by the values of the facts `by`, or of the
+    /// key if that is empty. Outside the share, and without those facts, the limit is not there.
+    #[must_use]
+    pub fn rollout<'a>(mut self, share: Share, by: impl IntoIterator<Item = &'a str>) -> Limit {
+        let by = by.into_iter().map(str::to_owned).collect();
+        self.rollout = Some(Rollout { share, by });
+        self
+    }
+
+    /// The fact that says what a request costs. Without it a request costs 1; if it is no whole
+    /// number the request is refused. Default: the cost of the call. Only for a rate.
+    #[must_use]
+    pub fn cost(mut self, fact: impl Into<String>) -> Limit {
+        match self.what {
+            What::Rate(_) => self.cost = Some(fact.into()),
+            What::Slots { .. } => self.does_not_have(Field::Cost),
+        }
+        self
+    }
+
+    /// How many keys can be in debt at once. Default: 1,048,576. Only for a rate.
+    #[must_use]
+    pub fn max_keys(mut self, max_keys: usize) -> Limit {
+        match self.what {
+            What::Rate(_) => self.max_keys = max_keys,
+            What::Slots { .. } => self.does_not_have(Field::MaxKeys),
+        }
+        self
+    }
+
+    /// What happens to a key beyond that. Default: [`Overflow::Pool`]. Only for a rate.
+    #[must_use]
+    pub fn overflow(mut self, overflow: Overflow) -> Limit {
+        match self.what {
+            What::Rate(_) => self.overflow = overflow,
+            What::Slots { .. } => self.does_not_have(Field::Overflow),
+        }
+        self
+    }
+
+    /// A slot that is not given back this long after it was taken comes back by itself. Default:
+    /// it must be given back. Only for a concurrency limit.
+    #[must_use]
+    pub fn lease(mut self, time: Duration) -> Limit {
+        match &mut self.what {
+            What::Slots { lease, .. } => *lease = Some(time),
+            What::Rate(_) => self.does_not_have(Field::Lease),
+        }
+        self
+    }
+
+    /// How many slots a request takes, from 1 to the cap. Default: 1. Only for a concurrency limit.
+    #[must_use]
+    pub fn weight(mut self, slots: u32) -> Limit {
+        match &mut self.what {
+            What::Slots { weight, .. } => *weight = slots,
+            What::Rate(_) => self.does_not_have(Field::Weight),
+        }
+        self
+    }
+
+    /// How long a request may wait for its turn, if its caller waits. Default: zero, it does not
+    /// wait.
+    #[must_use]
+    pub fn wait(mut self, at_most: Duration) -> Limit {
+        self.wait = Some(at_most).filter(|time| !time.is_zero());
+        self
+    }
+
+    /// How many may wait at once; more are refused. Only with [`wait`](Self::wait). Default: 1,000.
+    #[must_use]
+    pub fn max_waiters(mut self, max_waiters: usize) -> Limit {
+        self.max_waiters = Some(max_waiters);
+        self
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its quota, where no override says otherwise. `None`: it is a concurrency limit.
+    pub fn quota(&self) -> Option<Quota> {
+        match self.what {
+            What::Rate(quota) => Some(quota),
+            What::Slots { .. } => None,
+        }
+    }
+
+    /// How many slots it has, where no override says otherwise. `None`: it limits a rate.
+    pub fn cap(&self) -> Option<u32> {
+        match self.what {
+            What::Rate(_) => None,
+            What::Slots { cap, .. } => Some(cap),
+        }
+    }
+
+    /// How many may wait at once.
+    pub(crate) fn most_waiters(&self) -> usize {
+        self.max_waiters.unwrap_or(MAX_WAITERS)
+    }
+
+    /// Notes a mistake for [`Policy::check`](super::Policy::check) to tell.
+    fn does_not_have(&mut self, field: Field) {
+        if !self.unfit.contains(&field) {
+            self.unfit.push(field);
+        }
+    }
+
+    pub(super) fn named_facts(&self) -> impl Iterator<Item = &str> {
+        let key = self.key.iter().flat_map(|part| &part.facts);
+        let when = self.when.iter().map(|condition| &condition.fact);
+        let by = self.rollout.iter().flat_map(|rollout| &rollout.by);
+        key.chain(when).chain(by).chain(&self.cost).map(String::as_str)
+    }
+}
+
+impl Part {
+    pub(crate) fn new(text: &str) -> Part {
+        Part { facts: text.split('|').map(str::to_owned).collect() }
+    }
+}
+
+impl Condition {
+    pub(crate) fn new<'a>(fact: &str, patterns: impl IntoIterator<Item = &'a str>) -> Condition {
+        let patterns = patterns.into_iter().map(str::to_owned).collect();
+        Condition { fact: fact.to_owned(), patterns }
+    }
+}

@@ -1,0 +1,73 @@
+//! A share of all requests: `25%`.
+
+use std::fmt;
+
+/// A share between nothing and all, as the hashes below a threshold.
+///
+/// ```
+/// use tollgate::Share;
+/// assert_eq!("12.5%".parse::<Share>()?.to_string(), "12.5%");
+/// # Ok::<(), tollgate::ShareError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Of a percentage's 10^9 parts, how many: 100 % is 10^11.
+    billionths: u64,
+}
+
+/// Text that is no share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShareError;
+
+const HUNDRED_PERCENT: u64 = 100_000_000_000;
+
+impl Share {
+    /// `percent` of all; more than 100 counts as 100.
+    pub const fn percent(percent: u64) -> Share {
+        let percent = if percent > 100 { 100 } else { percent };
+        Share { billionths: percent * 1_000_000_000 }
+    }
+
+    /// Whether a request whose hash is this is in the share: iff `hash < floor(p * 2^64 / 100)`.
+    pub(crate) fn includes(self, hash: u64) -> bool {
+        let threshold = (u128::from(self.billionths) << 64) / u128::from(HUNDRED_PERCENT);
+        u128::from(hash) < threshold
+    }
+}
+
+impl std::str::FromStr for Share {
+    type Err = ShareError;
+
+    fn from_str(text: &str) -> Result<Share, ShareError> {
+        let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+        let number = text.trim().strip_suffix('%').ok_or(ShareError)?.trim_end();
+        let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
+        if whole.is_empty() || part.is_empty() || part.len() > 9 || !digits(whole) || !digits(part)
+        {
+            return Err(ShareError);
+        }
+        let parse = |text: &str| text.parse::<u64>().map_err(|_| ShareError);
+        let billionths = parse(whole)?
+            .checked_mul(1_000_000_000)
+            .and_then(|whole| whole.checked_add(parse(&format!("{part:0<9}")).ok()?))
+            .filter(|billionths| *billionths <= HUNDRED_PERCENT)
+            .ok_or(ShareError)?;
+        Ok(Share { billionths })
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, part) = (self.billionths / 1_000_000_000, self.billionths % 1_000_000_000);
+        let part = format!(".{part:09}");
+        write!(f, "{whole}{}%", part.trim_end_matches('0').trim_end_matches('.'))
+    }
+}
+
+impl fmt::Display for ShareError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a share is a percentage from 0% to 100%, with up to 9 decimals: \"25%\"")
+    }
+}
+
+impl std::error::Error for ShareError {}

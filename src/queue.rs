@@ -1,0 +1,350 @@
+//! The one wait queue: lines before concurrency limits and before keys of rates.
+//!
+//! First come, first served. A line belongs to a [`Turnstile`]; while somebody stands in it,
+//! whoever did not queue is turned away there. Whoever brings news (slots given back, time moved, a
+//! deadline come, a limit changed) *serves* the line: the head's whole step is run for it, by that
+//! thread, and its answer is left with it. So a turn needs nobody to be awake: a lease starts
+//! when its slot came free, and if its waiter never looks, it ends like any other.
+//!
+//! A step that is refused by another turnstile passes its turn on and goes to the end of that
+//! one's line. It holds nothing meanwhile.
+//!
+//! Under the lock of a line nothing of the user's runs: wakers are called, and answers that nobody
+//! wants any more are dropped, after it is released. Locks of two lines are never held together.
+//!
+//! This file is the mechanism; `wait` is its face: what a waiting future or thread does.
+
+mod wait;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use smallvec::SmallVec;
+
+use crate::sync::{Arc, Mutex, Weak, mutant};
+use crate::time::{Alarm, Clock, Due, Timestamp};
+
+pub use wait::WaitError;
+pub(crate) use wait::{Acquire, Attempt, Plan, acquire_blocking, is_same};
+
+/// How many callers may wait in one line where nothing else is said.
+pub(crate) const MAX_WAITERS: usize = 1_000;
+
+/// What callers queue at: one concurrency limit, or one key of a rate.
+pub(crate) trait Turnstile: Send + Sync {
+    fn line(&self) -> &Line;
+
+    /// Tells those who do not queue how many units are queued for; 0: nobody queues. Called under
+    /// the lock of the line.
+    fn set_queued(&self, units: u64);
+}
+
+/// One who queues, whatever for.
+pub(crate) trait Waits: Send + Sync {
+    /// Runs the whole step at the head of the line of `here`, and keeps the answer if there is
+    /// one.
+    fn try_at(&self, here: &Arc<dyn Turnstile>, now: Timestamp, wakes: &mut Wakes) -> Tried;
+
+    /// Keeps a refusal as the answer: it waited too long, or there is no place in the line.
+    fn refuse(&self, now: Timestamp, wakes: &mut Wakes);
+
+    /// Keeps as the answer that what it queued for is gone.
+    fn dismiss(&self, wakes: &mut Wakes);
+
+    /// Notes where it stands; false if it does not wait any more.
+    fn stand(&self, here: &Arc<dyn Turnstile>, ticket: u64) -> bool;
+
+    /// To be woken though it has no answer: it is the head now, and must keep the time.
+    fn nudge(&self, wakes: &mut Wakes);
+}
+
+/// What became of a step.
+pub(crate) enum Tried {
+    /// It has its answer.
+    Settled,
+    /// It stays where it is.
+    Stays {
+        /// When to try again if nothing happens before.
+        again: Option<Timestamp>,
+        /// Nothing that others do makes that sooner.
+        is_certain: bool,
+    },
+    /// Another limit refuses: to the end of that line.
+    Moves(Place),
+}
+
+/// A place in a line to be taken.
+pub(crate) struct Place {
+    pub(crate) at: Arc<dyn Turnstile>,
+    pub(crate) units: u64,
+    /// It waits until then, and not a nanosecond longer.
+    pub(crate) deadline: Timestamp,
+}
+
+/// Those to be woken once no lock is held, and what they may have left behind.
+#[derive(Default)]
+pub(crate) struct Wakes {
+    pub(crate) wakers: SmallVec<[wait::Wake; 2]>,
+    settled: SmallVec<[Arc<dyn Waits>; 2]>,
+}
+
+pub(crate) struct Line {
+    clock: Clock,
+    max_waiters: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    tickets: u64,
+    waiting: BTreeMap<u64, Waiting>,
+    deadlines: BTreeSet<(Timestamp, u64)>,
+    /// Units of all who wait.
+    units: u64,
+    /// When the head must be tried again.
+    again: Option<Timestamp>,
+    /// Who keeps the time on a clock that does not ring, and the moment it knows of.
+    head: Option<u64>,
+    kept: Option<Timestamp>,
+    alarm: Option<(Timestamp, Alarm)>,
+    bell: Option<Arc<Bell>>,
+    is_closed: bool,
+}
+
+struct Waiting {
+    waiter: Arc<dyn Waits>,
+    units: u64,
+    deadline: Timestamp,
+}
+
+/// Rings at a line when a virtual clock reaches the moment.
+struct Bell(Weak<dyn Turnstile>);
+
+impl Due for Bell {
+    fn due(&self, now: Timestamp) {
+        if let Some(turnstile) = self.0.upgrade() {
+            serve(turnstile, now);
+        }
+    }
+}
+
+impl Line {
+    pub(crate) fn new(clock: Clock, max_waiters: usize) -> Line {
+        Line { clock, max_waiters, state: Mutex::new(State::default()) }
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.state.lock().waiting.len()
+    }
+
+    /// When whoever has this place must next look at the time.
+    fn due(&self, ticket: u64, deadline: Timestamp) -> Timestamp {
+        let state = self.state.lock();
+        match state.again {
+            Some(again) if state.head == Some(ticket) => again.min(deadline),
+            _ => deadline,
+        }
+    }
+}
+
+/// Puts `waiter` at the end of a line, and serves the line.
+pub(crate) fn join(waiter: Arc<dyn Waits>, place: Place, now: Timestamp) {
+    let at = place.at.clone();
+    let mut wakes = Wakes::default();
+    if stand(&waiter, place, now, &mut wakes) {
+        serve(at, now);
+    }
+    wakes.run();
+}
+
+/// Whether it now stands in the line.
+fn stand(waiter: &Arc<dyn Waits>, place: Place, now: Timestamp, wakes: &mut Wakes) -> bool {
+    let Place { at, units, deadline } = place;
+    let line = at.line();
+    let mut state = line.state.lock();
+    if state.is_closed {
+        waiter.dismiss(wakes);
+        return false;
+    }
+    if state.waiting.len() >= line.max_waiters {
+        waiter.refuse(now, wakes);
+        return false;
+    }
+    state.tickets += 1;
+    let ticket = state.tickets;
+    if !waiter.stand(&at, ticket) {
+        return false;
+    }
+    state.units = state.units.saturating_add(units);
+    state.deadlines.insert((deadline, ticket));
+    state.waiting.insert(ticket, Waiting { waiter: waiter.clone(), units, deadline });
+    at.set_queued(state.queued());
+    true
+}
+
+/// Takes whoever has `ticket` out of the line.
+pub(crate) fn leave(at: Arc<dyn Turnstile>, ticket: u64) {
+    let left = {
+        let mut state = at.line().state.lock();
+        let left = state.remove(ticket);
+        if left.is_some() {
+            at.set_queued(state.queued());
+        }
+        left
+    };
+    if left.is_some() && !mutant("cancel_wakes_nobody") {
+        serve(at.clone(), at.line().clock.now());
+    }
+}
+
+/// Tries whoever is at the head of the line, as long as there is somebody who can go; turns away
+/// those whose time is over.
+pub(crate) fn serve(at: Arc<dyn Turnstile>, now: Timestamp) {
+    let mut lines: SmallVec<[Arc<dyn Turnstile>; 2]> = SmallVec::from_iter([at]);
+    let mut wakes = Wakes::default();
+    while let Some(at) = lines.pop() {
+        let moves = {
+            let mut state = at.line().state.lock();
+            let moves = state.serve_head(&at, now, &mut wakes);
+            state.expire(now, &mut wakes);
+            at.set_queued(state.queued());
+            state.keep_time(&at, now, &mut wakes);
+            moves
+        };
+        for (waiter, place) in moves {
+            let to = place.at.clone();
+            if stand(&waiter, place, now, &mut wakes) {
+                // Who keeps the time of one line does not keep that of the other.
+                waiter.nudge(&mut wakes);
+                lines.push(to);
+            }
+        }
+    }
+    wakes.run();
+}
+
+/// Sends all who wait away: what they wait for is gone.
+pub(crate) fn close(at: &dyn Turnstile) {
+    let mut wakes = Wakes::default();
+    {
+        let mut state = at.line().state.lock();
+        state.is_closed = true;
+        while let Some(ticket) = state.first() {
+            if let Some(waiting) = state.remove(ticket) {
+                waiting.waiter.dismiss(&mut wakes);
+                wakes.settled.push(waiting.waiter);
+            }
+        }
+        at.set_queued(0);
+        if let (Some((_, alarm)), Some(time)) = (state.alarm.take(), at.line().clock.virtual_time())
+        {
+            time.cancel(alarm);
+        }
+    }
+    wakes.run();
+}
+
+impl State {
+    fn first(&self) -> Option<u64> {
+        self.waiting.keys().next().copied()
+    }
+
+    fn queued(&self) -> u64 {
+        if self.waiting.is_empty() { 0 } else { self.units.max(1) }
+    }
+
+    fn remove(&mut self, ticket: u64) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&ticket)?;
+        self.deadlines.remove(&(waiting.deadline, ticket));
+        self.units = self.units.saturating_sub(waiting.units);
+        Some(waiting)
+    }
+
+    /// Those who go to another line.
+    fn serve_head(
+        &mut self,
+        at: &Arc<dyn Turnstile>,
+        now: Timestamp,
+        wakes: &mut Wakes,
+    ) -> SmallVec<[(Arc<dyn Waits>, Place); 2]> {
+        let mut moves = SmallVec::new();
+        self.again = None;
+        while let Some((ticket, head)) = self.waiting.first_key_value() {
+            let (ticket, deadline) = (*ticket, head.deadline);
+            if deadline < now {
+                head.waiter.refuse(now, wakes);
+            } else {
+                match head.waiter.try_at(at, now, wakes) {
+                    Tried::Settled => {}
+                    Tried::Stays { again, is_certain } => {
+                        let too_late = is_certain && again.is_some_and(|again| again > deadline);
+                        if now < deadline && !too_late {
+                            self.again = again;
+                            break;
+                        }
+                        head.waiter.refuse(now, wakes);
+                    }
+                    Tried::Moves(place) => {
+                        moves.extend(self.remove(ticket).map(|waiting| (waiting.waiter, place)));
+                        continue;
+                    }
+                }
+            }
+            wakes.settled.extend(self.remove(ticket).map(|waiting| waiting.waiter));
+        }
+        moves
+    }
+
+    /// Turns away those behind the head whose time is over.
+    fn expire(&mut self, now: Timestamp, wakes: &mut Wakes) {
+        while let Some((deadline, ticket)) = self.deadlines.first().copied() {
+            if deadline > now {
+                return;
+            }
+            if let Some(waiting) = self.remove(ticket) {
+                waiting.waiter.refuse(now, wakes);
+                wakes.settled.push(waiting.waiter);
+            }
+        }
+    }
+
+    /// Sees to it that the line is served when time alone changes something: a virtual clock rings,
+    /// on others the head keeps the time.
+    fn keep_time(&mut self, at: &Arc<dyn Turnstile>, now: Timestamp, wakes: &mut Wakes) {
+        let head = self.first();
+        let Some(time) = at.line().clock.virtual_time() else {
+            let sooner = self.again.is_some()
+                && (self.head != head || self.kept.is_none() || self.kept > self.again);
+            (self.head, self.kept) = (head, self.again);
+            if sooner {
+                if let Some(head) = self.waiting.values().next() {
+                    head.waiter.nudge(wakes);
+                }
+            }
+            return;
+        };
+        let deadline = self.deadlines.first().map(|(deadline, _)| *deadline);
+        let due = [self.again, deadline].into_iter().flatten().min();
+        if self.alarm.is_some_and(|(at, _)| Some(at) != due || at <= now) {
+            if let Some((_, alarm)) = self.alarm.take() {
+                time.cancel(alarm);
+            }
+        }
+        if let (Some(due), None) = (due, &self.alarm) {
+            let bell = self.bell.get_or_insert_with(|| Arc::new(Bell(Arc::downgrade(at))));
+            let bell: Arc<dyn Due> = bell.clone();
+            self.alarm = Some((due, time.set_alarm(due, Arc::downgrade(&bell))));
+        }
+    }
+}
+
+impl Wakes {
+    /// With no lock held.
+    fn run(self) {
+        wait::wake_all(self.wakers);
+    }
+}

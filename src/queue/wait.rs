@@ -1,0 +1,371 @@
+//! Waiting in line: as a future under any executor, or as a thread.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use crate::decision::{Denied, Retry};
+use crate::sync::{Arc, Mutex, Signal, is_panicking};
+use crate::time::{Clock, NoTimer, Sleep, Timestamp, is_simulated};
+
+use super::{Place, Tried, Turnstile, Waits, Wakes, join, leave, serve};
+
+/// What is waited for.
+pub(crate) trait Plan: Send + Sync + 'static {
+    type Granted: Send;
+    type Refusal: Send;
+
+    /// The wait begins.
+    fn begin(&mut self, now: Timestamp);
+
+    /// Runs the whole step; at the head of the line of `turn`, if that is said.
+    fn attempt(
+        &self,
+        turn: Option<&Arc<dyn Turnstile>>,
+        now: Timestamp,
+    ) -> Attempt<Self::Granted, Self::Refusal>;
+
+    /// What a caller who does not wait would be told.
+    fn refusal(&self, now: Timestamp) -> Self::Refusal;
+}
+
+pub(crate) enum Attempt<G, R> {
+    Granted(G),
+    Refused(R),
+    Wait { place: Place, again: Option<Timestamp>, is_certain: bool },
+}
+
+impl<G, R> Attempt<G, R> {
+    /// What follows from a refusal: a wait in line, if that can help in time.
+    pub(crate) fn waiting(refusal: R, retry: Retry, place: Place, now: Timestamp) -> Self {
+        let (again, is_certain) = match retry {
+            Retry::Never => return Attempt::Refused(refusal),
+            Retry::After(wait) => (Some(now + wait), true),
+            Retry::Unknown { at_latest } => (at_latest.map(|wait| now + wait), false),
+        };
+        let in_time = if is_certain { again <= Some(place.deadline) } else { now < place.deadline };
+        if in_time { Attempt::Wait { place, again, is_certain } } else { Attempt::Refused(refusal) }
+    }
+}
+
+/// Why a wait ended without what was waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WaitError<R = Denied> {
+    /// It was not its turn in time, could not have been, or the line was full.
+    Denied(R),
+    /// A wait under `.await` needs a clock with a timer.
+    NoTimer,
+    /// A simulation runs on one thread: if that waits, nobody moves the time.
+    InSimulation,
+    /// The limiter was dropped meanwhile.
+    Gone,
+}
+
+/// Who is to be woken.
+pub(crate) enum Wake {
+    Task(Waker),
+    Thread(Arc<Signal>),
+}
+
+/// Wakes all, also those after one that panics: that is passed on when all are awake, unless this
+/// thread unwinds already.
+pub(super) fn wake_all(wakers: impl IntoIterator<Item = Wake>) {
+    let mut panicked = None;
+    for wake in wakers {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| wake.wake())) {
+            panicked.get_or_insert(panic);
+        }
+    }
+    if let Some(panic) = panicked.filter(|_| !is_panicking()) {
+        resume_unwind(panic);
+    }
+}
+
+impl Wake {
+    fn wake(self) {
+        match self {
+            Wake::Task(waker) => waker.wake(),
+            Wake::Thread(signal) => signal.set(),
+        }
+    }
+}
+
+struct Waiter<P: Plan> {
+    plan: P,
+    spot: Mutex<Spot<P>>,
+}
+
+enum Spot<P: Plan> {
+    Waiting {
+        wake: Option<Wake>,
+        /// Where it stands, and its ticket; between two lines nowhere.
+        at: Option<(Arc<dyn Turnstile>, u64)>,
+        deadline: Timestamp,
+    },
+    Answered(Result<P::Granted, WaitError<P::Refusal>>),
+    Over,
+}
+
+impl<P: Plan> Waiter<P> {
+    fn answer(&self, answer: Result<P::Granted, WaitError<P::Refusal>>, wakes: &mut Wakes) {
+        let before = {
+            let mut spot = self.spot.lock();
+            match *spot {
+                Spot::Waiting { .. } => std::mem::replace(&mut *spot, Spot::Answered(answer)),
+                // Cancelled: what was granted is given back when the line is let go of.
+                Spot::Over => std::mem::replace(&mut *spot, Spot::Answered(answer)),
+                Spot::Answered(_) => return,
+            }
+        };
+        if let Spot::Waiting { wake, .. } = before {
+            wakes.wakers.extend(wake);
+        }
+    }
+
+    /// The answer, if there is one.
+    fn take(&self) -> Option<Result<P::Granted, WaitError<P::Refusal>>> {
+        let mut spot = self.spot.lock();
+        match std::mem::replace(&mut *spot, Spot::Over) {
+            Spot::Answered(answer) => Some(answer),
+            waiting => {
+                *spot = waiting;
+                None
+            }
+        }
+    }
+
+    /// Has `wake` woken from now on; gives back who would have been.
+    fn wake_with(&self, wake: Wake) -> Option<Wake> {
+        match &mut *self.spot.lock() {
+            Spot::Waiting { wake: old, .. } => old.replace(wake),
+            _ => Some(wake),
+        }
+    }
+
+    /// When it must next look at the time, and where.
+    fn due(&self) -> Option<(Arc<dyn Turnstile>, Timestamp)> {
+        let (at, ticket, deadline) = match &*self.spot.lock() {
+            Spot::Waiting { at: Some((at, ticket)), deadline, .. } => {
+                (at.clone(), *ticket, *deadline)
+            }
+            _ => return None,
+        };
+        let due = at.line().due(ticket, deadline);
+        Some((at, due))
+    }
+
+    /// Waits no more.
+    fn cancel(&self) {
+        let spot = std::mem::replace(&mut *self.spot.lock(), Spot::Over);
+        if let Spot::Waiting { at: Some((at, ticket)), .. } = &spot {
+            leave(at.clone(), *ticket);
+        }
+    }
+}
+
+impl<P: Plan> Waits for Waiter<P> {
+    fn try_at(&self, here: &Arc<dyn Turnstile>, now: Timestamp, wakes: &mut Wakes) -> Tried {
+        match self.plan.attempt(Some(here), now) {
+            Attempt::Granted(granted) => {
+                self.answer(Ok(granted), wakes);
+                Tried::Settled
+            }
+            Attempt::Refused(refusal) => {
+                self.answer(Err(WaitError::Denied(refusal)), wakes);
+                Tried::Settled
+            }
+            Attempt::Wait { place, again, is_certain } => {
+                if is_same(&place.at, here) {
+                    Tried::Stays { again, is_certain }
+                } else {
+                    if let Spot::Waiting { at, deadline, .. } = &mut *self.spot.lock() {
+                        // The line still holds what is dropped here.
+                        *at = None;
+                        *deadline = place.deadline;
+                    }
+                    Tried::Moves(place)
+                }
+            }
+        }
+    }
+
+    fn refuse(&self, now: Timestamp, wakes: &mut Wakes) {
+        self.answer(Err(WaitError::Denied(self.plan.refusal(now))), wakes);
+    }
+
+    fn dismiss(&self, wakes: &mut Wakes) {
+        self.answer(Err(WaitError::Gone), wakes);
+    }
+
+    fn stand(&self, here: &Arc<dyn Turnstile>, ticket: u64) -> bool {
+        match &mut *self.spot.lock() {
+            Spot::Waiting { at, .. } => {
+                *at = Some((here.clone(), ticket));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn nudge(&self, wakes: &mut Wakes) {
+        if let Spot::Waiting { wake, .. } = &mut *self.spot.lock() {
+            wakes.wakers.extend(wake.take());
+        }
+    }
+}
+
+/// Whether both are the same; their addresses tell, whatever tables they came with.
+pub(crate) fn is_same(a: &Arc<dyn Turnstile>, b: &Arc<dyn Turnstile>) -> bool {
+    std::ptr::addr_eq(Arc::as_ptr(a), Arc::as_ptr(b))
+}
+
+/// Begins to wait, unless the answer is there at once.
+#[allow(clippy::type_complexity)]
+fn begin<P: Plan>(
+    mut plan: P,
+    now: Timestamp,
+) -> Result<Arc<Waiter<P>>, Result<P::Granted, WaitError<P::Refusal>>> {
+    plan.begin(now);
+    match plan.attempt(None, now) {
+        Attempt::Granted(granted) => Err(Ok(granted)),
+        Attempt::Refused(refusal) => Err(Err(WaitError::Denied(refusal))),
+        Attempt::Wait { place, .. } => {
+            let spot = Spot::Waiting { wake: None, at: None, deadline: place.deadline };
+            let waiter = Arc::new(Waiter { plan, spot: Mutex::new(spot) });
+            join(waiter.clone(), place, now);
+            Ok(waiter)
+        }
+    }
+}
+
+/// Waits on this thread.
+pub(crate) fn acquire_blocking<P: Plan>(
+    plan: P,
+    clock: &Clock,
+) -> Result<P::Granted, WaitError<P::Refusal>> {
+    if is_simulated() {
+        return Err(WaitError::InSimulation);
+    }
+    let waiter = match begin(plan, clock.now()) {
+        Ok(waiter) => waiter,
+        Err(answer) => return answer,
+    };
+    let signal = Arc::new(Signal::default());
+    loop {
+        drop(waiter.wake_with(Wake::Thread(signal.clone())));
+        if let Some(answer) = waiter.take() {
+            return answer;
+        }
+        match waiter.due().filter(|_| clock.virtual_time().is_none()) {
+            None => signal.wait(None),
+            Some((at, due)) => {
+                let now = clock.now();
+                if due > now {
+                    signal.wait(Some(due.since(now)));
+                } else {
+                    serve(at, now);
+                }
+            }
+        }
+    }
+}
+
+/// Waits under `.await`.
+pub(crate) struct Acquire<P: Plan> {
+    clock: Clock,
+    state: Progress<P>,
+}
+
+// Mostly `New`, or gone at once.
+#[allow(clippy::large_enum_variant)]
+enum Progress<P: Plan> {
+    New(P),
+    Waits { waiter: Arc<Waiter<P>>, sleep: Option<(Timestamp, Sleep)> },
+    Done,
+}
+
+impl<P: Plan> Acquire<P> {
+    pub(crate) fn new(clock: Clock, plan: P) -> Acquire<P> {
+        Acquire { clock, state: Progress::New(plan) }
+    }
+}
+
+// Nothing in it is pinned.
+impl<P: Plan> Unpin for Acquire<P> {}
+
+impl<P: Plan> Future for Acquire<P> {
+    type Output = Result<P::Granted, WaitError<P::Refusal>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        this.state = match std::mem::replace(&mut this.state, Progress::Done) {
+            Progress::New(_) if !this.clock.has_timer() => {
+                return Poll::Ready(Err(WaitError::NoTimer));
+            }
+            Progress::New(plan) => match begin(plan, this.clock.now()) {
+                Ok(waiter) => Progress::Waits { waiter, sleep: None },
+                Err(answer) => return Poll::Ready(answer),
+            },
+            going => going,
+        };
+        let Progress::Waits { waiter, sleep } = &mut this.state else {
+            // Polled after it was ready: there is nothing to wait for.
+            return Poll::Pending;
+        };
+        // Cloned before the lock and dropped after it: wakers are foreign code.
+        drop(waiter.wake_with(Wake::Task(cx.waker().clone())));
+        loop {
+            if let Some(answer) = waiter.take() {
+                this.state = Progress::Done;
+                return Poll::Ready(answer);
+            }
+            let due = waiter.due().filter(|_| this.clock.virtual_time().is_none());
+            let Some((at, due)) = due else { return Poll::Pending };
+            if sleep.as_ref().is_none_or(|(until, _)| *until != due) {
+                *sleep = match this.clock.sleep_until(due) {
+                    Ok(timer) => Some((due, timer)),
+                    Err(NoTimer) => {
+                        waiter.cancel();
+                        this.state = Progress::Done;
+                        return Poll::Ready(Err(WaitError::NoTimer));
+                    }
+                };
+            }
+            match sleep.as_mut().map(|(_, sleep)| Pin::new(sleep).poll(cx)) {
+                Some(Poll::Ready(())) => {
+                    *sleep = None;
+                    serve(at, this.clock.now());
+                    // If it still waits, the line may have taken the waker to nudge it.
+                    drop(waiter.wake_with(Wake::Task(cx.waker().clone())));
+                }
+                _ => return Poll::Pending,
+            }
+        }
+    }
+}
+
+impl<P: Plan> Drop for Acquire<P> {
+    fn drop(&mut self) {
+        if let Progress::Waits { waiter, .. } = &self.state {
+            waiter.cancel();
+        }
+    }
+}
+
+impl<R: fmt::Display> fmt::Display for WaitError<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WaitError::Denied(refusal) => refusal.fmt(f),
+            WaitError::NoTimer => NoTimer.fmt(f),
+            WaitError::InSimulation => f.write_str(
+                "a blocking wait inside a simulation would never end: wait under `.await` there",
+            ),
+            WaitError::Gone => f.write_str("the limiter was dropped while this call waited"),
+        }
+    }
+}
+
+impl<R: fmt::Debug + fmt::Display> std::error::Error for WaitError<R> {}

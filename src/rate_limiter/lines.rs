@@ -1,0 +1,196 @@
+//! [`Rate`]: the cells of a quota, and lines before those of its keys that callers wait for.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::cells::{Cells, Charge, Overflow};
+use crate::decision::{Allowed, Denied};
+use crate::queue::{self, Attempt, Line, Place, Plan, Turnstile};
+use crate::quota::Quota;
+use crate::sync::{Arc, Mutex, Weak};
+use crate::time::{Clock, Timestamp};
+
+pub(crate) struct Rate {
+    pub(crate) cells: Cells,
+    clock: Clock,
+    max_waiters: usize,
+    /// The lines there are, by the tags of their keys.
+    lines: Mutex<HashMap<u64, Weak<KeyLine>>>,
+}
+
+/// The line before one key. It is there as long as somebody has to do with it.
+pub(crate) struct KeyLine {
+    rate: Arc<Rate>,
+    tag: u64,
+    line: Line,
+}
+
+impl Rate {
+    pub(crate) fn new(
+        quota: Quota,
+        max_keys: usize,
+        overflow: Overflow,
+        clock: Clock,
+        max_waiters: usize,
+    ) -> Arc<Rate> {
+        let cells = Cells::new(quota, max_keys, overflow);
+        Arc::new(Rate { cells, clock, max_waiters, lines: Mutex::new(HashMap::new()) })
+    }
+
+    /// The line of a key, made if it is not there.
+    pub(crate) fn line(self: &Arc<Self>, tag: u64) -> Arc<KeyLine> {
+        let mut lines = self.lines.lock();
+        if let Some(line) = lines.get(&tag).and_then(Weak::upgrade) {
+            return line;
+        }
+        let line = Line::new(self.clock.clone(), self.max_waiters);
+        let line = Arc::new(KeyLine { rate: self.clone(), tag, line });
+        lines.insert(tag, Arc::downgrade(&line));
+        line
+    }
+
+    /// Serves whoever waits for the key, after something was given back to it.
+    pub(crate) fn serve(&self, tag: u64) {
+        if self.cells.is_queued() {
+            let line = self.lines.lock().get(&tag).and_then(Weak::upgrade);
+            if let Some(line) = line {
+                queue::serve(line, self.clock.now());
+            }
+        }
+    }
+
+    /// Serves all who wait, after something changed for all keys.
+    pub(crate) fn serve_all(&self) {
+        self.each(|line| queue::serve(line, self.clock.now()));
+    }
+
+    pub(crate) fn settle(&self, charge: &Charge, cost: u64) {
+        self.cells.settle(charge, cost, &self.clock);
+        if cost < charge.cost {
+            self.serve(charge.tag);
+        }
+    }
+
+    pub(crate) fn set_quota(&self, quota: Quota) {
+        self.cells.set_quota(quota, self.clock.latest());
+        self.serve_all();
+    }
+
+    /// Makes the key as if never seen.
+    pub(crate) fn reset(&self, tag: u64) {
+        self.cells.reset(tag, self.clock.now());
+        self.serve(tag);
+    }
+
+    /// Makes all keys as if never seen.
+    pub(crate) fn reset_all(&self) {
+        self.cells.reset_all(self.clock.now());
+        self.serve_all();
+    }
+
+    /// How many callers wait.
+    pub(crate) fn waiting(&self) -> usize {
+        let mut waiting = 0;
+        self.each(|line| waiting += line.line.len());
+        waiting
+    }
+
+    pub(super) fn close(&self) {
+        self.each(|line| queue::close(&*line));
+    }
+
+    /// Visits the lines there are, with no lock held.
+    fn each(&self, visit: impl FnMut(Arc<KeyLine>)) {
+        if self.cells.is_queued() {
+            let lines: Vec<_> = self.lines.lock().values().filter_map(Weak::upgrade).collect();
+            lines.into_iter().for_each(visit);
+        }
+    }
+}
+
+impl Turnstile for KeyLine {
+    fn line(&self) -> &Line {
+        &self.line
+    }
+
+    fn set_queued(&self, units: u64) {
+        self.rate.cells.set_queued(self.tag, units);
+    }
+}
+
+impl Drop for KeyLine {
+    fn drop(&mut self) {
+        let mut lines = self.rate.lines.lock();
+        // Unless there is another by now.
+        if lines.get(&self.tag).is_some_and(|line| line.strong_count() == 0) {
+            lines.remove(&self.tag);
+        }
+    }
+}
+
+/// Waiting for units of one key.
+pub(super) struct RatePlan {
+    rate: Arc<Rate>,
+    tag: u64,
+    cost: u64,
+    within: Duration,
+    deadline: Timestamp,
+}
+
+/// A turn that nobody took yet: dropping it gives it back.
+pub(super) struct Turn {
+    rate: Arc<Rate>,
+    charge: Option<Charge>,
+    allowed: Allowed,
+}
+
+impl Turn {
+    pub(super) fn take(mut self) -> Allowed {
+        self.charge = None;
+        self.allowed
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(charge) = self.charge.take() {
+            self.rate.settle(&charge, 0);
+        }
+    }
+}
+
+impl RatePlan {
+    pub(super) fn new(rate: Arc<Rate>, tag: u64, cost: u64, within: Duration) -> RatePlan {
+        RatePlan { rate, tag, cost, within, deadline: Timestamp::ZERO }
+    }
+}
+
+impl Plan for RatePlan {
+    type Granted = Turn;
+    type Refusal = Denied;
+
+    fn begin(&mut self, now: Timestamp) {
+        self.deadline = now + self.within;
+    }
+
+    fn attempt(&self, turn: Option<&Arc<dyn Turnstile>>, now: Timestamp) -> Attempt<Turn, Denied> {
+        match self.rate.cells.reserve(self.tag, self.cost, now, turn.is_some()) {
+            Ok((charge, allowed)) => {
+                let rate = self.rate.clone();
+                Attempt::Granted(Turn { rate, charge: Some(charge), allowed })
+            }
+            Err(denied) => {
+                let at = self.rate.line(self.tag);
+                let place = Place { at, units: self.cost, deadline: self.deadline };
+                Attempt::waiting(denied, denied.retry(), place, now)
+            }
+        }
+    }
+
+    fn refusal(&self, now: Timestamp) -> Denied {
+        match self.rate.cells.peek(self.tag, self.cost, now) {
+            Err(denied) => denied,
+            Ok(allowed) => Denied::just_now(allowed),
+        }
+    }
+}

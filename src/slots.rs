@@ -1,0 +1,580 @@
+//! The slots of one concurrency limit: how many are taken, and by which leases.
+//!
+//! The *head* is one word. Taking and giving back is one compare-and-swap of it, without a lock:
+//!
+//! ```text
+//! 63    62    61     60 ..... 24  23 ........ 0
+//! shut  hold  queue  cycle        units in use
+//! ```
+//!
+//! | bit | meaning |
+//! |---|---|
+//! | shut | one thread works under the lock, and `in use` is its own; all others go to the lock |
+//! | hold | a transaction has decided to take and may yet let go: who takes waits, who gives back does not |
+//! | queue | callers wait in line: who did not wait gets nothing |
+//! | cycle | rises with each shutting, so that a swap across one fails |
+//!
+//! Each lease has a *record* (see `records`) that says when it ends. Nobody looks at those while
+//! there is room. Who finds none shuts the slots, takes back what is over, and only then is
+//! refused: so a slot is free again at exactly the end of its lease, and no thread is needed for
+//! it. What must not be split (reset, resize, renew, looking at all) happens while shut, too.
+//!
+//! A taker claims its record, swaps the head, then makes the record live; a giver swaps the head,
+//! then frees the record. Whoever has shut the slots waits for those in between, which is a few
+//! instructions of theirs: claimed records are waited for, and a live record that is no longer
+//! counted shows as a sum above the head's.
+
+mod records;
+
+use std::time::Duration;
+
+use crate::decision::{Allowed, Denied, Retry, Standing};
+use crate::sync::{AtomicU32, AtomicU64, Backoff, CachePadded, Mutex, Ordering, mutant};
+use crate::time::Timestamp;
+
+use records::{Claim, Records};
+
+pub(crate) use records::Held;
+
+/// The most that a limit can hold, and a lease weigh.
+pub const MAX_SLOTS: u32 = (1 << 24) - 1;
+
+const SHUT: u64 = 1 << 63;
+const HOLD: u64 = 1 << 62;
+const QUEUE: u64 = 1 << 61;
+const FLAGS: u64 = SHUT | HOLD | QUEUE;
+const CYCLE: u64 = 1 << 24;
+const IN_USE: u64 = CYCLE - 1;
+
+pub(crate) struct Slots {
+    hot: CachePadded<Hot>,
+    records: Records,
+    /// Held while shut.
+    shut: Mutex<()>,
+    expired: AtomicU64,
+    late: AtomicU64,
+}
+
+struct Hot {
+    head: AtomicU64,
+    /// Changes only while shut.
+    cap: AtomicU32,
+    /// Where a free record probably is.
+    hint: AtomicU32,
+    /// How long a lease is, in nanoseconds; `u64::MAX` without end.
+    lease: AtomicU64,
+}
+
+/// How slots stood at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Count {
+    pub(crate) cap: u32,
+    /// By leases that are not over.
+    pub(crate) in_use: u32,
+    /// By leases that are over, and that nobody needed to take back yet.
+    pub(crate) overdue: u32,
+    /// Leases that ran out, those of `overdue` included.
+    pub(crate) expired: u64,
+    /// Leases given back too late, or after a reset.
+    pub(crate) late: u64,
+}
+
+/// What a giver learns.
+pub(crate) struct Back {
+    /// Somebody waits in line.
+    pub(crate) queued: bool,
+}
+
+/// A limit as a transaction sees it.
+#[derive(Clone, Copy)]
+pub(crate) struct Look {
+    head: u64,
+    pub(crate) answer: Result<Allowed, Denied>,
+}
+
+fn in_use(head: u64) -> u32 {
+    (head & IN_USE) as u32
+}
+
+fn nanos(lease: Option<Duration>) -> u64 {
+    lease.map_or(u64::MAX, |lease| u64::try_from(lease.as_nanos()).unwrap_or(u64::MAX))
+}
+
+impl Slots {
+    pub(crate) fn new(cap: u32, lease: Option<Duration>) -> Slots {
+        let hot = Hot {
+            head: AtomicU64::new(0),
+            cap: AtomicU32::new(cap.min(MAX_SLOTS)),
+            hint: AtomicU32::new(0),
+            lease: AtomicU64::new(nanos(lease)),
+        };
+        Slots {
+            hot: CachePadded(hot),
+            records: Records::new(),
+            shut: Mutex::new(()),
+            expired: AtomicU64::new(0),
+            late: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes `units` from `now` on. `turn`: whoever waits in line has been asked.
+    #[inline]
+    pub(crate) fn take(
+        &self,
+        units: u32,
+        now: Timestamp,
+        turn: bool,
+    ) -> Result<(Held, Allowed), Denied> {
+        match self.take_at_once(units, now, turn) {
+            Some(taken) => Ok(taken),
+            None => self.take_shut(units, now, turn),
+        }
+    }
+
+    #[inline]
+    fn take_at_once(&self, units: u32, now: Timestamp, turn: bool) -> Option<(Held, Allowed)> {
+        let mut head = self.load();
+        if !self.has_room(head, units, turn) {
+            return None;
+        }
+        let claim = self.claim(units, now)?;
+        loop {
+            if mutant("add_then_count") {
+                return self.add_then_count(claim, units);
+            }
+            match self.swap(head, head + u64::from(units)) {
+                Ok(_) => break,
+                Err(seen) if self.has_room(seen, units, turn) => head = seen,
+                Err(_) => return None,
+            }
+        }
+        Some((claim.live(), self.allowed(in_use(head) + units)))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_shut(&self, units: u32, now: Timestamp, turn: bool) -> Result<(Held, Allowed), Denied> {
+        let mut shut = self.shut();
+        shut.room(units, now, turn)?;
+        let Some(claim) = self.claim(units, now) else { return Err(self.never(shut.in_use)) };
+        shut.in_use += units;
+        let allowed = self.allowed(shut.in_use);
+        Ok((claim.live(), allowed))
+    }
+
+    /// Takes `units` whether or not there is room, and whoever waits: for limits that only count.
+    /// `None` if so many cannot be counted.
+    pub(crate) fn take_anyway(&self, units: u32, now: Timestamp) -> Option<Held> {
+        let mut shut = self.shut();
+        if shut.in_use.saturating_add(units) > MAX_SLOTS {
+            shut.reap(now);
+        }
+        let in_use = shut.in_use.checked_add(units).filter(|units| *units <= MAX_SLOTS)?;
+        let claim = self.claim(units, now)?;
+        shut.in_use = in_use;
+        Some(claim.live())
+    }
+
+    /// Gives back what is held; if its lease is over, only counts that.
+    #[inline]
+    pub(crate) fn give_back(&self, held: &Held, now: Timestamp) -> Back {
+        let Some(record) = self.records.get(held.index) else { return Back { queued: false } };
+        let mut head = self.load();
+        loop {
+            if head & SHUT != 0 {
+                return self.give_back_shut(held, now);
+            }
+            // Acquire: the end is read before the word. If that is still this lease's, so was the
+            // end.
+            let end = record.end.load(Ordering::Acquire);
+            if !record.is_live(held) && !mutant("expiry_frees_stranger") {
+                return self.give_back_late(head);
+            }
+            if now.as_nanos() >= end {
+                return self.give_back_shut(held, now);
+            }
+            // A reset between the load and the swap has changed the cycle.
+            match self.swap(head, head - u64::from(held.units)) {
+                Ok(_) => break,
+                Err(seen) => head = seen,
+            }
+        }
+        record.free(held.serial);
+        self.hot.hint.store(held.index, Ordering::Relaxed);
+        Back { queued: head & QUEUE != 0 }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn give_back_shut(&self, held: &Held, now: Timestamp) -> Back {
+        let mut shut = self.shut();
+        let queued = shut.queued;
+        match self.records.get(held.index).filter(|record| record.is_live(held)) {
+            None => {
+                self.give_back_late(0);
+            }
+            Some(record) if now.as_nanos() >= record.end.load(Ordering::Relaxed) => {
+                shut.reap(now);
+                self.give_back_late(0);
+            }
+            Some(record) => {
+                shut.in_use = shut.in_use.saturating_sub(held.units);
+                record.free(held.serial);
+            }
+        }
+        Back { queued }
+    }
+
+    #[cold]
+    fn give_back_late(&self, head: u64) -> Back {
+        // Relaxed: a count.
+        self.late.fetch_add(1, Ordering::Relaxed);
+        Back { queued: head & QUEUE != 0 }
+    }
+
+    /// Begins the lease anew at `now`, if it is not over.
+    pub(crate) fn renew(&self, held: &Held, now: Timestamp) -> bool {
+        let shut = self.shut();
+        let live = self.records.get(held.index).filter(|record| record.is_live(held));
+        let renewed = match live {
+            Some(record) if now.as_nanos() < record.end.load(Ordering::Relaxed) => {
+                // Release, for `give_back`: with the new end comes all that led to it.
+                record.end.store(self.end(now), Ordering::Release);
+                true
+            }
+            _ => false,
+        };
+        drop(shut);
+        renewed
+    }
+
+    /// When the lease is over; `None` if it was taken back or reset.
+    pub(crate) fn end_of(&self, held: &Held) -> Option<Timestamp> {
+        let record = self.records.get(held.index)?;
+        loop {
+            let head = self.load();
+            if head & SHUT != 0 {
+                // A reset ends all leases at once.
+                drop(self.shut.lock());
+                continue;
+            }
+            // Acquire: as in `give_back`.
+            let end = record.end.load(Ordering::Acquire);
+            let live = record.is_live(held);
+            if (self.load() ^ head) & !(FLAGS | IN_USE) == 0 {
+                return live.then(|| Timestamp::from_nanos(end));
+            }
+        }
+    }
+
+    /// Changes how many there are. What is held stays held.
+    pub(crate) fn resize(&self, cap: u32) {
+        let shut = (!mutant("resize_open")).then(|| self.shut());
+        // Relaxed: published by what follows.
+        self.hot.cap.store(cap.min(MAX_SLOTS), Ordering::Relaxed);
+        drop(shut);
+    }
+
+    /// Changes how long leases are that begin from now on.
+    pub(crate) fn set_lease(&self, lease: Option<Duration>) {
+        // Relaxed: nothing else goes with it.
+        self.hot.lease.store(nanos(lease), Ordering::Relaxed);
+    }
+
+    /// Ends all leases. What is given back of them later changes nothing.
+    pub(crate) fn reset(&self) {
+        let mut shut = self.shut();
+        shut.settle();
+        if !mutant("reset_keeps_lease") {
+            self.records.each_live(|record, live| record.free(live.serial));
+        }
+        shut.in_use = 0;
+    }
+
+    pub(crate) fn count(&self, now: Timestamp) -> Count {
+        let mut shut = self.shut();
+        shut.settle();
+        let (mut overdue, mut leases) = (0, 0);
+        self.records.each_live(|_, live| {
+            if live.end <= now.as_nanos() {
+                overdue += live.units;
+                leases += 1;
+            }
+        });
+        Count {
+            cap: self.cap(),
+            in_use: shut.in_use.saturating_sub(overdue),
+            overdue,
+            expired: self.expired.load(Ordering::Relaxed) + leases,
+            late: self.late.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Bytes allocated besides itself.
+    pub(crate) fn memory(&self) -> usize {
+        self.records.memory()
+    }
+
+    pub(crate) fn cap(&self) -> u32 {
+        self.hot.cap.load(Ordering::Relaxed)
+    }
+
+    /// Says whether somebody waits in line, to those who do not.
+    pub(crate) fn set_queued(&self, queued: bool) {
+        // AcqRel: who gives back before this is seen by who then looks for room, and who gives
+        // back after it sees the flag.
+        if queued {
+            self.hot.head.fetch_or(QUEUE, Ordering::AcqRel);
+        } else {
+            self.hot.head.fetch_and(!QUEUE, Ordering::AcqRel);
+        }
+    }
+
+    #[inline]
+    fn load(&self) -> u64 {
+        // Acquire: sees the cap and the records as the last shutting left them.
+        self.hot.head.load(Ordering::Acquire)
+    }
+
+    #[inline]
+    fn swap(&self, old: u64, new: u64) -> Result<u64, u64> {
+        // AcqRel: whoever takes a slot sees what its giver did, and whoever shuts the slots sees
+        // the claims of those counted. Acquire on failure: as in `load`.
+        self.hot.head.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
+    }
+
+    /// Whether `units` can be taken by a swap of `head`. The cap is read after it: if it changed
+    /// since, so did the cycle.
+    #[inline]
+    fn has_room(&self, head: u64, units: u32, turn: bool) -> bool {
+        let busy = if mutant("take_through_hold") { SHUT } else { SHUT | HOLD };
+        head & busy == 0
+            && (turn || head & QUEUE == 0 || mutant("barge"))
+            && in_use(head).saturating_add(units) <= self.cap()
+    }
+
+    fn claim(&self, units: u32, now: Timestamp) -> Option<Claim<'_>> {
+        let hint = self.hot.hint.load(Ordering::Relaxed);
+        let claim = self.records.claim(hint, units, self.end(now))?;
+        self.hot.hint.store(claim.index.wrapping_add(1), Ordering::Relaxed);
+        Some(claim)
+    }
+
+    fn end(&self, now: Timestamp) -> u64 {
+        now.as_nanos().saturating_add(self.hot.lease.load(Ordering::Relaxed))
+    }
+
+    #[inline]
+    fn standing(&self, in_use: u32) -> Standing {
+        let cap = self.cap();
+        let reset_nanos = if in_use == 0 { 0 } else { self.hot.lease.load(Ordering::Relaxed) };
+        Standing {
+            burst: cap.into(),
+            room: cap.saturating_sub(in_use).into(),
+            unit: 1,
+            reset_nanos,
+        }
+    }
+
+    #[inline]
+    fn allowed(&self, in_use: u32) -> Allowed {
+        Allowed(self.standing(in_use))
+    }
+
+    fn never(&self, in_use: u32) -> Denied {
+        Denied { standing: self.standing(in_use), retry: Retry::Never }
+    }
+
+    /// Shuts the slots, as soon as no transaction holds them.
+    fn shut(&self) -> Shut<'_> {
+        let guard = self.shut.lock();
+        let mut backoff = Backoff::default();
+        let mut head = self.load();
+        loop {
+            if head & HOLD != 0 {
+                backoff.wait();
+                head = self.load();
+                continue;
+            }
+            let cycle = if mutant("same_cycle") { head } else { head.wrapping_add(CYCLE) };
+            let new = SHUT | head & (QUEUE | IN_USE) | cycle & !(FLAGS | IN_USE);
+            match self.swap(head, new) {
+                Ok(_) => break,
+                Err(seen) => head = seen,
+            }
+        }
+        let (in_use, queued) = (in_use(head), head & QUEUE != 0);
+        Shut { slots: self, in_use, queued, _guard: guard }
+    }
+
+    /// The bug of counting first and looking then: two that race for the last slot both lose.
+    fn add_then_count(&self, claim: Claim<'_>, units: u32) -> Option<(Held, Allowed)> {
+        let head = self.hot.head.fetch_add(units.into(), Ordering::AcqRel);
+        if in_use(head) + units > self.cap() {
+            self.hot.head.fetch_add(u64::from(units).wrapping_neg(), Ordering::AcqRel);
+            return None;
+        }
+        Some((claim.live(), self.allowed(in_use(head) + units)))
+    }
+}
+
+/// What a transaction needs: to look, to hold, to take what it holds.
+impl Slots {
+    /// What `take` would say.
+    #[inline]
+    pub(crate) fn look(&self, units: u32, now: Timestamp, turn: bool) -> Look {
+        let head = self.load();
+        if self.has_room(head, units, turn) {
+            return Look { head, answer: Ok(self.allowed(in_use(head) + units)) };
+        }
+        self.look_shut(units, now, turn)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn look_shut(&self, units: u32, now: Timestamp, turn: bool) -> Look {
+        let mut shut = self.shut();
+        let room = shut.room(units, now, turn);
+        let answer = room.map(|()| self.allowed(shut.in_use + units));
+        Look { answer, head: shut.open() }
+    }
+
+    /// Whether the answer still holds.
+    pub(crate) fn stands(&self, look: &Look) -> bool {
+        self.load() == look.head
+    }
+
+    /// A record for what may be taken at the end of a transaction. While it is a claim its owner
+    /// must wait for nobody.
+    pub(crate) fn prepare(&self, units: u32, now: Timestamp) -> Option<Claim<'_>> {
+        self.claim(units, now)
+    }
+
+    /// Keeps others from taking, if nothing came between. Then `release` must follow.
+    pub(crate) fn hold(&self, look: &Look) -> bool {
+        self.swap(look.head, look.head | HOLD).is_ok()
+    }
+
+    /// Lets others take again, after `units` were taken.
+    pub(crate) fn release(&self, units: u32) {
+        // Release: whoever takes next sees the transaction done. One addition, since others may
+        // have given back meanwhile.
+        self.hot.head.fetch_add(u64::from(units).wrapping_sub(HOLD), Ordering::AcqRel);
+    }
+
+    /// Takes `units`, if nothing came between but others who gave back or took.
+    pub(crate) fn commit(&self, look: &Look, units: u32, turn: bool) -> bool {
+        let mut head = look.head;
+        loop {
+            match self.swap(head, head + u64::from(units)) {
+                Ok(_) => return true,
+                Err(seen) if self.has_room(seen, units, turn) => head = seen,
+                Err(_) => return false,
+            }
+        }
+    }
+}
+
+/// The slots while they are shut. Dropping it opens them.
+struct Shut<'a> {
+    slots: &'a Slots,
+    in_use: u32,
+    queued: bool,
+    _guard: crate::sync::MutexGuard<'a, ()>,
+}
+
+impl Shut<'_> {
+    /// Makes room for `units`, by taking back what is over if need be.
+    fn room(&mut self, units: u32, now: Timestamp, turn: bool) -> Result<(), Denied> {
+        let cap = self.slots.cap();
+        if units > cap {
+            return Err(self.slots.never(self.in_use));
+        }
+        if self.in_use + units > cap {
+            self.reap(now);
+        }
+        if self.in_use + units <= cap && (turn || !self.queued || mutant("barge")) {
+            return Ok(());
+        }
+        let needed = (self.in_use + units).saturating_sub(cap).max(1);
+        let at_latest = self.freed_by(needed).map(|end| end.since(now));
+        let standing = self.slots.standing(self.in_use);
+        Err(Denied { standing, retry: Retry::Unknown { at_latest } })
+    }
+
+    /// Takes back what is over.
+    fn reap(&mut self, now: Timestamp) {
+        if !mutant("reap_unsettled") {
+            self.settle();
+        }
+        let (slots, mut expired) = (self.slots, 0);
+        slots.records.each_live(|record, live| {
+            if live.end <= now.as_nanos() {
+                self.in_use = self.in_use.saturating_sub(live.units);
+                record.free(live.serial);
+                expired += 1;
+            }
+        });
+        // Relaxed: a count.
+        slots.expired.fetch_add(expired, Ordering::Relaxed);
+    }
+
+    /// Waits for those who have swapped the head and not yet freed their record: until the live
+    /// records are those that are counted.
+    fn settle(&self) {
+        let mut backoff = Backoff::default();
+        loop {
+            let mut units = 0_u64;
+            self.slots.records.each_live(|_, live| units += u64::from(live.units));
+            let miscounts = mutant("reset_keeps_lease") || mutant("expiry_frees_stranger");
+            if units == u64::from(self.in_use) || miscounts {
+                return;
+            }
+            backoff.wait();
+        }
+    }
+
+    /// When leases of `units` will be over, by themselves.
+    fn freed_by(&self, units: u32) -> Option<Timestamp> {
+        self.settle();
+        let mut first = (u64::MAX, 0);
+        self.slots.records.each_live(|_, live| first = first.min((live.end, live.units)));
+        let end = if first.1 >= units { first.0 } else { self.freed_by_several(units)? };
+        (end < u64::MAX).then(|| Timestamp::from_nanos(end))
+    }
+
+    #[cold]
+    fn freed_by_several(&self, units: u32) -> Option<u64> {
+        let mut ends = Vec::new();
+        self.slots.records.each_live(|_, live| ends.push((live.end, live.units)));
+        ends.sort_unstable();
+        let mut freed = 0_u32;
+        let enough = ends.iter().find(|(_, units_of)| {
+            freed = freed.saturating_add(*units_of);
+            freed >= units
+        });
+        enough.map(|(end, _)| *end)
+    }
+
+    /// Opens the slots, and says what the head then is.
+    fn open(&self) -> u64 {
+        let slots = self.slots;
+        let mut head = slots.load();
+        loop {
+            if head & SHUT == 0 {
+                return head;
+            }
+            let new = head & !(SHUT | IN_USE) | u64::from(self.in_use);
+            match slots.swap(head, new) {
+                Ok(_) => return new,
+                Err(seen) => head = seen,
+            }
+        }
+    }
+}
+
+impl Drop for Shut<'_> {
+    fn drop(&mut self) {
+        self.open();
+    }
+}

@@ -1,0 +1,98 @@
+//! Concurrency limits: leases, waiting, what comes back by itself.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tollgate::{ConcurrencyLimiter, Lease, Retry, VirtualClock, WaitError};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[test]
+fn a_slot_is_free_again_at_exactly_the_end_of_its_lease() {
+    let time = VirtualClock::new();
+    let slots = ConcurrencyLimiter::builder(1).lease(10 * SECOND).clock(time.clock()).build();
+    let first = slots.try_acquire().unwrap();
+    time.advance(10 * SECOND - Duration::from_nanos(1));
+    let denied = slots.try_acquire().unwrap_err();
+    assert_eq!(denied.retry(), Retry::Unknown { at_latest: Some(Duration::from_nanos(1)) });
+    assert!(first.is_live());
+    time.advance(Duration::from_nanos(1));
+    assert!(!first.is_live());
+    let second = slots.try_acquire().unwrap();
+    drop(first);
+    let usage = slots.usage();
+    assert_eq!((usage.in_use, usage.expired, usage.late), (1, 1, 1));
+    assert!(second.is_live());
+}
+
+#[test]
+fn a_waiter_gets_the_slot_at_the_end_of_the_lease_before() {
+    let time = VirtualClock::new();
+    let slots = ConcurrencyLimiter::builder(1).lease(10 * SECOND).clock(time.clock()).build();
+    let _first = slots.try_acquire().unwrap();
+    let mut waiting = pin!(slots.acquire(60 * SECOND));
+    assert!(poll(waiting.as_mut()).is_pending());
+    assert_eq!(slots.usage().waiting, 1);
+    time.advance(11 * SECOND);
+    let Poll::Ready(Ok(lease)) = poll(waiting.as_mut()) else { panic!("not ready") };
+    // The lease began when the slot came free, not when its waiter looked.
+    assert_eq!(lease.remaining(), 9 * SECOND);
+}
+
+#[test]
+fn a_thread_waits_for_a_give_back() {
+    let slots = Arc::new(ConcurrencyLimiter::builder(1).lease(300 * SECOND).build());
+    let lease: Lease = slots.try_acquire().unwrap();
+    let waiter = {
+        let slots = slots.clone();
+        std::thread::spawn(move || slots.acquire_blocking(60 * SECOND).map(|lease| lease.weight()))
+    };
+    while slots.usage().waiting == 0 {
+        std::thread::yield_now();
+    }
+    drop(lease);
+    assert_eq!(waiter.join().unwrap(), Ok(1));
+}
+
+#[test]
+fn dropping_the_limiter_wakes_who_waits() {
+    let time = VirtualClock::new();
+    let slots = ConcurrencyLimiter::builder(1).clock(time.clock()).build();
+    let _lease = slots.try_acquire().unwrap();
+    let mut waiting = pin!(slots.acquire(60 * SECOND));
+    assert!(poll(waiting.as_mut()).is_pending());
+    drop(slots);
+    assert!(matches!(poll(waiting.as_mut()), Poll::Ready(Err(WaitError::Gone))));
+}
+
+#[test]
+fn callers_of_a_rate_wait_their_turn() {
+    use tollgate::{Quota, RateLimiter};
+    let time = VirtualClock::new();
+    let quota = Quota::per_second(1);
+    let limiter = RateLimiter::builder(quota).clock(time.clock()).build();
+    limiter.check("k").unwrap();
+    let mut first = pin!(limiter.acquire("k", 1, 10 * SECOND));
+    let mut second = pin!(limiter.acquire("k", 1, 10 * SECOND));
+    assert!(poll(first.as_mut()).is_pending());
+    assert!(poll(second.as_mut()).is_pending());
+    // A plain check comes after both.
+    assert_eq!(limiter.check("k").unwrap_err().retry(), Retry::After(3 * SECOND));
+    assert!(limiter.check("other").is_ok());
+    let mut third = pin!(limiter.acquire("k", 1, 2 * SECOND));
+    assert!(matches!(poll(third.as_mut()), Poll::Ready(Err(WaitError::Denied(denied)))
+        if denied.retry() == Retry::After(3 * SECOND)));
+    time.advance(SECOND);
+    assert!(poll(first.as_mut()).is_ready());
+    assert!(poll(second.as_mut()).is_pending());
+    time.advance(SECOND);
+    assert!(poll(second.as_mut()).is_ready());
+    assert_eq!(limiter.check("k").unwrap_err().retry(), Retry::After(SECOND));
+}
