@@ -39,7 +39,7 @@ pub use enforcer::{
 };
 #[cfg(feature = "stream")]
 pub use pacer::PacedStream;
-pub use pacer::{Batches, Pacer};
+pub use pacer::{Batches, BatchesWhenFree, Pacer};
 pub use policy::{
     Amount, Limit, LimitInWords, MAX_FACTS, Missing, Mode, Override, Policy, PolicyError, Problem,
     Share, ShareError,

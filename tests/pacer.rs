@@ -9,7 +9,10 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use tollgate::{Batches, Clock, NoTimer, Pacer, Timestamp, VirtualClock};
+use tollgate::{
+    Batches, BatchesWhenFree, Clock, ConcurrencyLimiter, Lease, NoTimer, Pacer, Timestamp,
+    VirtualClock, WaitError,
+};
 
 const PAUSE: Duration = Duration::from_secs(2);
 const NANO: Duration = Duration::from_nanos(1);
@@ -204,6 +207,74 @@ fn a_blocked_thread_takes_its_batch_when_another_moves_the_time() {
     assert!(taken.recv().is_err());
 }
 
+/// The items of a batch and the slots with them.
+type Leased = Vec<(i32, Lease)>;
+
+fn ask_free<I: Iterator<Item = i32>>(batches: &mut BatchesWhenFree<'_, I>) -> Poll<Option<Leased>> {
+    poll(batches.next()).map(|batch| batch.expect("slots can be waited for"))
+}
+
+fn items(batch: Poll<Option<Leased>>) -> (Vec<i32>, Vec<Lease>) {
+    let Poll::Ready(Some(batch)) = batch else { panic!("{batch:?}") };
+    batch.into_iter().unzip()
+}
+
+#[test]
+fn a_batch_goes_as_soon_as_slots_are_free() {
+    let time = VirtualClock::new();
+    let slots = ConcurrencyLimiter::builder(4).clock(time.clock()).build();
+    let pacer = Pacer::new(3, Duration::ZERO).clock(time.clock());
+    let mut batches = pacer.batches_when_free(0..8, &slots);
+    let (first, mut held) = items(ask_free(&mut batches));
+    assert_eq!((first, held.len()), (vec![0, 1, 2], 3));
+    let (second, more) = items(ask_free(&mut batches));
+    assert_eq!((second, slots.usage().in_use), (vec![3], 4));
+    held.extend(more);
+    // Cancelled in line: neither an item nor a slot is lost.
+    assert!(ask_free(&mut batches).is_pending());
+    assert!(ask_free(&mut batches).is_pending());
+    assert_eq!(slots.usage().waiting, 0);
+    held.truncate(2);
+    let (third, more) = items(ask_free(&mut batches));
+    assert_eq!(third, [4, 5]);
+    drop((held, more));
+    let (last, held) = items(ask_free(&mut batches));
+    // No slot is taken without an item.
+    assert_eq!((last, slots.usage().in_use), (vec![6, 7], 2));
+    assert!(matches!(ask_free(&mut batches), Poll::Ready(None)));
+    drop(held);
+    assert_eq!(slots.usage().in_use, 0);
+}
+
+#[test]
+fn a_batch_with_slots_waits_for_its_pause_too() {
+    let time = VirtualClock::new();
+    let slots = ConcurrencyLimiter::builder(4).clock(time.clock()).build();
+    let mut batches = Pacer::new(1, PAUSE).clock(time.clock()).batches_when_free(0..3, &slots);
+    let _held = items(ask_free(&mut batches));
+    time.advance(PAUSE - NANO);
+    assert!(ask_free(&mut batches).is_pending());
+    assert_eq!(slots.usage().in_use, 1, "a slot was held during the pause");
+    time.advance(NANO);
+    assert_eq!(items(ask_free(&mut batches)).0, [1]);
+    assert!(ask_free(&mut batches).is_pending());
+}
+
+#[test]
+fn slots_that_cannot_be_had_are_an_error_that_loses_no_item() {
+    let time = VirtualClock::new();
+    let slots = ConcurrencyLimiter::builder(0).clock(time.clock()).build();
+    let pacer = Pacer::new(2, Duration::ZERO).clock(time.clock());
+    let mut batches = pacer.batches_when_free([7], &slots);
+    assert!(matches!(poll(batches.next()), Poll::Ready(Err(WaitError::Denied(_)))));
+    assert!(matches!(batches.next_blocking(), Err(WaitError::Denied(_))));
+    slots.resize(1);
+    let batch = batches.next_blocking().unwrap().unwrap();
+    assert_eq!(batch[0].0, 7);
+    let mut batches = Pacer::new(2, Duration::ZERO).batches_when_free([7], &slots);
+    assert!(matches!(poll(batches.next()), Poll::Ready(Err(WaitError::NoTimer))));
+}
+
 fn is_send<T: Send>(value: T) -> T {
     value
 }
@@ -238,6 +309,34 @@ mod simulated {
         let expected =
             vec![(secs(0), 0, 25), (secs(2), 25, 25), (secs(4), 50, 25), (secs(6), 75, 25)];
         assert_eq!(task.output(), Some(Ok((expected, secs(6)))));
+    }
+
+    #[test]
+    fn work_in_slots_is_never_more_than_they_are() {
+        let mut simulation = Simulation::new(0);
+        let (clock, handle) = (simulation.clock(), simulation.handle());
+        let task = simulation.spawn(async move {
+            let slots = ConcurrencyLimiter::builder(10).clock(clock.clone()).build();
+            let pacer = Pacer::new(4, Duration::ZERO).clock(clock.clone());
+            let mut batches = pacer.batches_when_free(0..30, &slots);
+            let mut handed = Vec::new();
+            while let Some(batch) = batches.next().await? {
+                assert!(slots.usage().in_use <= 10);
+                handed.push((clock.now().as_nanos() / 1_000_000_000, batch.len()));
+                // Each takes as many seconds as the batch has items.
+                let (sleeper, length) = (handle.clone(), batch.len() as u64);
+                handle.spawn(async move {
+                    sleeper.sleep(Duration::from_secs(length)).await;
+                    drop(batch);
+                });
+            }
+            Ok::<_, WaitError>(handed)
+        });
+        assert_eq!(simulation.run(), 0);
+        let at_4_s = [(4, 4), (4, 4), (4, 2)];
+        let expected =
+            [&[(0, 4), (0, 4), (0, 2), (2, 2)][..], &at_4_s, &[(6, 2), (8, 4), (8, 2)]].concat();
+        assert_eq!(task.output().unwrap().unwrap(), expected);
     }
 
     #[test]
