@@ -422,7 +422,7 @@ fn a_waker_outlives_its_task_and_the_simulation() {
     assert_eq!(polled.get(), 1, "a dead task's waker woke another");
     drop(simulation);
     waker.wake_by_ref();
-    waker.clone().wake();
+    waker.wake();
 }
 
 #[test]

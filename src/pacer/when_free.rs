@@ -15,6 +15,9 @@ pub struct BatchesWhenFree<'a, I: Iterator> {
     slots: &'a ConcurrencyLimiter,
 }
 
+/// The items of a batch, each with its slot.
+type Leased<T> = Vec<(T, Lease)>;
+
 impl Pacer {
     /// The batches of `items`, each item with a slot of its own. A batch is handed out as soon as
     /// the pause is over (with a pause of zero: at once) and one slot is free, and has as many
@@ -39,7 +42,7 @@ impl<I: Iterator> BatchesWhenFree<'_, I> {
     /// # Errors
     /// As [`ConcurrencyLimiter::acquire`]: if the clock has no timer, the line is full or the cap
     /// is 0. No item is lost, so it can be asked again.
-    pub async fn next(&mut self) -> Result<Option<Vec<(I::Item, Lease)>>, WaitError> {
+    pub async fn next(&mut self) -> Result<Option<Leased<I::Item>>, WaitError> {
         if !self.batches.ready().await.map_err(|_| WaitError::NoTimer)? {
             return Ok(None);
         }
@@ -51,7 +54,7 @@ impl<I: Iterator> BatchesWhenFree<'_, I> {
     ///
     /// # Errors
     /// As [`ConcurrencyLimiter::acquire_blocking`]. No item is lost.
-    pub fn next_blocking(&mut self) -> Result<Option<Vec<(I::Item, Lease)>>, WaitError> {
+    pub fn next_blocking(&mut self) -> Result<Option<Leased<I::Item>>, WaitError> {
         if !self.batches.ready_blocking().map_err(|_| WaitError::InSimulation)? {
             return Ok(None);
         }
@@ -59,7 +62,7 @@ impl<I: Iterator> BatchesWhenFree<'_, I> {
         Ok(Some(self.hand_out(first)))
     }
 
-    fn hand_out(&mut self, first: Lease) -> Vec<(I::Item, Lease)> {
+    fn hand_out(&mut self, first: Lease) -> Leased<I::Item> {
         let Batches { pacer, items, earliest } = &mut self.batches;
         let mut batch = Vec::new();
         let mut slot = Some(first);
