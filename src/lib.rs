@@ -20,10 +20,13 @@ mod rate_limiter;
 mod set;
 // Floor 4
 mod enforcer;
+mod pacer;
 mod policy;
 // Floor 5
 #[cfg(feature = "replay")]
 pub mod replay;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 
 pub use cells::Overflow;
 pub use concurrency_limiter::{
@@ -35,6 +38,9 @@ pub use enforcer::{
     Absent, Admission, Enforcer, EnforcerBuilder, Explanation, LimitStatus, Permit, Reload,
     UnknownLimit, Value, Verdict,
 };
+#[cfg(feature = "stream")]
+pub use pacer::PacedStream;
+pub use pacer::{Batches, BatchesWhenFree, Pacer};
 pub use policy::{
     Amount, Limit, LimitInWords, MAX_FACTS, Missing, Mode, Override, Policy, PolicyError, Problem,
     Share, ShareError,
@@ -44,4 +50,4 @@ pub use quota::{Quota, QuotaError};
 pub use rate_limiter::{AcquireRate, Builder, Key, RateLimiter, Reservation};
 pub use set::{Keys, Member, Set, SetPermit, all};
 pub use slots::MAX_SLOTS;
-pub use time::{Clock, NoTimer, Sleep, Timestamp, VirtualClock};
+pub use time::{Clock, InSimulation, NoTimer, Sleep, Timestamp, VirtualClock};
