@@ -8,9 +8,11 @@ use crate::time::{Clock, InSimulation, NoTimer, Timestamp};
 
 #[cfg(feature = "stream")]
 mod stream;
+mod when_free;
 
 #[cfg(feature = "stream")]
 pub use stream::PacedStream;
+pub use when_free::BatchesWhenFree;
 
 /// Hands out work in batches, with a pause between one batch and the next.
 ///
@@ -82,12 +84,7 @@ impl<I: Iterator> Batches<I> {
     /// # Errors
     /// If the clock has no timer; already for the first batch.
     pub async fn next(&mut self) -> Result<Option<Vec<I::Item>>, NoTimer> {
-        let pause = self.pacer.clock.sleep_until(self.earliest)?;
-        if self.items.peek().is_none() {
-            return Ok(None);
-        }
-        pause.await;
-        Ok(Some(self.hand_out()))
+        Ok(if self.ready().await? { Some(self.hand_out()) } else { None })
     }
 
     /// As [`next`](Self::next), on any clock, but blocks this thread. On a virtual clock another
@@ -96,12 +93,7 @@ impl<I: Iterator> Batches<I> {
     /// # Errors
     /// Inside a simulation; already for the first batch.
     pub fn next_blocking(&mut self) -> Result<Option<Vec<I::Item>>, InSimulation> {
-        InSimulation::check()?;
-        if self.items.peek().is_none() {
-            return Ok(None);
-        }
-        self.pacer.clock.block_until(self.earliest)?;
-        Ok(Some(self.hand_out()))
+        Ok(if self.ready_blocking()? { Some(self.hand_out()) } else { None })
     }
 
     /// How many batches are left: at least, and at most if that is known.
@@ -109,6 +101,25 @@ impl<I: Iterator> Batches<I> {
         let (least, most) = self.items.size_hint();
         let size = self.pacer.size;
         (least.div_ceil(size), most.map(|most| most.div_ceil(size)))
+    }
+
+    /// Whether there are more items; if so, once the pause is over.
+    async fn ready(&mut self) -> Result<bool, NoTimer> {
+        let pause = self.pacer.clock.sleep_until(self.earliest)?;
+        if self.items.peek().is_none() {
+            return Ok(false);
+        }
+        pause.await;
+        Ok(true)
+    }
+
+    fn ready_blocking(&mut self) -> Result<bool, InSimulation> {
+        InSimulation::check()?;
+        if self.items.peek().is_none() {
+            return Ok(false);
+        }
+        self.pacer.clock.block_until(self.earliest)?;
+        Ok(true)
     }
 
     fn hand_out(&mut self) -> Vec<I::Item> {

@@ -132,7 +132,6 @@ impl Simulation {
     /// If `end` is past, runs what happens now.
     pub fn run_until(&mut self, end: Timestamp) -> usize {
         let executor = &self.handle.0;
-        let end = end.max(executor.now());
         let tasks = executor.run_until(end);
         executor.jump_to(end);
         tasks

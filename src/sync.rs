@@ -64,9 +64,9 @@ mod imp {
 mod imp;
 
 pub(crate) use std::sync::LazyLock;
-pub(crate) use std::sync::atomic::Ordering;
 /// Std's in models too: for what no model looks at.
-pub(crate) use std::sync::{Condvar as PlainCondvar, Mutex as PlainMutex, PoisonError};
+pub(crate) use std::sync::Mutex as PlainMutex;
+pub(crate) use std::sync::atomic::Ordering;
 
 /// Waiting for another thread's few instructions: spin, twice as long each time, then yield.
 #[derive(Default)]

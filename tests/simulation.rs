@@ -422,7 +422,7 @@ fn a_waker_outlives_its_task_and_the_simulation() {
     assert_eq!(polled.get(), 1, "a dead task's waker woke another");
     drop(simulation);
     waker.wake_by_ref();
-    waker.clone().wake();
+    waker.wake();
 }
 
 #[test]
@@ -454,6 +454,29 @@ fn dropping_the_simulation_drops_its_tasks_in_order() {
     assert_eq!(handle.now(), secs(0));
     assert_eq!(handle.spawn(async { 1 }).output(), None);
     assert_eq!(Rc::strong_count(&trace.0), 1, "the tasks were dropped, handles in them or not");
+}
+
+#[test]
+fn a_task_may_abort_another_while_the_simulation_is_dropped() {
+    let trace = Trace::default();
+    let mut simulation = Simulation::new(0);
+    let other = Rc::new(RefCell::new(None::<Task<()>>));
+    let (says, victim) = (trace.clone(), other.clone());
+    simulation.spawn(async move {
+        let _guard = OnDrop(|| {
+            victim.borrow().as_ref().unwrap().abort();
+            says.say("first");
+        });
+        pending::<()>().await;
+    });
+    let says = trace.clone();
+    *other.borrow_mut() = Some(simulation.spawn(async move {
+        let _guard = OnDrop(|| says.say("second"));
+        pending::<()>().await;
+    }));
+    assert_eq!(simulation.run(), 2);
+    drop(simulation);
+    assert_eq!(trace.all(), "second first");
 }
 
 #[test]

@@ -1,50 +1,31 @@
 //! Waiting on a thread of its own for a moment of a clock.
 
 use std::fmt;
-use std::time::Duration;
 
-use crate::sync::{Arc, PlainCondvar, PlainMutex, PoisonError};
+use crate::sync::{Arc, Signal};
 
 use super::virtual_clock::{Due, VirtualTime, is_simulated};
-use super::{Clock, Kind, Timestamp};
+use super::{Clock, Timestamp};
 
 /// A call that blocks its thread, on a thread that runs a simulation: nobody would move its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InSimulation;
 
-/// A thread that waits for time to be moved by another.
-#[derive(Default)]
-struct Blocked {
-    is_due: PlainMutex<bool>,
-    moved: PlainCondvar,
-}
-
-impl Due for Blocked {
+impl Due for Signal {
     fn due(&self, _: Timestamp) {
-        *self.is_due.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.moved.notify_one();
+        self.set();
     }
 }
 
-impl Blocked {
-    /// Blocks this thread until `time` reaches `until`, or longer if it is then set back.
-    fn wait(time: &VirtualTime, until: Timestamp) {
-        let blocked = Arc::new(Blocked::default());
-        let alarm = time.set_alarm(until, Arc::downgrade(&(blocked.clone() as Arc<dyn Due>)));
-        // After the alarm is set: whoever moved the time before that is seen here.
-        if time.now() < until.as_nanos() {
-            let is_due = blocked.is_due.lock().unwrap_or_else(PoisonError::into_inner);
-            drop(blocked.moved.wait_while(is_due, |is_due| !*is_due));
-        }
-        time.cancel(alarm);
+/// Blocks this thread until `time` reaches `until`. May return early.
+fn wait(time: &VirtualTime, until: Timestamp) {
+    let signal = Arc::new(Signal::default());
+    let alarm = time.set_alarm(until, Arc::downgrade(&(signal.clone() as Arc<dyn Due>)));
+    // After the alarm is set: whoever moved the time before that is seen here.
+    if time.now() < until.as_nanos() {
+        signal.wait(None);
     }
-
-    /// Blocks this thread for `by`.
-    fn wait_for(by: Duration) {
-        let nobody = Blocked::default();
-        let is_due = nobody.is_due.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(nobody.moved.wait_timeout(is_due, by));
-    }
+    time.cancel(alarm);
 }
 
 impl InSimulation {
@@ -64,9 +45,9 @@ impl Clock {
             if left.is_zero() {
                 return Ok(());
             }
-            match &self.0 {
-                Kind::Virtual(time) => Blocked::wait(time, at),
-                _ => Blocked::wait_for(left),
+            match self.virtual_time() {
+                Some(time) => wait(time, at),
+                None => Signal::default().wait(Some(left)),
             }
         }
     }
@@ -88,6 +69,7 @@ mod tests {
     use super::*;
     use crate::VirtualClock;
     use std::thread;
+    use std::time::Duration;
 
     #[test]
     fn a_blocked_thread_goes_on_when_another_moves_the_time_there() {
@@ -98,20 +80,26 @@ mod tests {
             clock.block_until(until).unwrap();
             clock.now()
         });
-        while time.clock().virtual_time().unwrap().is_unwatched() {
+        let is_unwatched = || time.clock().virtual_time().unwrap().is_unwatched();
+        while is_unwatched() && !thread.is_finished() {
             thread::yield_now();
         }
         time.advance(Duration::from_secs(1));
-        assert!(!time.clock().virtual_time().unwrap().is_unwatched(), "still blocked at 1 s");
+        assert!(!is_unwatched(), "still blocked at 1 s");
         time.advance(Duration::from_secs(1));
         assert_eq!(thread.join().unwrap(), until);
-        assert!(time.clock().virtual_time().unwrap().is_unwatched());
+        assert!(is_unwatched());
     }
 
     #[test]
     fn a_moment_that_has_come_does_not_block() {
         let time = VirtualClock::starting_at(Timestamp::from_secs(5));
-        assert_eq!(time.clock().block_until(Timestamp::from_secs(5)), Ok(()));
+        let clock = time.clock();
+        assert_eq!(clock.block_until(Timestamp::from_secs(5)), Ok(()));
+        // Nor if it came while the thread was about to wait, and nothing stays behind.
+        let time = clock.virtual_time().unwrap();
+        wait(time, Timestamp::from_secs(5));
+        assert!(time.is_unwatched());
         assert_eq!(Clock::monotonic().block_until(Timestamp::ZERO), Ok(()));
     }
 }

@@ -14,9 +14,9 @@ pub(crate) const STEPS_A_COLUMN: usize = 5;
 /// Why a request was not admitted.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Turned {
-    /// By this limit, at once.
+    /// By this limit, which did not let it wait.
     Refused(String),
-    /// By this limit, after waiting.
+    /// By this limit, which did until then.
     TimedOut(String),
     /// Its client lost patience.
     GaveUp,

@@ -40,6 +40,8 @@ pub(crate) struct Stage {
     pub(crate) unlimited: Policy,
     /// The least cap on all requests together.
     pub(crate) cap: Option<u64>,
+    /// The limits that let requests wait.
+    pub(crate) waits: Vec<String>,
 }
 
 /// Clients of one kind. Each of their requests comes from a client of its own.

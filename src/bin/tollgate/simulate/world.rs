@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tollgate::simulation::{Handle, Simulation};
-use tollgate::{Clock, Enforcer, Permit, Policy, PolicyError, Timestamp};
+use tollgate::{Clock, Enforcer, Permit, Policy, PolicyError, Timestamp, WaitError};
 
 use super::plan::Request;
 use super::record::{Record, Turned};
@@ -29,6 +29,8 @@ pub(crate) enum Limits {
 struct World {
     handle: Handle,
     enforcer: Enforcer<Hasher>,
+    /// The limits that let requests wait: the same ones at all times.
+    waits: Vec<String>,
     record: RefCell<Record>,
 }
 
@@ -47,7 +49,8 @@ pub(crate) fn run(
     let first = stages.next().map_or_else(Policy::new, policy);
     let enforcer = build(first, simulation.clock()).map_err(|error| unusable(&error))?;
     let record = RefCell::new(Record::of(scenario));
-    let world = Rc::new(World { handle: simulation.handle(), enforcer, record });
+    let waits = scenario.stages.first().map_or_else(Vec::new, |stage| stage.waits.clone());
+    let world = Rc::new(World { handle: simulation.handle(), enforcer, waits, record });
 
     // Before those who come at the same moment.
     let changes: Vec<(Timestamp, Policy)> = stages.map(|stage| (stage.at, policy(stage))).collect();
@@ -141,6 +144,11 @@ impl World {
         self.handle.sleep(at.since(self.handle.now())).await;
     }
 
+    /// What it is to be turned away by `limit` after waiting there or elsewhere.
+    fn turned(&self, limit: String) -> Turned {
+        if self.waits.contains(&limit) { Turned::TimedOut(limit) } else { Turned::Refused(limit) }
+    }
+
     /// Waits to be admitted for as long as the policy lets it and its client has patience.
     async fn admit(&self, group: &Group, request: &Request) -> Result<Permit, Turned> {
         let texts: Vec<String> = group
@@ -171,7 +179,7 @@ impl World {
         let admitted = poll_fn(|cx| {
             // Who is admitted in the moment of giving up does not give up.
             if let Poll::Ready(admitted) = admitted.as_mut().poll(cx) {
-                return Poll::Ready(admitted.map_err(Turned::TimedOut));
+                return Poll::Ready(admitted.map_err(|limit| self.turned(limit)));
             }
             patience.as_mut().poll(cx).map(|()| Err(Turned::GaveUp))
         });
@@ -181,15 +189,17 @@ impl World {
     }
 }
 
-// What follows is all that knows how slots are asked for.
-
 /// A permit, or the name of the limit that refused it.
 async fn admit(enforcer: &Enforcer<Hasher>, facts: &[(&str, &str)]) -> Result<Permit, String> {
-    enforcer.admit(facts, 1).map_err(|refused| refused.limit().to_owned())
+    enforcer.admit_waiting(facts, 1).await.map_err(|error| match error {
+        WaitError::Denied(refused) => refused.limit().to_owned(),
+        // Neither lacks a simulation a timer, nor does the enforcer go away.
+        other => other.to_string(),
+    })
 }
 
 /// For each limit that has slots how many are in use.
 fn in_use(enforcer: &Enforcer<Hasher>) -> impl Iterator<Item = (&'static str, u64)> {
-    let _ = enforcer;
-    std::iter::empty()
+    let limits = enforcer.limits().into_iter();
+    limits.filter_map(|limit| Some((limit.name, u64::from(limit.slots?.in_use))))
 }

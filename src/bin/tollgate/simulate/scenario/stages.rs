@@ -76,7 +76,15 @@ fn stage(tree: &Table, at: Timestamp, what: String) -> Result<Stage, Vec<Mistake
     for limit in limits_mut(&mut unlimited).filter(|limit| is_enforced(limit)) {
         limit.insert("mode".to_owned(), Value::from("off"));
     }
-    Ok(Stage { at, what, policy, unlimited: read(&unlimited)?, cap: cap(tree) })
+    let waits = limits(tree).filter(|limit| limit.contains_key("wait")).filter_map(name);
+    Ok(Stage {
+        at,
+        what,
+        policy,
+        unlimited: read(&unlimited)?,
+        cap: cap(tree),
+        waits: waits.map(str::to_owned).collect(),
+    })
 }
 
 /// The least cap that all requests share.
