@@ -292,7 +292,7 @@ impl Slots {
     }
 
     pub(crate) fn count(&self, now: Timestamp) -> Count {
-        let mut shut = self.shut();
+        let shut = self.shut();
         shut.settle();
         let (mut overdue, mut leases) = (0, 0);
         self.records.each_live(|_, live| {

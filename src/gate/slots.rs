@@ -53,10 +53,6 @@ impl SlotEntry {
         self.enforced
     }
 
-    pub(crate) fn room(&self) -> &Arc<Room> {
-        &self.room
-    }
-
     /// What was taken.
     pub(crate) fn lease(self) -> Option<Lease> {
         Some(Lease::new(self.room, self.held?))
