@@ -319,6 +319,11 @@ impl Slots {
         self.hot.cap.load(Ordering::Relaxed)
     }
 
+    /// Whether somebody waits in line.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.load() & QUEUE != 0
+    }
+
     /// Says whether somebody waits in line, to those who do not.
     pub(crate) fn set_queued(&self, queued: bool) {
         // AcqRel: who gives back before this is seen by who then looks for room, and who gives

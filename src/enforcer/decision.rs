@@ -175,6 +175,11 @@ impl<'a> Decision<'a> {
         refusals
     }
 
+    /// After a refusal: serves those who wait at concurrency limits.
+    pub(super) fn serve(&self) {
+        self.slots.iter().for_each(SlotEntry::serve);
+    }
+
     pub(super) fn refused(&self, refusal: &Refusal) -> Refused {
         let place = refusal.place as usize;
         Refused::new(Some(self.policy.rules[place].name), place, refusal.denied)
