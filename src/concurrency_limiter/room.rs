@@ -41,8 +41,9 @@ impl Room {
     }
 
     pub(crate) fn reset(self: &Arc<Self>) {
-        self.slots.reset();
-        queue::serve(self.clone(), self.clock().now());
+        let now = self.clock().now();
+        self.slots.reset(now);
+        queue::serve(self.clone(), now);
     }
 
     pub(crate) fn usage(&self) -> Usage {
