@@ -32,9 +32,9 @@ use crate::decision::{Allowed, Denied, Retry, Standing};
 use crate::sync::{AtomicU32, AtomicU64, Backoff, CachePadded, Mutex, Ordering, mutant};
 use crate::time::Timestamp;
 
-use records::{Claim, Records};
+use records::Records;
 
-pub(crate) use records::Held;
+pub(crate) use records::{Claim, Held};
 
 /// The most that a limit can hold, and a lease weigh.
 pub const MAX_SLOTS: u32 = (1 << 24) - 1;

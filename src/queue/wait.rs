@@ -218,7 +218,7 @@ impl<P: Plan> Waits for Waiter<P> {
 }
 
 /// Whether both are the same; their addresses tell, whatever tables they came with.
-pub(crate) fn is_same(a: &Arc<dyn Turnstile>, b: &Arc<dyn Turnstile>) -> bool {
+fn is_same(a: &Arc<dyn Turnstile>, b: &Arc<dyn Turnstile>) -> bool {
     std::ptr::addr_eq(Arc::as_ptr(a), Arc::as_ptr(b))
 }
 
