@@ -239,14 +239,15 @@ impl Slots {
         Back { queued: head & QUEUE != 0 }
     }
 
-    /// Begins the lease anew at `now`, if it is not over.
+    /// Begins the lease anew at `now`, if it is not over. It never ends sooner than before: whoever
+    /// waits for its end would not hear of it.
     pub(crate) fn renew(&self, held: &Held, now: Timestamp) -> bool {
         let shut = (!mutant("renew_open")).then(|| self.shut());
         let live = self.records.get(held.index).filter(|record| record.is_live(held));
         let renewed = match live {
             Some(record) if !is_over(record.end.load(Ordering::Relaxed), now) => {
                 // Release, for `give_back`: with the new end comes all that led to it.
-                record.end.store(self.end(now), Ordering::Release);
+                record.end.fetch_max(self.end(now), Ordering::Release);
                 true
             }
             _ => false,

@@ -310,7 +310,7 @@ impl Rooms {
         let sum_of = |shard: &CachePadded<Mutex<Shard>>| {
             let mut shard = shard.lock();
             let idle: Vec<_> = (0..shard.round.len()).map(|_| shard.look()).collect();
-            if shard.rooms.len() < shard.rooms.capacity() / 4 {
+            if shard.rooms.len() <= shard.rooms.capacity() / 4 {
                 shard.rooms.shrink_to_fit();
                 shard.round.shrink_to_fit();
             }
