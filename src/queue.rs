@@ -155,7 +155,7 @@ impl Line {
 pub(crate) fn join(waiter: Arc<dyn Waits>, place: Place, now: Timestamp) {
     let at = place.at.clone();
     let mut wakes = Wakes::default();
-    if stand(&waiter, place, now, &mut wakes) {
+    if stand(&waiter, place, now, &mut wakes) && !mutant("join_unserved") {
         serve(at, now);
     }
     wakes.run();
@@ -166,7 +166,7 @@ fn stand(waiter: &Arc<dyn Waits>, place: Place, now: Timestamp, wakes: &mut Wake
     let Place { at, units, deadline } = place;
     let line = at.line();
     let mut state = line.state.lock();
-    if state.is_closed {
+    if state.is_closed && !mutant("join_closed") {
         waiter.dismiss(wakes);
         return false;
     }
@@ -203,17 +203,16 @@ pub(crate) fn leave(at: Arc<dyn Turnstile>, ticket: u64) {
 
 /// Tries whoever is at the head of the line, as long as there is somebody who can go; turns away
 /// those whose time is over.
-pub(crate) fn serve(at: Arc<dyn Turnstile>, now: Timestamp) {
+pub(crate) fn serve(at: Arc<dyn Turnstile>, mut now: Timestamp) {
     let mut lines: SmallVec<[Arc<dyn Turnstile>; 2]> = SmallVec::from_iter([at]);
     let mut wakes = Wakes::default();
     while let Some(at) = lines.pop() {
-        let moves = {
+        let (moves, later) = {
             let mut state = at.line().state.lock();
             let moves = state.serve_head(&at, now, &mut wakes);
             state.expire(now, &mut wakes);
             at.set_queued(state.queued());
-            state.keep_time(&at, now, &mut wakes);
-            moves
+            (moves, state.keep_time(&at, now, &mut wakes))
         };
         for (waiter, place) in moves {
             let to = place.at.clone();
@@ -222,6 +221,10 @@ pub(crate) fn serve(at: Arc<dyn Turnstile>, now: Timestamp) {
                 waiter.nudge(&mut wakes);
                 lines.push(to);
             }
+        }
+        if let Some(later) = later.filter(|_| !mutant("alarm_unchecked")) {
+            now = later;
+            lines.push(at);
         }
     }
     wakes.run();
@@ -313,8 +316,14 @@ impl State {
     }
 
     /// Sees to it that the line is served when time alone changes something: a virtual clock rings,
-    /// on others the head keeps the time.
-    fn keep_time(&mut self, at: &Arc<dyn Turnstile>, now: Timestamp, wakes: &mut Wakes) {
+    /// on others the head keeps the time. A virtual clock that is there already does not ring: then
+    /// the time it shows.
+    fn keep_time(
+        &mut self,
+        at: &Arc<dyn Turnstile>,
+        now: Timestamp,
+        wakes: &mut Wakes,
+    ) -> Option<Timestamp> {
         let head = self.first();
         let Some(time) = at.line().clock.virtual_time() else {
             let sooner = self.again.is_some()
@@ -325,7 +334,7 @@ impl State {
                     head.waiter.nudge(wakes);
                 }
             }
-            return;
+            return None;
         };
         let deadline = self.deadlines.first().map(|(deadline, _)| *deadline);
         let due = [self.again, deadline].into_iter().flatten().min();
@@ -339,6 +348,9 @@ impl State {
             let bell: Arc<dyn Due> = bell.clone();
             self.alarm = Some((due, time.set_alarm(due, Arc::downgrade(&bell))));
         }
+        // After the alarm is set: whoever moved the time before that is seen here.
+        let later = at.line().clock.now();
+        due.filter(|due| now < later && *due <= later).map(|_| later)
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tollgate::{ConcurrencyLimiter, Lease, Retry, VirtualClock, WaitError};
+use tollgate::{ConcurrencyLimiter, Lease, Retry, Timestamp, VirtualClock, WaitError};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -95,4 +95,36 @@ fn callers_of_a_rate_wait_their_turn() {
     time.advance(SECOND);
     assert!(poll(second.as_mut()).is_ready());
     assert_eq!(limiter.check("k").unwrap_err().retry(), Retry::After(SECOND));
+}
+
+#[test]
+fn a_reset_keeps_count_of_leases_that_ran_out() {
+    let time = VirtualClock::new();
+    let slots = ConcurrencyLimiter::builder(2).lease(10 * SECOND).clock(time.clock()).build();
+    let over = slots.try_acquire().unwrap();
+    time.advance(5 * SECOND);
+    let reset = slots.try_acquire().unwrap();
+    time.advance(5 * SECOND);
+    assert_eq!((slots.usage().overdue, slots.usage().expired), (1, 1));
+    slots.reset();
+    drop((over, reset));
+    let usage = slots.usage();
+    assert_eq!((usage.in_use, usage.overdue, usage.expired, usage.late), (0, 0, 1, 2));
+}
+
+#[test]
+fn at_the_end_of_time_there_are_no_more_slots_than_before() {
+    for lease in [None, Some(SECOND)] {
+        let time = VirtualClock::starting_at(Timestamp::MAX);
+        let slots = ConcurrencyLimiter::builder(1).clock(time.clock());
+        let slots = lease.map_or(slots.clone(), |lease| slots.lease(lease)).build();
+        let held = slots.try_acquire().unwrap();
+        assert!(held.is_live());
+        assert!(slots.try_acquire().is_err(), "{lease:?}");
+        assert_eq!(slots.usage().in_use, 1);
+        assert!(held.renew().is_ok());
+        drop(held);
+        let usage = slots.usage();
+        assert_eq!((usage.in_use, usage.expired, usage.late), (0, 0, 0));
+    }
 }

@@ -53,13 +53,14 @@ impl SlotEntry {
         self.enforced
     }
 
-    pub(crate) fn room(&self) -> &Arc<Room> {
-        &self.room
-    }
-
     /// What was taken.
     pub(crate) fn lease(self) -> Option<Lease> {
         Some(Lease::new(self.room, self.held?))
+    }
+
+    /// If it refused because others wait: perhaps it is their turn, and nobody told them.
+    pub(crate) fn serve(&self) {
+        self.room.serve_queued(self.now);
     }
 
     pub(super) fn look_again(&mut self) {

@@ -9,7 +9,7 @@
 //! The word of a record is its state and a serial number that rises with each claim: what belongs
 //! to a lease that is over never fits again.
 
-use crate::sync::{AtomicU32, AtomicU64, Backoff, OnceLock, Ordering, fence};
+use crate::sync::{AtomicU32, AtomicU64, Backoff, OnceLock, Ordering, fence, mutant};
 
 const FREE: u64 = 0;
 const CLAIMED: u64 = 1;
@@ -28,10 +28,12 @@ const CHUNKS: usize = 24;
 
 pub(super) struct Records {
     first: [Record; FIRST],
-    more: OnceLock<Box<[OnceLock<Box<[Record]>>]>>,
+    more: OnceLock<Box<[Chunk]>>,
     /// How many there are.
     len: AtomicU32,
 }
+
+type Chunk = OnceLock<Box<[Record]>>;
 
 #[derive(Default)]
 pub(super) struct Record {
@@ -108,7 +110,7 @@ impl Records {
     #[cold]
     fn grow(&self, len: u32) -> Option<()> {
         let chunk = (len as usize / FIRST).checked_ilog2()? as usize;
-        let chunks = self.more.get_or_init(|| (0..CHUNKS).map(|_| OnceLock::new()).collect());
+        let chunks = self.more.get_or_init(|| (0..CHUNKS).map(|_| Chunk::new()).collect());
         chunks.get(chunk)?.get_or_init(|| (0..len).map(|_| Record::default()).collect());
         // Release: publishes the chunk.
         self.len.fetch_max(len * 2, Ordering::Release);
@@ -144,6 +146,10 @@ impl Record {
             return None;
         }
         let serial = (word & !STATE).wrapping_add(SERIAL);
+        if mutant("claim_by_store") {
+            self.word.store(serial | CLAIMED, Ordering::Relaxed);
+            return Some(serial);
+        }
         // Acquire: after whoever freed it. Relaxed on failure: another is tried.
         self.word
             .compare_exchange(word, serial | CLAIMED, Ordering::Acquire, Ordering::Relaxed)
