@@ -23,8 +23,10 @@ const COLUMNS_A_MARK: usize = 12;
 pub(crate) fn print(scenario: &Scenario, report: &Report, screen: &mut Screen) {
     title(scenario, report, screen);
     totals(scenario, report, screen);
-    let highest = report.without.peak_in_flight.max(report.with.peak_in_flight);
-    let highest = highest.max(scenario.backend_limit.unwrap_or(0));
+    let peak = report.without.peak_in_flight.max(report.with.peak_in_flight);
+    // A limit far above all bars would only make them small.
+    let limit = scenario.backend_limit.filter(|limit| limit / 2 <= peak);
+    let highest = peak.max(limit.unwrap_or(0));
     chart(scenario, "Without limits", &report.without, false, highest, screen);
     chart(scenario, "With limits", &report.with, true, highest, screen);
     phases(report, screen);

@@ -58,6 +58,12 @@ struct Axes {
     count: f64,
 }
 
+impl Look {
+    fn is_dashes(self) -> bool {
+        matches!(self, Look::Dashes)
+    }
+}
+
 pub(crate) fn draw(scenario: &Scenario, report: &Report) -> Result<String, Failure> {
     let mut picture = String::new();
     panels(&mut picture, scenario, report)
@@ -72,19 +78,26 @@ fn panels(picture: &mut String, scenario: &Scenario, report: &Report) -> Result<
         _ => (3600.0, "hours"),
     };
     let runs = [("Without limits", &report.without, false), ("With limits", &report.with, true)];
-    let panels = runs.map(|(name, run, limited)| {
+    let mut panels = runs.map(|(name, run, limited)| {
         let levels = levels(scenario, report, run, limited, unit.0);
         (name, levels, counts(report, run, unit.0))
     });
-    let highest = |series: &[Series]| {
-        let points = series.iter().flat_map(|series| &series.points);
-        points.map(|point| point.1).fold(0.0, f64::max)
+    let highest = |series: &[Series], dashes: bool| {
+        let series = series.iter().filter(|series| dashes || !series.look.is_dashes());
+        let points = series.flat_map(|series| &series.points);
+        points.map(|point| point.1).fold(LEAST, f64::max)
     };
+    // A limit far above all levels would only make them small.
+    let level = panels.iter().map(|(_, levels, _)| highest(levels, false)).fold(LEAST, f64::max);
+    for series in panels.iter_mut().flat_map(|(_, levels, _)| levels) {
+        series.points.retain(|point| point.1 <= 2.0 * level);
+    }
     let axes = Axes {
         unit,
         time: report.duration_s / unit.0,
-        level: panels.iter().map(|(_, levels, _)| highest(levels)).fold(LEAST, f64::max) * 1.05,
-        count: panels.iter().map(|(.., counts)| highest(counts)).fold(LEAST, f64::max) * 1.05,
+        level: panels.iter().map(|(_, levels, _)| highest(levels, true)).fold(LEAST, f64::max)
+            * 1.05,
+        count: panels.iter().map(|(.., counts)| highest(counts, true)).fold(LEAST, f64::max) * 1.05,
     };
 
     let root = SVGBackend::with_string(picture, SIZE).into_drawing_area();
