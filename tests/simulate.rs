@@ -95,6 +95,17 @@ fn who_waits_is_served_in_turn_and_percentiles_are_by_nearest_rank() {
 }
 
 #[test]
+fn a_rate_can_be_waited_for_too() {
+    let rate = "[[limit]]\nname = \"rate\"\nrate = \"1/s\"\nwait = \"2500ms\"\n";
+    let report = run("rate_waits.toml", &format!("{rate}{}", clients(5, "")));
+    let with = &report["with"];
+    // One at once and one after each of 1 and 2 s; the others could not pass in time.
+    assert_eq!(with["admitted"], 3);
+    assert_eq!(with["wait_s"]["max"], 2.0);
+    assert_eq!(with["limits"]["rate"]["refused"], 2);
+}
+
+#[test]
 fn who_is_turned_away_is_counted_by_the_reason() {
     let reason = |name: &str, limit: &str, also: &str| {
         let with = &run(name, &format!("{limit}\n{}", clients(5, also)))["with"];
@@ -237,6 +248,23 @@ fn the_rollout_makes_the_back_end_safe_step_by_step() {
     assert!(errors.is_sorted_by(|a, b| a > b), "{errors:?}");
     assert_eq!(errors[2], 0);
     assert_eq!(report["with"]["skipped_share"].as_f64().unwrap(), 0.0);
+}
+
+#[test]
+fn every_request_is_admitted_or_skipped() {
+    for example in [SLOTS, CRASH, ROLLOUT] {
+        let report = simulate(&[example, "--json"]).expect(0).json();
+        for run in [&report["without"], &report["with"]] {
+            let sum = |counts: &Value| {
+                let count = |key: &str| counts[key].as_u64().unwrap();
+                assert_eq!(count("requests"), count("admitted") + count("skipped"), "{example}");
+                count("requests")
+            };
+            let groups: u64 = run["clients"].as_object().unwrap().values().map(sum).sum();
+            let phases: u64 = run["phases"].as_array().unwrap().iter().map(sum).sum();
+            assert_eq!([groups, phases], [sum(run); 2], "{example}");
+        }
+    }
 }
 
 // ---- the report ----
