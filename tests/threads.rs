@@ -55,36 +55,33 @@ fn slots_of_one_limit() {
     let slots = ConcurrencyLimiter::builder(CAP).lease(LONG).build();
     let held = Held::default();
     let [taken, denied, waited] = [(); 3].map(|()| AtomicU64::new(0));
-    on_threads(|random| {
-        // While anybody waits nobody else gets anything: so first nobody does.
-        for round in 0..8_000 {
-            let weight = 1 + random.below(3) as u32;
-            match random.below(8) {
-                choice if round < 4_000 || choice < 3 => match slots.try_acquire_n(weight) {
-                    Ok(lease) => {
-                        held.during(weight, CAP);
-                        drop(lease);
-                        taken.fetch_add(1, Ordering::Relaxed);
-                    }
-                    Err(_) => {
-                        denied.fetch_add(1, Ordering::Relaxed);
-                    }
-                },
-                3..=6 => {
-                    let lease = slots.acquire_n_blocking(weight, LONG).expect("forgotten");
-                    held.during(weight, CAP);
-                    drop(lease);
-                    waited.fetch_add(1, Ordering::Relaxed);
-                }
-                _ => {
-                    let lease = slots.acquire_blocking(Duration::from_micros(random.below(50)));
-                    if lease.is_ok() {
-                        held.during(1, CAP);
-                    }
-                    drop(lease);
-                }
+    let try_once = |random: &mut Random| {
+        let weight = 1 + random.below(3) as u32;
+        match slots.try_acquire_n(weight) {
+            Ok(lease) => {
+                held.during(weight, CAP);
+                drop(lease);
+                taken.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(_) => {
+                denied.fetch_add(1, Ordering::Relaxed);
             }
         }
+    };
+    let wait = |random: &mut Random| {
+        let weight = 1 + random.below(3) as u32;
+        let within = if random.below(4) > 0 { LONG } else { Duration::from_micros(50) };
+        let lease = slots.acquire_n_blocking(weight, within);
+        assert!(lease.is_ok() || within < LONG, "forgotten");
+        if lease.is_ok() {
+            held.during(weight, CAP);
+            waited.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    // Apart first: while anybody waits nobody else gets anything.
+    on_threads(|random| (0..4_000).for_each(|_| try_once(random)));
+    on_threads(|random| {
+        (0..4_000).for_each(|_| if random.below(2) == 0 { try_once(random) } else { wait(random) });
     });
     let usage = slots.usage();
     assert_eq!((usage.in_use, usage.waiting, usage.expired, usage.late), (0, 0, 0, 0));
