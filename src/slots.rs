@@ -471,6 +471,11 @@ impl Slots {
 
     /// Lets others take again, after `units` were taken.
     pub(crate) fn release(&self, units: u32) {
+        if mutant("release_by_store") {
+            let head = self.load();
+            self.hot.head.store((head & !HOLD) + u64::from(units), Ordering::Release);
+            return;
+        }
         // Release: whoever takes next sees the transaction done. One addition, since others may
         // have given back meanwhile.
         self.hot.head.fetch_add(u64::from(units).wrapping_sub(HOLD), Ordering::AcqRel);
