@@ -210,7 +210,7 @@ pub(crate) fn serve(at: Arc<dyn Turnstile>, mut now: Timestamp) {
         let (moves, later) = {
             let mut state = at.line().state.lock();
             let moves = state.serve_head(&at, now, &mut wakes);
-            state.expire(now, &mut wakes);
+            state.expire(&at, now, &mut wakes);
             at.set_queued(state.queued());
             (moves, state.keep_time(&at, now, &mut wakes))
         };
@@ -279,39 +279,51 @@ impl State {
         while let Some((ticket, head)) = self.waiting.first_key_value() {
             let (ticket, deadline) = (*ticket, head.deadline);
             if deadline < now {
-                head.waiter.refuse(now, wakes);
-            } else {
-                match head.waiter.try_at(at, now, wakes) {
-                    Tried::Settled => {}
-                    Tried::Stays { again, is_certain } => {
-                        let too_late = is_certain && again.is_some_and(|again| again > deadline);
-                        if now < deadline && !too_late {
-                            self.again = again;
-                            break;
-                        }
-                        head.waiter.refuse(now, wakes);
+                self.turn_away(ticket, at, now, wakes);
+                continue;
+            }
+            match head.waiter.try_at(at, now, wakes) {
+                Tried::Settled => {
+                    wakes.settled.extend(self.remove(ticket).map(|waiting| waiting.waiter));
+                }
+                Tried::Stays { again, is_certain } => {
+                    let too_late = is_certain && again.is_some_and(|again| again > deadline);
+                    if now < deadline && !too_late {
+                        self.again = again;
+                        break;
                     }
-                    Tried::Moves(place) => {
-                        moves.extend(self.remove(ticket).map(|waiting| (waiting.waiter, place)));
-                        continue;
-                    }
+                    self.turn_away(ticket, at, now, wakes);
+                }
+                Tried::Moves(place) => {
+                    moves.extend(self.remove(ticket).map(|waiting| (waiting.waiter, place)));
                 }
             }
-            wakes.settled.extend(self.remove(ticket).map(|waiting| waiting.waiter));
         }
         moves
     }
 
     /// Turns away those behind the head whose time is over.
-    fn expire(&mut self, now: Timestamp, wakes: &mut Wakes) {
+    fn expire(&mut self, at: &Arc<dyn Turnstile>, now: Timestamp, wakes: &mut Wakes) {
         while let Some((deadline, ticket)) = self.deadlines.first().copied() {
             if deadline > now {
                 return;
             }
-            if let Some(waiting) = self.remove(ticket) {
-                waiting.waiter.refuse(now, wakes);
-                wakes.settled.push(waiting.waiter);
-            }
+            self.turn_away(ticket, at, now, wakes);
+        }
+    }
+
+    /// It is told what anybody would be who comes now: after those who wait on, not after itself.
+    fn turn_away(
+        &mut self,
+        ticket: u64,
+        at: &Arc<dyn Turnstile>,
+        now: Timestamp,
+        wakes: &mut Wakes,
+    ) {
+        if let Some(waiting) = self.remove(ticket) {
+            at.set_queued(self.queued());
+            waiting.waiter.refuse(now, wakes);
+            wakes.settled.push(waiting.waiter);
         }
     }
 

@@ -75,9 +75,11 @@ impl Cells {
         now: Timestamp,
         max_wait: Duration,
     ) -> Result<(Charge, Duration, Allowed), Denied> {
-        if cost == 0 || self.queued.ahead(tag) > 0 {
-            // Nobody books before those who wait.
-            let allowed = self.peek(tag, cost, now)?;
+        let ahead = self.queued.ahead(tag);
+        if cost == 0 || ahead > 0 {
+            // Nobody books before those who wait. Should they have left meanwhile, this is denied
+            // all the same: nothing is charged here.
+            let allowed = self.peek_behind(tag, ahead, cost, now)?;
             let charge = Charge { tag, cost: 0, at: now, seat: Seat::Uncounted, generation: 0 };
             return Ok((charge, Duration::ZERO, allowed));
         }

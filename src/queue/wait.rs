@@ -222,20 +222,37 @@ fn is_same(a: &Arc<dyn Turnstile>, b: &Arc<dyn Turnstile>) -> bool {
     std::ptr::addr_eq(Arc::as_ptr(a), Arc::as_ptr(b))
 }
 
+/// A caller's hold of its waiter. Dropping it, unwinding included, leaves the line.
+struct InLine<P: Plan>(Arc<Waiter<P>>);
+
+impl<P: Plan> std::ops::Deref for InLine<P> {
+    type Target = Waiter<P>;
+    fn deref(&self) -> &Waiter<P> {
+        &self.0
+    }
+}
+
+impl<P: Plan> Drop for InLine<P> {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
 /// Begins to wait, unless the answer is there at once.
 #[allow(clippy::type_complexity)]
 fn begin<P: Plan>(
     mut plan: P,
     now: Timestamp,
-) -> Result<Arc<Waiter<P>>, Result<P::Granted, WaitError<P::Refusal>>> {
+) -> Result<InLine<P>, Result<P::Granted, WaitError<P::Refusal>>> {
     plan.begin(now);
     match plan.attempt(None, now) {
         Attempt::Granted(granted) => Err(Ok(granted)),
         Attempt::Refused(refusal) => Err(Err(WaitError::Denied(refusal))),
         Attempt::Wait { place, .. } => {
             let stage = Stage::Waiting { wake: None, at: None, deadline: place.deadline };
-            let waiter = Arc::new(Waiter { plan, stage: Mutex::new(stage) });
-            join(waiter.clone(), place, now);
+            let waiter = InLine(Arc::new(Waiter { plan, stage: Mutex::new(stage) }));
+            // May unwind, if a waker does.
+            join(waiter.0.clone(), place, now);
             Ok(waiter)
         }
     }
@@ -283,7 +300,7 @@ pub(crate) struct Acquire<P: Plan> {
 #[allow(clippy::large_enum_variant)]
 enum Progress<P: Plan> {
     New(P),
-    Waits { waiter: Arc<Waiter<P>>, sleep: Option<(Timestamp, Sleep)> },
+    Waits { waiter: InLine<P>, sleep: Option<(Timestamp, Sleep)> },
     Done,
 }
 
@@ -328,7 +345,6 @@ impl<P: Plan> Future for Acquire<P> {
                 *sleep = match this.clock.sleep_until(due) {
                     Ok(timer) => Some((due, timer)),
                     Err(NoTimer) => {
-                        waiter.cancel();
                         this.state = Progress::Done;
                         return Poll::Ready(Err(WaitError::NoTimer));
                     }
@@ -343,14 +359,6 @@ impl<P: Plan> Future for Acquire<P> {
                 }
                 _ => return Poll::Pending,
             }
-        }
-    }
-}
-
-impl<P: Plan> Drop for Acquire<P> {
-    fn drop(&mut self) {
-        if let Progress::Waits { waiter, .. } = &self.state {
-            waiter.cancel();
         }
     }
 }

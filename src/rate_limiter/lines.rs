@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::cells::{Cells, Charge, Overflow};
-use crate::decision::{Allowed, Denied};
+use crate::decision::{Allowed, Denied, Retry};
 use crate::queue::{self, Attempt, Line, Place, Plan, Turnstile};
 use crate::quota::Quota;
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Weak};
@@ -198,7 +198,13 @@ impl Plan for RatePlan {
             Err(denied) => {
                 let at = self.rate.line(self.tag);
                 let place = Place { at, units: self.cost, deadline: self.deadline };
-                Attempt::waiting(denied, denied.retry(), place, now)
+                match (turn, denied.retry()) {
+                    // If that is too late now, what it is told must count those behind it.
+                    (Some(_), Retry::After(wait)) => {
+                        Attempt::Wait { place, again: Some(now + wait), is_certain: true }
+                    }
+                    (_, retry) => Attempt::waiting(denied, retry, place, now),
+                }
             }
         }
     }

@@ -117,7 +117,8 @@ impl Future for Sleep {
                 let waker = cx.waker().clone();
                 let old = sleeper.waker.lock().replace(waker);
                 drop(old);
-                if alarm.is_none() {
+                // It may have rung, and the clock been set back since.
+                if time.now() < until.as_nanos() && alarm.is_none_or(|alarm| !time.is_set(alarm)) {
                     let due = Arc::downgrade(&(sleeper.clone() as Arc<dyn Due>));
                     *alarm = Some(time.set_alarm(*until, due));
                 }

@@ -77,6 +77,11 @@ impl VirtualTime {
         alarm
     }
 
+    /// Whether it has yet to ring.
+    pub(super) fn is_set(&self, alarm: Alarm) -> bool {
+        self.alarms.lock().by_time.contains_key(&alarm)
+    }
+
     pub(crate) fn cancel(&self, alarm: Alarm) {
         let cancelled = self.alarms.lock().by_time.remove(&alarm);
         // What it held is dropped here, after the lock.
