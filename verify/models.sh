@@ -2,12 +2,13 @@
 # Runs every loom model in both modes, every seeded bug that must fail one, and the concurrent
 # histories with theirs. One line an item; fails if any item is not as it should be.
 #
-# LOOM_MAX_PREEMPTIONS and TOLLGATE_HISTORIES say how deep. JOBS: how many at once.
+# LOOM_MAX_PREEMPTIONS and TOLLGATE_HISTORIES say how deep: so many histories of slots, half as
+# many of rates, a quarter as many of lines. JOBS: how many at once.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 export LOOM_MAX_PREEMPTIONS=${LOOM_MAX_PREEMPTIONS:-2} LOOM_MAX_BRANCHES=10000
-histories=${TOLLGATE_HISTORIES:-1000000}
+count=${TOLLGATE_HISTORIES:-1000000}
 jobs=${JOBS:-$(nproc)}
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
@@ -44,9 +45,9 @@ settle_twice       two_settle_what_they_reserved                      plain,rmw 
 claim_unlocked     two_newcomers_race_for_the_last_slot               plain,rmw  not one of the two got the slot
 add_then_count     two_race_for_the_last_slot                         plain,rmw  not one of the two got the slot
 claim_by_store     two_take_at_once                                   plain,rmw  a slot is lost
-expiry_frees_stranger a_lease_runs_out_as_it_is_given_back            plain,rmw  a stranger's slot was freed
-reset_keeps_lease  a_reset_meets_a_give_back                          plain,rmw  a stranger's slot was freed
-same_cycle         a_reset_meets_a_give_back                          plain,rmw  a stranger's slot was freed
+expiry_frees_stranger a_lease_runs_out_as_it_is_given_back            plain,rmw  slot was freed
+reset_keeps_lease  a_reset_meets_a_give_back                          plain,rmw  slot was freed
+same_cycle         a_reset_meets_a_give_back                          plain,rmw  slot was freed
 end_unconfirmed    a_reset_ends_all_leases_at_one_moment              plain,rmw  half of a reset was seen
 resize_open        a_cap_is_lowered_under_a_taker                     plain,rmw  more are held than there are
 reap_unsettled     leases_that_are_over_are_taken_back_as_one_is_given_back plain,rmw more are held than there are
@@ -57,13 +58,19 @@ cancel_wakes_nobody a_slot_comes_back_as_the_head_of_the_line_leaves  plain,rmw 
 grant_forgotten    a_slot_is_granted_to_one_who_leaves                plain,rmw  nobody woke who waits
 grant_forgotten    three_wait_and_leave_and_give_back                 plain,rmw  nobody woke who waits
 queue_forgotten    a_slot_that_is_waited_for_comes_back_while_shut    plain,rmw  nobody woke who waits
-expiry_frees_stranger a_lease_that_is_waited_for_runs_out_as_it_is_given_back plain,rmw a stranger's slot was freed
+expiry_frees_stranger a_lease_that_is_waited_for_runs_out_as_it_is_given_back plain,rmw slot was freed
 barge              nobody_takes_what_somebody_waits_for               plain,rmw  taken by one who did not wait
 wait_unasked       a_thread_waits_for_a_slot                          plain,rmw  deadlock
 join_closed        a_limiter_is_dropped_as_somebody_joins_the_line    plain,rmw  nobody woke who waits
 forget_busy        a_key_is_forgotten_as_it_is_asked                  plain,rmw  a key was forgotten that is held
 '
-history_mutants='add_then_check read_through release_early settle_twice two_cells answer_unconfirmed replace_by_store'
+# Seeded bugs, scenario in which each must leave a history without a serial order.
+history_mutants='
+add_then_check read_through release_early settle_twice two_cells answer_unconfirmed replace_by_store rates
+add_then_count expiry_frees_stranger reset_keeps_lease resize_open same_cycle claim_by_store slots
+add_then_count expiry_frees_stranger cancel_wakes_nobody join_unserved alarm_unchecked lines
+grant_forgotten queue_forgotten lines
+'
 
 build() { # cfg, then what
     RUSTFLAGS="--cfg $1" CARGO_TARGET_DIR="target/$1" \
@@ -79,7 +86,7 @@ if [[ ! -x $models || ! -x $slots || ! -x $histories ]]; then
 fi
 export models slots histories logs
 
-# Binary, subject, mode or seed, seeded bug, text it must fail with.
+# Binary, model or scenario, mode or seed and count, seeded bug, text it must fail with.
 run() {
     IFS='|' read -r kind subject mode mutant text <<<"$1"
     local log="$logs/$kind.$subject.$mode.$mutant" status=0 verdict begin=$SECONDS
@@ -88,8 +95,8 @@ run() {
         TOLLGATE_MUTANT=$mutant timeout 1800 "${!kind}" --exact "$subject" --nocapture >"$log" 2>&1 || status=$?
         verdict="$(grep -ao 'executions: [0-9]*' "$log" | awk '{ n += $2 } END { print n + 0 }') executions"
     else
-        TOLLGATE_MUTANT=$mutant TOLLGATE_HISTORIES=$subject TOLLGATE_SEED=$mode \
-            timeout 1800 "$histories" >"$log" 2>&1 || status=$?
+        TOLLGATE_MUTANT=$mutant TOLLGATE_SEED=${mode%,*} TOLLGATE_HISTORIES=${mode#*,} \
+            timeout 1800 "$histories" "$subject" >"$log" 2>&1 || status=$?
         verdict=$(tail -1 "$log")
     fi
     if [[ -n $mutant ]]; then
@@ -112,7 +119,11 @@ export -f run
 
 {
     # The longest first.
-    for seed in 1 2; do echo "histories|$((histories / 2))|$seed||"; done
+    for seed in 1 2; do
+        echo "histories|slots|$seed,$((count / 2))||"
+        echo "histories|rates|$seed,$((count / 4))||"
+        echo "histories|lines|$seed,$((count / 8))||"
+    done
     for kind in models slots; do
         "${!kind}" --list 2>/dev/null | grep -o '^[a-z_]*' | while read -r model; do
             for mode in plain rmw; do echo "$kind|$model|$mode||"; done
@@ -123,5 +134,9 @@ export -f run
             done <<<"$bugs"
         done
     done
-    for mutant in $history_mutants; do echo "histories|20000|3|$mutant|no serial order"; done
+    grep . <<<"$history_mutants" | while read -r line; do
+        for mutant in ${line% *}; do
+            echo "histories|${line##* }|3,20000|$mutant|no serial order"
+        done
+    done
 } | xargs -P "$jobs" -d '\n' -n 1 bash -c 'run "$1"' _

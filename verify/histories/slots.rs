@@ -128,7 +128,7 @@ fn denied(denied: &Denied) -> Answer {
                 Retry::AtLatest(wait.as_nanos() as i64)
             }
             tollgate::Retry::Never => Retry::Never,
-            other => panic!("{other:?} of a limit whose leases end"),
+            other => panic!("no serial order: {other:?} of a limit whose leases end"),
         },
     }
 }
