@@ -6,6 +6,8 @@ mod room;
 
 use std::fmt;
 use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::decision::{Denied, intern};
@@ -77,6 +79,22 @@ pub struct Usage {
 }
 
 impl Usage {
+    fn of_nothing(cap: u32) -> Usage {
+        Usage { cap, in_use: 0, overdue: 0, waiting: 0, expired: 0, late: 0 }
+    }
+
+    /// With what others of the same limit hold.
+    pub(crate) fn plus(self, other: &Usage) -> Usage {
+        Usage {
+            cap: self.cap,
+            in_use: self.in_use.saturating_add(other.in_use),
+            overdue: self.overdue.saturating_add(other.overdue),
+            waiting: self.waiting + other.waiting,
+            expired: self.expired + other.expired,
+            late: self.late + other.late,
+        }
+    }
+
     /// The share of the slots that is in use: 1 is all of them. More than 1 after the cap was
     /// lowered; of a cap of 0, 0.
     pub fn utilization(&self) -> f64 {
@@ -146,9 +164,7 @@ impl ConcurrencyLimiter {
     /// had.
     #[inline]
     pub fn try_acquire_n(&self, weight: u32) -> Result<Lease, Denied> {
-        let now = self.room.clock().now();
-        let (held, _) = self.room.slots.take(weight.max(1), now, false)?;
-        Ok(Lease::new(self.room.clone(), held))
+        self.room.try_take(weight)
     }
 
     /// Waits in line for a slot, `within` so long, on this thread. Works on any clock; on a virtual
@@ -175,21 +191,14 @@ impl ConcurrencyLimiter {
     /// # Errors
     /// As [`acquire_blocking`](Self::acquire_blocking); and [`WaitError::NoTimer`] if the clock has
     /// no timer.
-    pub fn acquire(
-        &self,
-        within: Duration,
-    ) -> impl Future<Output = Result<Lease, WaitError>> + Send + 'static {
+    pub fn acquire(&self, within: Duration) -> AcquireSlots {
         self.acquire_n(1, within)
     }
 
     /// As [`acquire`](Self::acquire), for `weight` slots.
-    pub fn acquire_n(
-        &self,
-        weight: u32,
-        within: Duration,
-    ) -> impl Future<Output = Result<Lease, WaitError>> + Send + 'static {
+    pub fn acquire_n(&self, weight: u32, within: Duration) -> AcquireSlots {
         let plan = SlotPlan::new(self.room.clone(), weight, within);
-        Acquire::new(self.room.clock().clone(), plan)
+        AcquireSlots(Acquire::new(self.room.clock().clone(), plan))
     }
 
     /// Changes how many slots there are, as [`new`](Self::new) takes them. Leases go on; nothing is
@@ -216,7 +225,25 @@ impl ConcurrencyLimiter {
 
     /// The slots as a part of a set that is decided all or none: [`all`](crate::all).
     pub fn slot(&self) -> SlotKey<'_> {
-        SlotKey::borrowed(&self.room, self.name)
+        SlotKey { room: self.room.clone(), clock: self.room.clock(), weight: 1, name: self.name }
+    }
+}
+
+/// Waits in line for slots: [`ConcurrencyLimiter::acquire`].
+#[must_use = "a future does nothing unless it is awaited"]
+pub struct AcquireSlots(Acquire<SlotPlan>);
+
+impl Future for AcquireSlots {
+    type Output = Result<Lease, WaitError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx)
+    }
+}
+
+impl fmt::Debug for AcquireSlots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AcquireSlots").finish_non_exhaustive()
     }
 }
 

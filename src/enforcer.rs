@@ -4,8 +4,11 @@
 //! that may apply are found by route (`compiled`), each makes a key of the facts, and the gate
 //! decides them as one.
 
+mod account;
+mod admission;
 mod compiled;
 mod counter;
+mod decision;
 mod facts;
 mod inspect;
 mod pattern;
@@ -18,18 +21,17 @@ use std::collections::HashSet;
 use std::hash::BuildHasher;
 
 use arc_swap::ArcSwap;
-use smallvec::SmallVec;
 
-use crate::cells::Charge;
-use crate::decision::{Allowed, Denied, Refused, Retry, Standing};
-use crate::gate::{self, Entries, Entry, INLINE, Refusal};
+use crate::decision::{Allowed, Refused};
 use crate::policy::{Mode, Policy, PolicyError, did_you_mean, nearest};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, RandomState};
 use crate::time::{Clock, Timestamp};
 
-use compiled::{Applies, Compiled, Rule};
+use compiled::{Compiled, Rule};
+use decision::Decision;
 use facts::Facts;
 
+pub use admission::Admission;
 pub use compiled::{Absent, Reload};
 pub use facts::Value;
 pub use inspect::{Explanation, LimitStatus, Verdict};
@@ -62,7 +64,7 @@ pub struct Enforcer<S = RandomState> {
     policy: ArcSwap<Compiled>,
     clock: Clock,
     hasher: S,
-    bypass: AtomicBool,
+    bypass: Arc<AtomicBool>,
     /// Facts given that a policy with declared facts does not declare.
     undeclared: AtomicU64,
     /// Held while the policy is replaced, so that no limiter is lost between two reloads.
@@ -110,7 +112,7 @@ impl<S> EnforcerBuilder<S> {
             policy: ArcSwap::from_pointee(compiled),
             clock: self.clock,
             hasher: self.hasher,
-            bypass: AtomicBool::new(false),
+            bypass: Arc::new(AtomicBool::new(false)),
             undeclared: AtomicU64::new(0),
             reload: Mutex::new(()),
         })
@@ -118,8 +120,8 @@ impl<S> EnforcerBuilder<S> {
 }
 
 impl<S: BuildHasher> Enforcer<S> {
-    /// Decides a request of `cost` units now: all limits that apply are charged, or none. Never
-    /// waits. A cost of 0 is a peek.
+    /// Decides a request of `cost` units now: all rates that apply are charged and all slots taken,
+    /// or none. Never waits, and gets nothing where others do. A cost of 0 is a peek.
     #[inline]
     pub fn admit<'f, V: Copy + Into<Value<'f>>>(
         &self,
@@ -150,7 +152,7 @@ impl<S: BuildHasher> Enforcer<S> {
         cost: u64,
         now: Timestamp,
     ) -> Result<(), Refused> {
-        let (policy, charges, allowed) = permit.parts();
+        let (policy, held) = permit.parts();
         let mut known = Facts::new();
         let unnamed = known.take(&policy.names, facts);
         if let (Some(declared), true) = (&policy.declared, unnamed > 0) {
@@ -158,15 +160,15 @@ impl<S: BuildHasher> Enforcer<S> {
         }
         let mut decision = Decision::new(policy);
         decision.ask(&known, cost, now, &self.hasher);
-        let decided = decision.admit();
+        let decided = decision.admit(cost);
         decision.count(&decided);
-        match decided {
-            Ok(()) => {
-                decision.charged(allowed, charges);
-                Ok(())
-            }
-            Err(refusal) => Err(decision.refused(&refusal)),
+        if let Err(refusal) = decided {
+            decision.serve();
+            return Err(decision.refused(&refusal));
         }
+        decision.hand_over(held);
+        permit.settle_in();
+        Ok(())
     }
 
     /// What [`admit`](Self::admit) would say, charging and counting nothing.
@@ -201,8 +203,7 @@ impl<S: BuildHasher> Enforcer<S> {
         known.take(&policy.names, facts);
         let rule = self.rule(&policy, name)?;
         if let Some(tag) = rule.tag(&known, &self.hasher) {
-            let now = self.clock.now();
-            rule.accounts().for_each(|account| account.cells.reset(tag, now));
+            rule.accounts().for_each(|account| account.reset(tag));
         }
         Ok(())
     }
@@ -227,16 +228,28 @@ impl<S> Enforcer<S> {
     /// If the policy is not right: all that is wrong with it. The old one stays.
     pub fn reload(&self, policy: Policy) -> Result<Reload, PolicyError> {
         policy.check()?;
-        let _one_at_a_time = self.reload.lock();
+        let one_at_a_time = self.reload.lock();
         let before = self.policy.load_full();
         let (compiled, reload) = Compiled::new(&policy, Some(&before), &self.clock);
-        self.policy.store(Arc::new(compiled));
+        let compiled = Arc::new(compiled);
+        self.policy.store(compiled.clone());
+        drop(one_at_a_time);
+        // Those who wait for a limit that is gone wait no more, and the others are asked again.
+        for rule in &before.rules {
+            if compiled.rule(rule.name).is_none() {
+                rule.set_mode(Mode::Off);
+            }
+            rule.serve_all();
+        }
         Ok(reload)
     }
 
     /// Makes the limit `name` enforce, shadow or neither, until the next reload.
     pub fn set_mode(&self, name: &str, mode: Mode) -> Result<(), UnknownLimit> {
-        self.rule(&self.policy.load(), name)?.set_mode(mode);
+        let policy = self.policy.load();
+        let rule = self.rule(&policy, name)?;
+        rule.set_mode(mode);
+        rule.serve_all();
         Ok(())
     }
 
@@ -244,6 +257,7 @@ impl<S> Enforcer<S> {
     pub fn bypass(&self, on: bool) {
         // Relaxed: nothing else goes with it.
         self.bypass.store(on, Ordering::Relaxed);
+        self.policy.load().rules.iter().for_each(Rule::serve_all);
     }
 
     /// Whether every request is admitted without being counted.
@@ -255,8 +269,7 @@ impl<S> Enforcer<S> {
     /// Makes every key of the limit `name`, and of its overrides, as if never seen.
     pub fn reset(&self, name: &str) -> Result<(), UnknownLimit> {
         let policy = self.policy.load();
-        let now = self.clock.now();
-        self.rule(&policy, name)?.accounts().for_each(|account| account.cells.reset_all(now));
+        self.rule(&policy, name)?.accounts().for_each(|account| account.reset_all());
         Ok(())
     }
 
@@ -279,150 +292,10 @@ impl<S> Enforcer<S> {
     }
 }
 
-/// A place among the rules, and the variant whose cells are asked.
-#[derive(Clone, Copy)]
-pub(crate) struct Seat {
-    rule: u32,
-    /// `u32::MAX`: the rule's own.
-    variant: u32,
-}
-
-impl Seat {
-    fn new(rule: u32, variant: Option<usize>) -> Seat {
-        let variant = variant.and_then(|index| u32::try_from(index).ok()).unwrap_or(u32::MAX);
-        Seat { rule, variant }
-    }
-}
-
-pub(crate) type Charges = SmallVec<[(Seat, Charge); INLINE]>;
-
-/// One request under one policy.
-struct Decision<'a> {
-    policy: &'a Compiled,
-    entries: Entries<'a>,
-    /// For each entry the rule it is of.
-    seats: SmallVec<[Seat; INLINE]>,
-    /// Enforced rules that refuse without being asked, and shadowed ones that would.
-    refusing: SmallVec<[u32; INLINE]>,
-    shadows: SmallVec<[u32; INLINE]>,
-}
-
-impl<'a> Decision<'a> {
-    #[inline]
-    fn new(policy: &'a Compiled) -> Self {
-        Decision {
-            policy,
-            entries: Entries::new(),
-            seats: SmallVec::new(),
-            refusing: SmallVec::new(),
-            shadows: SmallVec::new(),
-        }
-    }
-
-    /// Finds the limits that apply.
-    #[inline]
-    fn ask<S: BuildHasher>(&mut self, facts: &Facts<'_>, cost: u64, now: Timestamp, hasher: &S) {
-        self.policy.for_each(facts, |place, rule| {
-            let enforced = match rule.mode() {
-                Mode::Enforce => true,
-                Mode::Shadow => false,
-                Mode::Off => return,
-            };
-            match rule.applies(facts, cost, hasher) {
-                Applies::Not(_) => {}
-                Applies::Refuses if enforced => self.refusing.push(place),
-                Applies::Refuses => self.shadows.push(place),
-                Applies::Decides { account, variant, tag, cost } => {
-                    self.entries.push(Entry::blank(&account.cells));
-                    if let Some(entry) = self.entries.last_mut() {
-                        entry.ask(&account.cells, tag, cost, now, enforced);
-                    }
-                    self.seats.push(Seat::new(place, variant));
-                }
-            }
-        });
-    }
-
-    fn admit(&mut self) -> Result<(), Refusal> {
-        match self.refusing.first() {
-            None => gate::admit(&mut self.entries),
-            Some(place) => Err(self.refuse(*place)),
-        }
-    }
-
-    fn peek(&mut self) -> Result<(), Refusal> {
-        match self.refusing.first() {
-            None => gate::peek(&mut self.entries),
-            Some(place) => Err(self.refuse(*place)),
-        }
-    }
-
-    /// The refusal of a request that no wait will help: by `place`, or by a limit before it.
-    fn refuse(&mut self, place: u32) -> Refusal {
-        let never = |denied: Denied| Denied { retry: Retry::Never, ..denied };
-        match gate::peek(&mut self.entries) {
-            Err(refusal) if self.seats[refusal.index].rule < place => {
-                Refusal { denied: never(refusal.denied), ..refusal }
-            }
-            _ => {
-                let denied = Denied { standing: Standing::NONE, retry: Retry::Never };
-                Refusal { index: self.seats.len(), denied }
-            }
-        }
-    }
-
-    /// The place of the rule that refused.
-    fn refused_by(&self, refusal: &Refusal) -> u32 {
-        match self.seats.get(refusal.index) {
-            Some(seat) => seat.rule,
-            None => self.refusing.first().copied().unwrap_or_default(),
-        }
-    }
-
-    fn refused(&self, refusal: &Refusal) -> Refused {
-        let place = self.refused_by(refusal) as usize;
-        let rule = &self.policy.rules[place];
-        Refused::new(Some(rule.name), place, refusal.denied)
-    }
-
-    /// Counts what was decided, for each limit that applied.
-    fn count(&self, decided: &Result<(), Refusal>) {
-        for (entry, seat) in self.entries.iter().zip(&self.seats) {
-            let counts = &self.policy.rules[seat.rule as usize].counts;
-            counts.checked.add(1);
-            if !entry.enforced && entry.answer().is_err() {
-                counts.shadow_refused.add(1);
-            }
-        }
-        for place in &self.shadows {
-            let counts = &self.policy.rules[*place as usize].counts;
-            counts.checked.add(1);
-            counts.shadow_refused.add(1);
-        }
-        for place in &self.refusing {
-            self.policy.rules[*place as usize].counts.checked.add(1);
-        }
-        if let Err(refusal) = decided {
-            self.policy.rules[self.refused_by(refusal) as usize].counts.refused.add(1);
-        }
-    }
-
-    /// Says what was charged, and where.
-    #[inline]
-    fn charged(&self, allowed: &mut Allowed, charges: &mut Charges) {
-        *allowed = self.tightest();
-        for (seat, entry) in self.seats.iter().zip(&self.entries) {
-            if let Some(charge) = entry.charge() {
-                charges.push((*seat, charge));
-            }
-        }
-    }
-
-    /// How the enforced limit stands of which the least remains.
-    fn tightest(&self) -> Allowed {
-        let enforced = self.entries.iter().filter(|entry| entry.enforced);
-        let allowed = enforced.filter_map(|entry| entry.answer().as_ref().ok());
-        allowed.reduce(Allowed::tighter).copied().unwrap_or(Allowed::UNLIMITED)
+impl<S> Drop for Enforcer<S> {
+    fn drop(&mut self) {
+        let policy = self.policy.load_full();
+        policy.rules.iter().flat_map(Rule::accounts).for_each(|account| account.close());
     }
 }
 

@@ -1,11 +1,13 @@
 //! The transaction: several limits decided as one step, charged all or none.
 //!
-//! First every key is looked at and nothing is written. If one denies, the refusal stands if all
+//! First every limit is looked at and nothing is written. If one denies, the refusal stands if all
 //! words are still what they were: then there was a moment at which the whole answer was true. If
-//! all allow, each key but the last is held on the way in, the last is charged by one
+//! all allow, each but the last is held on the way in, the last is charged by one
 //! compare-and-swap, which is the moment of the decision, and the others are charged on the way
-//! out. Whoever meets a hold waits. Whoever meets one while holding lets go of everything and
-//! starts over, so that no order of keys is needed and no deadlock exists.
+//! out. Slots come after rates. Whoever meets a hold waits. Whoever meets one while holding lets go
+//! of everything and starts over, so that no order is needed and no deadlock exists.
+
+mod slots;
 
 use smallvec::SmallVec;
 
@@ -13,6 +15,9 @@ use crate::cells::{Cells, Charge, Look};
 use crate::decision::{Allowed, Denied, Retry};
 use crate::sync::{Backoff, mutant};
 use crate::time::Timestamp;
+
+use slots::Taking;
+pub(crate) use slots::{SlotEntries, SlotEntry};
 
 /// As many limits of one request as are decided without allocating.
 pub(crate) const INLINE: usize = 8;
@@ -26,6 +31,10 @@ pub(crate) struct Entry<'a> {
     pub(crate) now: Timestamp,
     /// Whether its denial refuses the request. If not it is charged if it agrees.
     pub(crate) enforced: bool,
+    /// Its place among all limits of the request, slots included.
+    pub(crate) place: u32,
+    /// Whether whoever waits in line for the key has been asked.
+    turn: bool,
     /// What it charges for entries that turned out to share its cell.
     carried: u64,
     look: Look<'a>,
@@ -38,7 +47,17 @@ impl<'a> Entry<'a> {
     #[inline]
     pub(crate) fn blank(cells: &'a Cells) -> Self {
         let (now, look) = (Timestamp::ZERO, Look::blank());
-        Entry { cells, tag: 0, cost: 0, now, enforced: false, carried: 0, look }
+        Entry {
+            cells,
+            tag: 0,
+            cost: 0,
+            now,
+            enforced: false,
+            place: 0,
+            turn: false,
+            carried: 0,
+            look,
+        }
     }
 
     /// Asks `cost` of the key, and looks at it once.
@@ -57,6 +76,22 @@ impl<'a> Entry<'a> {
         self.now = now;
         self.enforced = enforced;
         cells.look(tag, cost, now, &mut self.look);
+    }
+
+    /// For who is at the head of the key's line.
+    pub(crate) fn at_head(&mut self) {
+        self.turn = true;
+        self.look_again();
+    }
+
+    #[cold]
+    fn look_again(&mut self) {
+        self.carried = 0;
+        if self.turn {
+            self.look = self.cells.look_at_head(self.tag, self.cost, self.now);
+        } else {
+            self.cells.look(self.tag, self.cost, self.now, &mut self.look);
+        }
     }
 
     /// What this limit says.
@@ -104,81 +139,92 @@ fn count(entries: &[Entry<'_>]) {
 /// The first limit that refuses, and how long until none would.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Refusal {
-    pub(crate) index: usize,
+    pub(crate) place: u32,
     pub(crate) denied: Denied,
 }
 
 /// Something came between: nothing is written, start over.
 struct Again;
 
-/// Charges all of `entries`, or none.
+/// Charges all of `entries` and takes all of `slots`, or none.
 #[inline(always)]
-pub(crate) fn admit(entries: &mut [Entry<'_>]) -> Result<(), Refusal> {
+pub(crate) fn admit(entries: &mut [Entry<'_>], slots: &mut [SlotEntry]) -> Result<(), Refusal> {
     let mut backoff = Backoff::default();
     loop {
-        let mut refused = refusal(entries);
+        let mut refused = refusal(entries, slots);
         if refused.is_none() && entries.iter().any(Entry::needs_seat) {
             if seat(entries).is_err() {
-                look(entries);
+                look(entries, slots);
                 continue;
             }
             // A seat in a full table may refuse.
-            refused = refusal(entries);
+            refused = refusal(entries, slots);
         }
         match refused {
-            None if pass(entries).is_ok() => {
+            None if pass(entries, slots).is_ok() => {
                 count(entries);
                 return Ok(());
             }
             None => backoff.wait(),
-            Some(refusal) if stand(entries) => {
+            Some(refusal) if stand(entries, slots) => {
                 count(entries);
                 return Err(refusal);
             }
             Some(_) => {}
         }
-        look(entries);
+        look(entries, slots);
     }
 }
 
 /// What `admit` would say, charging nothing.
-pub(crate) fn peek(entries: &mut [Entry<'_>]) -> Result<(), Refusal> {
-    while !stand(entries) {
-        look(entries);
+pub(crate) fn peek(entries: &mut [Entry<'_>], slots: &mut [SlotEntry]) -> Result<(), Refusal> {
+    while !stand(entries, slots) {
+        look(entries, slots);
     }
-    refusal(entries).map_or(Ok(()), Err)
+    refusal(entries, slots).map_or(Ok(()), Err)
 }
 
 #[cold]
-fn look(entries: &mut [Entry<'_>]) {
-    for entry in entries {
-        entry.carried = 0;
-        entry.cells.look(entry.tag, entry.cost, entry.now, &mut entry.look);
-    }
+fn look(entries: &mut [Entry<'_>], slots: &mut [SlotEntry]) {
+    entries.iter_mut().for_each(Entry::look_again);
+    slots.iter_mut().for_each(SlotEntry::look_again);
 }
 
 /// Whether what was seen was so at one moment.
 #[inline]
-fn stand(entries: &[Entry<'_>]) -> bool {
+fn stand(entries: &[Entry<'_>], slots: &[SlotEntry]) -> bool {
     entries.iter().all(|entry| entry.look.stands(entry.cells, entry.tag))
+        && slots.iter().all(SlotEntry::stands)
 }
 
 #[inline]
-fn refusal(entries: &[Entry<'_>]) -> Option<Refusal> {
-    let index = entries.iter().position(Entry::refuses)?;
-    let denied = |entry: &Entry<'_>| entry.look.answer.err().filter(|_| entry.enforced);
-    let first = denied(&entries[index])?;
-    let rest = entries[index + 1..].iter().filter_map(denied);
-    let retry = rest.map(|denied| denied.retry()).fold(first.retry(), Retry::max);
-    Some(Refusal { index, denied: Denied { retry, ..first } })
+fn refusal(entries: &[Entry<'_>], slots: &[SlotEntry]) -> Option<Refusal> {
+    let refuses = entries.iter().any(Entry::refuses) || slots.iter().any(SlotEntry::refuses);
+    refuses.then(|| refusal_of(entries, slots))?
 }
 
-/// Charges every entry that agrees, unless something came between.
+#[inline(never)]
+fn refusal_of(entries: &[Entry<'_>], slots: &[SlotEntry]) -> Option<Refusal> {
+    let rates = entries.iter().filter(|entry| entry.refuses());
+    let rates = rates.filter_map(|entry| Some((entry.place, entry.look.answer.err()?)));
+    let slots = slots.iter().filter(|entry| entry.refuses());
+    let slots = slots.filter_map(|entry| Some((entry.place, entry.answer().err()?)));
+    rates.chain(slots).map(|(place, denied)| Refusal { place, denied }).reduce(|a, b| {
+        let first = if a.place <= b.place { a } else { b };
+        let retry = Retry::max(a.denied.retry, b.denied.retry);
+        Refusal { denied: Denied { retry, ..first.denied }, ..first }
+    })
+}
+
+/// Charges every entry that agrees and takes every slot, unless something came between.
 #[inline]
-fn pass(entries: &mut [Entry<'_>]) -> Result<(), Again> {
+fn pass(entries: &mut [Entry<'_>], slots: &mut [SlotEntry]) -> Result<(), Again> {
+    if !slots.is_empty() {
+        return pass_with_slots(entries, slots);
+    }
     let Some(innermost) = entries.iter().rposition(Entry::is_charged) else {
         // Nothing to charge: what was seen must have been so at one moment.
-        return if stand(entries) { Ok(()) } else { Err(Again) };
+        return if stand(entries, slots) { Ok(()) } else { Err(Again) };
     };
     let (outer, inner) = entries.split_at_mut(innermost);
     let mut holds = Holds { entries: outer, reached: 0, charge: mutant("charge_first") };
@@ -187,6 +233,40 @@ fn pass(entries: &mut [Entry<'_>]) -> Result<(), Again> {
         commit(holds.entries, entry)?;
     }
     holds.charge = true;
+    Ok(())
+}
+
+/// `pass` where slots are to be taken: then all rates are held, and so are all slots but the last,
+/// which is the moment of the decision.
+#[inline(never)]
+fn pass_with_slots(entries: &mut [Entry<'_>], slots: &mut [SlotEntry]) -> Result<(), Again> {
+    if !slots.iter().any(SlotEntry::is_enforced) {
+        // They count what is admitted without them.
+        pass(entries, &mut [])?;
+        slots.iter_mut().for_each(SlotEntry::take_anyway);
+        return Ok(());
+    }
+    let held = {
+        let mut taking = Taking::prepare(slots)?;
+        let mut holds = Holds { entries, reached: 0, charge: mutant("charge_first") };
+        holds.take()?;
+        taking.hold()?;
+        if !entries.iter().all(|entry| entry.look.is_current(entry.cells)) {
+            return Err(Again);
+        }
+        taking.commit()?;
+        holds.charge = true;
+        drop(holds);
+        taking.finish()
+    };
+    let mut held = held.into_iter();
+    for entry in slots {
+        if entry.is_enforced() {
+            entry.keep(held.next());
+        } else {
+            entry.take_anyway();
+        }
+    }
     Ok(())
 }
 

@@ -24,7 +24,7 @@ use crate::sync::{Arc, Mutex, Weak, mutant};
 use crate::time::{Alarm, Clock, Due, Timestamp};
 
 pub use wait::WaitError;
-pub(crate) use wait::{Acquire, Attempt, Plan, acquire_blocking, is_same};
+pub(crate) use wait::{Acquire, Attempt, Plan, acquire_blocking};
 
 /// How many callers may wait in one line where nothing else is said.
 pub(crate) const MAX_WAITERS: usize = 1_000;

@@ -4,6 +4,8 @@ mod lines;
 
 use std::future::Future;
 use std::hash::{BuildHasher, Hash};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::cells::{Charge, Overflow};
@@ -186,7 +188,13 @@ impl<S: BuildHasher> RateLimiter<S> {
         cost: u64,
         now: Timestamp,
     ) -> Result<Allowed, Denied> {
-        self.rate.cells.decide(self.tag(key), cost, now)
+        let tag = self.tag(key);
+        let answer = self.rate.cells.decide(tag, cost, now);
+        if answer.is_err() && self.rate.cells.is_queued() {
+            // Perhaps it is the turn of those who wait, and nobody told them.
+            self.rate.serve(tag);
+        }
+        answer
     }
 
     /// What [`check`](Self::check) would say, charging nothing.
@@ -309,15 +317,9 @@ impl<S: BuildHasher> RateLimiter<S> {
     ///
     /// # Errors
     /// Also [`WaitError::NoTimer`] if the clock has no timer.
-    pub fn acquire<K: Hash + ?Sized>(
-        &self,
-        key: &K,
-        cost: u64,
-        within: Duration,
-    ) -> impl Future<Output = Result<Allowed, WaitError>> + Send + use<K, S> {
+    pub fn acquire<K: Hash + ?Sized>(&self, key: &K, cost: u64, within: Duration) -> AcquireRate {
         let plan = RatePlan::new(self.rate.clone(), self.tag(key), cost, within);
-        let turn = Acquire::new(self.clock.clone(), plan);
-        async move { turn.await.map(lines::Turn::take) }
+        AcquireRate(Acquire::new(self.clock.clone(), plan))
     }
 
     /// `key` as a part of a set that is decided all or none: [`all`](crate::all).
@@ -378,6 +380,24 @@ impl<S> RateLimiter<S> {
     /// Where stamps come from.
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+}
+
+/// Waits in line for units of a key: [`RateLimiter::acquire`].
+#[must_use = "a future does nothing unless it is awaited"]
+pub struct AcquireRate(Acquire<RatePlan>);
+
+impl Future for AcquireRate {
+    type Output = Result<Allowed, WaitError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map_ok(lines::Turn::take)
+    }
+}
+
+impl std::fmt::Debug for AcquireRate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AcquireRate").finish_non_exhaustive()
     }
 }
 

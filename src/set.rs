@@ -1,6 +1,9 @@
 //! [`all`]: several limiters decided as one step, without a policy.
 
+mod with_slots;
+
 use crate::cells::Charge;
+use crate::concurrency_limiter::{Lease, SlotKey};
 use crate::decision::{Allowed, Refused};
 use crate::gate::{self, Entry, Refusal};
 use crate::rate_limiter::{Key, Rate};
@@ -9,7 +12,9 @@ use crate::time::{Clock, Timestamp};
 /// Several limits to be decided as one: all of them are charged, or none.
 ///
 /// Takes keys of limiters, in the order in which a refusal is to name them: narrowest first, the
-/// one that all requests share last, which is also the fastest order.
+/// one that all requests share last, which is also the fastest order. Slots of concurrency limits
+/// ([`ConcurrencyLimiter::slot`](crate::ConcurrencyLimiter::slot),
+/// [`KeyedConcurrencyLimiter::key`](crate::KeyedConcurrencyLimiter::key)) may be among them.
 ///
 /// ```
 /// use tollgate::{Quota, RateLimiter};
@@ -30,21 +35,33 @@ pub fn all<'a, const N: usize>(keys: impl Keys<'a, N>) -> Set<'a, N> {
 }
 
 /// Keys of limiters that are decided together: [`all`].
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Set<'a, const N: usize> {
-    keys: [Key<'a>; N],
+    keys: [Member<'a>; N],
+}
+
+/// One key of a set, of a rate or of slots: made of either with `into`.
+#[derive(Clone)]
+pub struct Member<'a>(Kind<'a>);
+
+#[derive(Clone)]
+enum Kind<'a> {
+    Rate(Key<'a>),
+    Slots(SlotKey<'a>),
 }
 
 /// What [`all`] takes: a tuple of up to eight keys, or an array.
 pub trait Keys<'a, const N: usize> {
     #[doc(hidden)]
-    fn list(self) -> [Key<'a>; N];
+    fn list(self) -> [Member<'a>; N];
 }
 
-/// What an admitted set of limits was charged. Dropping it keeps the charge.
+/// What an admitted set of limits was charged, and the slots it holds. Dropping it keeps the charge
+/// and gives the slots back.
 #[derive(Debug)]
 pub struct SetPermit<'a, const N: usize> {
     charges: [Option<Charged<'a>>; N],
+    leases: Vec<Lease>,
     /// What it was admitted at.
     cost: u64,
     allowed: Allowed,
@@ -58,15 +75,16 @@ struct Charged<'a> {
 }
 
 impl<'a, const N: usize> Set<'a, N> {
-    /// Decides `cost` units of each limit now, and charges all of them or none.
+    /// Decides `cost` units of each rate and a slot of each concurrency limit now: all of them are
+    /// charged and taken, or none. A cost of 0 is a peek.
     ///
     /// Each limit is asked at its own clock's time. A key that is listed twice is charged twice.
     #[inline(always)]
     pub fn admit(&self, cost: u64) -> Result<SetPermit<'a, N>, Refused> {
         let mut read: Option<(&Clock, Timestamp)> = None;
-        self.decide(cost, |key| match read {
-            Some((clock, now)) if clock.reads_alike(key.clock) => now,
-            _ => read.insert((key.clock, key.clock.now())).1,
+        self.decide(cost, |clock| match read {
+            Some((other, now)) if other.reads_alike(clock) => now,
+            _ => read.insert((clock, clock.now())).1,
         })
     }
 
@@ -81,27 +99,39 @@ impl<'a, const N: usize> Set<'a, N> {
     fn decide(
         &self,
         cost: u64,
-        mut now: impl FnMut(&Key<'a>) -> Timestamp,
+        mut now: impl FnMut(&'a Clock) -> Timestamp,
     ) -> Result<SetPermit<'a, N>, Refused> {
-        let Some(any) = self.keys.first() else {
-            return Ok(SetPermit { charges: [None; N], cost, allowed: Allowed::UNLIMITED });
+        if self.keys.iter().any(|key| key.rate().is_none()) {
+            return self.decide_with_slots(cost, &mut now);
+        }
+        let Some(any) = self.keys.iter().find_map(Member::rate) else {
+            return Ok(self.nothing(cost));
         };
         // Filled in place: an entry is too long to be moved for nothing.
         let mut entries = [Entry::blank(&any.rate.cells); N];
         for (index, (entry, key)) in entries.iter_mut().zip(&self.keys).enumerate() {
-            entry.ask(&key.rate.cells, key.tag, self.cost(index, cost), now(key), true);
+            if let Some(key) = key.rate() {
+                let cost = self.cost(index, key, cost);
+                entry.ask(&key.rate.cells, key.tag, cost, now(key.clock), true);
+                entry.place = index as u32;
+            }
         }
-        match gate::admit(&mut entries) {
+        match gate::admit(&mut entries, &mut []) {
             Ok(()) => Ok(self.permit(&entries, cost)),
             Err(refusal) => Err(self.refused(&entries, &refusal, cost)),
         }
     }
 
+    fn nothing(&self, cost: u64) -> SetPermit<'a, N> {
+        let allowed = Allowed::UNLIMITED;
+        SetPermit { charges: [None; N], leases: Vec::new(), cost, allowed }
+    }
+
     /// What is asked of the key at `index`: of one that is listed several times the first time all,
     /// then nothing.
     #[inline]
-    fn cost(&self, index: usize, cost: u64) -> u64 {
-        let same = |other: &&Key<'_>| other.is_same(&self.keys[index]);
+    fn cost(&self, index: usize, key: &Key<'_>, cost: u64) -> u64 {
+        let same = |other: &&Member<'_>| other.rate().is_some_and(|other| other.is_same(key));
         if self.keys.iter().take(index).any(|other| same(&other)) {
             return 0;
         }
@@ -113,9 +143,9 @@ impl<'a, const N: usize> Set<'a, N> {
     fn permit(&self, entries: &[Entry<'a>; N], cost: u64) -> SetPermit<'a, N> {
         let allowed = entries.iter().filter_map(|entry| entry.answer().as_ref().ok());
         let allowed = allowed.reduce(Allowed::tighter).copied().unwrap_or(Allowed::UNLIMITED);
-        let mut permit = SetPermit { charges: [None; N], cost, allowed };
+        let mut permit = SetPermit { charges: [None; N], leases: Vec::new(), cost, allowed };
         for ((slot, key), entry) in permit.charges.iter_mut().zip(&self.keys).zip(entries) {
-            if let Some(charge) = entry.charge() {
+            if let (Some(charge), Some(key)) = (entry.charge(), key.rate()) {
                 *slot = Some(Charged { rate: key.rate, charge });
             }
         }
@@ -123,8 +153,10 @@ impl<'a, const N: usize> Set<'a, N> {
     }
 
     fn refused(&self, entries: &[Entry<'_>], refusal: &Refusal, cost: u64) -> Refused {
-        let index = self.named(&entries[refusal.index], refusal.index, cost);
-        Refused::new(self.keys[index].name, index, refusal.denied)
+        let first = refusal.place as usize;
+        let entry = entries.iter().find(|entry| entry.place == refusal.place);
+        let index = entry.map_or(first, |entry| self.named(entry, first, cost));
+        Refused::new(self.keys[index].name(), index, refusal.denied)
     }
 
     /// The listing that was too much, of a key that is listed from `first` on.
@@ -132,14 +164,48 @@ impl<'a, const N: usize> Set<'a, N> {
         if entry.cost == cost {
             return first;
         }
+        let same = |index: &usize| match (self.keys[*index].rate(), self.keys[first].rate()) {
+            (Some(key), Some(first)) => key.is_same(first),
+            _ => false,
+        };
         let mut asked = 0_u64;
-        let mut listings = (first..N).filter(|index| self.keys[*index].is_same(&self.keys[first]));
-        listings
+        (first..N)
+            .filter(same)
             .find(|_| {
                 asked = asked.saturating_add(cost);
                 entry.cells.peek(entry.tag, asked, entry.now).is_err()
             })
             .unwrap_or(first)
+    }
+}
+
+impl<'a> Member<'a> {
+    #[inline(always)]
+    fn rate(&self) -> Option<&Key<'a>> {
+        match &self.0 {
+            Kind::Rate(key) => Some(key),
+            Kind::Slots(_) => None,
+        }
+    }
+
+    fn name(&self) -> Option<&'static str> {
+        match &self.0 {
+            Kind::Rate(key) => key.name,
+            Kind::Slots(key) => key.name,
+        }
+    }
+}
+
+impl<'a> From<Key<'a>> for Member<'a> {
+    #[inline(always)]
+    fn from(key: Key<'a>) -> Self {
+        Member(Kind::Rate(key))
+    }
+}
+
+impl<'a> From<SlotKey<'a>> for Member<'a> {
+    fn from(key: SlotKey<'a>) -> Self {
+        Member(Kind::Slots(key))
     }
 }
 
@@ -158,7 +224,7 @@ impl<const N: usize> SetPermit<'_, N> {
 
     /// Makes the charge of each limit `cost`, as
     /// [`Reservation::settle`](crate::Reservation::settle) does; of a key that was listed several
-    /// times, each time.
+    /// times, each time. Slots are given back.
     pub fn settle(self, cost: u64) {
         for Charged { rate, charge } in self.charges.into_iter().flatten() {
             let listed = charge.cost.checked_div(self.cost).unwrap_or(1);
@@ -178,25 +244,24 @@ impl std::fmt::Debug for Charged<'_> {
     }
 }
 
-impl<'a, const N: usize> Keys<'a, N> for [Key<'a>; N] {
+impl<'a, const N: usize, K: Into<Member<'a>>> Keys<'a, N> for [K; N] {
     #[inline]
-    fn list(self) -> [Key<'a>; N] {
-        self
+    fn list(self) -> [Member<'a>; N] {
+        self.map(Into::into)
     }
 }
 
 macro_rules! tuple {
     ($count:literal $($name:ident)+) => {
-        impl<'a> Keys<'a, $count> for ($(tuple!(@key $name),)+) {
-            #[inline]
+        impl<'a, $($name: Into<Member<'a>>),+> Keys<'a, $count> for ($($name,)+) {
+            #[inline(always)]
             #[allow(non_snake_case)]
-            fn list(self) -> [Key<'a>; $count] {
+            fn list(self) -> [Member<'a>; $count] {
                 let ($($name,)+) = self;
-                [$($name),+]
+                [$($name.into()),+]
             }
         }
     };
-    (@key $name:ident) => { Key<'a> };
 }
 tuple!(1 A);
 tuple!(2 A B);

@@ -32,9 +32,9 @@ use crate::decision::{Allowed, Denied, Retry, Standing};
 use crate::sync::{AtomicU32, AtomicU64, Backoff, CachePadded, Mutex, Ordering, mutant};
 use crate::time::Timestamp;
 
-use records::{Claim, Records};
+use records::Records;
 
-pub(crate) use records::Held;
+pub(crate) use records::{Claim, Held};
 
 /// The most that a limit can hold, and a lease weigh.
 pub const MAX_SLOTS: u32 = (1 << 24) - 1;
@@ -239,14 +239,15 @@ impl Slots {
         Back { queued: head & QUEUE != 0 }
     }
 
-    /// Begins the lease anew at `now`, if it is not over.
+    /// Begins the lease anew at `now`, if it is not over. It never ends sooner than before: whoever
+    /// waits for its end would not hear of it.
     pub(crate) fn renew(&self, held: &Held, now: Timestamp) -> bool {
         let shut = (!mutant("renew_open")).then(|| self.shut());
         let live = self.records.get(held.index).filter(|record| record.is_live(held));
         let renewed = match live {
             Some(record) if !is_over(record.end.load(Ordering::Relaxed), now) => {
                 // Release, for `give_back`: with the new end comes all that led to it.
-                record.end.store(self.end(now), Ordering::Release);
+                record.end.fetch_max(self.end(now), Ordering::Release);
                 true
             }
             _ => false,
@@ -325,6 +326,11 @@ impl Slots {
 
     pub(crate) fn cap(&self) -> u32 {
         self.hot.cap.load(Ordering::Relaxed)
+    }
+
+    /// Whether somebody waits in line.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.load() & QUEUE != 0
     }
 
     /// Says whether somebody waits in line, to those who do not.
@@ -465,6 +471,11 @@ impl Slots {
 
     /// Lets others take again, after `units` were taken.
     pub(crate) fn release(&self, units: u32) {
+        if mutant("release_by_store") {
+            let head = self.load();
+            self.hot.head.store((head & !HOLD) + u64::from(units), Ordering::Release);
+            return;
+        }
         // Release: whoever takes next sees the transaction done. One addition, since others may
         // have given back meanwhile.
         self.hot.head.fetch_add(u64::from(units).wrapping_sub(HOLD), Ordering::AcqRel);

@@ -1,6 +1,7 @@
 //! Time: a stamp in nanoseconds, and the clocks that make stamps. `virtual_clock` is the one that
-//! tests move, `sleep` waits for a moment of any clock that has a timer.
+//! tests move, `sleep` waits for a moment of any clock that has a timer, `block` on any clock.
 
+mod block;
 mod sleep;
 mod virtual_clock;
 
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::sync::{Arc, LazyLock};
 
+pub use block::InSimulation;
 pub use sleep::{NoTimer, Sleep};
 #[cfg(feature = "simulation")]
 pub(crate) use virtual_clock::Simulated;

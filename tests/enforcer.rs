@@ -165,7 +165,7 @@ fn a_fact_can_say_the_cost_and_settling_corrects_those_limits_alone() {
     assert_eq!(refuser(&enforcer, &facts("901")), "tokens");
     assert_eq!(refuser(&enforcer, &facts("many")), "tokens", "unreadable");
     assert_eq!(refuser(&enforcer, &facts("-1")), "tokens", "unreadable");
-    enforcer.admit(&[("user", "b")], 1).unwrap();
+    drop(enforcer.admit(&[("user", "b")], 1).unwrap());
     let remaining = |user| {
         let Verdict::Decided { answer, .. } = &enforcer.explain(&[("user", user)], 0)[1].verdict
         else {
@@ -272,7 +272,7 @@ fn undeclared_facts_are_errors_in_a_policy_and_counted_in_requests() {
     let error = policy.check().unwrap_err().to_string();
     assert!(error.contains("`usr` is not declared; did you mean `user`?"), "{error}");
     let (enforcer, _) = enforcer(Policy::new().facts(["user", "ip"]).limit(two("l").key(["user"])));
-    enforcer.admit(&[("usr", "1"), ("ip", "::1")], 1).unwrap();
+    drop(enforcer.admit(&[("usr", "1"), ("ip", "::1")], 1).unwrap());
     assert_eq!(enforcer.undeclared_facts(), 1);
 }
 

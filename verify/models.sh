@@ -79,12 +79,13 @@ build() { # cfg, then what
 }
 models=$(build tollgate_loom test --test models --no-run)
 slots=$(build tollgate_loom test --test slots --no-run)
+admits=$(build tollgate_loom test --test admits --no-run)
 histories=$(build tollgate_shuttle build --bin histories)
-if [[ ! -x $models || ! -x $slots || ! -x $histories ]]; then
+if [[ ! -x $models || ! -x $slots || ! -x $admits || ! -x $histories ]]; then
     cat "$logs"/build.*
     exit 1
 fi
-export models slots histories logs
+export models slots admits histories logs
 
 # Binary, model or scenario, mode or seed and count, seeded bug, text it must fail with.
 run() {
@@ -124,7 +125,7 @@ export -f run
         echo "histories|rates|$seed,$((count / 4))||"
         echo "histories|lines|$seed,$((count / 8))||"
     done
-    for kind in models slots; do
+    for kind in models slots admits; do
         "${!kind}" --list 2>/dev/null | grep -o '^[a-z_]*' | while read -r model; do
             for mode in plain rmw; do echo "$kind|$model|$mode||"; done
             # A model without a bug that fails it says nothing.

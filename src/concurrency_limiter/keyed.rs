@@ -2,19 +2,18 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::future::Future;
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 use std::marker::PhantomData;
 use std::time::Duration;
 
 use crate::decision::Denied;
 use crate::queue::{self, Acquire, WaitError, acquire_blocking};
-use crate::sync::{Arc, AtomicU32, CachePadded, Mutex, Ordering, RandomState, mutant};
+use crate::sync::{Arc, CachePadded, Mutex, RandomState, mutant};
 use crate::time::Clock;
 
 use super::lease::Lease;
 use super::room::{Room, SlotPlan};
-use super::{SlotsBuilder, Usage};
+use super::{AcquireSlots, SlotsBuilder, Usage};
 
 /// Shards, so that callers seldom meet on one lock. A power of two.
 const SHARDS: usize = 64;
@@ -47,11 +46,17 @@ pub struct KeyedConcurrencyLimiter<K: ?Sized, S = RandomState> {
 
 /// The rooms of all keys.
 pub(crate) struct Rooms {
-    cap: AtomicU32,
-    lease: Option<Duration>,
-    max_waiters: usize,
+    /// What new rooms are made with.
+    plan: Mutex<RoomPlan>,
     clock: Clock,
     shards: Box<[CachePadded<Mutex<Shard>>]>,
+}
+
+#[derive(Clone, Copy)]
+struct RoomPlan {
+    cap: u32,
+    lease: Option<Duration>,
+    max_waiters: usize,
 }
 
 #[derive(Default)]
@@ -94,13 +99,15 @@ impl Hasher for Tagged {
 #[derive(Clone)]
 pub struct SlotKey<'a> {
     pub(crate) room: Arc<Room>,
+    pub(crate) clock: &'a Clock,
+    pub(crate) weight: u32,
     pub(crate) name: Option<&'static str>,
-    limiter: PhantomData<&'a ()>,
 }
 
 impl SlotKey<'_> {
-    pub(super) fn borrowed(room: &Arc<Room>, name: Option<&'static str>) -> Self {
-        SlotKey { room: room.clone(), name, limiter: PhantomData }
+    /// So many slots instead of one. 0 counts as 1.
+    pub fn weight(self, weight: u32) -> Self {
+        SlotKey { weight: weight.max(1), ..self }
     }
 }
 
@@ -126,9 +133,7 @@ impl<K: Hash + ?Sized, S: BuildHasher> KeyedConcurrencyLimiter<K, S> {
 
     /// Takes `weight` slots of `key`, all or none. A weight of 0 counts as 1.
     pub fn try_acquire_n(&self, key: &K, weight: u32) -> Result<Lease, Denied> {
-        let room = self.room(key);
-        let (held, _) = room.slots.take(weight.max(1), self.rooms.clock.now(), false)?;
-        Ok(Lease::new(room, held))
+        self.room(key).try_take(weight)
     }
 
     /// Waits in the line of `key`, on this thread:
@@ -139,39 +144,27 @@ impl<K: Hash + ?Sized, S: BuildHasher> KeyedConcurrencyLimiter<K, S> {
 
     /// Waits in the line of `key`, under any executor:
     /// [`ConcurrencyLimiter::acquire`](crate::ConcurrencyLimiter::acquire).
-    pub fn acquire(
-        &self,
-        key: &K,
-        within: Duration,
-    ) -> impl Future<Output = Result<Lease, WaitError>> + Send + use<K, S> {
-        Acquire::new(self.rooms.clock.clone(), SlotPlan::new(self.room(key), 1, within))
+    pub fn acquire(&self, key: &K, within: Duration) -> AcquireSlots {
+        let plan = SlotPlan::new(self.room(key), 1, within);
+        AcquireSlots(Acquire::new(self.rooms.clock.clone(), plan))
     }
 
     /// Ends all leases of `key`.
     pub fn reset(&self, key: &K) {
-        if let Some(room) = self.rooms.find(self.tag(key)) {
-            room.reset();
-        }
+        self.rooms.reset(self.tag(key));
     }
 
     /// How the slots of `key` stand now.
     pub fn usage(&self, key: &K) -> Usage {
         match self.rooms.find(self.tag(key)) {
             Some(room) => room.usage(),
-            None => Usage {
-                cap: self.rooms.cap.load(Ordering::Relaxed),
-                in_use: 0,
-                overdue: 0,
-                waiting: 0,
-                expired: 0,
-                late: 0,
-            },
+            None => Usage::of_nothing(self.rooms.cap()),
         }
     }
 
     /// `key` as a part of a set that is decided all or none: [`all`](crate::all).
     pub fn key(&self, key: &K) -> SlotKey<'_> {
-        SlotKey { room: self.room(key), name: self.name, limiter: PhantomData }
+        SlotKey { room: self.room(key), clock: &self.rooms.clock, weight: 1, name: self.name }
     }
 
     fn tag(&self, key: &K) -> u64 {
@@ -226,9 +219,7 @@ impl Rooms {
         clock: Clock,
     ) -> Arc<Rooms> {
         Arc::new(Rooms {
-            cap: AtomicU32::new(cap),
-            lease,
-            max_waiters,
+            plan: Mutex::new(RoomPlan { cap, lease, max_waiters }),
             clock,
             shards: (0..SHARDS).map(|_| CachePadded::default()).collect(),
         })
@@ -246,10 +237,9 @@ impl Rooms {
             return room.clone();
         }
         let idle: [_; LOOKED_AT] = std::array::from_fn(|_| shard.look());
-        // Relaxed: `resize` stores it before it visits this shard under its lock.
-        let cap = self.cap.load(Ordering::Relaxed);
-        let room = Room::new(cap, self.lease, self.max_waiters, self.clock.clone());
-        let room = Arc::new(room);
+        // Read under the lock of the shard: whoever changes it visits the shard afterwards.
+        let RoomPlan { cap, lease, max_waiters } = *self.plan.lock();
+        let room = Arc::new(Room::new(cap, lease, max_waiters, self.clock.clone()));
         shard.rooms.insert(tag, room.clone());
         shard.round.push_back(tag);
         drop(shard);
@@ -261,17 +251,50 @@ impl Rooms {
         self.shard(tag).lock().rooms.get(&tag).cloned()
     }
 
+    pub(crate) fn cap(&self) -> u32 {
+        self.plan.lock().cap
+    }
+
     pub(crate) fn resize(&self, cap: u32) {
-        // Relaxed: as in `room`.
-        self.cap.store(cap, Ordering::Relaxed);
+        self.plan.lock().cap = cap;
         self.each(|room| room.resize(cap));
     }
 
-    pub(crate) fn reset(&self) {
+    /// Changes everything; rooms that are there keep their `max_waiters`. Nobody is served.
+    pub(crate) fn set(&self, cap: u32, lease: Option<Duration>, max_waiters: usize) {
+        *self.plan.lock() = RoomPlan { cap, lease, max_waiters };
+        self.each(|room| {
+            room.slots.set_lease(lease);
+            if room.slots.cap() != cap {
+                room.slots.resize(cap);
+            }
+        });
+    }
+
+    pub(crate) fn reset(&self, tag: u64) {
+        if let Some(room) = self.find(tag) {
+            room.reset();
+        }
+    }
+
+    pub(crate) fn reset_all(&self) {
         self.each(|room| room.reset());
     }
 
-    fn close(&self) {
+    /// Asks all who wait again.
+    pub(crate) fn serve_all(&self) {
+        let now = self.clock.now();
+        self.each(|room| queue::serve(room.clone(), now));
+    }
+
+    /// How all rooms stand together.
+    pub(crate) fn usage(&self) -> Usage {
+        let mut sum = Usage::of_nothing(self.cap());
+        self.each(|room| sum = sum.plus(&room.usage()));
+        sum
+    }
+
+    pub(crate) fn close(&self) {
         self.each(|room| queue::close(&**room));
     }
 
@@ -288,7 +311,7 @@ impl Rooms {
         let sum_of = |shard: &CachePadded<Mutex<Shard>>| {
             let mut shard = shard.lock();
             let idle: Vec<_> = (0..shard.round.len()).map(|_| shard.look()).collect();
-            if shard.rooms.len() < shard.rooms.capacity() / 4 {
+            if shard.rooms.len() <= shard.rooms.capacity() / 4 {
                 shard.rooms.shrink_to_fit();
                 shard.round.shrink_to_fit();
             }

@@ -29,7 +29,7 @@ impl Lease {
         Lease { room, held }
     }
 
-    /// Makes the lease as long as a new one, from now on.
+    /// Makes the lease as long as a new one, from now on, if it is not longer already.
     ///
     /// # Errors
     /// If it is over. It stays so.

@@ -3,16 +3,16 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher};
+use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::cells::{Cells, Overflow};
 use crate::decision::intern;
-use crate::policy::{Change, Limit, Missing, Mode, Override, Policy};
-use crate::quota::Quota;
+use crate::policy::{Change, Limit, Missing, Mode, Override, Policy, What};
 use crate::sync::{Arc, AtomicU8, Ordering};
-use crate::time::{Clock, Timestamp};
+use crate::time::Clock;
 
+use super::account::Account;
 use super::counter::Counter;
 use super::facts::{FactId, Facts, Names, Value};
 use super::pattern::Test;
@@ -22,7 +22,6 @@ use super::rollout::{self, Rollout};
 const FOUND: usize = 16;
 
 pub(crate) struct Compiled {
-    pub(crate) clock: Clock,
     pub(crate) names: Names,
     /// Whether the policy declares its facts, so that others are mistakes.
     pub(crate) declared: Option<HashSet<Box<str>>>,
@@ -44,19 +43,15 @@ pub(crate) struct Rule {
     pub(crate) key: Box<[Part]>,
     when: Box<[Test]>,
     pub(crate) missing: Missing,
-    mode: AtomicU8,
     rollout: Option<Rollout>,
     pub(crate) cost: Option<FactId>,
+    /// How long a request may wait for its turn, if at all.
+    pub(crate) wait: Option<Duration>,
+    /// Slots that a request takes, if it is of slots.
+    pub(crate) weight: u32,
     pub(crate) account: Arc<Account>,
     pub(crate) variants: Box<[Variant]>,
-    pub(crate) counts: Arc<Counts>,
-}
-
-/// Cells and what they were made with.
-pub(crate) struct Account {
-    pub(crate) cells: Cells,
-    max_keys: usize,
-    overflow: Overflow,
+    pub(crate) live: Arc<Live>,
 }
 
 /// What an override of a rule does.
@@ -67,8 +62,11 @@ pub(crate) struct Variant {
     pub(crate) account: Option<Arc<Account>>,
 }
 
+/// What a limit keeps through all reloads.
 #[derive(Default)]
-pub(crate) struct Counts {
+pub(crate) struct Live {
+    /// Also seen by who waits under a policy of before.
+    mode: AtomicU8,
     pub(crate) checked: Counter,
     pub(crate) refused: Counter,
     pub(crate) shadow_refused: Counter,
@@ -141,15 +139,12 @@ impl Part {
 impl Compiled {
     /// Makes a checked policy ready. Limits that `before` had keep their cells and counts.
     pub(crate) fn new(policy: &Policy, before: Option<&Compiled>, clock: &Clock) -> (Self, Reload) {
-        let now = clock.latest();
         let names = Names::new(policy.named_facts());
         let mut reload = Reload::default();
         let rules: Box<[Rule]> = policy
             .limits
             .iter()
-            // Only rates are decided: a concurrency limit is as if it were not there.
-            .filter_map(|limit| Some((limit, limit.quota()?)))
-            .map(|(limit, quota)| Rule::new(limit, quota, policy, &names, before, now, &mut reload))
+            .filter_map(|limit| Rule::new(limit, policy, &names, before, clock, &mut reload))
             .collect();
         let had: usize = before
             .map_or(0, |before| before.rules.iter().map(|rule| rule.accounts().count()).sum());
@@ -157,8 +152,7 @@ impl Compiled {
         let (always, routes) = index(&rules);
         let declared =
             policy.facts.as_ref().map(|facts| facts.iter().map(|f| Box::from(&**f)).collect());
-        let clock = clock.clone();
-        (Compiled { clock, names, declared, rules, always, routes }, reload)
+        (Compiled { names, declared, rules, always, routes }, reload)
     }
 
     /// Shows the rules that may apply to `visit`, in order.
@@ -231,13 +225,12 @@ fn index(rules: &[Rule]) -> (Vec<u32>, Box<[Route]>) {
 impl Rule {
     fn new(
         limit: &Limit,
-        quota: Quota,
         policy: &Policy,
         names: &Names,
         before: Option<&Compiled>,
-        now: Timestamp,
+        clock: &Clock,
         reload: &mut Reload,
-    ) -> Rule {
+    ) -> Option<Rule> {
         let before = before.and_then(|before| before.rule(&limit.name));
         let parts = |parts: &mut dyn Iterator<Item = &[String]>| -> Box<[Part]> {
             parts.map(|facts| Part::new(facts, names)).collect()
@@ -252,42 +245,62 @@ impl Rule {
             };
             Rollout::new(&limit.name, rollout.share, by)
         });
-        let account = Account::new(limit, quota, before.map(|before| &before.account), now, reload);
+        let own = before.map(|before| &before.account);
+        // Only an override exempts.
+        let account = Account::new(limit, Change::Nothing, own, clock, reload)?;
         let variants = policy
             .overrides
             .iter()
             .filter(|change| change.limit == limit.name)
-            .map(|change| Variant::new(change, limit, quota, names, before, now, reload))
+            .map(|change| Variant::new(change, limit, names, before, clock, reload))
             .collect();
-        Rule {
+        let live = before.map(|before| before.live.clone()).unwrap_or_default();
+        let rule = Rule {
             name: intern(&limit.name),
             key: parts(&mut limit.key.iter().map(|part| &*part.facts)),
             when,
             missing: limit.missing,
-            mode: AtomicU8::new(to_u8(limit.mode)),
             rollout,
             cost: limit.cost.as_ref().and_then(|fact| names.find(fact)),
+            wait: limit.wait,
+            weight: match limit.what {
+                What::Slots { weight, .. } => weight,
+                What::Rate(_) => 1,
+            },
             account,
             variants,
-            counts: before.map(|before| before.counts.clone()).unwrap_or_default(),
-        }
+            live,
+        };
+        rule.set_mode(limit.mode);
+        Some(rule)
     }
 
-    /// The cells of its overrides and its own.
+    /// The account that decides for the variant, or its own.
+    pub(crate) fn account_of(&self, variant: u32) -> &Arc<Account> {
+        let variant = self.variants.get(variant as usize);
+        variant.and_then(|variant| variant.account.as_ref()).unwrap_or(&self.account)
+    }
+
+    /// The accounts of its overrides and its own.
     pub(crate) fn accounts(&self) -> impl Iterator<Item = &Arc<Account>> {
         let variants = self.variants.iter().filter_map(|variant| variant.account.as_ref());
         variants.chain([&self.account])
     }
 
+    /// Asks all who wait for it again.
+    pub(crate) fn serve_all(&self) {
+        self.accounts().for_each(|account| account.serve_all());
+    }
+
     #[inline]
     pub(crate) fn mode(&self) -> Mode {
         // Relaxed: each decision uses one mode, and nothing else goes with it.
-        from_u8(self.mode.load(Ordering::Relaxed))
+        from_u8(self.live.mode.load(Ordering::Relaxed))
     }
 
     pub(crate) fn set_mode(&self, mode: Mode) {
         // Relaxed: as in `mode`.
-        self.mode.store(to_u8(mode), Ordering::Relaxed);
+        self.live.mode.store(to_u8(mode), Ordering::Relaxed);
     }
 
     /// Whether and how it applies to a request that it was found for.
@@ -378,56 +391,22 @@ impl Rule {
     }
 }
 
-impl Account {
-    /// Cells for a quota of `limit`: those of `before` if they were made alike.
-    fn new(
-        limit: &Limit,
-        quota: Quota,
-        before: Option<&Arc<Account>>,
-        now: Timestamp,
-        reload: &mut Reload,
-    ) -> Arc<Account> {
-        // An empty key is one key.
-        let max_keys = if limit.key.is_empty() { 1 } else { limit.max_keys };
-        let overflow = limit.overflow;
-        if let Some(before) = before {
-            if before.max_keys == max_keys && before.overflow == overflow {
-                if before.cells.quota() != quota {
-                    before.cells.set_quota(quota, now);
-                }
-                reload.kept += 1;
-                return before.clone();
-            }
-        }
-        reload.fresh += 1;
-        Arc::new(Account { cells: Cells::new(quota, max_keys, overflow), max_keys, overflow })
-    }
-}
-
 impl Variant {
     fn new(
         change: &Override,
         limit: &Limit,
-        quota: Quota,
         names: &Names,
         before: Option<&Rule>,
-        now: Timestamp,
+        clock: &Clock,
         reload: &mut Reload,
     ) -> Variant {
-        let quota = match change.change {
-            Change::Quota { quota } => Some(quota),
-            // Checked with the policy.
-            Change::Burst { burst } => Some(quota.with_burst(burst).unwrap_or(quota)),
-            Change::Nothing | Change::Concurrent { .. } => Some(quota),
-            Change::Exempt => None,
-        };
         let before = before
             .and_then(|rule| rule.variants.iter().find(|old| old.source.matches == change.matches))
             .and_then(|old| old.account.as_ref());
         Variant {
             tests: change.matches.iter().map(|c| Test::new(c, names)).collect(),
             source: change.clone(),
-            account: quota.map(|quota| Account::new(limit, quota, before, now, reload)),
+            account: Account::new(limit, change.change, before, clock, reload),
         }
     }
 }

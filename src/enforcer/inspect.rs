@@ -2,11 +2,12 @@
 
 use std::hash::BuildHasher;
 
+use crate::concurrency_limiter::Usage;
 use crate::decision::{Allowed, Denied};
-use crate::policy::Mode;
-use crate::quota::Quota;
+use crate::policy::{Amount, Mode};
 use crate::time::Timestamp;
 
+use super::account::{Account, Counts};
 use super::compiled::{Absent, Applies, Rule};
 use super::facts::Facts;
 use super::{Enforcer, Value};
@@ -17,8 +18,8 @@ use super::{Enforcer, Value};
 pub struct LimitStatus {
     /// Its name.
     pub name: &'static str,
-    /// Its quota, where no override says otherwise.
-    pub quota: Quota,
+    /// Its quota or its cap, where no override says otherwise.
+    pub amount: Amount,
     /// What it does with its decisions.
     pub mode: Mode,
     /// Requests it applied to.
@@ -29,7 +30,11 @@ pub struct LimitStatus {
     pub shadow_refused: u64,
     /// Requests for whose key there was no room.
     pub overflows: u64,
-    /// Keys in debt now, those of overrides included.
+    /// Callers waiting in its lines.
+    pub waiting: usize,
+    /// How its slots stand, of all keys together, if it is a concurrency limit.
+    pub slots: Option<Usage>,
+    /// Keys in debt now, or of which slots are held, those of overrides included.
     pub keys: usize,
     /// Bytes allocated for keys.
     pub memory: usize,
@@ -59,11 +64,11 @@ pub enum Verdict {
     Refused,
     /// It decides.
     Decided {
-        /// The quota in force for the key.
-        quota: Quota,
+        /// The quota or the cap in force for the key.
+        amount: Amount,
         /// Which override gave it, from 0 among those of the limit.
         overridden: Option<usize>,
-        /// Units the request costs here.
+        /// Units the request costs here, or slots it takes.
         cost: u64,
         /// What it would say now.
         answer: Result<Allowed, Denied>,
@@ -109,10 +114,10 @@ impl<S: BuildHasher> Enforcer<S> {
                 Applies::Not(why) => Verdict::Absent(why),
                 Applies::Refuses => Verdict::Refused,
                 Applies::Decides { account, variant, tag, cost } => Verdict::Decided {
-                    quota: account.cells.quota(),
+                    amount: account.amount(),
                     overridden: variant,
-                    cost,
-                    answer: account.cells.peek(tag, cost, now),
+                    cost: rule.cost_of(account, cost),
+                    answer: rule.peek(account, tag, cost, now),
                 },
             },
         };
@@ -121,18 +126,61 @@ impl<S: BuildHasher> Enforcer<S> {
 }
 
 impl Rule {
-    fn status(&self, now: Timestamp) -> LimitStatus {
-        let accounts = || self.accounts().map(|account| &account.cells);
-        LimitStatus {
-            name: self.name,
-            quota: self.account.cells.quota(),
-            mode: self.mode(),
-            checked: self.counts.checked.sum(),
-            refused: self.counts.refused.sum(),
-            shadow_refused: self.counts.shadow_refused.sum(),
-            overflows: accounts().map(|cells| cells.overflows()).sum(),
-            keys: accounts().map(|cells| cells.len(now)).sum(),
-            memory: accounts().map(|cells| cells.memory()).sum(),
+    /// What the request's key would be told now by this limit alone.
+    pub(super) fn peek(
+        &self,
+        account: &Account,
+        tag: u64,
+        cost: u64,
+        now: Timestamp,
+    ) -> Result<Allowed, Denied> {
+        match &account.counts {
+            Counts::Rate(rate) => rate.cells.peek(tag, cost, now),
+            Counts::Slots(rooms) => rooms.room(tag).slots.look(self.weight, now, false).answer,
         }
+    }
+
+    fn cost_of(&self, account: &Account, cost: u64) -> u64 {
+        match account.counts {
+            Counts::Rate(_) => cost,
+            Counts::Slots(_) => self.weight.into(),
+        }
+    }
+
+    fn status(&self, now: Timestamp) -> LimitStatus {
+        let mut status = LimitStatus {
+            name: self.name,
+            amount: self.account.amount(),
+            mode: self.mode(),
+            checked: self.live.checked.sum(),
+            refused: self.live.refused.sum(),
+            shadow_refused: self.live.shadow_refused.sum(),
+            overflows: 0,
+            waiting: 0,
+            slots: None,
+            keys: 0,
+            memory: 0,
+        };
+        for account in self.accounts() {
+            match &account.counts {
+                Counts::Rate(rate) => {
+                    status.overflows += rate.cells.overflows();
+                    status.waiting += rate.waiting();
+                    status.keys += rate.cells.len(now);
+                    status.memory += rate.cells.memory();
+                }
+                Counts::Slots(rooms) => {
+                    let usage = rooms.usage();
+                    status.waiting += usage.waiting;
+                    status.slots = Some(match status.slots {
+                        Some(sum) => usage.plus(&sum),
+                        None => usage,
+                    });
+                    status.keys += rooms.len();
+                    status.memory += rooms.memory();
+                }
+            }
+        }
+        status
     }
 }

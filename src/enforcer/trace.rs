@@ -43,7 +43,7 @@ impl<S: BuildHasher> Enforcer<S> {
                 Applies::Not(_) => {}
                 Applies::Refuses => limit(Traced { index, tag: None, shadow_refuses: shadow }),
                 Applies::Decides { account, tag, cost, .. } => {
-                    let shadow_refuses = shadow && account.cells.peek(tag, cost, now).is_err();
+                    let shadow_refuses = shadow && rule.peek(account, tag, cost, now).is_err();
                     limit(Traced { index, tag: Some(tag), shadow_refuses });
                 }
             }

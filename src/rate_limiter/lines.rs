@@ -7,13 +7,13 @@ use crate::cells::{Cells, Charge, Overflow};
 use crate::decision::{Allowed, Denied};
 use crate::queue::{self, Attempt, Line, Place, Plan, Turnstile};
 use crate::quota::Quota;
-use crate::sync::{Arc, Mutex, Weak};
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Weak};
 use crate::time::{Clock, Timestamp};
 
 pub(crate) struct Rate {
     pub(crate) cells: Cells,
     clock: Clock,
-    max_waiters: usize,
+    max_waiters: AtomicU64,
     /// The lines there are, by the tags of their keys.
     lines: Mutex<HashMap<u64, Weak<KeyLine>>>,
 }
@@ -34,7 +34,14 @@ impl Rate {
         max_waiters: usize,
     ) -> Arc<Rate> {
         let cells = Cells::new(quota, max_keys, overflow);
+        let max_waiters = AtomicU64::new(max_waiters as u64);
         Arc::new(Rate { cells, clock, max_waiters, lines: Mutex::new(HashMap::new()) })
+    }
+
+    /// For lines that are yet to be.
+    pub(crate) fn set_max_waiters(&self, max_waiters: usize) {
+        // Relaxed: nothing goes with it.
+        self.max_waiters.store(max_waiters as u64, Ordering::Relaxed);
     }
 
     /// The line of a key, made if it is not there.
@@ -43,13 +50,15 @@ impl Rate {
         if let Some(line) = lines.get(&tag).and_then(Weak::upgrade) {
             return line;
         }
-        let line = Line::new(self.clock.clone(), self.max_waiters);
+        let max_waiters = self.max_waiters.load(Ordering::Relaxed) as usize;
+        let line = Line::new(self.clock.clone(), max_waiters);
         let line = Arc::new(KeyLine { rate: self.clone(), tag, line });
         lines.insert(tag, Arc::downgrade(&line));
         line
     }
 
-    /// Serves whoever waits for the key, after something was given back to it.
+    /// Serves whoever waits for the key: something was given back to it, or time has passed.
+    #[cold]
     pub(crate) fn serve(&self, tag: u64) {
         if self.cells.is_queued() {
             let line = self.lines.lock().get(&tag).and_then(Weak::upgrade);
@@ -76,6 +85,13 @@ impl Rate {
         self.serve_all();
     }
 
+    /// As `set_quota`, if it is another one, without asking those who wait.
+    pub(crate) fn set_quota_unserved(&self, quota: Quota) {
+        if self.cells.quota() != quota {
+            self.cells.set_quota(quota, self.clock.latest());
+        }
+    }
+
     /// Makes the key as if never seen.
     pub(crate) fn reset(&self, tag: u64) {
         self.cells.reset(tag, self.clock.now());
@@ -95,7 +111,7 @@ impl Rate {
         waiting
     }
 
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.each(|line| queue::close(&*line));
     }
 

@@ -28,10 +28,12 @@ const CHUNKS: usize = 24;
 
 pub(super) struct Records {
     first: [Record; FIRST],
-    more: OnceLock<Box<[OnceLock<Box<[Record]>>]>>,
+    more: OnceLock<Box<[Chunk]>>,
     /// How many there are.
     len: AtomicU32,
 }
+
+type Chunk = OnceLock<Box<[Record]>>;
 
 #[derive(Default)]
 pub(super) struct Record {
@@ -108,7 +110,7 @@ impl Records {
     #[cold]
     fn grow(&self, len: u32) -> Option<()> {
         let chunk = (len as usize / FIRST).checked_ilog2()? as usize;
-        let chunks = self.more.get_or_init(|| (0..CHUNKS).map(|_| OnceLock::new()).collect());
+        let chunks = self.more.get_or_init(|| (0..CHUNKS).map(|_| Chunk::new()).collect());
         chunks.get(chunk)?.get_or_init(|| (0..len).map(|_| Record::default()).collect());
         // Release: publishes the chunk.
         self.len.fetch_max(len * 2, Ordering::Release);

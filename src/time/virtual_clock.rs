@@ -89,6 +89,11 @@ impl VirtualTime {
         self.alarms.lock().by_time.keys().next().map(|alarm| Timestamp(alarm.at))
     }
 
+    #[cfg(test)]
+    pub(super) fn is_unwatched(&self) -> bool {
+        self.alarms.lock().by_time.is_empty()
+    }
+
     /// Moves on by `left`, or to the next alarm before that: then what is to be called, and what
     /// is left.
     fn step(&self, left: u64) -> Option<(Weak<dyn Due>, u64)> {
@@ -170,6 +175,12 @@ impl VirtualClock {
             self.time.show(to.0);
         }
         self.advance(Duration::ZERO);
+    }
+
+    /// The next moment that something waits for.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn next_alarm(&self) -> Option<Timestamp> {
+        self.time.next_alarm()
     }
 
     /// Ends when the time has moved on by `by`.

@@ -125,7 +125,7 @@ impl checker::Model for Model {
                 let lease = &mut self.leases[lease];
                 let renewed = lease.is_held && lease.end > now;
                 if renewed {
-                    lease.end = now + LENGTH;
+                    lease.end = lease.end.max(now + LENGTH);
                 }
                 Answer::Renewed(renewed)
             }

@@ -1,0 +1,235 @@
+//! One request under one policy: which limits it meets, and what they say.
+
+use std::hash::BuildHasher;
+
+use smallvec::SmallVec;
+
+use crate::cells::Charge;
+use crate::concurrency_limiter::Lease;
+use crate::decision::{Allowed, Denied, Refused, Retry, Standing};
+use crate::gate::{self, Entries, Entry, INLINE, Refusal, SlotEntries, SlotEntry};
+use crate::policy::Mode;
+use crate::time::Timestamp;
+
+use super::account::{Account, Counts};
+use super::compiled::{Applies, Compiled};
+use super::facts::Facts;
+
+/// A place among the rules, and the variant whose account is asked.
+#[derive(Clone, Copy)]
+pub(crate) struct Source {
+    pub(crate) rule: u32,
+    /// `u32::MAX`: the rule's own.
+    pub(crate) variant: u32,
+}
+
+impl Source {
+    pub(super) fn new(rule: u32, variant: Option<usize>) -> Source {
+        let variant = variant.and_then(|index| u32::try_from(index).ok()).unwrap_or(u32::MAX);
+        Source { rule, variant }
+    }
+}
+
+/// What an admitted request was charged and holds.
+pub(crate) struct Holding {
+    pub(crate) allowed: Allowed,
+    pub(crate) charges: SmallVec<[(Source, Charge); INLINE]>,
+    pub(crate) leases: SmallVec<[Lease; 2]>,
+}
+
+pub(super) struct Decision<'a> {
+    policy: &'a Compiled,
+    entries: Entries<'a>,
+    /// For each entry the rule it is of.
+    sources: SmallVec<[Source; INLINE]>,
+    slots: SlotEntries,
+    /// Enforced rules that refuse without being asked, and shadowed ones that would.
+    refusing: SmallVec<[u32; INLINE]>,
+    shadows: SmallVec<[u32; INLINE]>,
+}
+
+impl<'a> Decision<'a> {
+    #[inline]
+    pub(super) fn new(policy: &'a Compiled) -> Self {
+        Decision {
+            policy,
+            entries: Entries::new(),
+            sources: SmallVec::new(),
+            slots: SlotEntries::new(),
+            refusing: SmallVec::new(),
+            shadows: SmallVec::new(),
+        }
+    }
+
+    /// Finds the limits that apply, and looks at each.
+    #[inline]
+    pub(super) fn ask<S: BuildHasher>(
+        &mut self,
+        facts: &Facts<'_>,
+        cost: u64,
+        now: Timestamp,
+        hasher: &S,
+    ) {
+        let policy = self.policy;
+        policy.for_each(facts, |place, rule| {
+            let mode = rule.mode();
+            if mode == Mode::Off {
+                return;
+            }
+            match rule.applies(facts, cost, hasher) {
+                Applies::Not(_) => {}
+                Applies::Refuses => self.refuses(place, mode),
+                Applies::Decides { account, variant, tag, cost } => {
+                    let source = Source::new(place, variant);
+                    self.look(account, source, tag, cost, now, mode, false);
+                }
+            }
+        });
+    }
+
+    /// A rule that refuses without being asked.
+    pub(super) fn refuses(&mut self, place: u32, mode: Mode) {
+        match mode {
+            Mode::Enforce => self.refusing.push(place),
+            Mode::Shadow => self.shadows.push(place),
+            Mode::Off => {}
+        }
+    }
+
+    /// Looks at one account, at the head of its line if that is where the request waits.
+    #[inline]
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn look(
+        &mut self,
+        account: &'a Account,
+        source: Source,
+        tag: u64,
+        cost: u64,
+        now: Timestamp,
+        mode: Mode,
+        turn: bool,
+    ) {
+        let enforced = mode == Mode::Enforce;
+        match &account.counts {
+            Counts::Rate(rate) => {
+                self.entries.push(Entry::blank(&rate.cells));
+                if let Some(entry) = self.entries.last_mut() {
+                    entry.ask(&rate.cells, tag, cost, now, enforced);
+                    entry.place = source.rule;
+                    if turn {
+                        entry.at_head();
+                    }
+                }
+                self.sources.push(source);
+            }
+            Counts::Slots(rooms) => {
+                let weight = self.policy.rules[source.rule as usize].weight;
+                let room = rooms.room(tag);
+                self.slots.push(SlotEntry::new(room, weight, now, enforced, source.rule, turn));
+            }
+        }
+    }
+
+    /// Charges and takes all, or none. A cost of 0 is a peek.
+    pub(super) fn admit(&mut self, cost: u64) -> Result<(), Refusal> {
+        match self.refusing.first() {
+            None if cost == 0 => self.peek(),
+            None => gate::admit(&mut self.entries, &mut self.slots),
+            Some(place) => Err(self.refuse(*place)),
+        }
+    }
+
+    pub(super) fn peek(&mut self) -> Result<(), Refusal> {
+        match self.refusing.first() {
+            None => gate::peek(&mut self.entries, &mut self.slots),
+            Some(place) => Err(self.refuse(*place)),
+        }
+    }
+
+    /// The refusal of a request that no wait will help: by `place`, or by a limit before it.
+    fn refuse(&mut self, place: u32) -> Refusal {
+        let never = |denied: Denied| Denied { retry: Retry::Never, ..denied };
+        match gate::peek(&mut self.entries, &mut self.slots) {
+            Err(refusal) if refusal.place < place => {
+                Refusal { denied: never(refusal.denied), ..refusal }
+            }
+            _ => {
+                let denied = Denied { standing: Standing::NONE, retry: Retry::Never };
+                Refusal { place, denied }
+            }
+        }
+    }
+
+    /// Each limit that refuses, with what it says, in the order of the policy; none if one refuses
+    /// without being asked.
+    pub(super) fn refusals(&self) -> SmallVec<[(u32, Denied); INLINE]> {
+        if !self.refusing.is_empty() {
+            return SmallVec::new();
+        }
+        let rates = self.entries.iter().filter(|entry| entry.enforced);
+        let rates = rates.filter_map(|entry| Some((entry.place, entry.answer().err()?)));
+        let slots = self.slots.iter().filter(|entry| entry.is_enforced());
+        let slots = slots.filter_map(|entry| Some((entry.place, entry.answer().err()?)));
+        let mut refusals: SmallVec<_> = rates.chain(slots).collect();
+        refusals.sort_by_key(|(place, _)| *place);
+        refusals
+    }
+
+    /// After a refusal: serves those who wait at concurrency limits.
+    pub(super) fn serve(&self) {
+        self.slots.iter().for_each(SlotEntry::serve);
+    }
+
+    pub(super) fn refused(&self, refusal: &Refusal) -> Refused {
+        let place = refusal.place as usize;
+        Refused::new(Some(self.policy.rules[place].name), place, refusal.denied)
+    }
+
+    /// Counts what was decided, for each limit that applied.
+    pub(super) fn count(&self, decided: &Result<(), Refusal>) {
+        let live = |place: u32| &self.policy.rules[place as usize].live;
+        let rates = self.entries.iter();
+        let rates = rates.map(|entry| (entry.place, entry.enforced, entry.answer().is_err()));
+        let slots = self.slots.iter();
+        let slots = slots.map(|entry| (entry.place, entry.is_enforced(), entry.answer().is_err()));
+        for (place, enforced, denied) in rates.chain(slots) {
+            live(place).checked.add(1);
+            if !enforced && denied {
+                live(place).shadow_refused.add(1);
+            }
+        }
+        for place in &self.shadows {
+            live(*place).checked.add(1);
+            live(*place).shadow_refused.add(1);
+        }
+        for place in &self.refusing {
+            live(*place).checked.add(1);
+        }
+        if let Err(refusal) = decided {
+            live(refusal.place).refused.add(1);
+        }
+    }
+
+    /// Hands over what was charged and taken.
+    #[inline]
+    pub(super) fn hand_over(self, holding: &mut Holding) {
+        holding.allowed = self.tightest();
+        for (source, entry) in self.sources.iter().zip(&self.entries) {
+            if let Some(charge) = entry.charge() {
+                holding.charges.push((*source, charge));
+            }
+        }
+        holding.leases.extend(self.slots.into_iter().filter_map(SlotEntry::lease));
+    }
+
+    /// How the enforced limit stands of which the least remains.
+    pub(super) fn tightest(&self) -> Allowed {
+        let rates = self.entries.iter().filter(|entry| entry.enforced);
+        let rates = rates.filter_map(|entry| entry.answer().as_ref().ok());
+        let rates = rates.reduce(Allowed::tighter).copied();
+        let slots = self.slots.iter().filter(|entry| entry.is_enforced());
+        let slots = slots.filter_map(|entry| entry.answer().ok());
+        let tighter = |a: Allowed, b: Allowed| *a.tighter(&b);
+        rates.into_iter().chain(slots).reduce(tighter).unwrap_or(Allowed::UNLIMITED)
+    }
+}

@@ -1,0 +1,127 @@
+//! What becomes of a task.
+
+use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use super::executor::Executor;
+
+/// A future that a [`Simulation`](super::Simulation) runs, and itself a future of the output.
+///
+/// Dropping it does not stop the task: [`abort`](Self::abort) does.
+pub struct Task<T> {
+    number: u64,
+    executor: Rc<Executor>,
+    outcome: Rc<Outcome<T>>,
+}
+
+/// The task was aborted, or it panicked, or its simulation is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Aborted;
+
+struct Outcome<T>(Cell<State<T>>);
+
+enum State<T> {
+    Running(Option<Waker>),
+    Done(T),
+    Aborted,
+}
+
+/// Held by the task itself: says how it ended.
+struct Promise<T>(Rc<Outcome<T>>);
+
+impl<T: 'static> Task<T> {
+    pub(super) fn spawn<F>(executor: &Rc<Executor>, future: F) -> Task<T>
+    where
+        F: Future<Output = T> + 'static,
+    {
+        let outcome = Rc::new(Outcome(Cell::new(State::Running(None))));
+        let promise = Promise(outcome.clone());
+        let number = executor.spawn(Box::pin(async move {
+            let promise = promise;
+            let output = future.await;
+            promise.0.end(State::Done(output));
+        }));
+        Task { number, executor: executor.clone(), outcome }
+    }
+}
+
+impl<T> Task<T> {
+    /// Drops the future where it waits: what a caller who is cancelled does. A task that aborts
+    /// itself is dropped when it waits next. Does nothing if the task is done.
+    pub fn abort(&self) {
+        self.executor.abort(self.number);
+    }
+
+    /// Whether it is done, or was aborted.
+    pub fn is_finished(&self) -> bool {
+        !self.outcome.is_running()
+    }
+
+    /// What it came to, if it is done.
+    pub fn output(self) -> Option<T> {
+        match self.outcome.0.replace(State::Aborted) {
+            State::Done(output) => Some(output),
+            State::Running(_) | State::Aborted => None,
+        }
+    }
+}
+
+impl<T> Future for Task<T> {
+    type Output = Result<T, Aborted>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, Aborted>> {
+        // First: cloning a waker is foreign code.
+        let waker = cx.waker().clone();
+        match self.outcome.0.replace(State::Aborted) {
+            State::Done(output) => Poll::Ready(Ok(output)),
+            State::Aborted => Poll::Ready(Err(Aborted)),
+            State::Running(old) => {
+                self.outcome.0.set(State::Running(Some(waker)));
+                // Last: so is dropping one.
+                drop(old);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<T> Outcome<T> {
+    fn is_running(&self) -> bool {
+        let state = self.0.replace(State::Aborted);
+        let running = matches!(state, State::Running(_));
+        self.0.set(state);
+        running
+    }
+
+    fn end(&self, how: State<T>) {
+        if let State::Running(Some(waiting)) = self.0.replace(how) {
+            waiting.wake();
+        }
+    }
+}
+
+impl<T> Drop for Promise<T> {
+    fn drop(&mut self) {
+        if self.0.is_running() {
+            self.0.end(State::Aborted);
+        }
+    }
+}
+
+impl<T> fmt::Debug for Task<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task").field("finished", &self.is_finished()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Aborted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the task was aborted or panicked, or its simulation is gone")
+    }
+}
+
+impl std::error::Error for Aborted {}
