@@ -63,6 +63,11 @@ barge              nobody_takes_what_somebody_waits_for               plain,rmw 
 wait_unasked       a_thread_waits_for_a_slot                          plain,rmw  deadlock
 join_closed        a_limiter_is_dropped_as_somebody_joins_the_line    plain,rmw  nobody woke who waits
 forget_busy        a_key_is_forgotten_as_it_is_asked                  plain,rmw  a key was forgotten that is held
+charge_first       a_set_refused_by_its_slots_charges_no_rate         plain,rmw  refused and charged
+take_through_hold  a_slot_is_not_taken_from_under_a_set               plain,rmw  not one of the two got the slot
+take_through_hold  sets_of_slots_in_opposite_orders                   plain,rmw  not one of the two was admitted
+release_by_store   a_slot_is_given_back_while_a_set_holds_it          plain,rmw  a slot is lost
+release_early      a_rate_is_checked_under_a_set_with_slots           plain,rmw  a charge is lost
 '
 # Seeded bugs, scenario in which each must leave a history without a serial order.
 history_mutants='
