@@ -215,7 +215,7 @@ impl Slots {
     #[inline(never)]
     fn give_back_shut(&self, held: &Held, now: Timestamp) -> Back {
         let mut shut = self.shut();
-        let queued = shut.queued;
+        let queued = shut.queued && !mutant("queue_forgotten");
         match self.records.get(held.index).filter(|record| record.is_live(held)) {
             None => {
                 self.give_back_late(0);
@@ -496,7 +496,14 @@ impl Slots {
 
 /// Whether a seeded bug is in with which the two counts never agree.
 fn is_miscounted() -> bool {
-    mutant("add_then_count") || mutant("reset_keeps_lease") || mutant("expiry_frees_stranger")
+    const BUGS: [&str; 5] = [
+        "add_then_count",
+        "claim_by_store",
+        "expiry_frees_stranger",
+        "release_by_store",
+        "reset_keeps_lease",
+    ];
+    BUGS.into_iter().any(mutant)
 }
 
 /// The slots while they are shut. Dropping it opens them.
