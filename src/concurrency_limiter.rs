@@ -164,9 +164,7 @@ impl ConcurrencyLimiter {
     /// had.
     #[inline]
     pub fn try_acquire_n(&self, weight: u32) -> Result<Lease, Denied> {
-        let now = self.room.clock().now();
-        let (held, _) = self.room.slots.take(weight.max(1), now, false)?;
-        Ok(Lease::new(self.room.clone(), held))
+        self.room.try_take(weight)
     }
 
     /// Waits in line for a slot, `within` so long, on this thread. Works on any clock; on a virtual

@@ -163,6 +163,7 @@ impl<S: BuildHasher> Enforcer<S> {
         let decided = decision.admit(cost);
         decision.count(&decided);
         if let Err(refusal) = decided {
+            decision.serve();
             return Err(decision.refused(&refusal));
         }
         decision.hand_over(held);

@@ -239,11 +239,10 @@ fn pass(entries: &mut [Entry<'_>], slots: &mut [SlotEntry]) -> Result<(), Again>
 /// `pass` where slots are to be taken: then all rates are held, and so are all slots but the last,
 /// which is the moment of the decision.
 #[inline(never)]
-fn pass_with_slots(entries: &[Entry<'_>], slots: &mut [SlotEntry]) -> Result<(), Again> {
+fn pass_with_slots(entries: &mut [Entry<'_>], slots: &mut [SlotEntry]) -> Result<(), Again> {
     if !slots.iter().any(SlotEntry::is_enforced) {
         // They count what is admitted without them.
-        let mut own: Entries<'_> = entries.iter().copied().collect();
-        pass(&mut own, &mut [])?;
+        pass(entries, &mut [])?;
         slots.iter_mut().for_each(SlotEntry::take_anyway);
         return Ok(());
     }

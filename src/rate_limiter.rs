@@ -188,7 +188,13 @@ impl<S: BuildHasher> RateLimiter<S> {
         cost: u64,
         now: Timestamp,
     ) -> Result<Allowed, Denied> {
-        self.rate.cells.decide(self.tag(key), cost, now)
+        let tag = self.tag(key);
+        let answer = self.rate.cells.decide(tag, cost, now);
+        if answer.is_err() && self.rate.cells.is_queued() {
+            // Perhaps it is the turn of those who wait, and nobody told them.
+            self.rate.serve(tag);
+        }
+        answer
     }
 
     /// What [`check`](Self::check) would say, charging nothing.

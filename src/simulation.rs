@@ -55,8 +55,31 @@ pub use task::{Aborted, Task};
 /// assert!((9_000..9_500).contains(&took.as_millis()), "{took:?}");
 /// ```
 ///
-/// A call that blocks its thread, such as [`Batches::next_blocking`](crate::Batches::next_blocking),
-/// is an error in a task: nobody else would move its time.
+/// Waiting works as on real time, and what is due is decided at its very moment:
+/// ```
+/// use std::time::Duration;
+/// use tollgate::simulation::Simulation;
+/// use tollgate::{ConcurrencyLimiter, Timestamp};
+///
+/// let mut simulation = Simulation::new(1);
+/// let slots = ConcurrencyLimiter::builder(1).lease(Duration::from_secs(300));
+/// let slots = std::rc::Rc::new(slots.clock(simulation.clock()).build());
+/// let (first, simulated) = (slots.clone(), simulation.handle());
+/// simulation.spawn(async move {
+///     // It crashes: its slot is never given back, and comes back by itself.
+///     std::mem::forget(first.try_acquire());
+/// });
+/// let second = simulation.spawn(async move {
+///     let lease = slots.acquire(Duration::from_secs(600)).await;
+///     lease.map(|_| simulated.now())
+/// });
+/// simulation.run();
+/// assert_eq!(second.output().unwrap(), Ok(Timestamp::from_secs(300)));
+/// ```
+///
+/// A call that blocks its thread, such as
+/// [`acquire_blocking`](crate::ConcurrencyLimiter::acquire_blocking), is an error in a task: nobody
+/// else would move its time.
 ///
 /// Dropping a simulation drops what its tasks have not done, in the order in which they were
 /// spawned.

@@ -328,6 +328,11 @@ impl Slots {
         self.hot.cap.load(Ordering::Relaxed)
     }
 
+    /// Whether somebody waits in line.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.load() & QUEUE != 0
+    }
+
     /// Says whether somebody waits in line, to those who do not.
     pub(crate) fn set_queued(&self, queued: bool) {
         // AcqRel: who gives back before this is seen by who then looks for room, and who gives
@@ -466,6 +471,11 @@ impl Slots {
 
     /// Lets others take again, after `units` were taken.
     pub(crate) fn release(&self, units: u32) {
+        if mutant("release_by_store") {
+            let head = self.load();
+            self.hot.head.store((head & !HOLD) + u64::from(units), Ordering::Release);
+            return;
+        }
         // Release: whoever takes next sees the transaction done. One addition, since others may
         // have given back meanwhile.
         self.hot.head.fetch_add(u64::from(units).wrapping_sub(HOLD), Ordering::AcqRel);

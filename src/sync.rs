@@ -96,7 +96,7 @@ impl Signal {
     /// Waits until it is set, `at_most` so long if that is said, and unsets it. May return early.
     pub(crate) fn wait(&self, at_most: Option<Duration>) {
         let mut is_set = self.is_set.lock();
-        if !*is_set {
+        if !*is_set || mutant("wait_unasked") {
             is_set = match at_most {
                 Some(at_most) => self.changed.wait_for(is_set, at_most),
                 None => self.changed.wait(is_set),

@@ -103,3 +103,33 @@ fn a_finish_ends_the_earliest_request_of_its_id() {
         assert_eq!(finishes, expected, "{what}");
     }
 }
+
+#[test]
+fn a_cap_counts_requests_until_they_end_or_their_lease_does() {
+    let admitted = |lines: &[&str]| {
+        let cap = Limit::concurrent("queries", 1).lease(std::time::Duration::from_secs(10));
+        let mut replay = Replay::new(Policy::new().limit(cap)).unwrap();
+        let decide = |line: &&str| {
+            let event = Format::Jsonl.event(line.as_bytes()).expect(line).expect("it is not blank");
+            replay.event(&event).is_none_or(|decision| decision.answer.is_ok())
+        };
+        lines.iter().map(decide).collect::<Vec<bool>>()
+    };
+    let took = [
+        r#"{"t": 0, "took": 2}"#,
+        r#"{"t": 1.999999999, "took": 1}"#,
+        r#"{"t": 2, "took": 1}"#,
+        r#"{"t": 3, "took": 60}"#,
+        // That one is still running, and its lease is over.
+        r#"{"t": 12.999999999, "took": 1}"#,
+        r#"{"t": 13, "took": 1}"#,
+    ];
+    assert_eq!(admitted(&took), [true, false, true, true, false, true]);
+    let finish = [
+        r#"{"t": 0, "id": "a"}"#,
+        r#"{"t": 1, "id": "b"}"#,
+        r#"{"t": 2, "id": "a", "op": "finish"}"#,
+        r#"{"t": 2, "id": "c"}"#,
+    ];
+    assert_eq!(admitted(&finish), [true, false, true, true]);
+}

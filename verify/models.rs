@@ -6,17 +6,18 @@
 #![cfg(tollgate_loom)]
 
 mod identity;
+#[macro_use]
+mod race;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use loom::thread;
 use tollgate::{
     Allowed, Builder, Overflow, Quota, RateLimiter, Retry, Timestamp, VirtualClock, all,
 };
 
 use identity::Identity;
+use race::{explore, long_model, model, race};
 
 type Limiter = Arc<RateLimiter<Identity>>;
 
@@ -46,49 +47,6 @@ fn left(limiter: &RateLimiter<Identity>, key: u64) -> u64 {
     limiter.peek_n(&key, 0).unwrap().remaining()
 }
 
-/// Runs `body` in every way loom knows, whichever of its threads starts first, and says in how
-/// many. A thread that starts later has its reads explored better (tokio-rs/loom #166).
-fn model(threads: usize, body: impl Fn(usize) + Copy + Sync + Send + 'static) {
-    explore(threads, if threads > 2 { Some(1) } else { None }, body);
-}
-
-/// As `model`, with one thread stopped at most once: where more takes too long.
-fn long_model(body: impl Fn(usize) + Copy + Sync + Send + 'static) {
-    explore(2, Some(1), body);
-}
-
-fn explore(
-    threads: usize,
-    preemptions: Option<usize>,
-    body: impl Fn(usize) + Copy + Sync + Send + 'static,
-) {
-    for first in 0..threads {
-        // The counter is std's: it outlives an execution and is no part of the model.
-        let executions = Arc::new(AtomicU64::new(0));
-        let count = executions.clone();
-        let mut builder = loom::model::Builder::new();
-        builder.preemption_bound = preemptions.or(builder.preemption_bound);
-        builder.check(move || {
-            count.fetch_add(1, Ordering::Relaxed);
-            body(first);
-        });
-        println!("executions: {}", executions.load(Ordering::Relaxed));
-    }
-}
-
-/// Runs `threads` at once, the `first` of them started first, and gives what they return.
-fn race<T: 'static, const N: usize>(
-    first: usize,
-    threads: [Box<dyn FnOnce() -> T + 'static>; N],
-) -> [T; N] {
-    let mut threads = threads.map(Some);
-    let mut handles = [const { None }; N];
-    for index in (0..N).map(|offset| (first + offset) % N) {
-        handles[index] = threads[index].take().map(thread::spawn);
-    }
-    handles.map(|handle| handle.unwrap().join().unwrap())
-}
-
 fn admits(sets: &[(&RateLimiter<Identity>, u64)]) -> bool {
     let keys: Vec<_> = sets.iter().map(|(limiter, key)| limiter.key(key)).collect();
     match *keys {
@@ -96,14 +54,6 @@ fn admits(sets: &[(&RateLimiter<Identity>, u64)]) -> bool {
         [a, b, c] => all((a, b, c)).admit(1).is_ok(),
         _ => panic!("a set of {} limits", keys.len()),
     }
-}
-
-/// A thread of a model: a closure over clones of the limiters and clocks named.
-macro_rules! thread {
-    ($($name:ident),+; $run:expr) => {{
-        $(let $name = $name.clone();)+
-        Box::new(move || $run) as Box<dyn FnOnce() -> _>
-    }};
 }
 
 #[test]

@@ -132,9 +132,7 @@ impl<K: Hash + ?Sized, S: BuildHasher> KeyedConcurrencyLimiter<K, S> {
 
     /// Takes `weight` slots of `key`, all or none. A weight of 0 counts as 1.
     pub fn try_acquire_n(&self, key: &K, weight: u32) -> Result<Lease, Denied> {
-        let room = self.room(key);
-        let (held, _) = room.slots.take(weight.max(1), self.rooms.clock.now(), false)?;
-        Ok(Lease::new(room, held))
+        self.room(key).try_take(weight)
     }
 
     /// Waits in the line of `key`, on this thread:

@@ -35,6 +35,28 @@ impl Room {
         }
     }
 
+    /// Takes slots for who does not wait.
+    #[inline]
+    pub(super) fn try_take(self: &Arc<Self>, weight: u32) -> Result<Lease, Denied> {
+        let now = self.clock().now();
+        match self.slots.take(weight.max(1), now, false) {
+            Ok((held, _)) => Ok(Lease::new(self.clone(), held)),
+            Err(denied) => {
+                self.serve_queued(now);
+                Err(denied)
+            }
+        }
+    }
+
+    /// Serves those who wait, if any. A turn that only time has brought needs somebody to look: on
+    /// a real clock that is its waiter's task, if that runs, or else the next caller.
+    #[cold]
+    pub(crate) fn serve_queued(self: &Arc<Self>, now: Timestamp) {
+        if self.slots.is_queued() {
+            queue::serve(self.clone(), now);
+        }
+    }
+
     pub(crate) fn resize(self: &Arc<Self>, cap: u32) {
         self.slots.resize(cap);
         queue::serve(self.clone(), self.clock().now());

@@ -21,7 +21,7 @@ use crate::time::Timestamp;
 
 use super::account::Counts;
 use super::compiled::{Applies, Compiled};
-use super::decision::{Decision, Spot};
+use super::decision::{Decision, Source};
 use super::facts::Facts;
 use super::{Enforcer, Permit, Value};
 
@@ -70,9 +70,9 @@ impl<S: BuildHasher> Enforcer<S> {
         let mut asks = SmallVec::new();
         policy.for_each(&known, |place, rule| match rule.applies(&known, cost, &self.hasher) {
             Applies::Not(_) => {}
-            Applies::Refuses => asks.push(Ask { spot: Spot::new(place, None), asked: None }),
+            Applies::Refuses => asks.push(Ask { source: Source::new(place, None), asked: None }),
             Applies::Decides { variant, tag, cost, .. } => {
-                asks.push(Ask { spot: Spot::new(place, variant), asked: Some((tag, cost)) });
+                asks.push(Ask { source: Source::new(place, variant), asked: Some((tag, cost)) });
             }
         });
         AdmitPlan {
@@ -99,7 +99,7 @@ struct AdmitPlan {
 
 /// What is asked of one limit.
 struct Ask {
-    spot: Spot,
+    source: Source,
     /// The identity of the key, and the cost; none if the limit refuses without being asked.
     asked: Option<(u64, u64)>,
 }
@@ -109,16 +109,16 @@ impl AdmitPlan {
         // Relaxed: written under the lock of the line under which it is read.
         let stands_at = self.stands_at.load(Ordering::Relaxed);
         let mut decision = Decision::new(&self.policy);
-        for Ask { spot, asked } in &self.asks {
-            let rule = &self.policy.rules[spot.rule as usize];
+        for Ask { source, asked } in &self.asks {
+            let rule = &self.policy.rules[source.rule as usize];
             let mode = rule.mode();
             match asked {
                 _ if mode == Mode::Off => {}
-                None => decision.refuses(spot.rule, mode),
+                None => decision.refuses(source.rule, mode),
                 Some((tag, cost)) => {
-                    let account = rule.account_of(spot.variant);
-                    let turn = turn && stands_at == spot.rule;
-                    decision.look(account, *spot, *tag, *cost, now, mode, turn);
+                    let account = rule.account_of(source.variant);
+                    let turn = turn && stands_at == source.rule;
+                    decision.look(account, *source, *tag, *cost, now, mode, turn);
                 }
             }
         }
@@ -149,10 +149,10 @@ impl AdmitPlan {
             }
         }
         let (rule, deadline, retry) = chosen?;
-        let Ask { spot, asked } = self.asks.iter().find(|ask| ask.spot.rule == rule)?;
+        let Ask { source, asked } = self.asks.iter().find(|ask| ask.source.rule == rule)?;
         let (tag, cost) = (*asked)?;
         let of = &self.policy.rules[rule as usize];
-        let (at, units): (Arc<dyn Turnstile>, u64) = match &of.account_of(spot.variant).counts {
+        let (at, units): (Arc<dyn Turnstile>, u64) = match &of.account_of(source.variant).counts {
             Counts::Rate(rate) => (rate.line(tag), cost),
             Counts::Slots(rooms) => (rooms.room(tag), of.weight.into()),
         };

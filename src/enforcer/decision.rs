@@ -17,23 +17,23 @@ use super::facts::Facts;
 
 /// A place among the rules, and the variant whose account is asked.
 #[derive(Clone, Copy)]
-pub(crate) struct Spot {
+pub(crate) struct Source {
     pub(crate) rule: u32,
     /// `u32::MAX`: the rule's own.
     pub(crate) variant: u32,
 }
 
-impl Spot {
-    pub(super) fn new(rule: u32, variant: Option<usize>) -> Spot {
+impl Source {
+    pub(super) fn new(rule: u32, variant: Option<usize>) -> Source {
         let variant = variant.and_then(|index| u32::try_from(index).ok()).unwrap_or(u32::MAX);
-        Spot { rule, variant }
+        Source { rule, variant }
     }
 }
 
 /// What an admitted request was charged and holds.
 pub(crate) struct Holding {
     pub(crate) allowed: Allowed,
-    pub(crate) charges: SmallVec<[(Spot, Charge); INLINE]>,
+    pub(crate) charges: SmallVec<[(Source, Charge); INLINE]>,
     pub(crate) leases: SmallVec<[Lease; 2]>,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Decision<'a> {
     policy: &'a Compiled,
     entries: Entries<'a>,
     /// For each entry the rule it is of.
-    spots: SmallVec<[Spot; INLINE]>,
+    sources: SmallVec<[Source; INLINE]>,
     slots: SlotEntries,
     /// Enforced rules that refuse without being asked, and shadowed ones that would.
     refusing: SmallVec<[u32; INLINE]>,
@@ -54,7 +54,7 @@ impl<'a> Decision<'a> {
         Decision {
             policy,
             entries: Entries::new(),
-            spots: SmallVec::new(),
+            sources: SmallVec::new(),
             slots: SlotEntries::new(),
             refusing: SmallVec::new(),
             shadows: SmallVec::new(),
@@ -80,8 +80,8 @@ impl<'a> Decision<'a> {
                 Applies::Not(_) => {}
                 Applies::Refuses => self.refuses(place, mode),
                 Applies::Decides { account, variant, tag, cost } => {
-                    let spot = Spot::new(place, variant);
-                    self.look(account, spot, tag, cost, now, mode, false);
+                    let source = Source::new(place, variant);
+                    self.look(account, source, tag, cost, now, mode, false);
                 }
             }
         });
@@ -102,7 +102,7 @@ impl<'a> Decision<'a> {
     pub(super) fn look(
         &mut self,
         account: &'a Account,
-        spot: Spot,
+        source: Source,
         tag: u64,
         cost: u64,
         now: Timestamp,
@@ -115,17 +115,17 @@ impl<'a> Decision<'a> {
                 self.entries.push(Entry::blank(&rate.cells));
                 if let Some(entry) = self.entries.last_mut() {
                     entry.ask(&rate.cells, tag, cost, now, enforced);
-                    entry.place = spot.rule;
+                    entry.place = source.rule;
                     if turn {
                         entry.at_head();
                     }
                 }
-                self.spots.push(spot);
+                self.sources.push(source);
             }
             Counts::Slots(rooms) => {
-                let weight = self.policy.rules[spot.rule as usize].weight;
+                let weight = self.policy.rules[source.rule as usize].weight;
                 let room = rooms.room(tag);
-                self.slots.push(SlotEntry::new(room, weight, now, enforced, spot.rule, turn));
+                self.slots.push(SlotEntry::new(room, weight, now, enforced, source.rule, turn));
             }
         }
     }
@@ -175,6 +175,11 @@ impl<'a> Decision<'a> {
         refusals
     }
 
+    /// After a refusal: serves those who wait at concurrency limits.
+    pub(super) fn serve(&self) {
+        self.slots.iter().for_each(SlotEntry::serve);
+    }
+
     pub(super) fn refused(&self, refusal: &Refusal) -> Refused {
         let place = refusal.place as usize;
         Refused::new(Some(self.policy.rules[place].name), place, refusal.denied)
@@ -209,9 +214,9 @@ impl<'a> Decision<'a> {
     #[inline]
     pub(super) fn hand_over(self, holding: &mut Holding) {
         holding.allowed = self.tightest();
-        for (spot, entry) in self.spots.iter().zip(&self.entries) {
+        for (source, entry) in self.sources.iter().zip(&self.entries) {
             if let Some(charge) = entry.charge() {
-                holding.charges.push((*spot, charge));
+                holding.charges.push((*source, charge));
             }
         }
         holding.leases.extend(self.slots.into_iter().filter_map(SlotEntry::lease));

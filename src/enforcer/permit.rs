@@ -75,7 +75,7 @@ impl Permit {
     /// [`Reservation::settle`](crate::Reservation::settle).
     pub fn settle(self, cost: u64) {
         let by_fact = |rule: u32| self.policy.rules[rule as usize].cost.is_some();
-        let any_by_fact = self.holding.charges.iter().any(|(spot, _)| by_fact(spot.rule));
+        let any_by_fact = self.holding.charges.iter().any(|(source, _)| by_fact(source.rule));
         self.settle_where(cost, |rule| by_fact(rule) == any_by_fact);
     }
 
@@ -85,10 +85,10 @@ impl Permit {
     }
 
     fn settle_where(&self, cost: u64, which: impl Fn(u32) -> bool) {
-        for (spot, charge) in &self.holding.charges {
-            if which(spot.rule) {
-                let rule = &self.policy.rules[spot.rule as usize];
-                if let Counts::Rate(rate) = &rule.account_of(spot.variant).counts {
+        for (source, charge) in &self.holding.charges {
+            if which(source.rule) {
+                let rule = &self.policy.rules[source.rule as usize];
+                if let Counts::Rate(rate) = &rule.account_of(source.variant).counts {
                     rate.settle(charge, cost);
                 }
             }

@@ -58,6 +58,11 @@ impl SlotEntry {
         Some(Lease::new(self.room, self.held?))
     }
 
+    /// If it refused because others wait: perhaps it is their turn, and nobody told them.
+    pub(crate) fn serve(&self) {
+        self.room.serve_queued(self.now);
+    }
+
     pub(super) fn look_again(&mut self) {
         self.look = self.room.slots.look(self.units, self.now, self.turn);
     }

@@ -95,10 +95,10 @@ impl Wake {
 
 struct Waiter<P: Plan> {
     plan: P,
-    spot: Mutex<Spot<P>>,
+    stage: Mutex<Stage<P>>,
 }
 
-enum Spot<P: Plan> {
+enum Stage<P: Plan> {
     Waiting {
         wake: Option<Wake>,
         /// Where it stands, and its ticket; between two lines nowhere.
@@ -112,26 +112,26 @@ enum Spot<P: Plan> {
 impl<P: Plan> Waiter<P> {
     fn answer(&self, answer: Result<P::Granted, WaitError<P::Refusal>>, wakes: &mut Wakes) {
         let before = {
-            let mut spot = self.spot.lock();
-            match *spot {
-                Spot::Waiting { .. } => std::mem::replace(&mut *spot, Spot::Answered(answer)),
+            let mut stage = self.stage.lock();
+            match *stage {
+                Stage::Waiting { .. } => std::mem::replace(&mut *stage, Stage::Answered(answer)),
                 // Cancelled: what was granted is given back when the line is let go of.
-                Spot::Over => std::mem::replace(&mut *spot, Spot::Answered(answer)),
-                Spot::Answered(_) => return,
+                Stage::Over => std::mem::replace(&mut *stage, Stage::Answered(answer)),
+                Stage::Answered(_) => return,
             }
         };
-        if let Spot::Waiting { wake, .. } = before {
+        if let Stage::Waiting { wake, .. } = before {
             wakes.wakers.extend(wake);
         }
     }
 
     /// The answer, if there is one.
     fn take(&self) -> Option<Result<P::Granted, WaitError<P::Refusal>>> {
-        let mut spot = self.spot.lock();
-        match std::mem::replace(&mut *spot, Spot::Over) {
-            Spot::Answered(answer) => Some(answer),
+        let mut stage = self.stage.lock();
+        match std::mem::replace(&mut *stage, Stage::Over) {
+            Stage::Answered(answer) => Some(answer),
             waiting => {
-                *spot = waiting;
+                *stage = waiting;
                 None
             }
         }
@@ -139,16 +139,16 @@ impl<P: Plan> Waiter<P> {
 
     /// Has `wake` woken from now on; gives back who would have been.
     fn wake_with(&self, wake: Wake) -> Option<Wake> {
-        match &mut *self.spot.lock() {
-            Spot::Waiting { wake: old, .. } => old.replace(wake),
+        match &mut *self.stage.lock() {
+            Stage::Waiting { wake: old, .. } => old.replace(wake),
             _ => Some(wake),
         }
     }
 
     /// When it must next look at the time, and where.
     fn due(&self) -> Option<(Arc<dyn Turnstile>, Timestamp)> {
-        let (at, ticket, deadline) = match &*self.spot.lock() {
-            Spot::Waiting { at: Some((at, ticket)), deadline, .. } => {
+        let (at, ticket, deadline) = match &*self.stage.lock() {
+            Stage::Waiting { at: Some((at, ticket)), deadline, .. } => {
                 (at.clone(), *ticket, *deadline)
             }
             _ => return None,
@@ -159,8 +159,8 @@ impl<P: Plan> Waiter<P> {
 
     /// Waits no more.
     fn cancel(&self) {
-        let spot = std::mem::replace(&mut *self.spot.lock(), Spot::Over);
-        if let Spot::Waiting { at: Some((at, ticket)), .. } = &spot {
+        let stage = std::mem::replace(&mut *self.stage.lock(), Stage::Over);
+        if let Stage::Waiting { at: Some((at, ticket)), .. } = &stage {
             leave(at.clone(), *ticket);
         }
     }
@@ -181,7 +181,7 @@ impl<P: Plan> Waits for Waiter<P> {
                 if is_same(&place.at, here) {
                     Tried::Stays { again, is_certain }
                 } else {
-                    if let Spot::Waiting { at, deadline, .. } = &mut *self.spot.lock() {
+                    if let Stage::Waiting { at, deadline, .. } = &mut *self.stage.lock() {
                         // The line still holds what is dropped here.
                         *at = None;
                         *deadline = place.deadline;
@@ -201,8 +201,8 @@ impl<P: Plan> Waits for Waiter<P> {
     }
 
     fn stand(&self, here: &Arc<dyn Turnstile>, ticket: u64) -> bool {
-        match &mut *self.spot.lock() {
-            Spot::Waiting { at, .. } => {
+        match &mut *self.stage.lock() {
+            Stage::Waiting { at, .. } => {
                 *at = Some((here.clone(), ticket));
                 true
             }
@@ -211,7 +211,7 @@ impl<P: Plan> Waits for Waiter<P> {
     }
 
     fn nudge(&self, wakes: &mut Wakes) {
-        if let Spot::Waiting { wake, .. } = &mut *self.spot.lock() {
+        if let Stage::Waiting { wake, .. } = &mut *self.stage.lock() {
             wakes.wakers.extend(wake.take());
         }
     }
@@ -249,8 +249,8 @@ fn begin<P: Plan>(
         Attempt::Granted(granted) => Err(Ok(granted)),
         Attempt::Refused(refusal) => Err(Err(WaitError::Denied(refusal))),
         Attempt::Wait { place, .. } => {
-            let spot = Spot::Waiting { wake: None, at: None, deadline: place.deadline };
-            let waiter = InLine(Arc::new(Waiter { plan, spot: Mutex::new(spot) }));
+            let stage = Stage::Waiting { wake: None, at: None, deadline: place.deadline };
+            let waiter = InLine(Arc::new(Waiter { plan, stage: Mutex::new(stage) }));
             // May unwind, if a waker does.
             join(waiter.0.clone(), place, now);
             Ok(waiter)

@@ -57,7 +57,8 @@ impl Rate {
         line
     }
 
-    /// Serves whoever waits for the key, after something was given back to it.
+    /// Serves whoever waits for the key: something was given back to it, or time has passed.
+    #[cold]
     pub(crate) fn serve(&self, tag: u64) {
         if self.cells.is_queued() {
             let line = self.lines.lock().get(&tag).and_then(Weak::upgrade);

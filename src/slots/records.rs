@@ -9,7 +9,7 @@
 //! The word of a record is its state and a serial number that rises with each claim: what belongs
 //! to a lease that is over never fits again.
 
-use crate::sync::{AtomicU32, AtomicU64, Backoff, OnceLock, Ordering, fence};
+use crate::sync::{AtomicU32, AtomicU64, Backoff, OnceLock, Ordering, fence, mutant};
 
 const FREE: u64 = 0;
 const CLAIMED: u64 = 1;
@@ -146,6 +146,10 @@ impl Record {
             return None;
         }
         let serial = (word & !STATE).wrapping_add(SERIAL);
+        if mutant("claim_by_store") {
+            self.word.store(serial | CLAIMED, Ordering::Relaxed);
+            return Some(serial);
+        }
         // Acquire: after whoever freed it. Relaxed on failure: another is tried.
         self.word
             .compare_exchange(word, serial | CLAIMED, Ordering::Acquire, Ordering::Relaxed)

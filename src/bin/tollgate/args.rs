@@ -6,6 +6,8 @@ use std::str::FromStr;
 use clap::Parser;
 use tollgate::replay::{Format, Took};
 
+use crate::simulate::expect::Expectation;
+
 /// Rate limits, all or nothing, on real or virtual time.
 #[derive(Parser)]
 #[command(name = "tollgate", version, after_help = EXIT_CODES)]
@@ -18,6 +20,7 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     Check(Check),
     Replay(Replay),
+    Simulate(Simulate),
 }
 
 /// Print the limits of a policy as a table, or all that is wrong with it.
@@ -70,6 +73,73 @@ pub(crate) struct Replay {
     #[arg(long, value_name = "PERCENT", default_value = "10%", value_parser = Percent::from_str)]
     pub(crate) max_unreadable: Percent,
 }
+
+/// Run load against a policy on virtual time: without its limits, and with them.
+///
+/// A scenario says who asks for what and when, how long the back end works on it, and how many
+/// requests at once the back end stands: one that makes more of them fails, and takes its time
+/// nevertheless. The same seed gives the same report, byte for byte.
+#[derive(clap::Args)]
+#[command(after_help = EXIT_CODES, after_long_help = SCENARIO)]
+pub(crate) struct Simulate {
+    /// The scenario, a TOML file.
+    #[arg(value_name = "SCENARIO")]
+    pub(crate) scenario: PathBuf,
+
+    /// Draw from this seed instead of the scenario's.
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+
+    /// Print the report as one line of JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Draw both runs over time.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+
+    /// What a number of the JSON has to be, as 'peak_in_flight<=50' or 'skipped_share<5%'; of the
+    /// run with limits, or 'without.peak_in_flight>100'. If it is not, the exit code is 1. Can be
+    /// given more than once.
+    #[arg(long, value_name = "EXPECTATION")]
+    pub(crate) expect: Vec<Expectation>,
+}
+
+const SCENARIO: &str = r#"The scenario:
+  duration = "600s"                   how long clients arrive; the run ends when all are done
+  seed     = 1                        what is random follows from it
+  policy   = "FILE"                   a policy, from the folder of the scenario; or instead, here,
+  [[limit]], [[override]], facts      what a policy has
+
+  [[clients]]                         any number of groups; each request is a client of its own
+  name     = "dashboards"
+  arrivals = { kind = "bursts", size = 159, every = "60s" }
+             { kind = "constant", rate = "10/s" }           evenly spaced
+             { kind = "poisson", rate = "10/s" }
+             { kind = "ramp", from = "1/s", to = "50/s" }   evenly spaced at a rate that grows
+  service  = { kind = "lognormal", median = "8s", p99 = "60s" }
+             { kind = "exponential", mean = "8s" }
+             { kind = "constant", time = "8s" }
+  facts    = { view = "/a",                        the same for all
+               region = ["eu", "us"],              one of these, at random
+               org = { from = 1, to = 40 } }       a whole number, at random; or pick = "in-turn"
+  start    = "0s"                     when the first arrives
+  end      = "600s"                   they arrive before this; default: the duration
+  requests = 1000                     at most so many; default: as many as arrive
+  patience = "20s"                    who waits as long gives up; default: nobody
+  crash    = "5%"                     this share, or the first so many (crash = 10), never give
+                                      back what they were admitted with
+
+  [[change]]                          from then on a limit is different
+  at    = "300s"
+  limit = "queries"
+  mode, concurrent, rate, burst as in the limit, share as in its rollout
+
+  [backend]
+  limit = 100                         a request that makes more than this at once fails; it runs
+                                      as long as if it did not
+
+Exit codes: 0 done, 1 a threshold you set was broken, 2 usage or policy error."#;
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 a threshold you set was broken, \
     2 usage or policy error, 3 too many unreadable lines.";

@@ -7,6 +7,8 @@ use std::process::ExitCode;
 pub(crate) enum Failure {
     /// What was asked for cannot be done, or a policy is not right.
     Usage(String),
+    /// Expectations of the user's that do not hold.
+    Broken(Vec<String>),
     /// Too much of the logs could not be read.
     Unreadable(String),
     /// Nobody reads the output any more.
@@ -28,6 +30,10 @@ pub(crate) fn code(done: Result<(), Failure>) -> ExitCode {
     match done {
         // Whoever closed the pipe has what they wanted.
         Ok(()) | Err(Failure::Closed) => ExitCode::SUCCESS,
+        Err(Failure::Broken(expectations)) => {
+            expectations.iter().for_each(|broken| say(&format!("broken: {broken}")));
+            ExitCode::from(1)
+        }
         Err(Failure::Usage(what)) => {
             say(&format!("error: {what}"));
             ExitCode::from(2)

@@ -13,6 +13,13 @@ const BUFFER_BYTES: usize = 1 << 17;
 /// How a gzip stream begins.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
+/// The text of a small file; `what` says what it is.
+pub(crate) fn text(what: &str, path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|error| {
+        Failure::Usage(format!("cannot read the {what} {}: {error}", path.display()))
+    })
+}
+
 /// A log that can be read.
 pub(crate) struct Input {
     pub(crate) name: String,

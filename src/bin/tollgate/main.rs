@@ -13,6 +13,7 @@ mod replay;
 #[cfg_attr(unix, path = "same_file/unix.rs")]
 #[cfg_attr(not(unix), path = "same_file/other.rs")]
 mod same_file;
+mod simulate;
 mod text;
 
 use std::process::ExitCode;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     let done = match Args::parse().command {
         Command::Check(args) => check::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
     };
     exit::code(done)
 }

@@ -5,6 +5,8 @@ pub(crate) mod decisions;
 pub(crate) mod limits;
 pub(crate) mod progress;
 pub(crate) mod report;
+pub(crate) mod simulation;
+pub(crate) mod svg;
 
 use std::io::{self, IsTerminal, Write};
 

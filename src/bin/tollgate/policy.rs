@@ -1,6 +1,5 @@
 //! Policies from files.
 
-use std::fs;
 use std::path::Path;
 
 use tollgate::Policy;
@@ -10,8 +9,7 @@ use crate::exit::Failure;
 /// Reads a policy, or says all that is wrong with it.
 pub(crate) fn load(path: &Path) -> Result<Policy, Failure> {
     let name = path.display();
-    let text = fs::read_to_string(path)
-        .map_err(|error| Failure::Usage(format!("cannot read the policy {name}: {error}")))?;
+    let text = crate::input::text("policy", path)?;
     Policy::from_toml(&text).map_err(|error| {
         let problems = error.problems();
         let things = if problems.len() == 1 {

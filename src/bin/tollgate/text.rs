@@ -93,6 +93,32 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     clean.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// `a`, `b` and `c`, each in quotes.
+pub(crate) fn listed(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    match quoted.as_slice() {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+/// Which of `names` was probably meant by `given`, as a question.
+pub(crate) fn did_you_mean<'a>(
+    given: &str,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Option<String> {
+    let letters = |name: &str| given.chars().count().max(name.chars().count());
+    names
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(given, name), name))
+        .filter(|(distance, name)| {
+            *distance < letters(name) && *distance <= letters(name).max(3) / 3
+        })
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| format!("did you mean `{name}`?"))
+}
+
 /// Lines of at most `width` characters, broken at spaces. A line that begins with a space is kept.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
@@ -188,6 +214,14 @@ mod tests {
             ["incomprehensible", "a", "  b c d e f"]
         );
         assert_eq!(wrap("one two three", 80), ["one two three"]);
+    }
+
+    #[test]
+    fn guesses_and_lists() {
+        assert_eq!(did_you_mean("polcy", ["seed", "policy"]).unwrap(), "did you mean `policy`?");
+        assert_eq!(did_you_mean("x", ["y", "seed"]), None);
+        assert_eq!(listed(&["a"]), "`a`");
+        assert_eq!(listed(&["a", "b", "c"]), "`a`, `b` and `c`");
     }
 
     #[test]

@@ -1,0 +1,357 @@
+//! Loom models of concurrency limits: slots, leases and the line before them. As in `models.rs`,
+//! each has a seeded bug with which it must fail.
+//!
+//! A limit has two records from the start, so that a third lease makes more.
+#![cfg(tollgate_loom)]
+
+#[macro_use]
+mod race;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use tollgate::{ConcurrencyLimiter, Denied, Lease, Retry, VirtualClock, WaitError};
+
+use race::{model, race};
+
+const NANO: Duration = Duration::from_nanos(1);
+/// How long leases are that have an end.
+const LEASE: Duration = Duration::from_nanos(10);
+/// Longer than any model.
+const LONG: Duration = Duration::from_nanos(1000);
+
+type Limiter = Arc<ConcurrencyLimiter>;
+
+/// `cap` slots, held until they are given back.
+fn slots(cap: u32) -> Limiter {
+    Arc::new(ConcurrencyLimiter::builder(cap).clock(VirtualClock::new().clock()).build())
+}
+
+/// `cap` slots, each for ten nanoseconds.
+fn leased(cap: u32, time: &VirtualClock) -> Limiter {
+    Arc::new(ConcurrencyLimiter::builder(cap).lease(LEASE).clock(time.clock()).build())
+}
+
+/// A thread that gives back `lease`.
+fn give_back<T: 'static>(lease: Lease) -> Box<dyn FnOnce() -> Option<T>> {
+    Box::new(move || {
+        drop(lease);
+        None
+    })
+}
+
+/// One who waits, polled by hand.
+struct Waiting {
+    future: Pin<Box<dyn Future<Output = Result<Lease, WaitError>>>>,
+    woken: Arc<Woken>,
+    /// How often it had been woken when it was last polled.
+    seen: u64,
+}
+
+#[derive(Default)]
+struct Woken(AtomicU64);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Waiting {
+    fn new(limiter: &Limiter, weight: u32) -> Waiting {
+        let future = Box::pin(limiter.acquire_n(weight, LONG));
+        Waiting { future, woken: Arc::default(), seen: 0 }
+    }
+
+    /// One that stands in line.
+    fn in_line(limiter: &Limiter, weight: u32) -> Waiting {
+        let mut waiting = Waiting::new(limiter, weight);
+        assert!(waiting.poll().is_none());
+        waiting
+    }
+
+    fn poll(&mut self) -> Option<Result<Lease, WaitError>> {
+        self.seen = self.woken.0.load(Ordering::SeqCst);
+        let waker = Waker::from(self.woken.clone());
+        match self.future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(answer) => Some(answer),
+            Poll::Pending => None,
+        }
+    }
+
+    /// What it was answered, once it was woken for it.
+    fn answer(mut self) -> Result<Lease, WaitError> {
+        assert!(self.woken.0.load(Ordering::SeqCst) > self.seen, "nobody woke who waits");
+        self.poll().expect("a waiter is stranded")
+    }
+}
+
+/// A thread that begins to wait, and what it is then told.
+fn join(mut waiting: Waiting) -> Box<dyn FnOnce() -> Option<Joined>> {
+    Box::new(move || {
+        let answer = waiting.poll();
+        Some((waiting, answer))
+    })
+}
+
+type Joined = (Waiting, Option<Result<Lease, WaitError>>);
+
+/// What it was answered, now or then.
+fn answer([_, joined]: [Option<Joined>; 2]) -> Result<Lease, WaitError> {
+    let (waiting, answer) = joined.unwrap();
+    answer.unwrap_or_else(|| waiting.answer())
+}
+
+#[test]
+fn two_race_for_the_last_slot() {
+    model(2, |first| {
+        let slots = slots(1);
+        let twice = thread!(slots; {
+            drop(slots.try_acquire());
+            slots.try_acquire().ok()
+        });
+        let once = thread!(slots; slots.try_acquire().ok());
+        let [a, b]: [Option<Lease>; 2] = race(first, [twice, once]);
+        assert!(a.is_some() != b.is_some(), "not one of the two got the slot");
+    });
+}
+
+/// With two held, so that their records are made by this race.
+#[test]
+fn two_take_at_once() {
+    model(2, |first| {
+        let slots = slots(4);
+        let held = [(); 2].map(|()| slots.try_acquire().unwrap());
+        let take = || thread!(slots; slots.try_acquire().unwrap());
+        drop(race(first, [take(), take()]));
+        let more = slots.try_acquire_n(2);
+        assert!(more.is_ok(), "a slot is lost");
+        assert!(slots.try_acquire().is_err(), "a slot too many");
+        drop((held, more));
+        assert!(slots.try_acquire_n(4).is_ok(), "a slot is lost");
+    });
+}
+
+#[test]
+fn a_lease_runs_out_as_it_is_given_back() {
+    model(2, |first| {
+        let time = VirtualClock::new();
+        let slots = leased(1, &time);
+        let lease = slots.try_acquire().unwrap();
+        let late = give_back(lease);
+        let taker = thread!(slots, time; {
+            time.advance(LEASE);
+            Some(slots.try_acquire().expect("a slot is held beyond its lease"))
+        });
+        let [_, taken]: [Option<Lease>; 2] = race(first, [late, taker]);
+        assert!(slots.try_acquire().is_err(), "a stranger's slot was freed");
+        assert!(taken.is_some_and(|lease| lease.is_live()), "a stranger's lease was ended");
+        let usage = slots.usage();
+        assert_eq!(usage.expired, usage.late, "given back late and in time");
+    });
+}
+
+/// The clock stands still, so nothing but the reset tells the two leases apart.
+#[test]
+fn a_reset_meets_a_give_back() {
+    model(2, |first| {
+        let slots = slots(1);
+        let lease = slots.try_acquire().unwrap();
+        let giver = give_back(lease);
+        let taker = thread!(slots; {
+            slots.reset();
+            Some(slots.try_acquire().expect("a slot is held through a reset"))
+        });
+        let [_, taken]: [Option<Lease>; 2] = race(first, [giver, taker]);
+        assert!(slots.try_acquire().is_err(), "a stranger's slot was freed");
+        drop(taken);
+        assert!(slots.try_acquire().is_ok(), "a slot is lost");
+    });
+}
+
+#[test]
+fn a_reset_ends_all_leases_at_one_moment() {
+    for swapped in [false, true] {
+        let body = move |first| {
+            let slots = slots(2);
+            let mut leases = [(); 2].map(|()| slots.try_acquire().unwrap());
+            if swapped {
+                leases.reverse();
+            }
+            let reset = thread!(slots; { slots.reset(); [false; 2] });
+            let reader: Box<dyn FnOnce() -> _> =
+                Box::new(move || leases.each_ref().map(Lease::is_live));
+            let [_, [earlier, later]] = race(first, [reset, reader]);
+            assert!(earlier || !later, "half of a reset was seen");
+        };
+        model(2, body);
+    }
+}
+
+/// In use is one before and after the giver's give-back and taking: the cap alone has changed.
+#[test]
+fn a_cap_is_lowered_under_a_taker() {
+    model(2, |first| {
+        let slots = slots(2);
+        let lease = slots.try_acquire().unwrap();
+        let taker = thread!(slots; slots.try_acquire().ok());
+        let lower = slots.clone();
+        let lower: Box<dyn FnOnce() -> _> = Box::new(move || {
+            lower.resize(1);
+            drop(lease);
+            lower.try_acquire().ok()
+        });
+        let [a, b] = race(first, [taker, lower]);
+        assert!(a.is_none() || b.is_none(), "more are held than there are");
+        assert!(a.is_some() || b.is_some(), "not one of the two got the slot");
+    });
+}
+
+/// What is given back between the head's swap and its record's is not taken back again.
+#[test]
+fn leases_that_are_over_are_taken_back_as_one_is_given_back() {
+    model(2, |first| {
+        let time = VirtualClock::new();
+        let slots = leased(2, &time);
+        let lease = slots.try_acquire().unwrap();
+        time.advance(5 * NANO);
+        let _held = slots.try_acquire().unwrap();
+        let giver = give_back(lease);
+        let taker = thread!(slots, time; {
+            time.advance(5 * NANO);
+            slots.try_acquire_n(2).err()
+        });
+        let [_, denied]: [Option<Denied>; 2] = race(first, [giver, taker]);
+        let retry = denied.expect("more are held than there are").retry();
+        assert_eq!(retry, Retry::Unknown { at_latest: Some(5 * NANO) });
+    });
+}
+
+/// At five nanoseconds it goes on to fifteen, or it is over at ten and somebody else's.
+#[test]
+fn a_lease_is_renewed_as_it_runs_out() {
+    model(2, |first| {
+        let time = VirtualClock::new();
+        let slots = leased(1, &time);
+        let lease = slots.try_acquire().unwrap();
+        time.advance(5 * NANO);
+        let renew: Box<dyn FnOnce() -> _> = Box::new(move || {
+            let renewed = lease.renew().is_ok();
+            (renewed, Some(lease))
+        });
+        let taker = thread!(slots, time; {
+            time.advance(5 * NANO);
+            let taken = slots.try_acquire().ok();
+            (taken.is_some(), taken)
+        });
+        let [(renewed, _old), (taken, _new)] = race(first, [renew, taker]);
+        assert!(renewed != taken, "not one of the two has the slot");
+    });
+}
+
+#[test]
+fn a_slot_comes_back_as_somebody_joins_the_line() {
+    model(2, |first| {
+        let slots = slots(1);
+        let lease = slots.try_acquire().unwrap();
+        let joiner = join(Waiting::new(&slots, 1));
+        let granted = answer(race(first, [give_back(lease), joiner]));
+        assert!(slots.try_acquire().is_err(), "a slot too many");
+        drop(granted.unwrap());
+        assert!(slots.try_acquire().is_ok(), "a slot is lost");
+    });
+}
+
+#[test]
+fn time_moves_as_somebody_joins_the_line() {
+    model(2, |first| {
+        let time = VirtualClock::new();
+        let slots = leased(1, &time);
+        let _over = slots.try_acquire().unwrap();
+        let joiner = join(Waiting::new(&slots, 1));
+        let mover = thread!(time; { time.advance(LEASE); None });
+        let granted = answer(race(first, [mover, joiner]));
+        assert!(granted.is_ok_and(|lease| lease.is_live()));
+    });
+}
+
+/// The head needs both slots, who is behind it one.
+#[test]
+fn a_slot_comes_back_as_the_head_of_the_line_leaves() {
+    model(2, |first| {
+        let slots = slots(2);
+        let lease = slots.try_acquire().unwrap();
+        let _held = slots.try_acquire().unwrap();
+        let head = Waiting::in_line(&slots, 2);
+        let next = Waiting::in_line(&slots, 1);
+        let leave: Box<dyn FnOnce() -> Option<()>> = Box::new(move || {
+            drop(head);
+            None
+        });
+        race(first, [give_back(lease), leave]);
+        drop(next.answer().unwrap());
+        assert!(slots.try_acquire().is_ok(), "a slot is lost");
+    });
+}
+
+#[test]
+fn a_slot_is_granted_to_one_who_leaves() {
+    model(2, |first| {
+        let slots = slots(1);
+        let lease = slots.try_acquire().unwrap();
+        let head = Waiting::in_line(&slots, 1);
+        let next = Waiting::in_line(&slots, 1);
+        let leave: Box<dyn FnOnce() -> Option<()>> = Box::new(move || {
+            drop(head);
+            None
+        });
+        race(first, [give_back(lease), leave]);
+        drop(next.answer().unwrap());
+        assert!(slots.try_acquire().is_ok(), "a slot is lost");
+    });
+}
+
+#[test]
+fn nobody_takes_what_somebody_waits_for() {
+    model(2, |first| {
+        let slots = slots(1);
+        let lease = slots.try_acquire().unwrap();
+        let waiting = Waiting::in_line(&slots, 1);
+        let barge = thread!(slots; slots.try_acquire().ok());
+        let [_, barged]: [Option<Lease>; 2] = race(first, [give_back(lease), barge]);
+        assert!(barged.is_none(), "taken by one who did not wait");
+        drop(waiting.answer().unwrap());
+        assert!(slots.try_acquire().is_ok(), "a slot is lost");
+    });
+}
+
+#[test]
+fn a_thread_waits_for_a_slot() {
+    model(2, |first| {
+        let slots = slots(1);
+        let lease = slots.try_acquire().unwrap();
+        let waits = thread!(slots; slots.acquire_blocking(LONG).ok());
+        let [_, granted]: [Option<Lease>; 2] = race(first, [give_back(lease), waits]);
+        assert!(granted.is_some(), "a wait was refused");
+        assert!(slots.try_acquire().is_err(), "a slot too many");
+    });
+}
+
+#[test]
+fn a_limiter_is_dropped_as_somebody_joins_the_line() {
+    model(2, |first| {
+        let slots = slots(1);
+        let _lease = slots.try_acquire().unwrap();
+        let joiner = join(Waiting::new(&slots, 1));
+        let dropped: Box<dyn FnOnce() -> _> = Box::new(move || {
+            drop(slots);
+            None
+        });
+        let answer = answer(race(first, [dropped, joiner]));
+        assert_eq!(answer.err(), Some(WaitError::Gone));
+    });
+}
