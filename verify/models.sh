@@ -76,6 +76,7 @@ add_then_check read_through release_early settle_twice two_cells answer_unconfir
 add_then_count expiry_frees_stranger reset_keeps_lease resize_open same_cycle claim_by_store slots
 add_then_count expiry_frees_stranger cancel_wakes_nobody join_unserved alarm_unchecked lines
 grant_forgotten queue_forgotten lines
+charge_first take_through_hold release_early add_then_count answer_unconfirmed same_cycle resize_open admits
 '
 
 build() { # name, cfg, then what
@@ -130,6 +131,7 @@ export -f run
         echo "histories|slots|$seed,$((count / 2))||"
         echo "histories|rates|$seed,$((count / 4))||"
         echo "histories|lines|$seed,$((count / 8))||"
+        echo "histories|admits|$seed,$((count / 8))||"
     done
     for kind in models slots admits; do
         # A binary without models is one that should not have been built.

@@ -2,9 +2,11 @@
 //! model: is there an order of the calls, true to time, in which one thread would have had the
 //! same answers?
 //!
-//! The argument says of what: `rates`, `slots` or `lines`. `TOLLGATE_HISTORIES` says how many,
+//! The argument says of what: `rates`, `slots`, `lines` or `admits`. `TOLLGATE_HISTORIES` says how many,
 //! `TOLLGATE_SEED` which.
 
+#[cfg(tollgate_shuttle)]
+mod admits;
 #[cfg(tollgate_shuttle)]
 mod checker;
 #[cfg(tollgate_shuttle)]
@@ -25,7 +27,8 @@ fn main() {
         Some("rates") => rates::main(),
         Some("slots") => slots::main(),
         Some("lines") => lines::main(),
-        other => panic!("rates, slots or lines, not {other:?}"),
+        Some("admits") => admits::main(),
+        other => panic!("rates, slots, lines or admits, not {other:?}"),
     }
 }
 
