@@ -92,6 +92,22 @@ impl Run {
             let goal = (*name == "virtual").then_some(1.0 / 1.2);
             Table::row("acquire and give back", name, of(&ns, name), of(&ns, "tokio"), goal);
         }
+
+        let limiter = &limiters[0].1;
+        let _leases: Vec<Lease> = (0..CAP).filter_map(|_| limiter.try_acquire().ok()).collect();
+        let _permits = semaphore.clone().try_acquire_many_owned(CAP);
+        let mut race = Race::new();
+        race.add("virtual", Answer::Deny, |_: &u64| limiter.try_acquire().is_ok());
+        race.add("tokio", Answer::Deny, |_| semaphore.clone().try_acquire_owned().is_ok());
+        let ns = race.run(self.rounds, || vec![0; BATCH / 8]);
+        // Ours says when a slot comes free.
+        Table::row(
+            "refused, all slots taken",
+            "virtual",
+            of(&ns, "virtual"),
+            of(&ns, "tokio"),
+            None,
+        );
     }
 
     fn threads(&self) {

@@ -292,7 +292,7 @@ impl Slots {
     }
 
     pub(crate) fn count(&self, now: Timestamp) -> Count {
-        let shut = self.shut();
+        let mut shut = self.shut();
         shut.settle();
         let (mut overdue, mut leases) = (0, 0);
         self.records.each_live(|_, live| {
@@ -315,6 +315,7 @@ impl Slots {
         self.records.memory()
     }
 
+    #[inline]
     pub(crate) fn cap(&self) -> u32 {
         self.hot.cap.load(Ordering::Relaxed)
     }
@@ -353,6 +354,7 @@ impl Slots {
             && in_use(head).saturating_add(units) <= self.cap()
     }
 
+    #[inline]
     fn claim(&self, units: u32, now: Timestamp) -> Option<Claim<'_>> {
         let hint = self.hot.hint.load(Ordering::Relaxed);
         let claim = self.records.claim(hint, units, self.end(now))?;
@@ -360,6 +362,7 @@ impl Slots {
         Some(claim)
     }
 
+    #[inline]
     fn end(&self, now: Timestamp) -> u64 {
         now.as_nanos().saturating_add(self.hot.lease.load(Ordering::Relaxed))
     }
@@ -404,7 +407,7 @@ impl Slots {
             }
         }
         let (in_use, queued) = (in_use(head), head & QUEUE != 0);
-        Shut { slots: self, in_use, queued, _guard: guard }
+        Shut { slots: self, in_use, queued, first: None, _guard: guard }
     }
 
     /// The bug of counting first and looking then: two that race for the last slot both lose.
@@ -480,6 +483,8 @@ struct Shut<'a> {
     slots: &'a Slots,
     in_use: u32,
     queued: bool,
+    /// Once those are waited for who were in between: the first end of a lease, and what it weighs.
+    first: Option<(u64, u32)>,
     _guard: crate::sync::MutexGuard<'a, ()>,
 }
 
@@ -504,9 +509,10 @@ impl Shut<'_> {
 
     /// Takes back what is over.
     fn reap(&mut self, now: Timestamp) {
-        if !mutant("reap_unsettled") {
-            self.settle();
+        if !mutant("reap_unsettled") && self.settle().0 > now.as_nanos() {
+            return;
         }
+        self.first = None;
         let (slots, mut expired) = (self.slots, 0);
         slots.records.each_live(|record, live| {
             if live.end <= now.as_nanos() {
@@ -520,25 +526,30 @@ impl Shut<'_> {
     }
 
     /// Waits for those who have swapped the head and not yet freed their record: until the live
-    /// records are those that are counted.
-    fn settle(&self) {
+    /// records are those that are counted. Then the first end of a lease, and what it weighs.
+    fn settle(&mut self) -> (u64, u32) {
+        if let Some(first) = self.first {
+            return first;
+        }
         let mut backoff = Backoff::default();
         loop {
-            let mut units = 0_u64;
-            self.slots.records.each_live(|_, live| units += u64::from(live.units));
+            let (mut units, mut first) = (0_u64, (u64::MAX, 0));
+            self.slots.records.each_live(|_, live| {
+                units += u64::from(live.units);
+                first = first.min((live.end, live.units));
+            });
             let miscounts = mutant("reset_keeps_lease") || mutant("expiry_frees_stranger");
             if units == u64::from(self.in_use) || miscounts {
-                return;
+                self.first = Some(first);
+                return first;
             }
             backoff.wait();
         }
     }
 
     /// When leases of `units` will be over, by themselves.
-    fn freed_by(&self, units: u32) -> Option<Timestamp> {
-        self.settle();
-        let mut first = (u64::MAX, 0);
-        self.slots.records.each_live(|_, live| first = first.min((live.end, live.units)));
+    fn freed_by(&mut self, units: u32) -> Option<Timestamp> {
+        let first = self.settle();
         let end = if first.1 >= units { first.0 } else { self.freed_by_several(units)? };
         (end < u64::MAX).then(|| Timestamp::from_nanos(end))
     }

@@ -79,10 +79,13 @@ impl Records {
 
     #[inline]
     pub(super) fn get(&self, index: u32) -> Option<&Record> {
-        let index = index as usize;
-        if let Some(record) = self.first.get(index) {
-            return Some(record);
+        match self.first.get(index as usize) {
+            Some(record) => Some(record),
+            None => self.get_more(index as usize),
         }
+    }
+
+    fn get_more(&self, index: usize) -> Option<&Record> {
         let chunk = (index / FIRST).checked_ilog2()? as usize;
         self.more.get()?.get(chunk)?.get()?.get(index - (FIRST << chunk))
     }
@@ -90,18 +93,33 @@ impl Records {
     /// Claims a free record, the first from `hint` on; makes more if there is none.
     #[inline]
     pub(super) fn claim(&self, hint: u32, units: u32, end: u64) -> Option<Claim<'_>> {
+        // Acquire: as many are there.
+        let len = self.len.load(Ordering::Acquire);
+        let hinted = if hint < len { self.claim_at(hint) } else { None };
+        let (index, record, serial) = match hinted {
+            Some(claimed) => claimed,
+            None => self.claim_any(hint)?,
+        };
+        record.units.store(units, Ordering::Relaxed);
+        record.end.store(end, Ordering::Relaxed);
+        Some(Claim { record, index, units, serial, is_live: false })
+    }
+
+    #[inline]
+    fn claim_at(&self, index: u32) -> Option<(u32, &Record, u64)> {
+        let record = self.get(index)?;
+        Some((index, record, record.claim()?))
+    }
+
+    #[inline(never)]
+    fn claim_any(&self, hint: u32) -> Option<(u32, &Record, u64)> {
         loop {
-            // Acquire: as many are there.
+            // Acquire: as in `claim`.
             let len = self.len.load(Ordering::Acquire);
             let start = if hint < len { hint } else { 0 };
-            let claimed = (start..len).chain(0..start).find_map(|index| {
-                let record = self.get(index)?;
-                Some((index, record, record.claim()?))
-            });
-            if let Some((index, record, serial)) = claimed {
-                record.units.store(units, Ordering::Relaxed);
-                record.end.store(end, Ordering::Relaxed);
-                return Some(Claim { record, index, units, serial, is_live: false });
+            let claimed = (start..len).chain(0..start).find_map(|index| self.claim_at(index));
+            if claimed.is_some() {
+                return claimed;
             }
             self.grow(len)?;
         }
