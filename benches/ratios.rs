@@ -8,7 +8,6 @@ mod harness;
 
 use std::hash::{Hash, Hasher as _};
 use std::hint::black_box;
-use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 

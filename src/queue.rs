@@ -12,17 +12,18 @@
 //! Under the lock of a line nothing of the user's runs: wakers are called, and answers that nobody
 //! wants any more are dropped, after it is released. Locks of two lines are never held together.
 //!
-//! This file is the mechanism; `wait` is its face: what a waiting future or thread does.
+//! This file is the mechanism, `order` who stands where; `wait` is its face: what a waiting future
+//! or thread does.
 
+mod order;
 mod wait;
-
-use std::collections::{BTreeMap, BTreeSet};
 
 use smallvec::SmallVec;
 
-use crate::sync::{Arc, Mutex, Weak, mutant};
+use crate::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak, mutant};
 use crate::time::{Alarm, Clock, Due, Timestamp};
 
+use order::{Order, Waiting};
 pub use wait::WaitError;
 pub(crate) use wait::{Acquire, Attempt, Plan, acquire_blocking};
 
@@ -90,16 +91,13 @@ pub(crate) struct Wakes {
 pub(crate) struct Line {
     clock: Clock,
     max_waiters: usize,
-    state: Mutex<State>,
+    /// Made for the first who waits: most keys see none.
+    state: OnceLock<Box<Mutex<State>>>,
 }
 
 #[derive(Default)]
 struct State {
-    tickets: u64,
-    waiting: BTreeMap<u64, Waiting>,
-    deadlines: BTreeSet<(Timestamp, u64)>,
-    /// Units of all who wait.
-    units: u64,
+    order: Order,
     /// When the head must be tried again.
     again: Option<Timestamp>,
     /// Who keeps the time on a clock that does not ring, and the moment it knows of.
@@ -108,12 +106,6 @@ struct State {
     alarm: Option<(Timestamp, Alarm)>,
     bell: Option<Arc<Bell>>,
     is_closed: bool,
-}
-
-struct Waiting {
-    waiter: Arc<dyn Waits>,
-    units: u64,
-    deadline: Timestamp,
 }
 
 /// Rings at a line when a virtual clock reaches the moment.
@@ -129,21 +121,29 @@ impl Due for Bell {
 
 impl Line {
     pub(crate) fn new(clock: Clock, max_waiters: usize) -> Line {
-        Line { clock, max_waiters, state: Mutex::new(State::default()) }
+        Line { clock, max_waiters, state: OnceLock::new() }
     }
 
     pub(crate) fn clock(&self) -> &Clock {
         &self.clock
     }
 
+    pub(crate) fn set_max_waiters(&mut self, max_waiters: usize) {
+        self.max_waiters = max_waiters;
+    }
+
     /// How many wait.
     pub(crate) fn len(&self) -> usize {
-        self.state.lock().waiting.len()
+        self.state.get().map_or(0, |state| state.lock().order.len())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.get_or_init(Box::default).lock()
     }
 
     /// When whoever has this place must next look at the time.
     fn due(&self, ticket: u64, deadline: Timestamp) -> Timestamp {
-        let state = self.state.lock();
+        let state = self.state();
         match state.again {
             Some(again) if state.head == Some(ticket) => again.min(deadline),
             _ => deadline,
@@ -151,48 +151,61 @@ impl Line {
     }
 }
 
-/// Puts `waiter` at the end of a line, and serves the line.
+/// Puts `waiter` at the end of a line, and serves the line: if nobody else does.
 pub(crate) fn join(waiter: Arc<dyn Waits>, place: Place, now: Timestamp) {
     let at = place.at.clone();
     let mut wakes = Wakes::default();
-    if stand(&waiter, place, now, &mut wakes) {
+    if let Some(Stood { is_due: true }) = stand(&waiter, place, now, &mut wakes) {
         serve(at, now);
     }
     wakes.run();
 }
 
-/// Whether it now stands in the line.
-fn stand(waiter: &Arc<dyn Waits>, place: Place, now: Timestamp, wakes: &mut Wakes) -> bool {
+/// It now stands in the line.
+struct Stood {
+    /// It is the first, who may have missed what came before it stood there; or it is time.
+    is_due: bool,
+}
+
+fn stand(
+    waiter: &Arc<dyn Waits>,
+    place: Place,
+    now: Timestamp,
+    wakes: &mut Wakes,
+) -> Option<Stood> {
     let Place { at, units, deadline } = place;
     let line = at.line();
-    let mut state = line.state.lock();
+    let mut state = line.state();
     if state.is_closed {
         waiter.dismiss(wakes);
-        return false;
+        return None;
     }
-    if state.waiting.len() >= line.max_waiters {
+    if state.order.len() >= line.max_waiters {
         waiter.refuse(now, wakes);
-        return false;
+        return None;
     }
-    state.tickets += 1;
-    let ticket = state.tickets;
-    if !waiter.stand(&at, ticket) {
-        return false;
+    if !waiter.stand(&at, state.order.next_ticket()) {
+        return None;
     }
-    state.units = state.units.saturating_add(units);
-    state.deadlines.insert((deadline, ticket));
-    state.waiting.insert(ticket, Waiting { waiter: waiter.clone(), units, deadline });
-    at.set_queued(state.queued());
-    true
+    let is_first = state.order.len() == 0;
+    state.order.push(Waiting { waiter: waiter.clone(), units, deadline });
+    at.set_queued(state.order.queued());
+    // Behind another nothing changes but when it is over: whoever brings news sees that somebody
+    // queues.
+    let is_due = is_first || state.due().is_some_and(|due| due <= now);
+    if !is_due {
+        state.keep_time(&at, now, wakes);
+    }
+    Some(Stood { is_due })
 }
 
 /// Takes whoever has `ticket` out of the line.
 pub(crate) fn leave(at: Arc<dyn Turnstile>, ticket: u64) {
     let left = {
-        let mut state = at.line().state.lock();
-        let left = state.remove(ticket);
+        let mut state = at.line().state();
+        let left = state.order.remove(ticket);
         if left.is_some() {
-            at.set_queued(state.queued());
+            at.set_queued(state.order.queued());
         }
         left
     };
@@ -208,16 +221,16 @@ pub(crate) fn serve(at: Arc<dyn Turnstile>, now: Timestamp) {
     let mut wakes = Wakes::default();
     while let Some(at) = lines.pop() {
         let moves = {
-            let mut state = at.line().state.lock();
+            let mut state = at.line().state();
             let moves = state.serve_head(&at, now, &mut wakes);
             state.expire(now, &mut wakes);
-            at.set_queued(state.queued());
+            at.set_queued(state.order.queued());
             state.keep_time(&at, now, &mut wakes);
             moves
         };
         for (waiter, place) in moves {
             let to = place.at.clone();
-            if stand(&waiter, place, now, &mut wakes) {
+            if stand(&waiter, place, now, &mut wakes).is_some() {
                 // Who keeps the time of one line does not keep that of the other.
                 waiter.nudge(&mut wakes);
                 lines.push(to);
@@ -231,10 +244,10 @@ pub(crate) fn serve(at: Arc<dyn Turnstile>, now: Timestamp) {
 pub(crate) fn close(at: &dyn Turnstile) {
     let mut wakes = Wakes::default();
     {
-        let mut state = at.line().state.lock();
+        let mut state = at.line().state();
         state.is_closed = true;
-        while let Some(ticket) = state.first() {
-            if let Some(waiting) = state.remove(ticket) {
+        while let Some((ticket, _)) = state.order.head() {
+            if let Some(waiting) = state.order.remove(ticket) {
                 waiting.waiter.dismiss(&mut wakes);
                 wakes.settled.push(waiting.waiter);
             }
@@ -249,19 +262,10 @@ pub(crate) fn close(at: &dyn Turnstile) {
 }
 
 impl State {
-    fn first(&self) -> Option<u64> {
-        self.waiting.keys().next().copied()
-    }
-
-    fn queued(&self) -> u64 {
-        if self.waiting.is_empty() { 0 } else { self.units.max(1) }
-    }
-
-    fn remove(&mut self, ticket: u64) -> Option<Waiting> {
-        let waiting = self.waiting.remove(&ticket)?;
-        self.deadlines.remove(&(waiting.deadline, ticket));
-        self.units = self.units.saturating_sub(waiting.units);
-        Some(waiting)
+    /// When time alone changes something.
+    fn due(&self) -> Option<Timestamp> {
+        let deadline = self.order.first_deadline().map(|(deadline, _)| deadline);
+        [self.again, deadline].into_iter().flatten().min()
     }
 
     /// Those who go to another line.
@@ -273,8 +277,8 @@ impl State {
     ) -> SmallVec<[(Arc<dyn Waits>, Place); 2]> {
         let mut moves = SmallVec::new();
         self.again = None;
-        while let Some((ticket, head)) = self.waiting.first_key_value() {
-            let (ticket, deadline) = (*ticket, head.deadline);
+        while let Some((ticket, head)) = self.order.head() {
+            let deadline = head.deadline;
             if deadline < now {
                 head.waiter.refuse(now, wakes);
             } else {
@@ -289,23 +293,25 @@ impl State {
                         head.waiter.refuse(now, wakes);
                     }
                     Tried::Moves(place) => {
-                        moves.extend(self.remove(ticket).map(|waiting| (waiting.waiter, place)));
+                        moves.extend(
+                            self.order.remove(ticket).map(|waiting| (waiting.waiter, place)),
+                        );
                         continue;
                     }
                 }
             }
-            wakes.settled.extend(self.remove(ticket).map(|waiting| waiting.waiter));
+            wakes.settled.extend(self.order.remove(ticket).map(|waiting| waiting.waiter));
         }
         moves
     }
 
     /// Turns away those behind the head whose time is over.
     fn expire(&mut self, now: Timestamp, wakes: &mut Wakes) {
-        while let Some((deadline, ticket)) = self.deadlines.first().copied() {
+        while let Some((deadline, ticket)) = self.order.first_deadline() {
             if deadline > now {
                 return;
             }
-            if let Some(waiting) = self.remove(ticket) {
+            if let Some(waiting) = self.order.remove(ticket) {
                 waiting.waiter.refuse(now, wakes);
                 wakes.settled.push(waiting.waiter);
             }
@@ -315,20 +321,19 @@ impl State {
     /// Sees to it that the line is served when time alone changes something: a virtual clock rings,
     /// on others the head keeps the time.
     fn keep_time(&mut self, at: &Arc<dyn Turnstile>, now: Timestamp, wakes: &mut Wakes) {
-        let head = self.first();
+        let head = self.order.head().map(|(ticket, _)| ticket);
         let Some(time) = at.line().clock.virtual_time() else {
             let sooner = self.again.is_some()
                 && (self.head != head || self.kept.is_none() || self.kept > self.again);
             (self.head, self.kept) = (head, self.again);
             if sooner {
-                if let Some(head) = self.waiting.values().next() {
+                if let Some((_, head)) = self.order.head() {
                     head.waiter.nudge(wakes);
                 }
             }
             return;
         };
-        let deadline = self.deadlines.first().map(|(deadline, _)| *deadline);
-        let due = [self.again, deadline].into_iter().flatten().min();
+        let due = self.due();
         if self.alarm.is_some_and(|(at, _)| Some(at) != due || at <= now) {
             if let Some((_, alarm)) = self.alarm.take() {
                 time.cancel(alarm);

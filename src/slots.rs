@@ -29,7 +29,7 @@ mod records;
 use std::time::Duration;
 
 use crate::decision::{Allowed, Denied, Retry, Standing};
-use crate::sync::{AtomicU32, AtomicU64, Backoff, CachePadded, Mutex, Ordering, mutant};
+use crate::sync::{AtomicU32, AtomicU64, Backoff, Mutex, Ordering, mutant};
 use crate::time::Timestamp;
 
 use records::Records;
@@ -46,8 +46,10 @@ const FLAGS: u64 = SHUT | HOLD | QUEUE;
 const CYCLE: u64 = 1 << 24;
 const IN_USE: u64 = CYCLE - 1;
 
+/// In this order: what each call touches stands together, with the first records.
+#[repr(C)]
 pub(crate) struct Slots {
-    hot: CachePadded<Hot>,
+    hot: Hot,
     records: Records,
     /// Held while shut.
     shut: Mutex<()>,
@@ -109,12 +111,25 @@ impl Slots {
             lease: AtomicU64::new(nanos(lease)),
         };
         Slots {
-            hot: CachePadded(hot),
+            hot,
             records: Records::new(),
             shut: Mutex::new(()),
             expired: AtomicU64::new(0),
             late: AtomicU64::new(0),
         }
+    }
+
+    /// Makes of idle slots new ones, if nothing of them is left to come.
+    pub(crate) fn begin_anew(&mut self, cap: u32, lease: Option<Duration>) -> bool {
+        if self.load() & (FLAGS | IN_USE) != 0 {
+            return false;
+        }
+        // Relaxed: nobody else has them.
+        self.hot.cap.store(cap.min(MAX_SLOTS), Ordering::Relaxed);
+        self.set_lease(lease);
+        self.expired.store(0, Ordering::Relaxed);
+        self.late.store(0, Ordering::Relaxed);
+        true
     }
 
     /// Takes `units` from `now` on. `turn`: whoever waits in line has been asked.

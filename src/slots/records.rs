@@ -26,11 +26,12 @@ const FIRST: usize = 2;
 /// Chunk k has as many records as all before it: together more than there are slots.
 const CHUNKS: usize = 24;
 
+#[repr(C)]
 pub(super) struct Records {
-    first: [Record; FIRST],
-    more: OnceLock<Box<[Chunk]>>,
     /// How many there are.
     len: AtomicU32,
+    first: [Record; FIRST],
+    more: OnceLock<Box<[Chunk]>>,
 }
 
 type Chunk = OnceLock<Box<[Record]>>;
@@ -139,12 +140,14 @@ impl Records {
     /// slots are shut: then none becomes live meanwhile.
     pub(super) fn each_live(&self, mut visit: impl FnMut(&Record, &Live)) {
         // Acquire: as in `claim`.
-        for index in 0..self.len.load(Ordering::Acquire) {
-            let Some(record) = self.get(index) else { return };
+        let len = self.len.load(Ordering::Acquire);
+        let chunks = self.more.get().into_iter().flatten();
+        let more = chunks.map_while(Chunk::get).flatten();
+        self.first.iter().chain(more).take(len as usize).for_each(|record| {
             if let Some(live) = record.live() {
                 visit(record, &live);
             }
-        }
+        });
     }
 
     /// Bytes allocated.
