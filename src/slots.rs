@@ -215,7 +215,10 @@ impl Slots {
             }
         }
         record.free(held.serial);
-        self.hot.hint.store(held.index, Ordering::Relaxed);
+        // Seldom written: who comes next reads it.
+        if self.hot.hint.load(Ordering::Relaxed) != held.index {
+            self.hot.hint.store(held.index, Ordering::Relaxed);
+        }
         Back { queued: head & QUEUE != 0 }
     }
 
@@ -373,7 +376,9 @@ impl Slots {
     fn claim(&self, units: u32, now: Timestamp) -> Option<Claim<'_>> {
         let hint = self.hot.hint.load(Ordering::Relaxed);
         let claim = self.records.claim(hint, units, self.end(now))?;
-        self.hot.hint.store(claim.index.wrapping_add(1), Ordering::Relaxed);
+        if claim.index != hint {
+            self.hot.hint.store(claim.index.wrapping_add(1), Ordering::Relaxed);
+        }
         Some(claim)
     }
 

@@ -77,3 +77,57 @@ impl Order {
         if self.places.is_empty() { 0 } else { self.units.max(1) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::{Tried, Turnstile, Wakes};
+
+    struct Nobody;
+
+    impl Waits for Nobody {
+        fn try_at(&self, _: &Arc<dyn Turnstile>, _: Timestamp, _: &mut Wakes) -> Tried {
+            Tried::Settled
+        }
+        fn refuse(&self, _: Timestamp, _: &mut Wakes) {}
+        fn dismiss(&self, _: &mut Wakes) {}
+        fn stand(&self, _: &Arc<dyn Turnstile>, _: u64) -> bool {
+            true
+        }
+        fn nudge(&self, _: &mut Wakes) {}
+    }
+
+    /// Beside a list that does as it says.
+    #[test]
+    fn it_keeps_the_order_whoever_leaves_and_stays_small() {
+        let (mut order, mut naive) = (Order::default(), Vec::<(u64, u64, u64)>::new());
+        let mut random = 1_u64;
+        let mut next = |n: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (random >> 33) % n
+        };
+        for step in 0..20_000 {
+            // The first stays for long, so that gaps come up behind it.
+            if next(2) == 0 || naive.len() < 2 {
+                let (units, deadline) = (next(5), next(50));
+                naive.push((order.next_ticket(), units, deadline));
+                let deadline = Timestamp::from_nanos(deadline);
+                order.push(Waiting { waiter: Arc::new(Nobody), units, deadline });
+            } else {
+                let index = if step % 1_000 == 0 { 0 } else { 1 + next(naive.len() as u64 - 1) };
+                let (ticket, units, deadline) = naive.remove(index as usize);
+                let left = order.remove(ticket).unwrap();
+                assert_eq!((left.units, left.deadline.as_nanos()), (units, deadline));
+                assert!(order.remove(ticket).is_none());
+            }
+            assert_eq!(order.len(), naive.len());
+            assert_eq!(order.head().map(|(ticket, _)| ticket), naive.first().map(|first| first.0));
+            let first = naive.iter().map(|(ticket, _, deadline)| (*deadline, *ticket)).min();
+            let deadline = order.first_deadline().map(|(at, ticket)| (at.as_nanos(), ticket));
+            assert_eq!(deadline, first);
+            let units: u64 = naive.iter().map(|waiting| waiting.1).sum();
+            assert_eq!(order.queued(), if naive.is_empty() { 0 } else { units.max(1) });
+            assert!(order.places.len() <= 2 * naive.len() + FEW, "{} places", order.places.len());
+        }
+    }
+}

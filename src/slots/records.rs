@@ -18,9 +18,6 @@ const STATE: u64 = 3;
 const SERIAL: u64 = 4;
 
 /// Records that are there from the start.
-#[cfg(not(tollgate_loom))]
-const FIRST: usize = 4;
-#[cfg(tollgate_loom)]
 const FIRST: usize = 2;
 
 /// Chunk k has as many records as all before it: together more than there are slots.
