@@ -1,33 +1,22 @@
-//! Ratios to the floor and to peers, each taken in one run: contenders take turns, round by round,
-//! and the median of the rounds counts, so that whatever else the machine does meets them all.
+//! Ratios to the floor and to peers, each taken in one run: see `harness`.
 //!
 //! `cargo bench --bench ratios` runs everything (a few minutes, 3 GB); arguments choose:
 //! `cargo bench --bench ratios -- keyed set 1k 1M`. Prints Markdown.
 
 mod contenders;
+mod harness;
 
-use std::alloc::System;
-use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher as _};
 use std::hint::black_box;
-use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use contenders::*;
-use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use harness::{
+    ALLOCATOR, Answer, BATCH, Fold, Race, Run, Sip, Work, kept_bytes, machine, median, together,
+};
+use stats_alloc::Region;
 use tollgate::{Enforcer, Limit, Missing, Mode, Policy, Quota, RateLimiter, all};
-
-/// Counts bytes for the memory rows. It costs only those who allocate.
-#[global_allocator]
-static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
-
-type Sip = std::hash::RandomState;
-type Fold = foldhash::fast::RandomState;
-
-const ROUNDS: usize = 41;
-/// Keys of a round. The first eighth only warms up.
-const BATCH: usize = 16_384;
 
 fn main() {
     assert_clocks();
@@ -66,37 +55,9 @@ fn main() {
     }
 }
 
-fn machine() -> String {
-    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
-    let cores = thread::available_parallelism().map_or(0, usize::from);
-    format!("{} ({cores} cores), {}", model.unwrap_or("unknown"), std::env::consts::OS)
-}
-
-/// What the command line asks for.
-struct Run {
-    chosen: BTreeSet<String>,
-    rounds: usize,
-}
-
 const SIZES: [(&str, usize); 3] = [("1k", 1_000), ("1M", 1_000_000), ("10M", 10_000_000)];
 
 impl Run {
-    fn from_args() -> Run {
-        let mut args: BTreeSet<String> = std::env::args().skip(1).collect();
-        // Cargo says so when it is to measure; else it tests that the bench runs.
-        let measure = args.remove("--bench");
-        if !measure {
-            args.insert("1k".to_owned());
-        }
-        Run { chosen: args, rounds: if measure { ROUNDS } else { 3 } }
-    }
-
-    fn wants(&self, section: &str) -> bool {
-        let sections = self.chosen.iter().filter(|arg| SIZES.iter().all(|(size, _)| size != arg));
-        sections.clone().count() == 0 || sections.clone().any(|arg| arg == section)
-    }
-
     fn sizes(&self) -> impl Iterator<Item = (&'static str, usize)> + '_ {
         let any = SIZES.iter().any(|(size, _)| self.chosen.contains(*size));
         SIZES.into_iter().filter(move |(size, _)| !any || self.chosen.contains(*size))
@@ -506,10 +467,7 @@ fn memory_of<K: Hash + Eq + Clone>(
     key: impl Fn(u64) -> K,
     check_net: impl Fn(&rate_net::RateLimiter, &K) -> bool,
 ) {
-    let per_key = |region: Region<'_, System>| {
-        let change = region.change();
-        (change.bytes_allocated - change.bytes_deallocated) as f64 / keys as f64
-    };
+    let per_key = |region: Region<'_, _>| kept_bytes(&region) / keys as f64;
     let all_keys = || (0..keys as u64).map(&key);
 
     let region = Region::new(ALLOCATOR);
@@ -635,73 +593,8 @@ fn global(answer: Answer) -> GovernorDirect {
     direct
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
-    Allow,
-    Deny,
-}
-
-/// Whether all, or one, was allowed.
-type Work<'a> = dyn Fn(&[u64]) -> bool + Sync + 'a;
+/// Whether it was allowed.
 type Check<'a> = dyn Fn(&u64) -> bool + Sync + 'a;
-
-/// How many keys of a batch were allowed.
-type Batch<'a, K> = Box<dyn FnMut(&[K]) -> usize + 'a>;
-
-/// Contenders for one row. Each counts how many keys of a batch it allowed.
-struct Race<'a, K> {
-    contenders: Vec<(&'static str, Answer, Batch<'a, K>)>,
-    warm_up: bool,
-}
-
-impl<'a, K> Race<'a, K> {
-    fn new() -> Self {
-        Race { contenders: Vec::new(), warm_up: true }
-    }
-
-    fn add(&mut self, name: &'static str, answer: Answer, check: impl Fn(&K) -> bool + 'a) {
-        self.add_many(name, answer, move |batch| batch.iter().filter(|key| check(key)).count());
-    }
-
-    fn add_many(
-        &mut self,
-        name: &'static str,
-        answer: Answer,
-        check: impl FnMut(&[K]) -> usize + 'a,
-    ) {
-        self.contenders.push((name, answer, Box::new(check)));
-    }
-
-    fn without_warm_up(&mut self) {
-        self.warm_up = false;
-    }
-
-    /// Median nanoseconds a key of each. Panics at an answer that the row does not mean.
-    fn run(mut self, rounds: usize, mut batch: impl FnMut() -> Vec<K>) -> Vec<(&'static str, f64)> {
-        let count = self.contenders.len();
-        let mut ns = vec![Vec::new(); count];
-        for round in 0..rounds {
-            for at in (0..count).map(|at| (at + round) % count) {
-                let (name, answer, check) = &mut self.contenders[at];
-                let keys = batch();
-                let warm = if self.warm_up { keys.len() / 8 } else { 0 };
-                let warmed = if warm > 0 { check(&keys[..warm]) } else { 0 };
-                let start = Instant::now();
-                let allowed = check(&keys[warm..]);
-                ns[at].push(start.elapsed().as_nanos() as f64 / (keys.len() - warm) as f64);
-                let expected = if *answer == Answer::Allow { keys.len() } else { 0 };
-                assert_eq!(warmed + allowed, expected, "{name} does not {answer:?}");
-            }
-        }
-        let names = self.contenders.iter().map(|(name, ..)| *name);
-        names.zip(ns.iter_mut().map(|ns| median(ns))).collect()
-    }
-}
-
-fn median(ns: &mut [f64]) -> f64 {
-    ns.sort_by(f64::total_cmp);
-    ns[ns.len() / 2]
-}
 
 /// The longest of `keys` calls, one each.
 fn worst(keys: usize, check: impl Fn(&u64) -> bool) -> Duration {
@@ -711,27 +604,6 @@ fn worst(keys: usize, check: impl Fn(&u64) -> bool) -> Duration {
         start.elapsed()
     };
     (0..keys as u64).map(call).max().unwrap_or_default()
-}
-
-/// How long it takes until all batches are done, each on a thread of its own.
-fn together(batches: &[Vec<u64>], work: &Work<'_>) -> Duration {
-    let barrier = Barrier::new(batches.len() + 1);
-    thread::scope(|scope| {
-        let threads: Vec<_> = batches
-            .iter()
-            .map(|batch| {
-                scope.spawn(|| {
-                    barrier.wait();
-                    assert!(work(batch), "a row that allows must allow always");
-                    Instant::now()
-                })
-            })
-            .collect();
-        barrier.wait();
-        let start = Instant::now();
-        let ends = threads.into_iter().map(|thread| thread.join().expect("no panic"));
-        ends.max().map_or(Duration::ZERO, |end| end.saturating_duration_since(start))
-    })
 }
 
 /// Nanoseconds of each single call.

@@ -12,17 +12,18 @@
 //! Under the lock of a line nothing of the user's runs: wakers are called, and answers that nobody
 //! wants any more are dropped, after it is released. Locks of two lines are never held together.
 //!
-//! This file is the mechanism; `wait` is its face: what a waiting future or thread does.
+//! This file is the mechanism, `order` who stands where; `wait` is its face: what a waiting future
+//! or thread does.
 
+mod order;
 mod wait;
-
-use std::collections::{BTreeMap, BTreeSet};
 
 use smallvec::SmallVec;
 
-use crate::sync::{Arc, Mutex, Weak, mutant};
+use crate::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak, mutant};
 use crate::time::{Alarm, Clock, Due, Timestamp};
 
+use order::{Order, Waiting};
 pub use wait::WaitError;
 pub(crate) use wait::{Acquire, Attempt, Plan, acquire_blocking};
 
@@ -90,16 +91,13 @@ pub(crate) struct Wakes {
 pub(crate) struct Line {
     clock: Clock,
     max_waiters: usize,
-    state: Mutex<State>,
+    /// Made for the first who waits: most keys see none.
+    state: OnceLock<Box<Mutex<State>>>,
 }
 
 #[derive(Default)]
 struct State {
-    tickets: u64,
-    waiting: BTreeMap<u64, Waiting>,
-    deadlines: BTreeSet<(Timestamp, u64)>,
-    /// Units of all who wait.
-    units: u64,
+    order: Order,
     /// When the head must be tried again.
     again: Option<Timestamp>,
     /// Who keeps the time on a clock that does not ring, and the moment it knows of.
@@ -108,12 +106,6 @@ struct State {
     alarm: Option<(Timestamp, Alarm)>,
     bell: Option<Arc<Bell>>,
     is_closed: bool,
-}
-
-struct Waiting {
-    waiter: Arc<dyn Waits>,
-    units: u64,
-    deadline: Timestamp,
 }
 
 /// Rings at a line when a virtual clock reaches the moment.
@@ -129,21 +121,29 @@ impl Due for Bell {
 
 impl Line {
     pub(crate) fn new(clock: Clock, max_waiters: usize) -> Line {
-        Line { clock, max_waiters, state: Mutex::new(State::default()) }
+        Line { clock, max_waiters, state: OnceLock::new() }
     }
 
     pub(crate) fn clock(&self) -> &Clock {
         &self.clock
     }
 
+    pub(crate) fn set_max_waiters(&mut self, max_waiters: usize) {
+        self.max_waiters = max_waiters;
+    }
+
     /// How many wait.
     pub(crate) fn len(&self) -> usize {
-        self.state.lock().waiting.len()
+        self.state.get().map_or(0, |state| state.lock().order.len())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.get_or_init(Box::default).lock()
     }
 
     /// When whoever has this place must next look at the time.
     fn due(&self, ticket: u64, deadline: Timestamp) -> Timestamp {
-        let state = self.state.lock();
+        let state = self.state();
         match state.again {
             Some(again) if state.head == Some(ticket) => again.min(deadline),
             _ => deadline,
@@ -151,48 +151,36 @@ impl Line {
     }
 }
 
-/// Puts `waiter` at the end of a line, and serves the line.
+/// Puts `waiter` at the end of a line.
 pub(crate) fn join(waiter: Arc<dyn Waits>, place: Place, now: Timestamp) {
     let at = place.at.clone();
     let mut wakes = Wakes::default();
-    if stand(&waiter, place, now, &mut wakes) && !mutant("join_unserved") {
-        serve(at, now);
+    let served = {
+        let mut state = at.line().state();
+        state.stand(&waiter, place, now, &mut wakes).then(|| {
+            // Behind another nothing changes but when it is over: whoever brings news sees that
+            // somebody queues. The first may have missed what came before it stood there.
+            let is_first = state.order.len() == 1 && !mutant("join_unserved");
+            if is_first || state.due().is_some_and(|due| due <= now) {
+                state.serve(&at, now, &mut wakes)
+            } else {
+                Served { moves: SmallVec::new(), later: state.keep_time(&at, now, &mut wakes) }
+            }
+        })
+    };
+    if let Some(served) = served {
+        go_on(at, served, now, &mut wakes);
     }
     wakes.run();
-}
-
-/// Whether it now stands in the line.
-fn stand(waiter: &Arc<dyn Waits>, place: Place, now: Timestamp, wakes: &mut Wakes) -> bool {
-    let Place { at, units, deadline } = place;
-    let line = at.line();
-    let mut state = line.state.lock();
-    if state.is_closed && !mutant("join_closed") {
-        waiter.dismiss(wakes);
-        return false;
-    }
-    if state.waiting.len() >= line.max_waiters {
-        waiter.refuse(now, wakes);
-        return false;
-    }
-    state.tickets += 1;
-    let ticket = state.tickets;
-    if !waiter.stand(&at, ticket) {
-        return false;
-    }
-    state.units = state.units.saturating_add(units);
-    state.deadlines.insert((deadline, ticket));
-    state.waiting.insert(ticket, Waiting { waiter: waiter.clone(), units, deadline });
-    at.set_queued(state.queued());
-    true
 }
 
 /// Takes whoever has `ticket` out of the line.
 pub(crate) fn leave(at: Arc<dyn Turnstile>, ticket: u64) {
     let left = {
-        let mut state = at.line().state.lock();
-        let left = state.remove(ticket);
+        let mut state = at.line().state();
+        let left = state.order.remove(ticket);
         if left.is_some() {
-            at.set_queued(state.queued());
+            at.set_queued(state.order.queued());
         }
         left
     };
@@ -203,41 +191,52 @@ pub(crate) fn leave(at: Arc<dyn Turnstile>, ticket: u64) {
 
 /// Tries whoever is at the head of the line, as long as there is somebody who can go; turns away
 /// those whose time is over.
-pub(crate) fn serve(at: Arc<dyn Turnstile>, mut now: Timestamp) {
-    let mut lines: SmallVec<[Arc<dyn Turnstile>; 2]> = SmallVec::from_iter([at]);
+pub(crate) fn serve(at: Arc<dyn Turnstile>, now: Timestamp) {
     let mut wakes = Wakes::default();
-    while let Some(at) = lines.pop() {
-        let (moves, later) = {
-            let mut state = at.line().state.lock();
-            let moves = state.serve_head(&at, now, &mut wakes);
-            state.expire(&at, now, &mut wakes);
-            at.set_queued(state.queued());
-            (moves, state.keep_time(&at, now, &mut wakes))
-        };
+    let served = at.line().state().serve(&at, now, &mut wakes);
+    go_on(at, served, now, &mut wakes);
+    wakes.run();
+}
+
+/// What serving a line leaves to be done once its lock is released.
+struct Served {
+    /// Those who go to another line.
+    moves: SmallVec<[(Arc<dyn Waits>, Place); 2]>,
+    /// The line must be served again, at this time.
+    later: Option<Timestamp>,
+}
+
+fn go_on(at: Arc<dyn Turnstile>, served: Served, mut now: Timestamp, wakes: &mut Wakes) {
+    let mut left: SmallVec<[(Arc<dyn Turnstile>, Served); 1]> = SmallVec::from_iter([(at, served)]);
+    while let Some((at, Served { moves, later })) = left.pop() {
         for (waiter, place) in moves {
             let to = place.at.clone();
-            if stand(&waiter, place, now, &mut wakes) {
+            let served = {
+                let mut state = to.line().state();
+                state.stand(&waiter, place, now, wakes).then(|| state.serve(&to, now, wakes))
+            };
+            if let Some(served) = served {
                 // Who keeps the time of one line does not keep that of the other.
-                waiter.nudge(&mut wakes);
-                lines.push(to);
+                waiter.nudge(wakes);
+                left.push((to, served));
             }
         }
         if let Some(later) = later.filter(|_| !mutant("alarm_unchecked")) {
             now = later;
-            lines.push(at);
+            let served = at.line().state().serve(&at, now, wakes);
+            left.push((at, served));
         }
     }
-    wakes.run();
 }
 
 /// Sends all who wait away: what they wait for is gone.
 pub(crate) fn close(at: &dyn Turnstile) {
     let mut wakes = Wakes::default();
     {
-        let mut state = at.line().state.lock();
+        let mut state = at.line().state();
         state.is_closed = true;
-        while let Some(ticket) = state.first() {
-            if let Some(waiting) = state.remove(ticket) {
+        while let Some((ticket, _)) = state.order.head() {
+            if let Some(waiting) = state.order.remove(ticket) {
                 waiting.waiter.dismiss(&mut wakes);
                 wakes.settled.push(waiting.waiter);
             }
@@ -252,19 +251,42 @@ pub(crate) fn close(at: &dyn Turnstile) {
 }
 
 impl State {
-    fn first(&self) -> Option<u64> {
-        self.waiting.keys().next().copied()
+    /// When time alone changes something.
+    fn due(&self) -> Option<Timestamp> {
+        let deadline = self.order.first_deadline().map(|(deadline, _)| deadline);
+        [self.again, deadline].into_iter().flatten().min()
     }
 
-    fn queued(&self) -> u64 {
-        if self.waiting.is_empty() { 0 } else { self.units.max(1) }
+    /// Whether `waiter` now stands at the end of the line.
+    fn stand(
+        &mut self,
+        waiter: &Arc<dyn Waits>,
+        place: Place,
+        now: Timestamp,
+        wakes: &mut Wakes,
+    ) -> bool {
+        let Place { at, units, deadline } = place;
+        if self.is_closed && !mutant("join_closed") {
+            waiter.dismiss(wakes);
+            return false;
+        }
+        if self.order.len() >= at.line().max_waiters {
+            waiter.refuse(now, wakes);
+            return false;
+        }
+        let stands = waiter.stand(&at, self.order.next_ticket());
+        if stands {
+            self.order.push(Waiting { waiter: waiter.clone(), units, deadline });
+            at.set_queued(self.order.queued());
+        }
+        stands
     }
 
-    fn remove(&mut self, ticket: u64) -> Option<Waiting> {
-        let waiting = self.waiting.remove(&ticket)?;
-        self.deadlines.remove(&(waiting.deadline, ticket));
-        self.units = self.units.saturating_sub(waiting.units);
-        Some(waiting)
+    fn serve(&mut self, at: &Arc<dyn Turnstile>, now: Timestamp, wakes: &mut Wakes) -> Served {
+        let moves = self.serve_head(at, now, wakes);
+        self.expire(at, now, wakes);
+        at.set_queued(self.order.queued());
+        Served { moves, later: self.keep_time(at, now, wakes) }
     }
 
     /// Those who go to another line.
@@ -276,15 +298,15 @@ impl State {
     ) -> SmallVec<[(Arc<dyn Waits>, Place); 2]> {
         let mut moves = SmallVec::new();
         self.again = None;
-        while let Some((ticket, head)) = self.waiting.first_key_value() {
-            let (ticket, deadline) = (*ticket, head.deadline);
+        while let Some((ticket, head)) = self.order.head() {
+            let deadline = head.deadline;
             if deadline < now {
                 self.turn_away(ticket, at, now, wakes);
                 continue;
             }
             match head.waiter.try_at(at, now, wakes) {
                 Tried::Settled => {
-                    wakes.settled.extend(self.remove(ticket).map(|waiting| waiting.waiter));
+                    wakes.settled.extend(self.order.remove(ticket).map(|waiting| waiting.waiter));
                 }
                 Tried::Stays { again, is_certain } => {
                     let too_late = is_certain && again.is_some_and(|again| again > deadline);
@@ -295,7 +317,7 @@ impl State {
                     self.turn_away(ticket, at, now, wakes);
                 }
                 Tried::Moves(place) => {
-                    moves.extend(self.remove(ticket).map(|waiting| (waiting.waiter, place)));
+                    moves.extend(self.order.remove(ticket).map(|waiting| (waiting.waiter, place)));
                 }
             }
         }
@@ -304,7 +326,7 @@ impl State {
 
     /// Turns away those behind the head whose time is over.
     fn expire(&mut self, at: &Arc<dyn Turnstile>, now: Timestamp, wakes: &mut Wakes) {
-        while let Some((deadline, ticket)) = self.deadlines.first().copied() {
+        while let Some((deadline, ticket)) = self.order.first_deadline() {
             if deadline > now {
                 return;
             }
@@ -320,8 +342,8 @@ impl State {
         now: Timestamp,
         wakes: &mut Wakes,
     ) {
-        if let Some(waiting) = self.remove(ticket) {
-            at.set_queued(self.queued());
+        if let Some(waiting) = self.order.remove(ticket) {
+            at.set_queued(self.order.queued());
             waiting.waiter.refuse(now, wakes);
             wakes.settled.push(waiting.waiter);
         }
@@ -336,20 +358,19 @@ impl State {
         now: Timestamp,
         wakes: &mut Wakes,
     ) -> Option<Timestamp> {
-        let head = self.first();
+        let head = self.order.head().map(|(ticket, _)| ticket);
         let Some(time) = at.line().clock.virtual_time() else {
             let sooner = self.again.is_some()
                 && (self.head != head || self.kept.is_none() || self.kept > self.again);
             (self.head, self.kept) = (head, self.again);
             if sooner {
-                if let Some(head) = self.waiting.values().next() {
+                if let Some((_, head)) = self.order.head() {
                     head.waiter.nudge(wakes);
                 }
             }
             return None;
         };
-        let deadline = self.deadlines.first().map(|(deadline, _)| *deadline);
-        let due = [self.again, deadline].into_iter().flatten().min();
+        let due = self.due();
         if self.alarm.is_some_and(|(at, _)| Some(at) != due || at <= now) {
             if let Some((_, alarm)) = self.alarm.take() {
                 time.cancel(alarm);

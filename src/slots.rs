@@ -29,7 +29,7 @@ mod records;
 use std::time::Duration;
 
 use crate::decision::{Allowed, Denied, Retry, Standing};
-use crate::sync::{AtomicU32, AtomicU64, Backoff, CachePadded, Mutex, Ordering, mutant};
+use crate::sync::{AtomicU32, AtomicU64, Backoff, Mutex, Ordering, mutant};
 use crate::time::Timestamp;
 
 use records::Records;
@@ -46,8 +46,10 @@ const FLAGS: u64 = SHUT | HOLD | QUEUE;
 const CYCLE: u64 = 1 << 24;
 const IN_USE: u64 = CYCLE - 1;
 
+/// In this order: what each call touches stands together, with the first records.
+#[repr(C)]
 pub(crate) struct Slots {
-    hot: CachePadded<Hot>,
+    hot: Hot,
     records: Records,
     /// Held while shut.
     shut: Mutex<()>,
@@ -115,12 +117,25 @@ impl Slots {
             lease: AtomicU64::new(nanos(lease)),
         };
         Slots {
-            hot: CachePadded(hot),
+            hot,
             records: Records::new(),
             shut: Mutex::new(()),
             expired: AtomicU64::new(0),
             late: AtomicU64::new(0),
         }
+    }
+
+    /// Makes of idle slots new ones, if nothing of them is left to come.
+    pub(crate) fn begin_anew(&mut self, cap: u32, lease: Option<Duration>) -> bool {
+        if self.load() & (FLAGS | IN_USE) != 0 {
+            return false;
+        }
+        // Relaxed: nobody else has them.
+        self.hot.cap.store(cap.min(MAX_SLOTS), Ordering::Relaxed);
+        self.set_lease(lease);
+        self.expired.store(0, Ordering::Relaxed);
+        self.late.store(0, Ordering::Relaxed);
+        true
     }
 
     /// Takes `units` from `now` on. `turn`: whoever waits in line has been asked.
@@ -207,7 +222,10 @@ impl Slots {
             }
         }
         record.free(held.serial);
-        self.hot.hint.store(held.index, Ordering::Relaxed);
+        // Seldom written: who comes next reads it.
+        if self.hot.hint.load(Ordering::Relaxed) != held.index {
+            self.hot.hint.store(held.index, Ordering::Relaxed);
+        }
         Back { queued: head & QUEUE != 0 }
     }
 
@@ -305,7 +323,7 @@ impl Slots {
     }
 
     pub(crate) fn count(&self, now: Timestamp) -> Count {
-        let shut = self.shut();
+        let mut shut = self.shut();
         shut.settle();
         let (mut overdue, mut leases) = (0, 0);
         self.records.each_live(|_, live| {
@@ -328,6 +346,7 @@ impl Slots {
         self.records.memory()
     }
 
+    #[inline]
     pub(crate) fn cap(&self) -> u32 {
         self.hot.cap.load(Ordering::Relaxed)
     }
@@ -371,13 +390,17 @@ impl Slots {
             && in_use(head).saturating_add(units) <= self.cap()
     }
 
+    #[inline]
     fn claim(&self, units: u32, now: Timestamp) -> Option<Claim<'_>> {
         let hint = self.hot.hint.load(Ordering::Relaxed);
         let claim = self.records.claim(hint, units, self.end(now))?;
-        self.hot.hint.store(claim.index.wrapping_add(1), Ordering::Relaxed);
+        if claim.index != hint {
+            self.hot.hint.store(claim.index.wrapping_add(1), Ordering::Relaxed);
+        }
         Some(claim)
     }
 
+    #[inline]
     fn end(&self, now: Timestamp) -> u64 {
         now.as_nanos().saturating_add(self.hot.lease.load(Ordering::Relaxed))
     }
@@ -421,7 +444,7 @@ impl Slots {
             }
         }
         let (in_use, queued) = (in_use(head), head & QUEUE != 0);
-        Shut { slots: self, in_use, queued, is_changed: false, _guard: guard }
+        Shut { slots: self, in_use, queued, is_changed: false, first: None, _guard: guard }
     }
 
     /// The bug of counting first and looking then: two that race for the last slot both lose.
@@ -516,6 +539,8 @@ struct Shut<'a> {
     queued: bool,
     /// Leases were ended or the cap changed: what was seen before holds no more.
     is_changed: bool,
+    /// Once those are waited for who were in between: the first end of a lease, and what it weighs.
+    first: Option<(u64, u32)>,
     _guard: crate::sync::MutexGuard<'a, ()>,
 }
 
@@ -526,10 +551,11 @@ impl Shut<'_> {
         if units > cap {
             return Err(self.slots.never(self.in_use));
         }
-        if self.in_use + units > cap {
+        let may_take = turn || !self.queued || mutant("barge");
+        if self.in_use + units > cap || !may_take {
             self.reap(now);
         }
-        if self.in_use + units <= cap && (turn || !self.queued || mutant("barge")) {
+        if self.in_use + units <= cap && may_take {
             return Ok(());
         }
         let needed = (self.in_use + units).saturating_sub(cap).max(1);
@@ -540,9 +566,10 @@ impl Shut<'_> {
 
     /// Takes back what is over.
     fn reap(&mut self, now: Timestamp) {
-        if !mutant("reap_unsettled") {
-            self.settle();
+        if !mutant("reap_unsettled") && self.settle().0 > now.as_nanos() {
+            return;
         }
+        self.first = None;
         let (slots, mut expired) = (self.slots, 0);
         slots.records.each_live(|record, live| {
             if is_over(live.end, now) {
@@ -557,24 +584,29 @@ impl Shut<'_> {
     }
 
     /// Waits for those who have swapped the head and not yet freed their record: until the live
-    /// records are those that are counted.
-    fn settle(&self) {
+    /// records are those that are counted. Then the first end of a lease, and what it weighs.
+    fn settle(&mut self) -> (u64, u32) {
+        if let Some(first) = self.first {
+            return first;
+        }
         let mut backoff = Backoff::default();
         loop {
-            let mut units = 0_u64;
-            self.slots.records.each_live(|_, live| units += u64::from(live.units));
+            let (mut units, mut first) = (0_u64, (u64::MAX, 0));
+            self.slots.records.each_live(|_, live| {
+                units += u64::from(live.units);
+                first = first.min((live.end, live.units));
+            });
             if units == u64::from(self.in_use) || is_miscounted() {
-                return;
+                self.first = Some(first);
+                return first;
             }
             backoff.wait();
         }
     }
 
     /// When leases of `units` will be over, by themselves.
-    fn freed_by(&self, units: u32) -> Option<Timestamp> {
-        self.settle();
-        let mut first = (u64::MAX, 0);
-        self.slots.records.each_live(|_, live| first = first.min((live.end, live.units)));
+    fn freed_by(&mut self, units: u32) -> Option<Timestamp> {
+        let first = self.settle();
         let end = if first.1 >= units { first.0 } else { self.freed_by_several(units)? };
         (end < u64::MAX).then(|| Timestamp::from_nanos(end))
     }

@@ -127,6 +127,7 @@ impl Anchor {
         *ANCHOR
     }
 
+    #[inline]
     fn now(self) -> u64 {
         self.unix_nanos.saturating_add(saturating_nanos(self.instant.elapsed()))
     }

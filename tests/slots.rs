@@ -128,3 +128,25 @@ fn at_the_end_of_time_there_are_no_more_slots_than_before() {
         assert_eq!((usage.in_use, usage.expired, usage.late), (0, 0, 0));
     }
 }
+
+#[test]
+fn a_key_knows_nothing_of_an_idle_one_whose_place_it_took() {
+    let time = VirtualClock::new();
+    let builder = ConcurrencyLimiter::builder(2).lease(10 * SECOND).clock(time.clock());
+    let slots = builder.build_keyed::<u64>();
+    // One ends late, one early; then both keys are idle and there are others for their places.
+    let late = slots.try_acquire(&0).unwrap();
+    time.advance(10 * SECOND);
+    drop(late);
+    drop(slots.try_acquire(&0).unwrap());
+    assert_eq!((slots.usage(&0).expired, slots.usage(&0).late), (1, 1));
+    slots.resize(3);
+    for key in 1..1_000 {
+        let leases: Vec<Lease> = (0..3).map(|_| slots.try_acquire(&key).unwrap()).collect();
+        assert!(slots.try_acquire(&key).is_err());
+        let usage = slots.usage(&key);
+        assert_eq!((usage.cap, usage.in_use, usage.expired, usage.late), (3, 3, 0, 0));
+        assert!(leases.iter().all(|lease| lease.remaining() == 10 * SECOND));
+    }
+    assert!(slots.is_empty());
+}

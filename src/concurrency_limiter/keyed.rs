@@ -226,8 +226,8 @@ impl Rooms {
     }
 
     fn shard(&self, tag: u64) -> &Mutex<Shard> {
-        // The top bits: the table in the shard uses the others.
-        &self.shards[(tag >> 58) as usize % SHARDS]
+        // Bits of the middle: the table in the shard uses the lowest and the highest.
+        &self.shards[(tag >> 32) as usize % SHARDS]
     }
 
     /// The room of a key, made if it is not there.
@@ -236,10 +236,16 @@ impl Rooms {
         if let Some(room) = shard.rooms.get(&tag) {
             return room.clone();
         }
-        let idle: [_; LOOKED_AT] = std::array::from_fn(|_| shard.look());
+        let mut idle: [_; LOOKED_AT] = std::array::from_fn(|_| shard.look());
         // Read under the lock of the shard: whoever changes it visits the shard afterwards.
         let RoomPlan { cap, lease, max_waiters } = *self.plan.lock();
-        let room = Arc::new(Room::new(cap, lease, max_waiters, self.clock.clone()));
+        let reused = idle.iter_mut().find_map(|idle| {
+            // Nobody else has it, nor will: else it is not idle.
+            let room = Arc::get_mut(idle.as_mut()?)?;
+            if room.begin_anew(cap, lease, max_waiters) { idle.take() } else { None }
+        });
+        let room = reused
+            .unwrap_or_else(|| Arc::new(Room::new(cap, lease, max_waiters, self.clock.clone())));
         shard.rooms.insert(tag, room.clone());
         shard.round.push_back(tag);
         drop(shard);

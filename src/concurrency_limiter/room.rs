@@ -11,14 +11,27 @@ use crate::time::{Clock, Timestamp};
 use super::Usage;
 use super::lease::Lease;
 
+/// In this order: the clock stands beside what else each call touches.
+#[repr(C)]
 pub(crate) struct Room {
-    pub(crate) slots: Slots,
     line: Line,
+    pub(crate) slots: Slots,
 }
 
 impl Room {
     pub(crate) fn new(cap: u32, lease: Option<Duration>, max_waiters: usize, clock: Clock) -> Room {
         Room { slots: Slots::new(cap, lease), line: Line::new(clock, max_waiters) }
+    }
+
+    /// Makes of an idle room one for another key. False if it cannot be.
+    pub(crate) fn begin_anew(
+        &mut self,
+        cap: u32,
+        lease: Option<Duration>,
+        max_waiters: usize,
+    ) -> bool {
+        self.line.set_max_waiters(max_waiters);
+        self.slots.begin_anew(cap, lease)
     }
 
     #[inline]

@@ -333,15 +333,22 @@ impl<P: Plan> Future for Acquire<P> {
             // Polled after it was ready: there is nothing to wait for.
             return Poll::Pending;
         };
-        // Cloned before the lock and dropped after it: wakers are foreign code.
-        drop(waiter.wake_with(Wake::Task(cx.waker().clone())));
+        let mut answer = waiter.take();
+        if answer.is_none() {
+            // Cloned before the lock and dropped after it: wakers are foreign code.
+            drop(waiter.wake_with(Wake::Task(cx.waker().clone())));
+            // It may have come before there was somebody to wake.
+            answer = waiter.take();
+        }
         loop {
-            if let Some(answer) = waiter.take() {
+            if let Some(answer) = answer {
                 this.state = Progress::Done;
                 return Poll::Ready(answer);
             }
-            let due = waiter.due().filter(|_| this.clock.virtual_time().is_none());
-            let Some((at, due)) = due else { return Poll::Pending };
+            if this.clock.virtual_time().is_some() {
+                return Poll::Pending;
+            }
+            let Some((at, due)) = waiter.due() else { return Poll::Pending };
             if sleep.as_ref().is_none_or(|(until, _)| *until != due) {
                 *sleep = match this.clock.sleep_until(due) {
                     Ok(timer) => Some((due, timer)),
@@ -357,6 +364,7 @@ impl<P: Plan> Future for Acquire<P> {
                     serve(at, this.clock.now());
                     // If it still waits, the line may have taken the waker to nudge it.
                     drop(waiter.wake_with(Wake::Task(cx.waker().clone())));
+                    answer = waiter.take();
                 }
                 _ => return Poll::Pending,
             }

@@ -18,19 +18,17 @@ const STATE: u64 = 3;
 const SERIAL: u64 = 4;
 
 /// Records that are there from the start.
-#[cfg(not(tollgate_loom))]
-const FIRST: usize = 4;
-#[cfg(tollgate_loom)]
 const FIRST: usize = 2;
 
 /// Chunk k has as many records as all before it: together more than there are slots.
 const CHUNKS: usize = 24;
 
+#[repr(C)]
 pub(super) struct Records {
-    first: [Record; FIRST],
-    more: OnceLock<Box<[Chunk]>>,
     /// How many there are.
     len: AtomicU32,
+    first: [Record; FIRST],
+    more: OnceLock<Box<[Chunk]>>,
 }
 
 type Chunk = OnceLock<Box<[Record]>>;
@@ -79,10 +77,13 @@ impl Records {
 
     #[inline]
     pub(super) fn get(&self, index: u32) -> Option<&Record> {
-        let index = index as usize;
-        if let Some(record) = self.first.get(index) {
-            return Some(record);
+        match self.first.get(index as usize) {
+            Some(record) => Some(record),
+            None => self.get_more(index as usize),
         }
+    }
+
+    fn get_more(&self, index: usize) -> Option<&Record> {
         let chunk = (index / FIRST).checked_ilog2()? as usize;
         self.more.get()?.get(chunk)?.get()?.get(index - (FIRST << chunk))
     }
@@ -90,18 +91,33 @@ impl Records {
     /// Claims a free record, the first from `hint` on; makes more if there is none.
     #[inline]
     pub(super) fn claim(&self, hint: u32, units: u32, end: u64) -> Option<Claim<'_>> {
+        // Acquire: as many are there.
+        let len = self.len.load(Ordering::Acquire);
+        let hinted = if hint < len { self.claim_at(hint) } else { None };
+        let (index, record, serial) = match hinted {
+            Some(claimed) => claimed,
+            None => self.claim_any(hint)?,
+        };
+        record.units.store(units, Ordering::Relaxed);
+        record.end.store(end, Ordering::Relaxed);
+        Some(Claim { record, index, units, serial, is_live: false })
+    }
+
+    #[inline]
+    fn claim_at(&self, index: u32) -> Option<(u32, &Record, u64)> {
+        let record = self.get(index)?;
+        Some((index, record, record.claim()?))
+    }
+
+    #[inline(never)]
+    fn claim_any(&self, hint: u32) -> Option<(u32, &Record, u64)> {
         loop {
-            // Acquire: as many are there.
+            // Acquire: as in `claim`.
             let len = self.len.load(Ordering::Acquire);
             let start = if hint < len { hint } else { 0 };
-            let claimed = (start..len).chain(0..start).find_map(|index| {
-                let record = self.get(index)?;
-                Some((index, record, record.claim()?))
-            });
-            if let Some((index, record, serial)) = claimed {
-                record.units.store(units, Ordering::Relaxed);
-                record.end.store(end, Ordering::Relaxed);
-                return Some(Claim { record, index, units, serial, is_live: false });
+            let claimed = (start..len).chain(0..start).find_map(|index| self.claim_at(index));
+            if claimed.is_some() {
+                return claimed;
             }
             self.grow(len)?;
         }
@@ -121,12 +137,14 @@ impl Records {
     /// slots are shut: then none becomes live meanwhile.
     pub(super) fn each_live(&self, mut visit: impl FnMut(&Record, &Live)) {
         // Acquire: as in `claim`.
-        for index in 0..self.len.load(Ordering::Acquire) {
-            let Some(record) = self.get(index) else { return };
+        let len = self.len.load(Ordering::Acquire);
+        let chunks = self.more.get().into_iter().flatten();
+        let more = chunks.map_while(Chunk::get).flatten();
+        self.first.iter().chain(more).take(len as usize).for_each(|record| {
             if let Some(live) = record.live() {
                 visit(record, &live);
             }
-        }
+        });
     }
 
     /// Bytes allocated.

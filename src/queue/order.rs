@@ -1,0 +1,133 @@
+//! Who stands in a line: in the order of coming, and by deadline.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use crate::sync::Arc;
+use crate::time::Timestamp;
+
+use super::Waits;
+
+pub(super) struct Waiting {
+    pub(super) waiter: Arc<dyn Waits>,
+    pub(super) units: u64,
+    pub(super) deadline: Timestamp,
+}
+
+#[derive(Default)]
+pub(super) struct Order {
+    tickets: u64,
+    /// By ticket. Who left before the head leaves a gap; the first is none.
+    places: VecDeque<(u64, Option<Waiting>)>,
+    gaps: usize,
+    deadlines: BTreeSet<(Timestamp, u64)>,
+    /// Units of all who wait.
+    units: u64,
+}
+
+/// Gaps that are always left alone: fewer than that cost nothing.
+const FEW: usize = 16;
+
+impl Order {
+    pub(super) fn len(&self) -> usize {
+        self.places.len() - self.gaps
+    }
+
+    /// The ticket of whoever comes next.
+    pub(super) fn next_ticket(&self) -> u64 {
+        self.tickets
+    }
+
+    pub(super) fn push(&mut self, waiting: Waiting) {
+        self.units = self.units.saturating_add(waiting.units);
+        self.deadlines.insert((waiting.deadline, self.tickets));
+        self.places.push_back((self.tickets, Some(waiting)));
+        self.tickets += 1;
+    }
+
+    pub(super) fn head(&self) -> Option<(u64, &Waiting)> {
+        let (ticket, waiting) = self.places.front()?;
+        Some((*ticket, waiting.as_ref()?))
+    }
+
+    pub(super) fn first_deadline(&self) -> Option<(Timestamp, u64)> {
+        self.deadlines.first().copied()
+    }
+
+    /// Takes out whoever has `ticket`.
+    pub(super) fn remove(&mut self, ticket: u64) -> Option<Waiting> {
+        let index = self.places.binary_search_by_key(&ticket, |(ticket, _)| *ticket).ok()?;
+        let waiting = self.places.get_mut(index)?.1.take()?;
+        self.deadlines.remove(&(waiting.deadline, ticket));
+        self.units = self.units.saturating_sub(waiting.units);
+        self.gaps += 1;
+        while let Some((_, None)) = self.places.front() {
+            self.places.pop_front();
+            self.gaps -= 1;
+        }
+        // So a line is not longer than twice those who wait, and a removal seldom costs more.
+        if self.gaps > FEW.max(self.len()) {
+            self.places.retain(|(_, waiting)| waiting.is_some());
+            self.gaps = 0;
+        }
+        Some(waiting)
+    }
+
+    /// What those who do not queue are told: 0 if nobody does.
+    pub(super) fn queued(&self) -> u64 {
+        if self.places.is_empty() { 0 } else { self.units.max(1) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::{Tried, Turnstile, Wakes};
+
+    struct Nobody;
+
+    impl Waits for Nobody {
+        fn try_at(&self, _: &Arc<dyn Turnstile>, _: Timestamp, _: &mut Wakes) -> Tried {
+            Tried::Settled
+        }
+        fn refuse(&self, _: Timestamp, _: &mut Wakes) {}
+        fn dismiss(&self, _: &mut Wakes) {}
+        fn stand(&self, _: &Arc<dyn Turnstile>, _: u64) -> bool {
+            true
+        }
+        fn nudge(&self, _: &mut Wakes) {}
+    }
+
+    /// Beside a list that does as it says.
+    #[test]
+    fn it_keeps_the_order_whoever_leaves_and_stays_small() {
+        let (mut order, mut naive) = (Order::default(), Vec::<(u64, u64, u64)>::new());
+        let mut random = 1_u64;
+        let mut next = |n: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (random >> 33) % n
+        };
+        for step in 0..20_000 {
+            // The first stays for long, so that gaps come up behind it.
+            if next(2) == 0 || naive.len() < 2 {
+                let (units, deadline) = (next(5), next(50));
+                naive.push((order.next_ticket(), units, deadline));
+                let deadline = Timestamp::from_nanos(deadline);
+                order.push(Waiting { waiter: Arc::new(Nobody), units, deadline });
+            } else {
+                let index = if step % 1_000 == 0 { 0 } else { 1 + next(naive.len() as u64 - 1) };
+                let (ticket, units, deadline) = naive.remove(index as usize);
+                let left = order.remove(ticket).unwrap();
+                assert_eq!((left.units, left.deadline.as_nanos()), (units, deadline));
+                assert!(order.remove(ticket).is_none());
+            }
+            assert_eq!(order.len(), naive.len());
+            assert_eq!(order.head().map(|(ticket, _)| ticket), naive.first().map(|first| first.0));
+            let first = naive.iter().map(|(ticket, _, deadline)| (*deadline, *ticket)).min();
+            let deadline = order.first_deadline().map(|(at, ticket)| (at.as_nanos(), ticket));
+            assert_eq!(deadline, first);
+            let units: u64 = naive.iter().map(|waiting| waiting.1).sum();
+            assert_eq!(order.queued(), if naive.is_empty() { 0 } else { units.max(1) });
+            assert!(order.places.len() <= 2 * naive.len() + FEW, "{} places", order.places.len());
+        }
+    }
+}
