@@ -57,14 +57,21 @@ impl Rate {
         line
     }
 
-    /// Serves whoever waits for the key: something was given back to it, or time has passed.
-    #[cold]
-    pub(crate) fn serve(&self, tag: u64) {
+    /// Serves whoever waits for the key, if anybody. A turn that only time has brought needs
+    /// somebody to look: on a real clock that is its waiter's task, if that runs, or else the next
+    /// caller.
+    #[inline]
+    pub(crate) fn serve_queued(&self, tag: u64) {
         if self.cells.is_queued() {
-            let line = self.lines.lock().get(&tag).and_then(Weak::upgrade);
-            if let Some(line) = line {
-                queue::serve(line, self.clock.now());
-            }
+            self.serve_line(tag);
+        }
+    }
+
+    #[cold]
+    fn serve_line(&self, tag: u64) {
+        let line = self.lines.lock().get(&tag).and_then(Weak::upgrade);
+        if let Some(line) = line {
+            queue::serve(line, self.clock.now());
         }
     }
 
@@ -76,7 +83,7 @@ impl Rate {
     pub(crate) fn settle(&self, charge: &Charge, cost: u64) {
         self.cells.settle(charge, cost, &self.clock);
         if cost < charge.cost {
-            self.serve(charge.tag);
+            self.serve_queued(charge.tag);
         }
     }
 
@@ -95,7 +102,7 @@ impl Rate {
     /// Makes the key as if never seen.
     pub(crate) fn reset(&self, tag: u64) {
         self.cells.reset(tag, self.clock.now());
-        self.serve(tag);
+        self.serve_queued(tag);
     }
 
     /// Makes all keys as if never seen.
@@ -214,5 +221,9 @@ impl Plan for RatePlan {
             Err(denied) => denied,
             Ok(allowed) => Denied::just_now(allowed),
         }
+    }
+
+    fn serve_others(&self) {
+        self.rate.serve_queued(self.tag);
     }
 }
