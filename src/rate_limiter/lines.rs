@@ -7,7 +7,7 @@ use crate::cells::{Cells, Charge, Overflow};
 use crate::decision::{Allowed, Denied, Retry};
 use crate::queue::{self, Attempt, Line, Place, Plan, Turnstile};
 use crate::quota::Quota;
-use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Weak};
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Weak, fence};
 use crate::time::{Clock, Timestamp};
 
 pub(crate) struct Rate {
@@ -57,6 +57,12 @@ impl Rate {
         line
     }
 
+    /// Serves whoever waits for the key, if anybody, after something was given back to it.
+    fn serve(&self, tag: u64) {
+        news();
+        self.serve_queued(tag);
+    }
+
     /// Serves whoever waits for the key, if anybody. A turn that only time has brought needs
     /// somebody to look: on a real clock that is its waiter's task, if that runs, or else the next
     /// caller.
@@ -83,7 +89,7 @@ impl Rate {
     pub(crate) fn settle(&self, charge: &Charge, cost: u64) {
         self.cells.settle(charge, cost, &self.clock);
         if cost < charge.cost {
-            self.serve_queued(charge.tag);
+            self.serve(charge.tag);
         }
     }
 
@@ -102,7 +108,7 @@ impl Rate {
     /// Makes the key as if never seen.
     pub(crate) fn reset(&self, tag: u64) {
         self.cells.reset(tag, self.clock.now());
-        self.serve_queued(tag);
+        self.serve(tag);
     }
 
     /// Makes all keys as if never seen.
@@ -124,11 +130,18 @@ impl Rate {
 
     /// Visits the lines there are, with no lock held.
     fn each(&self, visit: impl FnMut(Arc<KeyLine>)) {
+        news();
         if self.cells.is_queued() {
             let lines: Vec<_> = self.lines.lock().values().filter_map(Weak::upgrade).collect();
             lines.into_iter().for_each(visit);
         }
     }
+}
+
+/// Between what changed and the look whether anybody waits. Whoever joins a line says so before it
+/// looks at the key, with a fence between (`Queued::set`): so one of the two sees the other.
+fn news() {
+    fence(Ordering::SeqCst);
 }
 
 impl Turnstile for KeyLine {
