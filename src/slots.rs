@@ -12,7 +12,7 @@
 //! | shut | one thread works under the lock, and `in use` is its own; all others go to the lock |
 //! | hold | a transaction has decided to take and may yet let go: who takes waits, who gives back does not |
 //! | queue | callers wait in line: who did not wait gets nothing |
-//! | cycle | rises with each shutting, so that a swap across one fails |
+//! | cycle | rises with each shutting that changed what is held or the cap, so that a swap across one fails |
 //!
 //! Each lease has a *record* (see `records`) that says when it ends. Nobody looks at those while
 //! there is room. Who finds none shuts the slots, takes back what is over, and only then is
@@ -215,7 +215,7 @@ impl Slots {
     #[inline(never)]
     fn give_back_shut(&self, held: &Held, now: Timestamp) -> Back {
         let mut shut = self.shut();
-        let queued = shut.queued;
+        let queued = shut.queued && !mutant("queue_forgotten");
         match self.records.get(held.index).filter(|record| record.is_live(held)) {
             None => {
                 self.give_back_late(0);
@@ -278,7 +278,10 @@ impl Slots {
 
     /// Changes how many there are. What is held stays held.
     pub(crate) fn resize(&self, cap: u32) {
-        let shut = (!mutant("resize_open")).then(|| self.shut());
+        let mut shut = (!mutant("resize_open")).then(|| self.shut());
+        if let Some(shut) = &mut shut {
+            shut.is_changed = true;
+        }
         // Relaxed: published by what follows.
         self.hot.cap.store(cap.min(MAX_SLOTS), Ordering::Relaxed);
         drop(shut);
@@ -298,6 +301,7 @@ impl Slots {
             self.records.each_live(|record, live| record.free(live.serial));
         }
         shut.in_use = 0;
+        shut.is_changed = true;
     }
 
     pub(crate) fn count(&self, now: Timestamp) -> Count {
@@ -410,15 +414,14 @@ impl Slots {
                 head = self.load();
                 continue;
             }
-            let cycle = if mutant("same_cycle") { head } else { head.wrapping_add(CYCLE) };
-            let new = SHUT | head & (QUEUE | IN_USE) | cycle & !(FLAGS | IN_USE);
+            let new = head | SHUT;
             match self.swap(head, new) {
                 Ok(_) => break,
                 Err(seen) => head = seen,
             }
         }
         let (in_use, queued) = (in_use(head), head & QUEUE != 0);
-        Shut { slots: self, in_use, queued, _guard: guard }
+        Shut { slots: self, in_use, queued, is_changed: false, _guard: guard }
     }
 
     /// The bug of counting first and looking then: two that race for the last slot both lose.
@@ -453,9 +456,9 @@ impl Slots {
         Look { answer, head: shut.open() }
     }
 
-    /// Whether the answer still holds.
+    /// Whether the answer still holds. Whoever has shut the slots changes nothing before they open.
     pub(crate) fn stands(&self, look: &Look) -> bool {
-        self.load() == look.head
+        self.load() & !SHUT == look.head
     }
 
     /// A record for what may be taken at the end of a transaction. While it is a claim its owner
@@ -496,7 +499,14 @@ impl Slots {
 
 /// Whether a seeded bug is in with which the two counts never agree.
 fn is_miscounted() -> bool {
-    mutant("add_then_count") || mutant("reset_keeps_lease") || mutant("expiry_frees_stranger")
+    const BUGS: [&str; 5] = [
+        "add_then_count",
+        "claim_by_store",
+        "expiry_frees_stranger",
+        "release_by_store",
+        "reset_keeps_lease",
+    ];
+    BUGS.into_iter().any(mutant)
 }
 
 /// The slots while they are shut. Dropping it opens them.
@@ -504,6 +514,8 @@ struct Shut<'a> {
     slots: &'a Slots,
     in_use: u32,
     queued: bool,
+    /// Leases were ended or the cap changed: what was seen before holds no more.
+    is_changed: bool,
     _guard: crate::sync::MutexGuard<'a, ()>,
 }
 
@@ -535,6 +547,7 @@ impl Shut<'_> {
         slots.records.each_live(|record, live| {
             if is_over(live.end, now) {
                 self.in_use = self.in_use.saturating_sub(live.units);
+                self.is_changed = true;
                 record.free(live.serial);
                 expired += 1;
             }
@@ -587,7 +600,11 @@ impl Shut<'_> {
             if head & SHUT == 0 {
                 return head;
             }
-            let new = head & !(SHUT | IN_USE) | u64::from(self.in_use);
+            // Whoever only looked leaves the head as it was: else those who look at several limits
+            // at once would keep one another from ever being sure.
+            let changed = self.is_changed && !mutant("same_cycle");
+            let cycle = if changed { head.wrapping_add(CYCLE) } else { head };
+            let new = head & QUEUE | cycle & !(FLAGS | IN_USE) | u64::from(self.in_use);
             match slots.swap(head, new) {
                 Ok(_) => return new,
                 Err(seen) => head = seen,

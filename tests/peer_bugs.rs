@@ -2,15 +2,44 @@
 
 mod oracle;
 
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Barrier;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use oracle::{SECOND, TODAY, at, limiter, quota};
-use tollgate::{Clock, Overflow, Quota, RateLimiter, Retry, Timestamp, VirtualClock, all};
+use foldhash::fast::FixedState;
+use oracle::{Rng, SECOND, TODAY, at, limiter, quota};
+use tollgate::{
+    Allowed, Clock, ConcurrencyLimiter, Enforcer, KeyedConcurrencyLimiter, Lease, Limit, Overflow,
+    Permit, Policy, Quota, RateLimiter, Retry, Timestamp, VirtualClock, WaitError, all,
+};
 
 const MS: u64 = 1_000_000;
 
 fn wait(nanos: u64) -> Retry {
     Retry::After(Duration::from_nanos(nanos))
+}
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+type Waiting<T> = Pin<Box<dyn Future<Output = Result<T, WaitError>> + Send>>;
+
+fn poll<T>(waiting: &mut Waiting<T>) -> Poll<Result<T, WaitError>> {
+    waiting.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// One who waits for its turn, as of its first poll.
+fn turn(limiter: &RateLimiter<FixedState>, cost: u64, within: Duration) -> Waiting<Allowed> {
+    let mut waiting: Waiting<Allowed> = Box::pin(limiter.acquire("k", cost, within));
+    assert!(poll(&mut waiting).is_pending());
+    waiting
+}
+
+fn slots(cap: u32, time: &VirtualClock) -> ConcurrencyLimiter {
+    ConcurrencyLimiter::builder(cap).lease(secs(300)).clock(time.clock()).build()
 }
 
 /// Row 1: state was relative to the limiter's birth, so a new quota locked keys out.
@@ -42,6 +71,29 @@ fn rates_near_a_unit_per_nanosecond_were_rounded() {
         let exact = 1000 + rate * length / SECOND;
         assert!(admitted <= exact && admitted * 1000 >= exact * 999, "{admitted} of {exact}");
     }
+}
+
+/// Row 3: beside a poller of cost 1 every ms, one of cost 2 was admitted 0 times in 100 s.
+#[test]
+fn a_caller_of_cost_2_starved_beside_one_of_cost_1() {
+    let time = VirtualClock::new();
+    let limiter = limiter(Quota::per_second(10).burst(2), time.clock());
+    limiter.check_n("k", 2).unwrap();
+    let mut line = [1, 2].map(|cost| (cost, turn(&limiter, cost, secs(10)), 0_u64));
+    for _ in 0..100_000 {
+        time.advance(Duration::from_millis(1));
+        for (cost, waiting, admitted) in &mut line {
+            if poll(waiting).is_ready() {
+                *admitted += 1;
+                *waiting = turn(&limiter, *cost, secs(10));
+            }
+        }
+        // Nor does one that polls instead of waiting get ahead of them.
+        assert!(limiter.check("k").is_err());
+    }
+    // 1000 units come in 100 s; each has its turn after the other.
+    let admitted = line.map(|(_, _, admitted)| admitted);
+    assert!(admitted.iter().all(|admitted| (333..=334).contains(admitted)), "{admitted:?}");
 }
 
 /// Row 4: a burst of 2^32 at one an hour overflowed.
@@ -118,6 +170,42 @@ fn each_poll_truncated_a_part_of_the_refill() {
     let polls = 0..600 * SECOND / step;
     let allowed = polls.filter(|n| limiter.check_at("k", 1, at(n * step)).is_ok()).count();
     assert_eq!(allowed, 10);
+}
+
+/// Row 11: intervals below a second that raced in the first second panicked.
+#[test]
+fn the_first_second_panicked_when_intervals_raced() {
+    for start in [0, TODAY] {
+        let time = VirtualClock::starting_at(at(start));
+        let limiter = limiter(quota(3, 7, 3), time.clock());
+        let slots = ConcurrencyLimiter::builder(2)
+            .lease(Duration::from_nanos(5))
+            .clock(time.clock())
+            .build();
+        let nanos = 2_000_u64;
+        let allowed: u64 = std::thread::scope(|scope| {
+            let run = || {
+                let mut allowed = 0;
+                while time.now() < at(start + nanos) {
+                    allowed += u64::from(limiter.check("k").is_ok());
+                    let lease = slots.try_acquire();
+                    if let Ok(reservation) = limiter.reserve("other", 1) {
+                        reservation.cancel();
+                    }
+                    assert!(slots.usage().in_use <= 2);
+                    drop(lease);
+                }
+                allowed
+            };
+            let threads: Vec<_> = (0..3).map(|_| scope.spawn(run)).collect();
+            for _ in 0..nanos {
+                time.advance(Duration::from_nanos(1));
+                std::thread::yield_now();
+            }
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert!(allowed <= 3 + nanos * 3 / 7, "{allowed} from {start}");
+    }
 }
 
 /// Rows 12 and 13: read, then added, and over-admitted; or gave up under contention with tokens
@@ -211,6 +299,28 @@ fn a_period_below_a_millisecond_never_refilled() {
     }
 }
 
+/// Row 21: what an outer limit had given was spent when an inner one refused, and nobody said which.
+#[test]
+fn outer_permits_were_spent_when_an_inner_limit_refused() {
+    let time = VirtualClock::new();
+    let builder = RateLimiter::builder(Quota::per_hour(2)).name("user").clock(time.clock());
+    let users = builder.build();
+    let builder = ConcurrencyLimiter::builder(1).lease(secs(300)).name("queries");
+    let slots = builder.clock(time.clock()).build();
+    let both = || all((users.key("u"), slots.slot())).admit(1);
+    let permit = both().unwrap();
+    for _ in 0..10 {
+        let refused = both().unwrap_err();
+        assert_eq!((refused.limit(), refused.index()), ("queries", 1));
+        assert_eq!(refused.retry(), Retry::Unknown { at_latest: Some(secs(300)) });
+    }
+    assert_eq!(users.peek_n("u", 0).unwrap().remaining(), 1);
+    drop(permit);
+    users.check("u").unwrap();
+    let refused = both().unwrap_err();
+    assert_eq!((refused.limit(), slots.usage().in_use), ("user", 0));
+}
+
 /// Row 24: `per_second(n)` meant one per n seconds.
 #[test]
 fn per_second_meant_one_per_so_many_seconds() {
@@ -218,6 +328,162 @@ fn per_second_meant_one_per_so_many_seconds() {
     limiter.check_at("k", 5, at(0)).unwrap();
     limiter.check_at("k", 5, at(SECOND)).unwrap();
     assert_eq!(Quota::per_second(5).to_string(), "5/s");
+}
+
+/// Row 26: cancelling the waiter at the head stranded those behind it.
+#[test]
+fn a_cancelled_head_stranded_the_line() {
+    let time = VirtualClock::new();
+    let slots = slots(2, &time);
+    let lease = slots.try_acquire().unwrap();
+    let wait = |weight| -> Waiting<Lease> {
+        let mut waiting: Waiting<Lease> = Box::pin(slots.acquire_n(weight, secs(1_000)));
+        assert!(poll(&mut waiting).is_pending());
+        waiting
+    };
+    // The head wants more than there is; all behind it could go.
+    let (head, mut second, mut third) = (wait(2), wait(1), wait(1));
+    drop(head);
+    let second = poll(&mut second);
+    assert!(matches!(&second, Poll::Ready(Ok(lease)) if lease.is_live()));
+    assert!(poll(&mut third).is_pending());
+    drop(lease);
+    assert!(poll(&mut third).is_ready());
+    drop(second);
+
+    let limiter = limiter(Quota::per_second(1).burst(5), time.clock());
+    limiter.check_n("k", 4).unwrap();
+    let head = turn(&limiter, 5, secs(100));
+    let mut second = turn(&limiter, 1, secs(100));
+    drop(head);
+    assert!(poll(&mut second).is_ready());
+    // One whose time is over strands nobody, either.
+    let mut head = turn(&limiter, 5, secs(5));
+    let mut second = turn(&limiter, 1, secs(100));
+    limiter.reserve("k", 0).unwrap().settle(10);
+    time.advance(secs(5));
+    assert!(matches!(poll(&mut head), Poll::Ready(Err(WaitError::Denied(_)))));
+    assert!(poll(&mut second).is_pending());
+    time.advance(secs(6));
+    assert!(poll(&mut second).is_ready());
+}
+
+/// Row 27: a dropped future wrote back a stale balance: 1,035 of 1,000 were admitted.
+#[test]
+fn a_dropped_future_wrote_back_a_stale_balance() {
+    for seed in 0..20 {
+        let mut rng = Rng(seed);
+        let time = VirtualClock::starting_at(at(TODAY));
+        let limiter = limiter(Quota::per_second(1000).burst(1), time.clock());
+        limiter.check("k").unwrap();
+        let (mut line, mut admitted, mut dropped): (Vec<Waiting<Allowed>>, _, _) = (vec![], 0, 0);
+        for _ in 0..1000 {
+            while line.len() < 20 {
+                line.push(turn(&limiter, 1, secs(60)));
+            }
+            let moment = Duration::from_micros(1 + rng.below(999));
+            time.advance(moment);
+            for _ in 0..rng.below(4) {
+                drop(line.swap_remove(rng.below(line.len() as u64) as usize));
+                dropped += 1;
+            }
+            time.advance(Duration::from_millis(1) - moment);
+            line.retain_mut(|waiting| {
+                let granted = poll(waiting).is_ready();
+                admitted += u64::from(granted);
+                !granted
+            });
+        }
+        // One every millisecond: a turn that was dropped is the next one's.
+        assert!((995..=1000).contains(&admitted), "{admitted} of 1000, {dropped} dropped");
+    }
+}
+
+/// Row 28: slots leaked when their holder crashed, were given back twice, or were a stranger's.
+#[test]
+fn slots_leaked_or_were_freed_twice() {
+    let time = VirtualClock::new();
+    let slots = slots(10, &time);
+    for round in 0..100 {
+        // All crash.
+        (0..10).for_each(|_| std::mem::forget(slots.try_acquire().unwrap()));
+        assert!(slots.try_acquire().is_err(), "round {round}");
+        time.advance(secs(300));
+        // All come too late, after strangers have the slots.
+        let late: Vec<Lease> = (0..10).map(|_| slots.try_acquire().unwrap()).collect();
+        time.advance(secs(300));
+        let strangers: Vec<Lease> = (0..10).map(|_| slots.try_acquire().unwrap()).collect();
+        drop(late);
+        assert!(slots.try_acquire().is_err(), "round {round}: a stranger's slot was freed");
+        assert!(strangers.iter().all(Lease::is_live));
+        drop(strangers);
+        assert_eq!(slots.usage().in_use, 0);
+    }
+    assert_eq!((slots.usage().expired, slots.usage().late), (2_000, 1_000));
+}
+
+/// Row 29: two that raced for the last slot were both refused.
+#[test]
+fn two_that_raced_for_the_last_slot_were_both_refused() {
+    const ROUNDS: usize = 1_000;
+    let time = VirtualClock::new();
+    let slots = slots(3, &time);
+    let _held = [slots.try_acquire().unwrap(), slots.try_acquire().unwrap()];
+    let barrier = Barrier::new(2);
+    let wins: usize = std::thread::scope(|scope| {
+        let run = || {
+            let round = |_| {
+                barrier.wait();
+                let lease = slots.try_acquire();
+                // Until both have tried.
+                barrier.wait();
+                lease.is_ok()
+            };
+            (0..ROUNDS).filter(|round_number| round(*round_number)).count()
+        };
+        let threads = [scope.spawn(run), scope.spawn(run)];
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert_eq!(wins, ROUNDS, "exactly one of two gets it, each time");
+}
+
+/// Row 30: limits changed between start and finish, and the slot leaked into another bucket.
+#[test]
+fn a_slot_leaked_into_another_bucket_when_limits_changed() {
+    let time = VirtualClock::new();
+    let keyed: KeyedConcurrencyLimiter<str> =
+        ConcurrencyLimiter::builder(2).lease(secs(300)).clock(time.clock()).build_keyed();
+    let a = [keyed.try_acquire("a").unwrap(), keyed.try_acquire("a").unwrap()];
+    let b = keyed.try_acquire("b").unwrap();
+    keyed.resize(1);
+    drop(a);
+    assert_eq!((keyed.usage("a").in_use, keyed.usage("b").in_use), (0, 1));
+    assert!(keyed.try_acquire("b").is_err() && keyed.try_acquire("a").is_ok());
+    drop(b);
+    assert!(keyed.is_empty());
+
+    // A policy that counts by another fact from now on: what was taken is given back where it was.
+    let policy = |cap, key: &str| {
+        Policy::new().limit(Limit::concurrent("queries", cap).lease(secs(300)).key([key]))
+    };
+    let enforcer = Enforcer::builder(policy(2, "org")).clock(time.clock()).build().unwrap();
+    let facts = [("org", "7"), ("user", "7")];
+    let admit = || enforcer.admit(&facts, 1);
+    let in_use = || enforcer.limits()[0].slots.unwrap().in_use;
+    let old: Vec<Permit> = (0..2).map(|_| admit().unwrap()).collect();
+    admit().unwrap_err();
+    enforcer.reload(policy(1, "org")).unwrap();
+    admit().unwrap_err();
+    assert_eq!(in_use(), 2);
+    enforcer.reload(policy(1, "user")).unwrap();
+    let new = admit().unwrap();
+    assert_eq!(in_use(), 3, "two of the organization, one of the user");
+    drop(old);
+    assert_eq!(in_use(), 1);
+    admit().unwrap_err();
+    drop(new);
+    assert_eq!(in_use(), 0);
+    assert!(admit().is_ok());
 }
 
 /// Row 32: the default clock was a processor counter that jumped on some hypervisors.
@@ -233,6 +499,39 @@ fn the_default_clock_was_a_processor_counter() {
         last = now;
     }
     assert!(last.since(begun) < Duration::from_secs(60), "a jump");
+}
+
+/// Row 33: the whole timeout was waited out although nothing could have come of it. The clock
+/// stands: who waited would do so for ever.
+#[test]
+fn a_wait_in_vain_lasted_for_the_whole_timeout() {
+    let time = VirtualClock::new();
+    let slots = slots(2, &time);
+    let _held = slots.try_acquire_n(2).unwrap();
+    let never = |weight| match slots.acquire_n_blocking(weight, secs(60)) {
+        Err(WaitError::Denied(denied)) => denied.retry(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((never(3), never(u32::MAX)), (Retry::Never, Retry::Never));
+    slots.resize(0);
+    assert_eq!(never(1), Retry::Never);
+    let limiter = limiter(Quota::per_second(1).burst(5), time.clock());
+    limiter.check_n("k", 5).unwrap();
+    let refused = |cost, within| match limiter.acquire_blocking("k", cost, within) {
+        Err(WaitError::Denied(denied)) => denied.retry(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused(6, secs(1_000_000)), Retry::Never);
+    assert_eq!(refused(5, secs(4)), Retry::After(secs(5)));
+    let _first = turn(&limiter, 3, secs(3));
+    // Behind others it takes longer.
+    assert_eq!(refused(2, Duration::from_nanos(5 * SECOND - 1)), Retry::After(secs(5)));
+    let mut in_time = turn(&limiter, 2, secs(5));
+    assert_eq!(refused(1, Duration::ZERO), Retry::After(secs(6)));
+    // One that became hopeless is sent away when that is known.
+    limiter.set_quota(Quota::per_minute(1).burst(1));
+    assert!(matches!(poll(&mut in_time), Poll::Ready(Err(WaitError::Denied(denied)))
+        if denied.retry() == Retry::Never));
 }
 
 /// Row 34: a capped least-recently-used list let a flood of fresh keys reset everyone.

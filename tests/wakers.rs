@@ -129,6 +129,20 @@ fn a_cancelled_head_wakes_the_next() {
 }
 
 #[test]
+fn a_head_whose_time_is_over_lets_the_next_go_at_that_moment() {
+    let time = VirtualClock::new();
+    let slots = slots(2, &time);
+    let _lease = slots.try_acquire().unwrap();
+    let mut head: Waiting = Box::pin(slots.acquire_n(2, SECOND));
+    assert!(look(&mut head).is_pending());
+    let (mut second, hook) = wait(&slots);
+    time.advance(SECOND);
+    assert!(matches!(answer(&mut head), Err(WaitError::Denied(_))));
+    assert_eq!(hook.woken(), 1);
+    assert_eq!(answer(&mut second).unwrap().remaining(), LEASE);
+}
+
+#[test]
 fn a_turn_granted_to_a_waiter_that_is_never_polled_passes_on_at_the_end_of_its_lease() {
     let time = VirtualClock::new();
     let slots = slots(1, &time);

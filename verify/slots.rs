@@ -14,9 +14,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use tollgate::{ConcurrencyLimiter, Denied, Lease, Retry, VirtualClock, WaitError};
+use tollgate::{
+    ConcurrencyLimiter, Denied, KeyedConcurrencyLimiter, Lease, Retry, VirtualClock, WaitError,
+};
 
-use race::{model, race};
+use race::{explore, race};
 
 const NANO: Duration = Duration::from_nanos(1);
 /// How long leases are that have an end.
@@ -25,6 +27,11 @@ const LEASE: Duration = Duration::from_nanos(10);
 const LONG: Duration = Duration::from_nanos(1000);
 
 type Limiter = Arc<ConcurrencyLimiter>;
+
+/// These models are small: a thread is stopped up to three times in them.
+fn model(threads: usize, body: impl Fn(usize) + Copy + Sync + Send + 'static) {
+    explore(threads, Some(if threads > 2 { 1 } else { 3 }), body);
+}
 
 /// `cap` slots, held until they are given back.
 fn slots(cap: u32) -> Limiter {
@@ -123,7 +130,7 @@ fn two_race_for_the_last_slot() {
 /// With two held, so that their records are made by this race.
 #[test]
 fn two_take_at_once() {
-    model(2, |first| {
+    explore(2, Some(2), |first| {
         let slots = slots(4);
         let held = [(); 2].map(|()| slots.try_acquire().unwrap());
         let take = || thread!(slots; slots.try_acquire().unwrap());
@@ -312,6 +319,72 @@ fn a_slot_is_granted_to_one_who_leaves() {
         race(first, [give_back(lease), leave]);
         drop(next.answer().unwrap());
         assert!(slots.try_acquire().is_ok(), "a slot is lost");
+    });
+}
+
+/// Whoever has shut the slots sends the giver to the lock.
+#[test]
+fn a_slot_that_is_waited_for_comes_back_while_shut() {
+    model(2, |first| {
+        let slots = slots(1);
+        let lease = slots.try_acquire().unwrap();
+        let waiting = Waiting::in_line(&slots, 1);
+        let looks = thread!(slots; Some(slots.usage().in_use));
+        let [_, in_use]: [Option<u32>; 2] = race(first, [give_back(lease), looks]);
+        assert!(in_use.is_some_and(|in_use| in_use <= 1), "more are held than there are");
+        drop(waiting.answer().unwrap());
+        assert!(slots.try_acquire().is_ok(), "a slot is lost");
+    });
+}
+
+#[test]
+fn a_lease_that_is_waited_for_runs_out_as_it_is_given_back() {
+    model(2, |first| {
+        let time = VirtualClock::new();
+        let slots = leased(1, &time);
+        let lease = slots.try_acquire().unwrap();
+        let waiting = Waiting::in_line(&slots, 1);
+        let mover = thread!(time; { time.advance(LEASE); None::<()> });
+        race(first, [give_back(lease), mover]);
+        let granted = waiting.answer().unwrap();
+        // Granted from ten nanoseconds on; or, by a giver who read the clock before, from none on.
+        let is_taken = slots.try_acquire().is_err();
+        assert_eq!(is_taken, granted.is_live(), "a stranger's slot was freed");
+    });
+}
+
+#[test]
+fn three_wait_and_leave_and_give_back() {
+    model(3, |first| {
+        let slots = slots(1);
+        let lease = slots.try_acquire().unwrap();
+        let head = Waiting::in_line(&slots, 1);
+        let leave: Box<dyn FnOnce() -> _> = Box::new(move || {
+            drop(head);
+            None
+        });
+        let joiner = join(Waiting::new(&slots, 1));
+        let [_, _, joined] = race(first, [give_back(lease), leave, joiner]);
+        drop(answer([None, joined]).unwrap());
+        assert!(slots.try_acquire().is_ok(), "a slot is lost");
+    });
+}
+
+#[test]
+fn a_key_is_forgotten_as_it_is_asked() {
+    model(2, |first| {
+        let slots: Arc<KeyedConcurrencyLimiter<u64>> = Arc::new(
+            ConcurrencyLimiter::builder(1).clock(VirtualClock::new().clock()).build_keyed(),
+        );
+        let lease = slots.try_acquire(&1).unwrap();
+        let keyed = slots.clone();
+        let taker: Box<dyn FnOnce() -> _> = Box::new(move || {
+            drop(lease);
+            Some(keyed.try_acquire(&1).expect("a slot is lost"))
+        });
+        let looks = thread!(slots; { slots.len(); None });
+        let [_taken, _]: [Option<Lease>; 2] = race(first, [taker, looks]);
+        assert!(slots.try_acquire(&1).is_err(), "a key was forgotten that is held");
     });
 }
 

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use crate::decision::{Denied, Retry};
-use crate::sync::{Arc, Mutex, Signal, is_panicking};
+use crate::sync::{Arc, Mutex, Signal, is_panicking, mutant};
 use crate::time::{Clock, NoTimer, Sleep, Timestamp, is_simulated};
 
 use super::{Place, Tried, Turnstile, Waits, Wakes, join, leave, serve};
@@ -119,6 +119,7 @@ impl<P: Plan> Waiter<P> {
             let mut stage = self.stage.lock();
             match *stage {
                 Stage::Waiting { .. } => std::mem::replace(&mut *stage, Stage::Answered(answer)),
+                Stage::Over if mutant("grant_forgotten") => return std::mem::forget(answer),
                 // Cancelled: what was granted is given back when the line is let go of.
                 Stage::Over => std::mem::replace(&mut *stage, Stage::Answered(answer)),
                 Stage::Answered(_) => return,

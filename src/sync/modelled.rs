@@ -134,14 +134,17 @@ atomic!(AtomicU64, u64);
 atomic!(AtomicBool, bool);
 
 impl AtomicU64 {
+    #[track_caller]
     pub(crate) fn fetch_add(&self, by: u64, order: Ordering) -> u64 {
-        self.0.fetch_add(by, order)
+        self.0.fetch_add(by, ordering(order))
     }
+    #[track_caller]
     pub(crate) fn fetch_or(&self, bits: u64, order: Ordering) -> u64 {
-        self.0.fetch_or(bits, order)
+        self.0.fetch_or(bits, ordering(order))
     }
+    #[track_caller]
     pub(crate) fn fetch_and(&self, bits: u64, order: Ordering) -> u64 {
-        self.0.fetch_and(bits, order)
+        self.0.fetch_and(bits, ordering(order))
     }
 }
 

@@ -1,16 +1,19 @@
-//! What the threads do, and what is counted.
+//! Rates: what the threads do, and what is counted.
 
-use std::collections::BTreeMap;
+mod model;
+
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use tollgate::{Allowed, Denied, RateLimiter, Retry, Timestamp, VirtualClock, all};
 
-use crate::checker::{Event, has_serial_order};
+use crate::checker::{self, TIME_STEP};
+use crate::draw::{self, Random};
 use crate::identity::Identity;
-use crate::model::{Answer, CELLS, Model, Op, Quota, Standing, TIME_STEP, WIDE};
+use model::{Answer, CELLS, Model, Op, Quota, Standing, WIDE};
+
+type Event = checker::Event<Op, Answer>;
 
 const THREADS: usize = 3;
 const CALLS: usize = 4;
@@ -20,8 +23,6 @@ const QUOTAS: [Quota; 4] = [
     Quota { interval: 4, burst: 4 },
     Quota { interval: 6, burst: 3 },
 ];
-/// The least share of all calls that a kind of answer must make up: one in this many.
-const RARE: u64 = 1000;
 /// Kinds of answers that must come up.
 const KINDS: [&str; 14] = [
     "check allowed",
@@ -41,19 +42,6 @@ const KINDS: [&str; 14] = [
 ];
 
 type Limiter = RateLimiter<Identity>;
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ z >> 31) % n
-    }
-}
 
 struct World {
     time: VirtualClock,
@@ -219,70 +207,21 @@ fn kinds(event: &Event) -> impl Iterator<Item = &'static str> {
     [Some(kind), never, moved].into_iter().flatten()
 }
 
-fn from_environment(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
-}
-
 pub fn main() {
-    let histories = from_environment("TOLLGATE_HISTORIES", 100_000);
-    let seed = from_environment("TOLLGATE_SEED", 1);
-    let counts: Arc<Mutex<BTreeMap<&str, u64>>> = Arc::default();
-    let drawn = Arc::new(AtomicU64::new(0));
-    let begun = Instant::now();
-    // Random walks find what takes many switches, PCT what takes few at the right places.
-    let schedulers: [Box<dyn Scheduler + Send>; 2] = [
-        Box::new(RandomScheduler::new_from_seed(seed, (histories - histories / 4) as usize)),
-        Box::new(PctScheduler::new_from_seed(seed, 3, (histories / 4) as usize)),
-    ];
-    for scheduler in schedulers {
-        let (counts, drawn) = (counts.clone(), drawn.clone());
-        let mut config = shuttle::Config::default();
-        // That weak memory is not modelled: loom does that.
-        config.silence_warnings = true;
-        let runner = shuttle::Runner::new(scheduler, config);
-        runner.run(move || {
-            let number = drawn.fetch_add(1, Ordering::Relaxed);
-            let mut random = Random(seed << 40 | number);
-            let quotas = [(); 2].map(|()| QUOTAS[random.below(4) as usize]);
-            let world = Arc::new(World::new(quotas));
-            // Mostly the axis is there before the race. Sometimes the race makes it.
-            if random.below(8) > 0 {
-                for cell in [0, WIDE] {
-                    let (limiter, key) = world.limiter(cell);
-                    let _ = limiter.peek(&key);
-                }
+    draw::histories(&KINDS, (THREADS * CALLS) as u64, |random| {
+        let quotas = [(); 2].map(|()| random.one_of(&QUOTAS));
+        let world = Arc::new(World::new(quotas));
+        // Mostly the axis is there before the race. Sometimes the race makes it.
+        if random.below(8) > 0 {
+            for cell in [0, WIDE] {
+                let (limiter, key) = world.limiter(cell);
+                let _ = limiter.peek(&key);
             }
-            let threads: Vec<_> = (0..THREADS)
-                .map(|owner| {
-                    let (world, mut random) = (world.clone(), Random(random.below(u64::MAX)));
-                    shuttle::thread::spawn(move || world.run(owner, &mut random))
-                })
-                .collect();
-            let events: Vec<Event> =
-                threads.into_iter().flat_map(|thread| thread.join().expect("a thread")).collect();
-            let model = Model::new([quotas[0], quotas[0], quotas[1]]);
-            if !has_serial_order(model, &events) {
-                let mut events = events;
-                events.sort_by_key(|event| event.begin);
-                let list: Vec<_> = events.iter().map(|event| format!("{event:?}\n")).collect();
-                panic!(
-                    "no serial order, seed {seed} history {number}:\n{quotas:?}\n{}",
-                    list.concat()
-                );
-            }
-            let mut counts = counts.lock().expect("counts");
-            for kind in events.iter().flat_map(kinds) {
-                *counts.entry(kind).or_default() += 1;
-            }
-        });
-    }
-    let counts = counts.lock().expect("counts");
-    let calls = histories * (THREADS * CALLS) as u64;
-    let rate = histories as f64 / begun.elapsed().as_secs_f64();
-    println!("{histories} histories, {calls} calls, {rate:.0} histories/s: {counts:?}");
-    let rare: Vec<_> = KINDS
-        .iter()
-        .filter(|kind| counts.get(**kind).copied().unwrap_or(0) * RARE < calls)
-        .collect();
-    assert!(rare.is_empty(), "too rare to say anything: {rare:?}");
+        }
+        let run = move |owner, mut random| world.run(owner, &mut random);
+        let events = draw::race(THREADS, random, run).concat();
+        let kinds: Vec<_> = events.iter().flat_map(kinds).collect();
+        draw::check(Model::new([quotas[0], quotas[0], quotas[1]]), events);
+        kinds
+    });
 }

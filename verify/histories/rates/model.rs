@@ -1,8 +1,7 @@
-//! One thread's Tollgate: GCRA in whole nanoseconds. Intervals divide [`TIME_STEP`] and time moves
+//! One thread's Tollgate: GCRA in whole nanoseconds. Intervals divide `TIME_STEP` and time moves
 //! by whole ones, so that nothing is rounded but debt at a change of quota.
 
-/// Nanoseconds.
-pub const TIME_STEP: i64 = 12;
+use crate::checker;
 
 /// Two keys of a narrow limiter, then the one key of a wide one.
 pub const CELLS: usize = 3;
@@ -99,33 +98,6 @@ impl Model {
         Model { cells: quotas.map(cell), charges: [None; 4] }
     }
 
-    /// What `op` is answered. `now` is the stamp it read itself, if it is not given one; `None` if
-    /// it cannot have read that.
-    pub fn step(&mut self, op: Op, now: i64) -> Option<Answer> {
-        Some(match op {
-            Op::Check { cell, cost, now } => self.cells[cell].check(cost, now),
-            Op::Peek { cell, cost, now } => { self.cells[cell] }.check(cost, now),
-            Op::Admit { cells, cost, now } => self.admit(cells, cost, now),
-            Op::Reserve { cell, cost, owner } => {
-                let answer = self.cells[cell].check(cost, now);
-                let changes = self.cells[cell].changes;
-                if let Answer::Allowed(_) = answer {
-                    self.charges[owner] = Some(Charge { cell, cost, at: now, changes });
-                }
-                answer
-            }
-            Op::Settle { cost, owner } => {
-                let charge = self.charges[owner].take()?;
-                self.cells[charge.cell].settle(charge, cost, now)?;
-                Answer::Done
-            }
-            Op::SetQuota { cell, quota } => {
-                self.cells[cell].set_quota(quota, now);
-                Answer::Done
-            }
-        })
-    }
-
     fn admit(&mut self, cells: [usize; 2], cost: i64, now: i64) -> Answer {
         let mut next = *self;
         let answers = cells.map(|cell| next.cells[cell].check(cost, now));
@@ -155,6 +127,36 @@ impl Model {
             }
             (None, None) => unreachable!(),
         }
+    }
+}
+
+impl checker::Model for Model {
+    type Op = Op;
+    type Answer = Answer;
+
+    fn step(&mut self, op: Op, now: i64) -> Option<Answer> {
+        Some(match op {
+            Op::Check { cell, cost, now } => self.cells[cell].check(cost, now),
+            Op::Peek { cell, cost, now } => { self.cells[cell] }.check(cost, now),
+            Op::Admit { cells, cost, now } => self.admit(cells, cost, now),
+            Op::Reserve { cell, cost, owner } => {
+                let answer = self.cells[cell].check(cost, now);
+                let changes = self.cells[cell].changes;
+                if let Answer::Allowed(_) = answer {
+                    self.charges[owner] = Some(Charge { cell, cost, at: now, changes });
+                }
+                answer
+            }
+            Op::Settle { cost, owner } => {
+                let charge = self.charges[owner].take()?;
+                self.cells[charge.cell].settle(charge, cost, now)?;
+                Answer::Done
+            }
+            Op::SetQuota { cell, quota } => {
+                self.cells[cell].set_quota(quota, now);
+                Answer::Done
+            }
+        })
     }
 }
 
