@@ -54,7 +54,8 @@ pub enum Retry {
     After(Duration),
     /// As soon as a concurrency limit has room, which depends on who gives back.
     Unknown {
-        /// By then at the latest: when enough leases are over. `None` if they have no end.
+        /// When enough leases will be over: by then at the latest, unless others wait in line.
+        /// `None` if they have no end.
         at_latest: Option<Duration>,
     },
     /// Never, however long one waits: the cost is above the burst, the weight above the cap, or a

@@ -222,7 +222,9 @@ impl<S> Enforcer<S> {
     ///
     /// Limits of the same name keep their keys and what these owe in units, and so do overrides
     /// with the same match, unless `max_keys` or `overflow` changes: then all start fresh. With
-    /// another `key` requests are other keys. Modes are those of the new policy.
+    /// another `key` requests are other keys. Modes are those of the new policy. Who waits goes on
+    /// under the numbers of the new policy and the `wait` of the old one; a line that is there keeps
+    /// its `max_waiters`.
     ///
     /// # Errors
     /// If the policy is not right: all that is wrong with it. The old one stays.

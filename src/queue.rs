@@ -141,6 +141,10 @@ impl Line {
         self.state.get_or_init(Box::default).lock()
     }
 
+    fn is_full(&self) -> bool {
+        self.len() >= self.max_waiters
+    }
+
     /// When whoever has this place must next look at the time.
     fn due(&self, ticket: u64, deadline: Timestamp) -> Timestamp {
         let state = self.state();
@@ -154,6 +158,10 @@ impl Line {
 /// Puts `waiter` at the end of a line.
 pub(crate) fn join(waiter: Arc<dyn Waits>, place: Place, now: Timestamp) {
     let at = place.at.clone();
+    if at.line().is_full() {
+        // Of people whose turn or whose end may have come, and nobody told them.
+        serve(at.clone(), now);
+    }
     let mut wakes = Wakes::default();
     let served = {
         let mut state = at.line().state();

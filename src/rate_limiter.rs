@@ -53,7 +53,8 @@ const BATCH: usize = 16;
 /// Share it by reference or in an `Arc`. Every verb takes `&self`, and no check waits for another
 /// thread longer than a look through one group of slots takes; [`quota`](Self::quota), settling
 /// over a change of quota and the first overflow wait for a [`set_quota`](Self::set_quota) under
-/// way.
+/// way. While callers wait in line for any key, each decision takes one short lock, and one that is
+/// denied may serve those before it.
 pub struct RateLimiter<S = RandomState> {
     rate: Arc<Rate>,
     clock: Clock,
@@ -190,9 +191,9 @@ impl<S: BuildHasher> RateLimiter<S> {
     ) -> Result<Allowed, Denied> {
         let tag = self.tag(key);
         let answer = self.rate.cells.decide(tag, cost, now);
-        if answer.is_err() && self.rate.cells.is_queued() {
+        if answer.is_err() {
             // Perhaps it is the turn of those who wait, and nobody told them.
-            self.rate.serve(tag);
+            self.rate.serve_queued(tag);
         }
         answer
     }
@@ -237,9 +238,10 @@ impl<S: BuildHasher> RateLimiter<S> {
             }
             // The loads must happen; their values do not matter.
             std::hint::black_box(seen);
-            answers.extend(
-                tags.iter().take(batch.len()).map(|tag| self.rate.cells.decide(*tag, 1, now)),
-            );
+            answers.extend(tags.iter().take(batch.len()).map(|tag| {
+                let answer = self.rate.cells.decide(*tag, 1, now);
+                answer.inspect_err(|_| self.rate.serve_queued(*tag))
+            }));
         }
     }
 
@@ -260,7 +262,9 @@ impl<S: BuildHasher> RateLimiter<S> {
         cost: u64,
     ) -> Result<Reservation<'_, S>, Denied> {
         let now = self.clock.now();
-        let (charge, allowed) = self.rate.cells.reserve(self.tag(key), cost, now, false)?;
+        let tag = self.tag(key);
+        let reserved = self.rate.cells.reserve(tag, cost, now, false);
+        let (charge, allowed) = reserved.inspect_err(|_| self.rate.serve_queued(tag))?;
         Ok(Reservation { limiter: self, charge, wait: Duration::ZERO, allowed })
     }
 
@@ -288,7 +292,9 @@ impl<S: BuildHasher> RateLimiter<S> {
         max_wait: Duration,
     ) -> Result<Reservation<'_, S>, Denied> {
         let now = self.clock.now();
-        let (charge, wait, allowed) = self.rate.cells.book(self.tag(key), cost, now, max_wait)?;
+        let tag = self.tag(key);
+        let booked = self.rate.cells.book(tag, cost, now, max_wait);
+        let (charge, wait, allowed) = booked.inspect_err(|_| self.rate.serve_queued(tag))?;
         Ok(Reservation { limiter: self, charge, wait, allowed })
     }
 

@@ -78,7 +78,8 @@ const INLINE_FACTS: usize = 16;
 
 type Facts<'a> = SmallVec<[(&'a str, &'a str); INLINE_FACTS]>;
 
-/// Decides the events of a log under a policy, and keeps count.
+/// Decides the events of a log under a policy, and keeps count. Nobody waits: whom a limit with a
+/// `wait` does not admit at once is refused.
 ///
 /// Memory grows with the keys that the limits count, with the keys that are refused, and with the
 /// requests in flight: those with an id count as such until they are finished. Where more than

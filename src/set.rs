@@ -153,6 +153,7 @@ impl<'a, const N: usize> Set<'a, N> {
     }
 
     fn refused(&self, entries: &[Entry<'_>], refusal: &Refusal, cost: u64) -> Refused {
+        self.keys.iter().for_each(Member::serve_queued);
         let first = refusal.place as usize;
         let entry = entries.iter().find(|entry| entry.place == refusal.place);
         let index = entry.map_or(first, |entry| self.named(entry, first, cost));
@@ -185,6 +186,14 @@ impl<'a> Member<'a> {
         match &self.0 {
             Kind::Rate(key) => Some(key),
             Kind::Slots(_) => None,
+        }
+    }
+
+    /// After a refusal: perhaps it is the turn of those who wait, and nobody told them.
+    fn serve_queued(&self) {
+        match &self.0 {
+            Kind::Rate(key) => key.rate.serve_queued(key.tag),
+            Kind::Slots(key) => key.room.serve_queued(),
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::sync::{AtomicU64, Mutex, Ordering, fence};
 
 #[derive(Default)]
 pub(super) struct Queued {
@@ -35,7 +35,9 @@ impl Queued {
         } else {
             of.insert(tag, units);
         }
-        // Relaxed: as in `any`.
+        // Relaxed: as in `any`. The fence: whoever brings news and does not see this is seen by
+        // whoever looks at the key after it.
         self.keys.store(of.len() as u64, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
     }
 }

@@ -55,7 +55,7 @@ impl Room {
         match self.slots.take(weight.max(1), now, false) {
             Ok((held, _)) => Ok(Lease::new(self.clone(), held)),
             Err(denied) => {
-                self.serve_queued(now);
+                self.serve_queued();
                 Err(denied)
             }
         }
@@ -64,9 +64,9 @@ impl Room {
     /// Serves those who wait, if any. A turn that only time has brought needs somebody to look: on
     /// a real clock that is its waiter's task, if that runs, or else the next caller.
     #[cold]
-    pub(crate) fn serve_queued(self: &Arc<Self>, now: Timestamp) {
+    pub(crate) fn serve_queued(self: &Arc<Self>) {
         if self.slots.is_queued() {
-            queue::serve(self.clone(), now);
+            queue::serve(self.clone(), self.clock().now());
         }
     }
 
@@ -143,5 +143,9 @@ impl Plan for SlotPlan {
             // It came free this moment, and is somebody else's.
             Ok(allowed) => Denied::just_now(allowed),
         }
+    }
+
+    fn serve_others(&self) {
+        self.room.serve_queued();
     }
 }

@@ -106,6 +106,18 @@ impl Account {
         }
     }
 
+    /// Asks those who wait for the key, if any, again.
+    pub(crate) fn serve_queued(&self, tag: u64) {
+        match &self.counts {
+            Counts::Rate(rate) => rate.serve_queued(tag),
+            Counts::Slots(rooms) => {
+                if let Some(room) = rooms.find(tag) {
+                    room.serve_queued();
+                }
+            }
+        }
+    }
+
     /// Sends all who wait away.
     pub(crate) fn close(&self) {
         match &self.counts {

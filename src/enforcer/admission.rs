@@ -209,6 +209,15 @@ impl Plan for AdmitPlan {
         decision.count(&Err(refusal));
         refused
     }
+
+    fn serve_others(&self) {
+        for Ask { source, asked } in &self.asks {
+            if let Some((tag, _)) = asked {
+                let rule = &self.policy.rules[source.rule as usize];
+                rule.account_of(source.variant).serve_queued(*tag);
+            }
+        }
+    }
 }
 
 /// Waits to be admitted: [`Enforcer::admit_waiting`].

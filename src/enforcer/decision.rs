@@ -175,8 +175,12 @@ impl<'a> Decision<'a> {
         refusals
     }
 
-    /// After a refusal: serves those who wait at concurrency limits.
+    /// After a refusal: perhaps it is the turn of those who wait, and nobody told them.
     pub(super) fn serve(&self) {
+        for (source, entry) in self.sources.iter().zip(&self.entries) {
+            let rule = &self.policy.rules[source.rule as usize];
+            rule.account_of(source.variant).serve_queued(entry.tag);
+        }
         self.slots.iter().for_each(SlotEntry::serve);
     }
 

@@ -32,7 +32,8 @@ pub struct LimitStatus {
     pub overflows: u64,
     /// Callers waiting in its lines.
     pub waiting: usize,
-    /// How its slots stand, of all keys together, if it is a concurrency limit.
+    /// How its slots stand, of all keys together, if it is a concurrency limit; the cap is that of
+    /// one key.
     pub slots: Option<Usage>,
     /// Keys in debt now, or of which slots are held, those of overrides included.
     pub keys: usize,

@@ -58,9 +58,9 @@ impl SlotEntry {
         Some(Lease::new(self.room, self.held?))
     }
 
-    /// If it refused because others wait: perhaps it is their turn, and nobody told them.
+    /// Serves those who wait, if any.
     pub(crate) fn serve(&self) {
-        self.room.serve_queued(self.now);
+        self.room.serve_queued();
     }
 
     pub(super) fn look_again(&mut self) {

@@ -29,6 +29,10 @@ pub(crate) trait Plan: Send + Sync + 'static {
 
     /// What a caller who does not wait would be told.
     fn refusal(&self, now: Timestamp) -> Self::Refusal;
+
+    /// It was refused without standing in line: perhaps it is the turn of those who do, and nobody
+    /// told them. No lock is held.
+    fn serve_others(&self);
 }
 
 pub(crate) enum Attempt<G, R> {
@@ -248,7 +252,10 @@ fn begin<P: Plan>(
     plan.begin(now);
     match plan.attempt(None, now) {
         Attempt::Granted(granted) => Err(Ok(granted)),
-        Attempt::Refused(refusal) => Err(Err(WaitError::Denied(refusal))),
+        Attempt::Refused(refusal) => {
+            plan.serve_others();
+            Err(Err(WaitError::Denied(refusal)))
+        }
         Attempt::Wait { place, .. } => {
             let stage = Stage::Waiting { wake: None, at: None, deadline: place.deadline };
             let waiter = InLine(Arc::new(Waiter { plan, stage: Mutex::new(stage) }));

@@ -7,7 +7,7 @@ use crate::cells::{Cells, Charge, Overflow};
 use crate::decision::{Allowed, Denied, Retry};
 use crate::queue::{self, Attempt, Line, Place, Plan, Turnstile};
 use crate::quota::Quota;
-use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Weak};
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Weak, fence};
 use crate::time::{Clock, Timestamp};
 
 pub(crate) struct Rate {
@@ -57,14 +57,27 @@ impl Rate {
         line
     }
 
-    /// Serves whoever waits for the key: something was given back to it, or time has passed.
-    #[cold]
-    pub(crate) fn serve(&self, tag: u64) {
+    /// Serves whoever waits for the key, if anybody, after something was given back to it.
+    fn serve(&self, tag: u64) {
+        news();
+        self.serve_queued(tag);
+    }
+
+    /// Serves whoever waits for the key, if anybody. A turn that only time has brought needs
+    /// somebody to look: on a real clock that is its waiter's task, if that runs, or else the next
+    /// caller.
+    #[inline]
+    pub(crate) fn serve_queued(&self, tag: u64) {
         if self.cells.is_queued() {
-            let line = self.lines.lock().get(&tag).and_then(Weak::upgrade);
-            if let Some(line) = line {
-                queue::serve(line, self.clock.now());
-            }
+            self.serve_line(tag);
+        }
+    }
+
+    #[cold]
+    fn serve_line(&self, tag: u64) {
+        let line = self.lines.lock().get(&tag).and_then(Weak::upgrade);
+        if let Some(line) = line {
+            queue::serve(line, self.clock.now());
         }
     }
 
@@ -117,11 +130,18 @@ impl Rate {
 
     /// Visits the lines there are, with no lock held.
     fn each(&self, visit: impl FnMut(Arc<KeyLine>)) {
+        news();
         if self.cells.is_queued() {
             let lines: Vec<_> = self.lines.lock().values().filter_map(Weak::upgrade).collect();
             lines.into_iter().for_each(visit);
         }
     }
+}
+
+/// Between what changed and the look whether anybody waits. Whoever joins a line says so before it
+/// looks at the key, with a fence between (`Queued::set`): so one of the two sees the other.
+fn news() {
+    fence(Ordering::SeqCst);
 }
 
 impl Turnstile for KeyLine {
@@ -214,5 +234,9 @@ impl Plan for RatePlan {
             Err(denied) => denied,
             Ok(allowed) => Denied::just_now(allowed),
         }
+    }
+
+    fn serve_others(&self) {
+        self.rate.serve_queued(self.tag);
     }
 }

@@ -35,7 +35,8 @@ pub(crate) struct Check {
 ///
 /// Lines are taken in file order, on virtual time: a line stamped earlier than one before it counts
 /// at the latest time there was. Where lines tell how long requests took, they are first put in the
-/// order in which the requests began, and decided in that order. `path` is the request target as logged, query included; `-` is a
+/// order in which the requests began, and decided in that order; whom a limit with a `wait` does not
+/// admit at once counts as refused. `path` is the request target as logged, query included; `-` is a
 /// missing fact.
 #[derive(clap::Args)]
 #[command(after_help = EXIT_CODES)]
