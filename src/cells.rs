@@ -100,7 +100,7 @@ impl Cells {
         cost: u64,
         now: Timestamp,
     ) -> Option<Result<Allowed, Denied>> {
-        if self.queued.any() {
+        if self.queued.may_be(tag) {
             return None;
         }
         let cell = self.table.find(tag)?;

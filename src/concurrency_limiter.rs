@@ -3,6 +3,7 @@
 mod keyed;
 mod lease;
 mod room;
+mod rooms;
 
 use std::fmt;
 use std::future::Future;
@@ -15,11 +16,11 @@ use crate::queue::{self, Acquire, MAX_WAITERS, WaitError, acquire_blocking};
 use crate::sync::Arc;
 use crate::time::Clock;
 
-pub(crate) use keyed::Rooms;
-pub use keyed::{KeyedConcurrencyLimiter, SlotKey};
+pub use keyed::KeyedConcurrencyLimiter;
 pub use lease::{Lease, Over};
 pub(crate) use room::Room;
 use room::SlotPlan;
+pub(crate) use rooms::Rooms;
 
 /// So many slots: who has one may go ahead, and gives it back.
 ///
@@ -96,7 +97,7 @@ impl Usage {
     }
 
     /// The share of the slots that is in use: 1 is all of them. More than 1 after the cap was
-    /// lowered; of a cap of 0, 0.
+    /// lowered, and of limits in shadow; of a cap of 0, 0.
     pub fn utilization(&self) -> f64 {
         if self.cap == 0 { 0.0 } else { f64::from(self.in_use) / f64::from(self.cap) }
     }
@@ -226,6 +227,23 @@ impl ConcurrencyLimiter {
     /// The slots as a part of a set that is decided all or none: [`all`](crate::all).
     pub fn slot(&self) -> SlotKey<'_> {
         SlotKey { room: self.room.clone(), clock: self.room.clock(), weight: 1, name: self.name }
+    }
+}
+
+/// Slots as a part of a set: [`ConcurrencyLimiter::slot`],
+/// [`KeyedConcurrencyLimiter::key`].
+#[derive(Clone)]
+pub struct SlotKey<'a> {
+    pub(crate) room: Arc<Room>,
+    pub(crate) clock: &'a Clock,
+    pub(crate) weight: u32,
+    pub(crate) name: Option<&'static str>,
+}
+
+impl SlotKey<'_> {
+    /// So many slots instead of one. 0 counts as 1.
+    pub fn weight(self, weight: u32) -> Self {
+        SlotKey { weight: weight.max(1), ..self }
     }
 }
 

@@ -167,6 +167,7 @@ impl<S: BuildHasher> Enforcer<S> {
             return Err(decision.refused(&refusal));
         }
         decision.hand_over(held);
+        drop(decision);
         permit.settle_in();
         Ok(())
     }
@@ -222,9 +223,11 @@ impl<S> Enforcer<S> {
     ///
     /// Limits of the same name keep their keys and what these owe in units, and so do overrides
     /// with the same match, unless `max_keys` or `overflow` changes: then all start fresh. With
-    /// another `key` requests are other keys. Modes are those of the new policy. Who waits goes on
-    /// under the numbers of the new policy and the `wait` of the old one; a line that is there keeps
-    /// its `max_waiters`.
+    /// another `key` requests are other keys. Modes are those of the new policy.
+    ///
+    /// Who waits goes on waiting, under the numbers of the new policy and the `wait` of the old one; a
+    /// line that is there keeps its `max_waiters`. At a limit that is gone nobody waits; at one that
+    /// starts fresh who waited is told [`WaitError::Gone`](crate::WaitError).
     ///
     /// # Errors
     /// If the policy is not right: all that is wrong with it. The old one stays.
@@ -236,11 +239,14 @@ impl<S> Enforcer<S> {
         let compiled = Arc::new(compiled);
         self.policy.store(compiled.clone());
         drop(one_at_a_time);
-        // Those who wait for a limit that is gone wait no more, and the others are asked again.
         for rule in &before.rules {
-            if compiled.rule(rule.name).is_none() {
-                rule.set_mode(Mode::Off);
+            match compiled.rule(rule.name) {
+                // Those who wait for a limit that is gone wait no more.
+                None => rule.set_mode(Mode::Off),
+                // Where it counts anew, they would wait for what nobody gives back.
+                Some(now) => rule.accounts_gone_from(now).for_each(|account| account.close()),
             }
+            // The others are asked again.
             rule.serve_all();
         }
         Ok(reload)

@@ -341,6 +341,11 @@ impl Slots {
         }
     }
 
+    /// Leases that ran out, and leases given back late, so far.
+    pub(crate) fn past(&self) -> (u64, u64) {
+        (self.expired.load(Ordering::Relaxed), self.late.load(Ordering::Relaxed))
+    }
+
     /// Bytes allocated besides itself.
     pub(crate) fn memory(&self) -> usize {
         self.records.memory()

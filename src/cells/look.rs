@@ -46,7 +46,7 @@ impl Cells {
         now: Timestamp,
         look: &mut Look<'a>,
     ) -> Option<()> {
-        if self.queued.any() {
+        if self.queued.may_be(tag) {
             return None;
         }
         let cell = self.table.find(tag)?;

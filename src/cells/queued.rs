@@ -5,39 +5,68 @@
 
 use std::collections::HashMap;
 
-use crate::sync::{AtomicU64, Mutex, Ordering, fence};
+use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering, fence};
 
 #[derive(Default)]
 pub(super) struct Queued {
-    /// How many keys.
-    keys: AtomicU64,
-    units: Mutex<HashMap<u64, u64>>,
+    /// For each group of keys, by the six bits that their tags begin with, whether one is waited
+    /// for: so that a line before one key slows few others.
+    groups: CachePadded<AtomicU64>,
+    waited: Mutex<Waited>,
+}
+
+struct Waited {
+    units: HashMap<u64, u64>,
+    /// Keys in `units`, by group.
+    keys: [u32; 64],
+}
+
+impl Default for Waited {
+    fn default() -> Self {
+        Waited { units: HashMap::new(), keys: [0; 64] }
+    }
+}
+
+fn group(tag: u64) -> usize {
+    (tag >> 58) as usize
 }
 
 impl Queued {
     /// Whether any key is waited for.
-    #[inline(always)]
     pub(super) fn any(&self) -> bool {
+        // Relaxed: as in `may_be`.
+        self.groups.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether the key may be waited for.
+    #[inline(always)]
+    pub(super) fn may_be(&self, tag: u64) -> bool {
         // Relaxed: whoever began to wait before this call did so before it for the caller too, and
         // against one who begins meanwhile either order is right.
-        self.keys.load(Ordering::Relaxed) > 0
+        self.groups.load(Ordering::Relaxed) & 1 << group(tag) != 0
     }
 
     /// Units that are waited for of `tag`.
     pub(super) fn ahead(&self, tag: u64) -> u64 {
-        if self.any() { self.units.lock().get(&tag).copied().unwrap_or(0) } else { 0 }
+        if self.may_be(tag) { self.waited.lock().units.get(&tag).copied().unwrap_or(0) } else { 0 }
     }
 
     pub(super) fn set(&self, tag: u64, units: u64) {
-        let mut of = self.units.lock();
-        if units == 0 {
-            of.remove(&tag);
-        } else {
-            of.insert(tag, units);
+        let mut waited = self.waited.lock();
+        let waited = &mut *waited;
+        let before =
+            if units == 0 { waited.units.remove(&tag) } else { waited.units.insert(tag, units) };
+        let keys = &mut waited.keys[group(tag)];
+        match (before, units) {
+            (None, 0) | (Some(_), 1..) => return,
+            (None, 1..) => *keys += 1,
+            (Some(_), 0) => *keys -= 1,
         }
-        // Relaxed: as in `any`. The fence: whoever brings news and does not see this is seen by
+        let bit = 1 << group(tag);
+        let others = self.groups.load(Ordering::Relaxed) & !bit;
+        // Relaxed: as in `may_be`. The fence: whoever brings news and does not see this is seen by
         // whoever looks at the key after it.
-        self.keys.store(of.len() as u64, Ordering::Relaxed);
+        self.groups.store(if *keys > 0 { others | bit } else { others }, Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
 }

@@ -1,25 +1,19 @@
 //! [`KeyedConcurrencyLimiter`]: so many at once for each key.
 
-use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
+use std::hash::{BuildHasher, Hash};
 use std::marker::PhantomData;
 use std::time::Duration;
 
 use crate::decision::Denied;
-use crate::queue::{self, Acquire, WaitError, acquire_blocking};
-use crate::sync::{Arc, CachePadded, Mutex, RandomState, mutant};
+use crate::queue::{Acquire, WaitError, acquire_blocking};
+use crate::sync::{Arc, RandomState};
 use crate::time::Clock;
 
 use super::lease::Lease;
 use super::room::{Room, SlotPlan};
-use super::{AcquireSlots, SlotsBuilder, Usage};
-
-/// Shards, so that callers seldom meet on one lock. A power of two.
-const SHARDS: usize = 64;
-
-/// Rooms that a new key looks at, to forget those that are idle.
-const LOOKED_AT: usize = 2;
+use super::rooms::Rooms;
+use super::{AcquireSlots, SlotKey, SlotsBuilder, Usage};
 
 /// So many slots for each key, kept apart. What [`ConcurrencyLimiter`](crate::ConcurrencyLimiter)
 /// says of slots holds here for each key.
@@ -36,79 +30,13 @@ const LOOKED_AT: usize = 2;
 ///
 /// A key is known by its 64-bit hash alone, as in [`RateLimiter`](crate::RateLimiter), and forgotten
 /// when nothing of it is held or waited for: each new key looks at two that are known, and
-/// [`len`](Self::len) and [`memory`](Self::memory) look at all.
+/// [`len`](Self::len) and [`memory`](Self::memory) look at all. A key of which a lease was leaked
+/// (`mem::forget`) is never forgotten, though its slot comes back.
 pub struct KeyedConcurrencyLimiter<K: ?Sized, S = RandomState> {
     rooms: Arc<Rooms>,
     hasher: S,
     name: Option<&'static str>,
     keys: PhantomData<fn(&K)>,
-}
-
-/// The rooms of all keys.
-pub(crate) struct Rooms {
-    /// What new rooms are made with.
-    plan: Mutex<RoomPlan>,
-    clock: Clock,
-    shards: Box<[CachePadded<Mutex<Shard>>]>,
-}
-
-#[derive(Clone, Copy)]
-struct RoomPlan {
-    cap: u32,
-    lease: Option<Duration>,
-    max_waiters: usize,
-}
-
-#[derive(Default)]
-struct Shard {
-    rooms: HashMap<u64, Arc<Room>, BuildHasherDefault<Tagged>>,
-    /// Their tags, in the order in which they are looked at.
-    round: VecDeque<u64>,
-}
-
-impl Shard {
-    /// Forgets the room that is next to be looked at, if it is idle.
-    fn look(&mut self) -> Option<Arc<Room>> {
-        let tag = self.round.pop_front()?;
-        // Whoever holds, waits or is about to has the room too.
-        let owners = if mutant("forget_busy") { 2 } else { 1 };
-        if self.rooms.get(&tag).is_some_and(|room| Arc::strong_count(room) <= owners) {
-            return self.rooms.remove(&tag);
-        }
-        self.round.push_back(tag);
-        None
-    }
-}
-
-/// A tag is a hash already.
-#[derive(Default)]
-struct Tagged(u64);
-
-impl Hasher for Tagged {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, _: &[u8]) {}
-    fn write_u64(&mut self, tag: u64) {
-        self.0 = tag;
-    }
-}
-
-/// Slots as a part of a set: [`ConcurrencyLimiter::slot`](crate::ConcurrencyLimiter::slot),
-/// [`KeyedConcurrencyLimiter::key`].
-#[derive(Clone)]
-pub struct SlotKey<'a> {
-    pub(crate) room: Arc<Room>,
-    pub(crate) clock: &'a Clock,
-    pub(crate) weight: u32,
-    pub(crate) name: Option<&'static str>,
-}
-
-impl SlotKey<'_> {
-    /// So many slots instead of one. 0 counts as 1.
-    pub fn weight(self, weight: u32) -> Self {
-        SlotKey { weight: weight.max(1), ..self }
-    }
 }
 
 impl SlotsBuilder {
@@ -139,14 +67,29 @@ impl<K: Hash + ?Sized, S: BuildHasher> KeyedConcurrencyLimiter<K, S> {
     /// Waits in the line of `key`, on this thread:
     /// [`ConcurrencyLimiter::acquire_blocking`](crate::ConcurrencyLimiter::acquire_blocking).
     pub fn acquire_blocking(&self, key: &K, within: Duration) -> Result<Lease, WaitError> {
-        acquire_blocking(SlotPlan::new(self.room(key), 1, within), &self.rooms.clock)
+        self.acquire_n_blocking(key, 1, within)
+    }
+
+    /// As [`acquire_blocking`](Self::acquire_blocking), for `weight` slots.
+    pub fn acquire_n_blocking(
+        &self,
+        key: &K,
+        weight: u32,
+        within: Duration,
+    ) -> Result<Lease, WaitError> {
+        acquire_blocking(SlotPlan::new(self.room(key), weight, within), self.rooms.clock())
     }
 
     /// Waits in the line of `key`, under any executor:
     /// [`ConcurrencyLimiter::acquire`](crate::ConcurrencyLimiter::acquire).
     pub fn acquire(&self, key: &K, within: Duration) -> AcquireSlots {
-        let plan = SlotPlan::new(self.room(key), 1, within);
-        AcquireSlots(Acquire::new(self.rooms.clock.clone(), plan))
+        self.acquire_n(key, 1, within)
+    }
+
+    /// As [`acquire`](Self::acquire), for `weight` slots.
+    pub fn acquire_n(&self, key: &K, weight: u32, within: Duration) -> AcquireSlots {
+        let plan = SlotPlan::new(self.room(key), weight, within);
+        AcquireSlots(Acquire::new(self.rooms.clock().clone(), plan))
     }
 
     /// Ends all leases of `key`.
@@ -154,7 +97,7 @@ impl<K: Hash + ?Sized, S: BuildHasher> KeyedConcurrencyLimiter<K, S> {
         self.rooms.reset(self.tag(key));
     }
 
-    /// How the slots of `key` stand now.
+    /// How the slots of `key` stand now. A key that was forgotten starts to count anew.
     pub fn usage(&self, key: &K) -> Usage {
         match self.rooms.find(self.tag(key)) {
             Some(room) => room.usage(),
@@ -164,7 +107,7 @@ impl<K: Hash + ?Sized, S: BuildHasher> KeyedConcurrencyLimiter<K, S> {
 
     /// `key` as a part of a set that is decided all or none: [`all`](crate::all).
     pub fn key(&self, key: &K) -> SlotKey<'_> {
-        SlotKey { room: self.room(key), clock: &self.rooms.clock, weight: 1, name: self.name }
+        SlotKey { room: self.room(key), clock: self.rooms.clock(), weight: 1, name: self.name }
     }
 
     fn tag(&self, key: &K) -> u64 {
@@ -177,6 +120,11 @@ impl<K: Hash + ?Sized, S: BuildHasher> KeyedConcurrencyLimiter<K, S> {
 }
 
 impl<K: ?Sized, S> KeyedConcurrencyLimiter<K, S> {
+    /// Where stamps come from.
+    pub fn clock(&self) -> &Clock {
+        self.rooms.clock()
+    }
+
     /// Changes how many slots each key has.
     pub fn resize(&self, cap: u32) {
         self.rooms.resize(cap);
@@ -207,138 +155,8 @@ impl<K: ?Sized, S> Drop for KeyedConcurrencyLimiter<K, S> {
 
 impl<K: ?Sized, S> fmt::Debug for KeyedConcurrencyLimiter<K, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyedConcurrencyLimiter").field("keys", &self.len()).finish_non_exhaustive()
-    }
-}
-
-impl Rooms {
-    pub(crate) fn new(
-        cap: u32,
-        lease: Option<Duration>,
-        max_waiters: usize,
-        clock: Clock,
-    ) -> Arc<Rooms> {
-        Arc::new(Rooms {
-            plan: Mutex::new(RoomPlan { cap, lease, max_waiters }),
-            clock,
-            shards: (0..SHARDS).map(|_| CachePadded::default()).collect(),
-        })
-    }
-
-    fn shard(&self, tag: u64) -> &Mutex<Shard> {
-        // Bits of the middle: the table in the shard uses the lowest and the highest.
-        &self.shards[(tag >> 32) as usize % SHARDS]
-    }
-
-    /// The room of a key, made if it is not there.
-    pub(crate) fn room(&self, tag: u64) -> Arc<Room> {
-        let mut shard = self.shard(tag).lock();
-        if let Some(room) = shard.rooms.get(&tag) {
-            return room.clone();
-        }
-        let mut idle: [_; LOOKED_AT] = std::array::from_fn(|_| shard.look());
-        // Read under the lock of the shard: whoever changes it visits the shard afterwards.
-        let RoomPlan { cap, lease, max_waiters } = *self.plan.lock();
-        let reused = idle.iter_mut().find_map(|idle| {
-            // Nobody else has it, nor will: else it is not idle.
-            let room = Arc::get_mut(idle.as_mut()?)?;
-            if room.begin_anew(cap, lease, max_waiters) { idle.take() } else { None }
-        });
-        let room = reused
-            .unwrap_or_else(|| Arc::new(Room::new(cap, lease, max_waiters, self.clock.clone())));
-        shard.rooms.insert(tag, room.clone());
-        shard.round.push_back(tag);
-        drop(shard);
-        drop(idle);
-        room
-    }
-
-    pub(crate) fn find(&self, tag: u64) -> Option<Arc<Room>> {
-        self.shard(tag).lock().rooms.get(&tag).cloned()
-    }
-
-    pub(crate) fn cap(&self) -> u32 {
-        self.plan.lock().cap
-    }
-
-    pub(crate) fn resize(&self, cap: u32) {
-        self.plan.lock().cap = cap;
-        self.each(|room| room.resize(cap));
-    }
-
-    /// Changes everything; rooms that are there keep their `max_waiters`. Nobody is served.
-    pub(crate) fn set(&self, cap: u32, lease: Option<Duration>, max_waiters: usize) {
-        *self.plan.lock() = RoomPlan { cap, lease, max_waiters };
-        self.each(|room| {
-            room.slots.set_lease(lease);
-            if room.slots.cap() != cap {
-                room.slots.resize(cap);
-            }
-        });
-    }
-
-    pub(crate) fn reset(&self, tag: u64) {
-        if let Some(room) = self.find(tag) {
-            room.reset();
-        }
-    }
-
-    pub(crate) fn reset_all(&self) {
-        self.each(|room| room.reset());
-    }
-
-    /// Asks all who wait again.
-    pub(crate) fn serve_all(&self) {
-        let now = self.clock.now();
-        self.each(|room| queue::serve(room.clone(), now));
-    }
-
-    /// How all rooms stand together.
-    pub(crate) fn usage(&self) -> Usage {
-        let mut sum = Usage::of_nothing(self.cap());
-        self.each(|room| sum = sum.plus(&room.usage()));
-        sum
-    }
-
-    pub(crate) fn close(&self) {
-        self.each(|room| queue::close(&**room));
-    }
-
-    /// Visits every room, with no lock held.
-    pub(crate) fn each(&self, mut visit: impl FnMut(&Arc<Room>)) {
-        for shard in &self.shards {
-            let rooms: Vec<Arc<Room>> = shard.lock().rooms.values().cloned().collect();
-            rooms.iter().for_each(&mut visit);
-        }
-    }
-
-    /// Forgets every room that is idle, and sums up what is left of each shard.
-    fn sum(&self, of: impl Fn(&Shard) -> usize) -> usize {
-        let sum_of = |shard: &CachePadded<Mutex<Shard>>| {
-            let mut shard = shard.lock();
-            let idle: Vec<_> = (0..shard.round.len()).map(|_| shard.look()).collect();
-            if shard.rooms.len() <= shard.rooms.capacity() / 4 {
-                shard.rooms.shrink_to_fit();
-                shard.round.shrink_to_fit();
-            }
-            let sum = of(&shard);
-            drop(shard);
-            drop(idle);
-            sum
-        };
-        self.shards.iter().map(sum_of).sum()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.sum(|shard| shard.rooms.len())
-    }
-
-    pub(crate) fn memory(&self) -> usize {
-        let of_shard = |shard: &Shard| {
-            let rooms = shard.rooms.values().map(|room| size_of::<Room>() + room.slots.memory());
-            let entries = shard.rooms.capacity() * size_of::<(u64, Arc<Room>)>();
-            rooms.sum::<usize>() + entries + shard.round.capacity() * size_of::<u64>()
-        };
-        size_of::<Rooms>() + size_of_val(&*self.shards) + self.sum(of_shard)
+        f.debug_struct("KeyedConcurrencyLimiter")
+            .field("known", &self.rooms.known())
+            .finish_non_exhaustive()
     }
 }

@@ -287,6 +287,14 @@ impl Rule {
         variants.chain([&self.account])
     }
 
+    /// The accounts that `other`, the same limit under a later policy, does not go on with.
+    pub(crate) fn accounts_gone_from<'r>(
+        &'r self,
+        other: &'r Rule,
+    ) -> impl Iterator<Item = &'r Arc<Account>> {
+        self.accounts().filter(|account| !other.accounts().any(|now| Arc::ptr_eq(now, account)))
+    }
+
     /// Asks all who wait for it again.
     pub(crate) fn serve_all(&self) {
         self.accounts().for_each(|account| account.serve_all());

@@ -216,14 +216,14 @@ impl<'a> Decision<'a> {
 
     /// Hands over what was charged and taken.
     #[inline]
-    pub(super) fn hand_over(self, holding: &mut Holding) {
+    pub(super) fn hand_over(&mut self, holding: &mut Holding) {
         holding.allowed = self.tightest();
         for (source, entry) in self.sources.iter().zip(&self.entries) {
             if let Some(charge) = entry.charge() {
                 holding.charges.push((*source, charge));
             }
         }
-        holding.leases.extend(self.slots.into_iter().filter_map(SlotEntry::lease));
+        holding.leases.extend(self.slots.drain(..).filter_map(SlotEntry::lease));
     }
 
     /// How the enforced limit stands of which the least remains.
