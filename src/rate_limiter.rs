@@ -189,12 +189,7 @@ impl<S: BuildHasher> RateLimiter<S> {
         now: Timestamp,
     ) -> Result<Allowed, Denied> {
         let tag = self.tag(key);
-        let answer = self.rate.cells.decide(tag, cost, now);
-        if answer.is_err() && self.rate.cells.is_queued() {
-            // Perhaps it is the turn of those who wait, and nobody told them.
-            self.rate.serve(tag);
-        }
-        answer
+        self.rate.answered(tag, self.rate.cells.decide(tag, cost, now))
     }
 
     /// What [`check`](Self::check) would say, charging nothing.
@@ -238,7 +233,9 @@ impl<S: BuildHasher> RateLimiter<S> {
             // The loads must happen; their values do not matter.
             std::hint::black_box(seen);
             answers.extend(
-                tags.iter().take(batch.len()).map(|tag| self.rate.cells.decide(*tag, 1, now)),
+                tags.iter()
+                    .take(batch.len())
+                    .map(|tag| self.rate.answered(*tag, self.rate.cells.decide(*tag, 1, now))),
             );
         }
     }
@@ -260,7 +257,9 @@ impl<S: BuildHasher> RateLimiter<S> {
         cost: u64,
     ) -> Result<Reservation<'_, S>, Denied> {
         let now = self.clock.now();
-        let (charge, allowed) = self.rate.cells.reserve(self.tag(key), cost, now, false)?;
+        let tag = self.tag(key);
+        let reserved = self.rate.cells.reserve(tag, cost, now, false);
+        let (charge, allowed) = self.rate.answered(tag, reserved)?;
         Ok(Reservation { limiter: self, charge, wait: Duration::ZERO, allowed })
     }
 
@@ -288,7 +287,9 @@ impl<S: BuildHasher> RateLimiter<S> {
         max_wait: Duration,
     ) -> Result<Reservation<'_, S>, Denied> {
         let now = self.clock.now();
-        let (charge, wait, allowed) = self.rate.cells.book(self.tag(key), cost, now, max_wait)?;
+        let tag = self.tag(key);
+        let booked = self.rate.cells.book(tag, cost, now, max_wait);
+        let (charge, wait, allowed) = self.rate.answered(tag, booked)?;
         Ok(Reservation { limiter: self, charge, wait, allowed })
     }
 

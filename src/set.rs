@@ -118,7 +118,10 @@ impl<'a, const N: usize> Set<'a, N> {
         }
         match gate::admit(&mut entries, &mut []) {
             Ok(()) => Ok(self.permit(&entries, cost)),
-            Err(refusal) => Err(self.refused(&entries, &refusal, cost)),
+            Err(refusal) => {
+                self.serve(&entries);
+                Err(self.refused(&entries, &refusal, cost))
+            }
         }
     }
 
@@ -150,6 +153,17 @@ impl<'a, const N: usize> Set<'a, N> {
             }
         }
         permit
+    }
+
+    /// After a refusal: perhaps it is the turn of those who wait for a rate that denied, and nobody
+    /// told them.
+    #[inline(never)]
+    fn serve(&self, entries: &[Entry<'_>]) {
+        for entry in entries.iter().filter(|entry| entry.answer().is_err()) {
+            if let Some(key) = self.keys.get(entry.place as usize).and_then(Member::rate) {
+                key.rate.serve(entry.tag);
+            }
+        }
     }
 
     fn refused(&self, entries: &[Entry<'_>], refusal: &Refusal, cost: u64) -> Refused {

@@ -175,8 +175,15 @@ impl<'a> Decision<'a> {
         refusals
     }
 
-    /// After a refusal: serves those who wait at concurrency limits.
+    /// After a refusal: perhaps it is the turn of those who wait at a limit that refused, and nobody
+    /// told them.
     pub(super) fn serve(&self) {
+        for (source, entry) in self.sources.iter().zip(&self.entries) {
+            let account = self.policy.rules[source.rule as usize].account_of(source.variant);
+            if let (Counts::Rate(rate), Err(_)) = (&account.counts, entry.answer()) {
+                rate.serve(entry.tag);
+            }
+        }
         self.slots.iter().for_each(SlotEntry::serve);
     }
 

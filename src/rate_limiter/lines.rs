@@ -68,6 +68,16 @@ impl Rate {
         }
     }
 
+    /// After an answer to who does not wait: if that is a denial, perhaps it is the turn of those
+    /// who wait, and nobody told them.
+    #[inline]
+    pub(crate) fn answered<T, E>(&self, tag: u64, answer: Result<T, E>) -> Result<T, E> {
+        if answer.is_err() && self.cells.is_queued() {
+            self.serve(tag);
+        }
+        answer
+    }
+
     /// Serves all who wait, after something changed for all keys.
     pub(crate) fn serve_all(&self) {
         self.each(|line| queue::serve(line, self.clock.now()));

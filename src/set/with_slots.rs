@@ -46,6 +46,8 @@ impl<'a, const N: usize> Set<'a, N> {
             gate::admit(&mut entries, &mut slots)
         };
         if let Err(refusal) = decided {
+            self.serve(&entries);
+            slots.iter().for_each(SlotEntry::serve);
             return Err(self.refused(&entries, &refusal, cost));
         }
         let rates_allowed =
