@@ -79,6 +79,21 @@ pub(crate) struct Count {
     pub(crate) late: u64,
 }
 
+/// Leases that did not end as they should.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Ended {
+    /// Ran out, and were taken back.
+    pub(crate) expired: u64,
+    /// Were given back too late, or after a reset.
+    pub(crate) late: u64,
+}
+
+impl Ended {
+    pub(crate) fn plus(self, other: Ended) -> Ended {
+        Ended { expired: self.expired + other.expired, late: self.late + other.late }
+    }
+}
+
 /// What a giver learns.
 pub(crate) struct Back {
     /// Somebody waits in line.
@@ -317,6 +332,13 @@ impl Slots {
             expired: self.expired.load(Ordering::Relaxed) + leases,
             late: self.late.load(Ordering::Relaxed),
         }
+    }
+
+    /// How leases ended that are taken back.
+    pub(crate) fn ended(&self) -> Ended {
+        // Relaxed: counts.
+        let expired = self.expired.load(Ordering::Relaxed);
+        Ended { expired, late: self.late.load(Ordering::Relaxed) }
     }
 
     /// Bytes allocated besides itself.

@@ -152,3 +152,18 @@ fn a_dropped_enforcer_wakes_who_waits() {
     drop(enforcer);
     assert!(matches!(poll(&mut waiting), Poll::Ready(Err(WaitError::Gone))));
 }
+
+#[test]
+fn leases_that_ran_out_stay_counted() {
+    let time = VirtualClock::new();
+    let policy = Policy::new().limit(Limit::concurrent("queries", 50).key(["org"]).lease(SECOND));
+    let enforcer = enforcer(policy, &time);
+    let late = enforcer.admit(&[("org", "7")], 1).unwrap();
+    time.advance(2 * SECOND);
+    drop(late);
+    // Looking forgets keys that are idle.
+    for _ in 0..2 {
+        let usage = enforcer.limits()[0].slots.unwrap();
+        assert_eq!((usage.expired, usage.late, usage.in_use), (1, 1, 0));
+    }
+}

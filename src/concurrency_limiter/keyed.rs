@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::decision::Denied;
 use crate::queue::{self, Acquire, WaitError, acquire_blocking};
+use crate::slots::Ended;
 use crate::sync::{Arc, CachePadded, Mutex, RandomState};
 use crate::time::Clock;
 
@@ -64,6 +65,8 @@ struct Shard {
     rooms: HashMap<u64, Arc<Room>, BuildHasherDefault<Tagged>>,
     /// Their tags, in the order in which they are looked at.
     round: VecDeque<u64>,
+    /// Of rooms that are forgotten: leases that ran out, and that were given back too late.
+    ended: Ended,
 }
 
 impl Shard {
@@ -72,7 +75,9 @@ impl Shard {
         let tag = self.round.pop_front()?;
         // Whoever holds, waits or is about to has the room too.
         if self.rooms.get(&tag).is_some_and(|room| Arc::strong_count(room) == 1) {
-            return self.rooms.remove(&tag);
+            let room = self.rooms.remove(&tag)?;
+            self.ended = self.ended.plus(room.slots.ended());
+            return Some(room);
         }
         self.round.push_back(tag);
         None
@@ -289,7 +294,16 @@ impl Rooms {
     /// How all rooms stand together.
     pub(crate) fn usage(&self) -> Usage {
         let mut sum = Usage::of_nothing(self.cap());
-        self.each(|room| sum = sum.plus(&room.usage()));
+        for shard in &self.shards {
+            // Together: what is counted here is not forgotten meanwhile, and counted twice.
+            let (rooms, Ended { expired, late }) = {
+                let shard = shard.lock();
+                (shard.rooms.values().cloned().collect::<Vec<_>>(), shard.ended)
+            };
+            sum.expired += expired;
+            sum.late += late;
+            sum = rooms.iter().fold(sum, |sum, room| sum.plus(&room.usage()));
+        }
         sum
     }
 
