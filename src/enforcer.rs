@@ -27,6 +27,7 @@ use crate::policy::{Mode, Policy, PolicyError, did_you_mean, nearest};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, RandomState};
 use crate::time::{Clock, Timestamp};
 
+use account::Account;
 use compiled::{Compiled, Rule};
 use decision::Decision;
 use facts::Facts;
@@ -203,7 +204,7 @@ impl<S: BuildHasher> Enforcer<S> {
         known.take(&policy.names, facts);
         let rule = self.rule(&policy, name)?;
         if let Some(tag) = rule.tag(&known, &self.hasher) {
-            rule.accounts().for_each(|account| account.reset(tag));
+            rule.each_account(|account| account.reset(tag));
         }
         Ok(())
     }
@@ -233,6 +234,11 @@ impl<S> Enforcer<S> {
         let (compiled, reload) = Compiled::new(&policy, Some(&before), &self.clock);
         let compiled = Arc::new(compiled);
         self.policy.store(compiled.clone());
+        for rule in &before.rules {
+            if let Some(next) = compiled.rule(rule.name) {
+                rule.replaced_by(next);
+            }
+        }
         drop(one_at_a_time);
         // Those who wait for a limit that is gone wait no more, and the others are asked again.
         for rule in &before.rules {
@@ -269,7 +275,7 @@ impl<S> Enforcer<S> {
     /// Makes every key of the limit `name`, and of its overrides, as if never seen.
     pub fn reset(&self, name: &str) -> Result<(), UnknownLimit> {
         let policy = self.policy.load();
-        self.rule(&policy, name)?.accounts().for_each(|account| account.reset_all());
+        self.rule(&policy, name)?.each_account(Account::reset_all);
         Ok(())
     }
 
@@ -295,7 +301,7 @@ impl<S> Enforcer<S> {
 impl<S> Drop for Enforcer<S> {
     fn drop(&mut self) {
         let policy = self.policy.load_full();
-        policy.rules.iter().flat_map(Rule::accounts).for_each(|account| account.close());
+        policy.rules.iter().for_each(|rule| rule.each_account(Account::close));
     }
 }
 
