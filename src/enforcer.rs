@@ -27,6 +27,7 @@ use crate::policy::{Mode, Policy, PolicyError, did_you_mean, nearest};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, RandomState};
 use crate::time::{Clock, Timestamp};
 
+use account::Account;
 use compiled::{Compiled, Rule};
 use decision::Decision;
 use facts::Facts;
@@ -204,7 +205,7 @@ impl<S: BuildHasher> Enforcer<S> {
         known.take(&policy.names, facts);
         let rule = self.rule(&policy, name)?;
         if let Some(tag) = rule.tag(&known, &self.hasher) {
-            rule.accounts().for_each(|account| account.reset(tag));
+            rule.each_account(|account| account.reset(tag));
         }
         Ok(())
     }
@@ -227,7 +228,7 @@ impl<S> Enforcer<S> {
     ///
     /// Who waits goes on waiting, under the numbers of the new policy and the `wait` of the old one; a
     /// line that is there keeps its `max_waiters`. At a limit that is gone nobody waits; at one that
-    /// starts fresh who waited is told [`WaitError::Gone`](crate::WaitError).
+    /// starts fresh who waited waits on for what is held from before.
     ///
     /// # Errors
     /// If the policy is not right: all that is wrong with it. The old one stays.
@@ -238,15 +239,17 @@ impl<S> Enforcer<S> {
         let (compiled, reload) = Compiled::new(&policy, Some(&before), &self.clock);
         let compiled = Arc::new(compiled);
         self.policy.store(compiled.clone());
-        drop(one_at_a_time);
         for rule in &before.rules {
-            match compiled.rule(rule.name) {
-                // Those who wait for a limit that is gone wait no more.
-                None => rule.set_mode(Mode::Off),
-                // Where it counts anew, they would wait for what nobody gives back.
-                Some(now) => rule.accounts_gone_from(now).for_each(|account| account.close()),
+            if let Some(next) = compiled.rule(rule.name) {
+                rule.replaced_by(next);
             }
-            // The others are asked again.
+        }
+        drop(one_at_a_time);
+        // Those who wait for a limit that is gone wait no more, and the others are asked again.
+        for rule in &before.rules {
+            if compiled.rule(rule.name).is_none() {
+                rule.set_mode(Mode::Off);
+            }
             rule.serve_all();
         }
         Ok(reload)
@@ -277,7 +280,7 @@ impl<S> Enforcer<S> {
     /// Makes every key of the limit `name`, and of its overrides, as if never seen.
     pub fn reset(&self, name: &str) -> Result<(), UnknownLimit> {
         let policy = self.policy.load();
-        self.rule(&policy, name)?.accounts().for_each(|account| account.reset_all());
+        self.rule(&policy, name)?.each_account(Account::reset_all);
         Ok(())
     }
 
@@ -303,7 +306,7 @@ impl<S> Enforcer<S> {
 impl<S> Drop for Enforcer<S> {
     fn drop(&mut self) {
         let policy = self.policy.load_full();
-        policy.rules.iter().flat_map(Rule::accounts).for_each(|account| account.close());
+        policy.rules.iter().for_each(|rule| rule.each_account(Account::close));
     }
 }
 

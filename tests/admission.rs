@@ -152,3 +152,54 @@ fn a_dropped_enforcer_wakes_who_waits() {
     drop(enforcer);
     assert!(matches!(poll(&mut waiting), Poll::Ready(Err(WaitError::Gone))));
 }
+
+#[test]
+fn leases_that_ran_out_stay_counted() {
+    let time = VirtualClock::new();
+    let policy = Policy::new().limit(Limit::concurrent("queries", 50).key(["org"]).lease(SECOND));
+    let enforcer = enforcer(policy, &time);
+    let late = enforcer.admit(&[("org", "7")], 1).unwrap();
+    time.advance(2 * SECOND);
+    drop(late);
+    // Looking forgets keys that are idle.
+    for _ in 0..2 {
+        let usage = enforcer.limits()[0].slots.unwrap();
+        assert_eq!((usage.expired, usage.late, usage.in_use), (1, 1, 0));
+    }
+}
+
+#[test]
+fn what_a_request_gives_back_is_all_there_before_anybody_is_asked() {
+    let time = VirtualClock::new();
+    let enforcer = enforcer(
+        Policy::new()
+            .limit(Limit::new("user", Quota::per_minute(1)).key(["user"]).wait(90 * SECOND))
+            .limit(Limit::new("calls", Quota::per_minute(1).burst(2))),
+        &time,
+    );
+    let other = enforcer.admit(&[("user", 1)], 1).unwrap();
+    let mut waiting = enforcer.admit_waiting(&[("user", 1)], 1);
+    assert!(poll(&mut waiting).is_pending());
+    let _calls = enforcer.admit(&[("user", 2)], 1).unwrap();
+    // `calls` has nothing left, and does not let anybody wait: but this gives back to both.
+    other.cancel();
+    assert!(matches!(poll(&mut waiting), Poll::Ready(Ok(_))));
+}
+
+#[test]
+fn slots_come_back_all_together_so_nobody_loses_its_turn() {
+    let time = VirtualClock::new();
+    let one = |name| Limit::concurrent(name, 1).wait(90 * SECOND);
+    let policy = Policy::new().limit(one("user").key(["user"])).limit(one("all"));
+    let enforcer = enforcer(policy, &time);
+    let first = enforcer.admit(&[("user", 1)], 1).unwrap();
+    let mut waiting = [2, 2, 3].map(|user| enforcer.admit_waiting(&[("user", user)], 1));
+    assert!(waiting.iter_mut().all(|waiting| poll(waiting).is_pending()));
+    drop(first);
+    let [second, third, fourth] = &mut waiting;
+    let Poll::Ready(Ok(second)) = poll(second) else { panic!("it is first in line") };
+    // The third needs both that the second holds, and is before the fourth.
+    drop(second);
+    assert!(poll(fourth).is_pending());
+    assert!(matches!(poll(third), Poll::Ready(Ok(_))));
+}

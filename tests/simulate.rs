@@ -556,3 +556,19 @@ fn more_requests_than_can_be_are_refused() {
     let ended = simulate(&[&path]).expect(2);
     assert!(ended.stderr.ends_with(": more than 5,000,000 requests arrive\n"), "{}", ended.stderr);
 }
+
+#[test]
+fn a_request_may_outlast_the_scenario_by_far() {
+    let scenario = r#"
+        [[limit]]
+        name = "queries"
+        concurrent = 2
+        [[clients]]
+        name = "endless"
+        arrivals = { kind = "bursts", size = 2, every = "60s" }
+        service = { kind = "constant", time = "200000d" }
+    "#;
+    let report = run("outlast", scenario);
+    assert_eq!(report["with"]["admitted"], 2);
+    assert_eq!(report["with"]["peak_in_flight"], 2);
+}

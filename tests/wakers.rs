@@ -570,7 +570,7 @@ fn a_limiter_that_is_dropped_sends_everybody_away() {
     assert!(matches!(answer(&mut of_rate), Err(WaitError::Gone)));
     assert!(matches!(answer(&mut unpolled), Err(WaitError::Gone)));
     let gone: WaitError = WaitError::Gone;
-    assert_eq!(gone.to_string(), "the limiter was dropped or made anew while this call waited");
+    assert_eq!(gone.to_string(), "the limiter was dropped while this call waited");
     assert!(lease.is_live() && of_key.is_live());
     drop((lease, of_key));
 }

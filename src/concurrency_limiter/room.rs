@@ -42,10 +42,20 @@ impl Room {
     /// Gives back what is held, and lets whoever waits for it have it.
     #[inline]
     pub(crate) fn give_back(self: &Arc<Self>, held: &Held) {
-        let now = self.clock().now();
-        if self.slots.give_back(held, now).queued {
-            queue::serve(self.clone(), now);
+        if self.give_back_unserved(held) {
+            self.serve_now();
         }
+    }
+
+    /// Gives back what is held, and says whether anybody waits for it.
+    #[inline]
+    pub(crate) fn give_back_unserved(&self, held: &Held) -> bool {
+        self.slots.give_back(held, self.clock().now()).queued
+    }
+
+    #[cold]
+    pub(crate) fn serve_now(self: &Arc<Self>) {
+        queue::serve(self.clone(), self.clock().now());
     }
 
     /// Takes slots for who does not wait.

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use crate::decision::intern;
 use crate::policy::{Change, Limit, Missing, Mode, Override, Policy, What};
-use crate::sync::{Arc, AtomicU8, Ordering};
+use crate::sync::{Arc, AtomicU8, Mutex, Ordering, Weak};
 use crate::time::Clock;
 
 use super::account::Account;
@@ -70,6 +70,8 @@ pub(crate) struct Live {
     pub(crate) checked: Counter,
     pub(crate) refused: Counter,
     pub(crate) shadow_refused: Counter,
+    /// Accounts that a reload replaced. They are there as long as somebody waits or holds there.
+    replaced: Mutex<Vec<Weak<Account>>>,
 }
 
 /// A part of a key: facts, each with the identity of its name, of which the first there is counts.
@@ -287,17 +289,26 @@ impl Rule {
         variants.chain([&self.account])
     }
 
-    /// The accounts that `other`, the same limit under a later policy, does not go on with.
-    pub(crate) fn accounts_gone_from<'r>(
-        &'r self,
-        other: &'r Rule,
-    ) -> impl Iterator<Item = &'r Arc<Account>> {
-        self.accounts().filter(|account| !other.accounts().any(|now| Arc::ptr_eq(now, account)))
-    }
-
     /// Asks all who wait for it again.
     pub(crate) fn serve_all(&self) {
-        self.accounts().for_each(|account| account.serve_all());
+        self.each_account(Account::serve_all);
+    }
+
+    /// Visits its accounts, those included that a reload replaced.
+    pub(crate) fn each_account(&self, visit: impl Fn(&Account)) {
+        self.accounts().for_each(|account| visit(account));
+        let replaced: Vec<_> = self.live.replaced.lock().iter().filter_map(Weak::upgrade).collect();
+        replaced.iter().for_each(|account| visit(account));
+    }
+
+    /// Notes which accounts `next` does not go on with.
+    pub(crate) fn replaced_by(&self, next: &Rule) {
+        let goes_on =
+            |account: &&Arc<Account>| next.accounts().any(|next| Arc::ptr_eq(account, next));
+        let replaced = self.accounts().filter(|account| !goes_on(account)).map(Arc::downgrade);
+        let mut list = self.live.replaced.lock();
+        list.retain(|account| account.strong_count() > 0);
+        list.extend(replaced);
     }
 
     #[inline]

@@ -5,10 +5,12 @@ use std::hash::BuildHasher;
 use smallvec::SmallVec;
 
 use crate::cells::Charge;
-use crate::concurrency_limiter::Lease;
+use crate::concurrency_limiter::Room;
 use crate::decision::{Allowed, Denied, Refused, Retry, Standing};
 use crate::gate::{self, Entries, Entry, INLINE, Refusal, SlotEntries, SlotEntry};
 use crate::policy::Mode;
+use crate::slots::Held;
+use crate::sync::Arc;
 use crate::time::Timestamp;
 
 use super::account::{Account, Counts};
@@ -34,7 +36,7 @@ impl Source {
 pub(crate) struct Holding {
     pub(crate) allowed: Allowed,
     pub(crate) charges: SmallVec<[(Source, Charge); INLINE]>,
-    pub(crate) leases: SmallVec<[Lease; 2]>,
+    pub(crate) slots: SmallVec<[(Arc<Room>, Held); 2]>,
 }
 
 pub(super) struct Decision<'a> {
@@ -223,7 +225,7 @@ impl<'a> Decision<'a> {
                 holding.charges.push((*source, charge));
             }
         }
-        holding.leases.extend(self.slots.drain(..).filter_map(SlotEntry::lease));
+        holding.slots.extend(self.slots.drain(..).filter_map(SlotEntry::taken));
     }
 
     /// How the enforced limit stands of which the least remains.

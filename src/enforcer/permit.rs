@@ -3,7 +3,9 @@
 use arc_swap::Guard;
 use smallvec::SmallVec;
 
+use crate::concurrency_limiter::Room;
 use crate::decision::Allowed;
+use crate::rate_limiter::Rate;
 use crate::sync::Arc;
 
 use super::account::Counts;
@@ -30,7 +32,7 @@ impl Permit {
         let holding = Holding {
             allowed: Allowed::UNLIMITED,
             charges: SmallVec::new(),
-            leases: SmallVec::new(),
+            slots: SmallVec::new(),
         };
         Permit { holding, policy, is_untaken: false }
     }
@@ -56,7 +58,7 @@ impl Permit {
     /// Makes it ready to be held for long: guards are for moments, and a thread has few.
     #[inline]
     pub(crate) fn settle_in(&mut self) {
-        if !self.holding.leases.is_empty() {
+        if !self.holding.slots.is_empty() {
             self.policy = Guard::from_inner(self.policy.clone());
         }
     }
@@ -73,26 +75,34 @@ impl Permit {
     /// count requests. Otherwise it settles all. What time has already given back is not given
     /// back again, and more than was charged makes debt:
     /// [`Reservation::settle`](crate::Reservation::settle).
-    pub fn settle(self, cost: u64) {
-        let by_fact = |rule: u32| self.policy.rules[rule as usize].cost.is_some();
-        let any_by_fact = self.holding.charges.iter().any(|(source, _)| by_fact(source.rule));
-        self.settle_where(cost, |rule| by_fact(rule) == any_by_fact);
+    pub fn settle(mut self, cost: u64) {
+        let by_fact = |policy: &Compiled, rule: u32| policy.rules[rule as usize].cost.is_some();
+        let any_by_fact =
+            self.holding.charges.iter().any(|(source, _)| by_fact(&self.policy, source.rule));
+        self.give_back(cost, |policy, rule| by_fact(policy, rule) == any_by_fact);
     }
 
     /// Gives back everything that was charged, as far as time has not, and its slots.
-    pub fn cancel(self) {
-        self.settle_where(0, |_| true);
+    pub fn cancel(mut self) {
+        self.give_back(0, |_, _| true);
     }
 
-    fn settle_where(&self, cost: u64, which: impl Fn(u32) -> bool) {
+    /// Settles and gives back everything, and only then asks those who wait for any of it: they may
+    /// need the rest, too.
+    fn give_back(&mut self, cost: u64, which: impl Fn(&Compiled, u32) -> bool) {
+        self.is_untaken = false;
+        let mut asked: Waited = SmallVec::new();
         for (source, charge) in &self.holding.charges {
-            if which(source.rule) {
+            if which(&self.policy, source.rule) {
                 let rule = &self.policy.rules[source.rule as usize];
                 if let Counts::Rate(rate) = &rule.account_of(source.variant).counts {
-                    rate.settle(charge, cost);
+                    if rate.settle_unserved(charge, cost) {
+                        asked.push(WaitedFor::Rate(rate.clone(), charge.tag));
+                    }
                 }
             }
         }
+        self.holding.give_back_slots(&mut asked);
     }
 }
 
@@ -100,7 +110,18 @@ impl Drop for Permit {
     #[inline]
     fn drop(&mut self) {
         if self.is_untaken {
-            self.settle_where(0, |_| true);
+            self.give_back(0, |_, _| true);
+        }
+    }
+}
+
+impl Holding {
+    /// The last taken first.
+    fn give_back_slots(&mut self, asked: &mut Waited) {
+        while let Some((room, held)) = self.slots.pop() {
+            if room.give_back_unserved(&held) {
+                asked.push(WaitedFor::Slots(room));
+            }
         }
     }
 }
@@ -108,8 +129,26 @@ impl Drop for Permit {
 impl Drop for Holding {
     #[inline]
     fn drop(&mut self) {
-        while let Some(lease) = self.leases.pop() {
-            drop(lease);
+        if !self.slots.is_empty() {
+            self.give_back_slots(&mut Waited::new());
+        }
+    }
+}
+
+/// What came back while others wait for it. Dropping it serves them: of several each, also if a
+/// waker panics.
+enum WaitedFor {
+    Rate(Arc<Rate>, u64),
+    Slots(Arc<Room>),
+}
+
+type Waited = SmallVec<[WaitedFor; 2]>;
+
+impl Drop for WaitedFor {
+    fn drop(&mut self) {
+        match self {
+            WaitedFor::Rate(rate, tag) => rate.serve_queued(*tag),
+            WaitedFor::Slots(room) => room.serve_now(),
         }
     }
 }

@@ -55,7 +55,12 @@ impl SlotEntry {
 
     /// What was taken.
     pub(crate) fn lease(self) -> Option<Lease> {
-        Some(Lease::new(self.room, self.held?))
+        self.taken().map(|(room, held)| Lease::new(room, held))
+    }
+
+    /// What was taken, and whoever gets it must give back.
+    pub(crate) fn taken(self) -> Option<(Arc<Room>, Held)> {
+        Some((self.room, self.held?))
     }
 
     /// Serves those who wait, if any.

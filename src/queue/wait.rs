@@ -64,7 +64,7 @@ pub enum WaitError<R = Denied> {
     NoTimer,
     /// A simulation runs on one thread: if that waits, nobody moves the time.
     InSimulation,
-    /// The limiter was dropped meanwhile, or a reload made its limit count anew.
+    /// The limiter was dropped meanwhile.
     Gone,
 }
 
@@ -387,9 +387,7 @@ impl<R: fmt::Display> fmt::Display for WaitError<R> {
             WaitError::InSimulation => f.write_str(
                 "a blocking wait inside a simulation would never end: wait under `.await` there",
             ),
-            WaitError::Gone => {
-                f.write_str("the limiter was dropped or made anew while this call waited")
-            }
+            WaitError::Gone => f.write_str("the limiter was dropped while this call waited"),
         }
     }
 }

@@ -87,10 +87,16 @@ impl Rate {
     }
 
     pub(crate) fn settle(&self, charge: &Charge, cost: u64) {
-        self.cells.settle(charge, cost, &self.clock);
-        if cost < charge.cost {
-            self.serve(charge.tag);
+        if self.settle_unserved(charge, cost) {
+            self.serve_line(charge.tag);
         }
+    }
+
+    /// Settles, and says whether somebody may wait for what that gave back.
+    pub(crate) fn settle_unserved(&self, charge: &Charge, cost: u64) -> bool {
+        self.cells.settle(charge, cost, &self.clock);
+        news();
+        cost < charge.cost && self.cells.is_queued()
     }
 
     pub(crate) fn set_quota(&self, quota: Quota) {

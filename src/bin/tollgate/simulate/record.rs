@@ -93,9 +93,11 @@ impl Steps {
         Steps { width: Duration::from_nanos(width), count: nanos.div_ceil(width) as usize }
     }
 
+    /// The step at this moment. All that comes after the time line is one more: a request may take
+    /// longer by any factor.
     fn at(self, at: Timestamp) -> usize {
         let width = u64::try_from(self.width.as_nanos()).unwrap_or(u64::MAX);
-        (at.as_nanos() / width) as usize
+        usize::try_from(at.as_nanos() / width).map_or(self.count, |step| step.min(self.count))
     }
 
     /// The moment at which this one ends.
