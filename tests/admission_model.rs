@@ -615,13 +615,11 @@ impl World {
                     self.look();
                 }
             }
-            19 => {
-                // A jump. What is due on the way is decided on the way, so nobody may wait.
-                if self.waiting.is_empty() {
-                    let by = random.below(60);
-                    self.now += by;
-                    self.time.advance(steps(by));
-                }
+            // A jump. What is due on the way is decided on the way, so nobody may wait.
+            19 if self.waiting.is_empty() => {
+                let by = random.below(60);
+                self.now += by;
+                self.time.advance(steps(by));
             }
             20 if !self.waiting.is_empty() => {
                 let place = random.below(self.waiting.len() as u64) as usize;
