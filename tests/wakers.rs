@@ -289,7 +289,7 @@ fn a_waker_that_calls_the_limiter_deadlocks_nothing() {
             drop(waiting);
         }),
         ("usage", |slots, _, _| {
-            assert!(slots.usage().in_use > 0 && !format!("{slots:?}").is_empty())
+            assert!(slots.usage().in_use > 0 && !format!("{slots:?}").is_empty());
         }),
         ("resize", |slots, _, _| slots.resize(2)),
         ("reset", |slots, _, _| slots.reset()),
