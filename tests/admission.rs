@@ -203,3 +203,20 @@ fn slots_come_back_all_together_so_nobody_loses_its_turn() {
     assert!(poll(fourth).is_pending());
     assert!(matches!(poll(third), Poll::Ready(Ok(_))));
 }
+
+#[test]
+fn a_turn_that_is_dropped_unlooked_at_gives_back_what_it_was_charged() {
+    let time = VirtualClock::new();
+    let policy = Policy::new()
+        .limit(Limit::new("calls", Quota::per_hour(3)))
+        .limit(Limit::concurrent("slots", 1).wait(60 * SECOND));
+    let enforcer = enforcer(policy, &time);
+    let held = enforcer.admit(&[("org", 7)], 1).unwrap();
+    let mut waiting = enforcer.admit_waiting(&[("org", 7)], 1);
+    assert!(poll(&mut waiting).is_pending());
+    drop(held);
+    assert_eq!(enforcer.limits()[1].slots.unwrap().in_use, 1, "it was granted");
+    drop(waiting);
+    let permit = enforcer.admit(&[("org", 7)], 2).expect("one of three was charged");
+    assert_eq!(permit.allowed().remaining(), 0);
+}

@@ -29,7 +29,7 @@ fn on_threads(body: impl Fn(&mut Random) + Send + Sync) {
     thread::scope(|scope| {
         for seed in 1..=THREADS {
             let body = &body;
-            scope.spawn(move || body(&mut Random(seed * 0x9e37_79b9_7f4a_7c15)));
+            scope.spawn(move || body(&mut Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))));
         }
     });
 }
