@@ -142,6 +142,7 @@ impl<S: BuildHasher> Enforcer<S> {
         let mut permit = Permit::new(self.policy.load());
         if !self.is_bypassed() {
             self.decide(&mut permit, facts, cost, now)?;
+            permit.settle_in();
         }
         Ok(permit)
     }
@@ -168,8 +169,6 @@ impl<S: BuildHasher> Enforcer<S> {
             return Err(decision.refused(&refusal));
         }
         decision.hand_over(held);
-        drop(decision);
-        permit.settle_in();
         Ok(())
     }
 

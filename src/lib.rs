@@ -48,6 +48,6 @@ pub use policy::{
 pub use queue::WaitError;
 pub use quota::{Quota, QuotaError};
 pub use rate_limiter::{AcquireRate, Builder, Key, RateLimiter, Reservation};
-pub use set::{Keys, Member, Set, SetPermit, all};
+pub use set::{Keys, Member, Set, SetKey, SetPermit, all};
 pub use slots::MAX_SLOTS;
 pub use time::{Clock, InSimulation, NoTimer, Sleep, Timestamp, VirtualClock};

@@ -29,15 +29,18 @@ use crate::time::{Clock, Timestamp};
 ///     Err(refused) => println!("{}: {}", refused.limit(), refused.retry()),
 /// }
 /// ```
-#[inline]
-pub fn all<'a, const N: usize>(keys: impl Keys<'a, N>) -> Set<'a, N> {
-    Set { keys: keys.list() }
+#[inline(always)]
+pub fn all<'a, const N: usize, K: Keys<'a, N>>(keys: K) -> Set<'a, N> {
+    Set { keys: keys.list(), are_rates: K::ARE_RATES }
 }
 
 /// Keys of limiters that are decided together: [`all`].
 #[derive(Clone)]
 pub struct Set<'a, const N: usize> {
     keys: [Member<'a>; N],
+    /// Known from the types of the keys. Known when the set is compiled, it keeps what slots cost
+    /// away from sets that have none.
+    are_rates: bool,
 }
 
 /// One key of a set, of a rate or of slots: made of either with `into`.
@@ -53,7 +56,27 @@ enum Kind<'a> {
 /// What [`all`] takes: a tuple of up to eight keys, or an array.
 pub trait Keys<'a, const N: usize> {
     #[doc(hidden)]
+    const ARE_RATES: bool;
+    #[doc(hidden)]
     fn list(self) -> [Member<'a>; N];
+}
+
+/// What a set is made of: a [`Key`] of a rate, a [`SlotKey`], or a [`Member`] that is one of both.
+pub trait SetKey<'a>: Into<Member<'a>> {
+    #[doc(hidden)]
+    const IS_RATE: bool;
+}
+
+impl<'a> SetKey<'a> for Key<'a> {
+    const IS_RATE: bool = true;
+}
+
+impl<'a> SetKey<'a> for SlotKey<'a> {
+    const IS_RATE: bool = false;
+}
+
+impl<'a> SetKey<'a> for Member<'a> {
+    const IS_RATE: bool = false;
 }
 
 /// What an admitted set of limits was charged, and the slots it holds. Dropping it keeps the charge
@@ -101,7 +124,7 @@ impl<'a, const N: usize> Set<'a, N> {
         cost: u64,
         mut now: impl FnMut(&'a Clock) -> Timestamp,
     ) -> Result<SetPermit<'a, N>, Refused> {
-        if self.keys.iter().any(|key| key.rate().is_none()) {
+        if !self.are_rates {
             return self.decide_with_slots(cost, &mut now);
         }
         let Some(any) = self.keys.iter().find_map(Member::rate) else {
@@ -253,8 +276,10 @@ impl std::fmt::Debug for Charged<'_> {
     }
 }
 
-impl<'a, const N: usize, K: Into<Member<'a>>> Keys<'a, N> for [K; N] {
-    #[inline]
+impl<'a, const N: usize, K: SetKey<'a>> Keys<'a, N> for [K; N] {
+    const ARE_RATES: bool = K::IS_RATE;
+
+    #[inline(always)]
     fn list(self) -> [Member<'a>; N] {
         self.map(Into::into)
     }
@@ -262,7 +287,9 @@ impl<'a, const N: usize, K: Into<Member<'a>>> Keys<'a, N> for [K; N] {
 
 macro_rules! tuple {
     ($count:literal $($name:ident)+) => {
-        impl<'a, $($name: Into<Member<'a>>),+> Keys<'a, $count> for ($($name,)+) {
+        impl<'a, $($name: SetKey<'a>),+> Keys<'a, $count> for ($($name,)+) {
+            const ARE_RATES: bool = $($name::IS_RATE)&&+;
+
             #[inline(always)]
             #[allow(non_snake_case)]
             fn list(self) -> [Member<'a>; $count] {
