@@ -25,16 +25,19 @@
 //! counted shows as a sum above the head's.
 
 mod records;
+mod shut;
+mod transaction;
 
 use std::time::Duration;
 
 use crate::decision::{Allowed, Denied, Retry, Standing};
-use crate::sync::{AtomicU32, AtomicU64, Backoff, Mutex, Ordering, mutant};
+use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, mutant};
 use crate::time::Timestamp;
 
 use records::Records;
 
 pub(crate) use records::{Claim, Held};
+pub(crate) use transaction::Look;
 
 /// The most that a limit can hold, and a lease weigh.
 pub const MAX_SLOTS: u32 = (1 << 24) - 1;
@@ -85,13 +88,6 @@ pub(crate) struct Count {
 pub(crate) struct Back {
     /// Somebody waits in line.
     pub(crate) queued: bool,
-}
-
-/// A limit as a transaction sees it.
-#[derive(Clone, Copy)]
-pub(crate) struct Look {
-    head: u64,
-    pub(crate) answer: Result<Allowed, Denied>,
 }
 
 fn in_use(head: u64) -> u32 {
@@ -431,27 +427,6 @@ impl Slots {
         Denied { standing: self.standing(in_use), retry: Retry::Never }
     }
 
-    /// Shuts the slots, as soon as no transaction holds them.
-    fn shut(&self) -> Shut<'_> {
-        let guard = self.shut.lock();
-        let mut backoff = Backoff::default();
-        let mut head = self.load();
-        loop {
-            if head & HOLD != 0 {
-                backoff.wait();
-                head = self.load();
-                continue;
-            }
-            let new = head | SHUT;
-            match self.swap(head, new) {
-                Ok(_) => break,
-                Err(seen) => head = seen,
-            }
-        }
-        let (in_use, queued) = (in_use(head), head & QUEUE != 0);
-        Shut { slots: self, in_use, queued, is_changed: false, first: None, _guard: guard }
-    }
-
     /// The bug of counting first and looking then: two that race for the last slot both lose.
     fn add_then_count(&self, claim: Claim<'_>, units: u32) -> Option<(Held, Allowed)> {
         let head = self.hot.head.fetch_add(units.into(), Ordering::AcqRel);
@@ -460,198 +435,5 @@ impl Slots {
             return None;
         }
         Some((claim.live(), self.allowed(in_use(head) + units)))
-    }
-}
-
-/// What a transaction needs: to look, to hold, to take what it holds.
-impl Slots {
-    /// What `take` would say.
-    #[inline]
-    pub(crate) fn look(&self, units: u32, now: Timestamp, turn: bool) -> Look {
-        let head = self.load();
-        if self.has_room(head, units, turn) {
-            return Look { head, answer: Ok(self.allowed(in_use(head) + units)) };
-        }
-        self.look_shut(units, now, turn)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn look_shut(&self, units: u32, now: Timestamp, turn: bool) -> Look {
-        let mut shut = self.shut();
-        let room = shut.room(units, now, turn);
-        let answer = room.map(|()| self.allowed(shut.in_use + units));
-        Look { answer, head: shut.open() }
-    }
-
-    /// Whether the answer still holds. Whoever has shut the slots changes nothing before they open.
-    pub(crate) fn stands(&self, look: &Look) -> bool {
-        self.load() & !SHUT == look.head
-    }
-
-    /// A record for what may be taken at the end of a transaction. While it is a claim its owner
-    /// must wait for nobody.
-    pub(crate) fn prepare(&self, units: u32, now: Timestamp) -> Option<Claim<'_>> {
-        self.claim(units, now)
-    }
-
-    /// Keeps others from taking, if nothing came between. Then `release` must follow.
-    pub(crate) fn hold(&self, look: &Look) -> bool {
-        self.swap(look.head, look.head | HOLD).is_ok()
-    }
-
-    /// Lets others take again, after `units` were taken.
-    pub(crate) fn release(&self, units: u32) {
-        if mutant("release_by_store") {
-            let head = self.load();
-            self.hot.head.store((head & !HOLD) + u64::from(units), Ordering::Release);
-            return;
-        }
-        // Release: whoever takes next sees the transaction done. One addition, since others may
-        // have given back meanwhile.
-        self.hot.head.fetch_add(u64::from(units).wrapping_sub(HOLD), Ordering::AcqRel);
-    }
-
-    /// Takes `units`, if nothing came between but others who gave back or took.
-    pub(crate) fn commit(&self, look: &Look, units: u32, turn: bool) -> bool {
-        let mut head = look.head;
-        loop {
-            match self.swap(head, head + u64::from(units)) {
-                Ok(_) => return true,
-                Err(seen) if self.has_room(seen, units, turn) => head = seen,
-                Err(_) => return false,
-            }
-        }
-    }
-}
-
-/// Whether a seeded bug is in with which the two counts never agree.
-fn is_miscounted() -> bool {
-    const BUGS: [&str; 5] = [
-        "add_then_count",
-        "claim_by_store",
-        "expiry_frees_stranger",
-        "release_by_store",
-        "reset_keeps_lease",
-    ];
-    BUGS.into_iter().any(mutant)
-}
-
-/// The slots while they are shut. Dropping it opens them.
-struct Shut<'a> {
-    slots: &'a Slots,
-    in_use: u32,
-    queued: bool,
-    /// Leases were ended or the cap changed: what was seen before holds no more.
-    is_changed: bool,
-    /// Once those are waited for who were in between: the first end of a lease, and what it weighs.
-    first: Option<(u64, u32)>,
-    _guard: crate::sync::MutexGuard<'a, ()>,
-}
-
-impl Shut<'_> {
-    /// Makes room for `units`, by taking back what is over if need be.
-    fn room(&mut self, units: u32, now: Timestamp, turn: bool) -> Result<(), Denied> {
-        let cap = self.slots.cap();
-        if units > cap {
-            return Err(self.slots.never(self.in_use));
-        }
-        let may_take = turn || !self.queued || mutant("barge");
-        if self.in_use + units > cap || !may_take {
-            self.reap(now);
-        }
-        if self.in_use + units <= cap && may_take {
-            return Ok(());
-        }
-        let needed = (self.in_use + units).saturating_sub(cap).max(1);
-        let at_latest = self.freed_by(needed).map(|end| end.since(now));
-        let standing = self.slots.standing(self.in_use);
-        Err(Denied { standing, retry: Retry::Unknown { at_latest } })
-    }
-
-    /// Takes back what is over.
-    fn reap(&mut self, now: Timestamp) {
-        if !mutant("reap_unsettled") && self.settle().0 > now.as_nanos() {
-            return;
-        }
-        self.first = None;
-        let (slots, mut expired) = (self.slots, 0);
-        slots.records.each_live(|record, live| {
-            if is_over(live.end, now) {
-                self.in_use = self.in_use.saturating_sub(live.units);
-                self.is_changed = true;
-                record.free(live.serial);
-                expired += 1;
-            }
-        });
-        // Relaxed: a count.
-        slots.expired.fetch_add(expired, Ordering::Relaxed);
-    }
-
-    /// Waits for those who have swapped the head and not yet freed their record: until the live
-    /// records are those that are counted. Then the first end of a lease, and what it weighs.
-    fn settle(&mut self) -> (u64, u32) {
-        if let Some(first) = self.first {
-            return first;
-        }
-        let mut backoff = Backoff::default();
-        loop {
-            let (mut units, mut first) = (0_u64, (u64::MAX, 0));
-            self.slots.records.each_live(|_, live| {
-                units += u64::from(live.units);
-                first = first.min((live.end, live.units));
-            });
-            if units == u64::from(self.in_use) || is_miscounted() {
-                self.first = Some(first);
-                return first;
-            }
-            backoff.wait();
-        }
-    }
-
-    /// When leases of `units` will be over, by themselves.
-    fn freed_by(&mut self, units: u32) -> Option<Timestamp> {
-        let first = self.settle();
-        let end = if first.1 >= units { first.0 } else { self.freed_by_several(units)? };
-        (end < u64::MAX).then(|| Timestamp::from_nanos(end))
-    }
-
-    #[cold]
-    fn freed_by_several(&self, units: u32) -> Option<u64> {
-        let mut ends = Vec::new();
-        self.slots.records.each_live(|_, live| ends.push((live.end, live.units)));
-        ends.sort_unstable();
-        let mut freed = 0_u32;
-        let enough = ends.iter().find(|(_, units_of)| {
-            freed = freed.saturating_add(*units_of);
-            freed >= units
-        });
-        enough.map(|(end, _)| *end)
-    }
-
-    /// Opens the slots, and says what the head then is.
-    fn open(&self) -> u64 {
-        let slots = self.slots;
-        let mut head = slots.load();
-        loop {
-            if head & SHUT == 0 {
-                return head;
-            }
-            // Whoever only looked leaves the head as it was: else those who look at several limits
-            // at once would keep one another from ever being sure.
-            let changed = self.is_changed && !mutant("same_cycle");
-            let cycle = if changed { head.wrapping_add(CYCLE) } else { head };
-            let new = head & QUEUE | cycle & !(FLAGS | IN_USE) | u64::from(self.in_use);
-            match slots.swap(head, new) {
-                Ok(_) => return new,
-                Err(seen) => head = seen,
-            }
-        }
-    }
-}
-
-impl Drop for Shut<'_> {
-    fn drop(&mut self) {
-        self.open();
     }
 }

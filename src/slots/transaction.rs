@@ -1,0 +1,75 @@
+//! Slots as a transaction needs them: to look, to hold, to take what it holds.
+
+use crate::decision::{Allowed, Denied};
+use crate::sync::{Ordering, mutant};
+use crate::time::Timestamp;
+
+use super::{Claim, HOLD, SHUT, Slots, in_use};
+
+/// A limit as a transaction sees it.
+#[derive(Clone, Copy)]
+pub(crate) struct Look {
+    head: u64,
+    pub(crate) answer: Result<Allowed, Denied>,
+}
+
+impl Slots {
+    /// What `take` would say.
+    #[inline]
+    pub(crate) fn look(&self, units: u32, now: Timestamp, turn: bool) -> Look {
+        let head = self.load();
+        if self.has_room(head, units, turn) {
+            return Look { head, answer: Ok(self.allowed(in_use(head) + units)) };
+        }
+        self.look_shut(units, now, turn)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn look_shut(&self, units: u32, now: Timestamp, turn: bool) -> Look {
+        let mut shut = self.shut();
+        let room = shut.room(units, now, turn);
+        let answer = room.map(|()| self.allowed(shut.in_use + units));
+        Look { answer, head: shut.open() }
+    }
+
+    /// Whether the answer still holds. Whoever has shut the slots changes nothing before they open.
+    pub(crate) fn stands(&self, look: &Look) -> bool {
+        self.load() & !SHUT == look.head
+    }
+
+    /// A record for what may be taken at the end of a transaction. While it is a claim its owner
+    /// must wait for nobody.
+    pub(crate) fn prepare(&self, units: u32, now: Timestamp) -> Option<Claim<'_>> {
+        self.claim(units, now)
+    }
+
+    /// Keeps others from taking, if nothing came between. Then `release` must follow.
+    pub(crate) fn hold(&self, look: &Look) -> bool {
+        self.swap(look.head, look.head | HOLD).is_ok()
+    }
+
+    /// Lets others take again, after `units` were taken.
+    pub(crate) fn release(&self, units: u32) {
+        if mutant("release_by_store") {
+            let head = self.load();
+            self.hot.head.store((head & !HOLD) + u64::from(units), Ordering::Release);
+            return;
+        }
+        // Release: whoever takes next sees the transaction done. One addition, since others may
+        // have given back meanwhile.
+        self.hot.head.fetch_add(u64::from(units).wrapping_sub(HOLD), Ordering::AcqRel);
+    }
+
+    /// Takes `units`, if nothing came between but others who gave back or took.
+    pub(crate) fn commit(&self, look: &Look, units: u32, turn: bool) -> bool {
+        let mut head = look.head;
+        loop {
+            match self.swap(head, head + u64::from(units)) {
+                Ok(_) => return true,
+                Err(seen) if self.has_room(seen, units, turn) => head = seen,
+                Err(_) => return false,
+            }
+        }
+    }
+}
