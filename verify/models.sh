@@ -2,8 +2,8 @@
 # Runs every loom model in both modes, every seeded bug that must fail one, and the concurrent
 # histories with theirs. One line an item; fails if any item is not as it should be.
 #
-# LOOM_MAX_PREEMPTIONS and TOLLGATE_HISTORIES say how deep: so many histories of slots, half as
-# many of rates, a quarter as many of lines. JOBS: how many at once.
+# LOOM_MAX_PREEMPTIONS and TOLLGATE_HISTORIES say how deep: so many histories of rates and of slots,
+# a quarter as many of lines and of both as one. JOBS: how many at once.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -129,7 +129,7 @@ export -f run
     # The longest first.
     for seed in 1 2; do
         echo "histories|slots|$seed,$((count / 2))||"
-        echo "histories|rates|$seed,$((count / 4))||"
+        echo "histories|rates|$seed,$((count / 2))||"
         echo "histories|lines|$seed,$((count / 8))||"
         echo "histories|admits|$seed,$((count / 8))||"
     done
