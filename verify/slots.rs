@@ -347,7 +347,10 @@ fn a_lease_that_is_waited_for_runs_out_as_it_is_given_back() {
         let mover = thread!(time; { time.advance(LEASE); None::<()> });
         race(first, [give_back(lease), mover]);
         let granted = waiting.answer().unwrap();
-        // Granted from ten nanoseconds on; or, by a giver who read the clock before, from none on.
+        // Granted from ten nanoseconds on; or, by a giver who read the clock before, from none on,
+        // and then it is over by now.
+        let usage = slots.usage();
+        assert_eq!(usage.in_use + usage.overdue, 1, "a stranger's slot was freed");
         let is_taken = slots.try_acquire().is_err();
         assert_eq!(is_taken, granted.is_live(), "a stranger's slot was freed");
     });
