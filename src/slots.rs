@@ -148,8 +148,14 @@ impl Slots {
         }
     }
 
-    #[inline]
-    fn take_at_once(&self, units: u32, now: Timestamp, turn: bool) -> Option<(Held, Allowed)> {
+    /// `take`, unless there is no room or something is in the way.
+    #[inline(always)]
+    pub(crate) fn take_at_once(
+        &self,
+        units: u32,
+        now: Timestamp,
+        turn: bool,
+    ) -> Option<(Held, Allowed)> {
         let mut head = self.load();
         if !self.has_room(head, units, turn) {
             return None;

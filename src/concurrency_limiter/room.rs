@@ -61,8 +61,18 @@ impl Room {
     /// Takes slots for who does not wait.
     #[inline]
     pub(super) fn try_take(self: &Arc<Self>, weight: u32) -> Result<Lease, Denied> {
-        let now = self.clock().now();
-        match self.slots.take(weight.max(1), now, false) {
+        let (weight, now) = (weight.max(1), self.clock().now());
+        // Apart: the way there is room on needs no answer but the lease.
+        match self.slots.take_at_once(weight, now, false) {
+            Some((held, _)) => Ok(Lease::new(self.clone(), held)),
+            None => self.try_take_in_turn(weight, now),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn try_take_in_turn(self: &Arc<Self>, weight: u32, now: Timestamp) -> Result<Lease, Denied> {
+        match self.slots.take(weight, now, false) {
             Ok((held, _)) => Ok(Lease::new(self.clone(), held)),
             Err(denied) => {
                 self.serve_queued();
