@@ -1,44 +1,21 @@
 //! The command line from end to end: what it prints where, and how it ends.
 #![cfg(feature = "cli")]
 
+mod command;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
+use command::{Ended, command, scratch};
+
 const POLICY: &str = "examples/limits.toml";
 const LOG: &str = "examples/access.log";
 const LINE: &str = r#"a - - [10/Oct/2000:13:55:36 -0700] "GET / HTTP/1.1" 200 1"#;
-
-/// How a run ended: its exit code, and what it wrote.
-#[derive(Debug)]
-struct Ended {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
-
-impl Ended {
-    #[track_caller]
-    fn expect(self, code: i32) -> Ended {
-        assert_eq!(self.code, code, "{}\n{}", self.stdout, self.stderr);
-        self
-    }
-
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap()
-    }
-}
-
-fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-    command.args(args).current_dir(env!("CARGO_MANIFEST_DIR"));
-    command
-}
 
 fn run(args: &[&str]) -> Ended {
     run_with_input(args, b"")
@@ -50,12 +27,7 @@ fn run_with_input(args: &[&str], input: &[u8]) -> Ended {
     let mut child = command.spawn().unwrap();
     // It may end without reading all of it.
     let _ = child.stdin.take().unwrap().write_all(input);
-    let output = child.wait_with_output().unwrap();
-    Ended {
-        code: output.status.code().expect("it ends by itself"),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+    child.wait_with_output().unwrap().into()
 }
 
 /// A file for one test.
@@ -63,10 +35,6 @@ fn file(name: &str, content: impl AsRef<[u8]>) -> String {
     let path = scratch(name);
     fs::write(&path, content).unwrap();
     path.to_str().unwrap().to_owned()
-}
-
-fn scratch(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
 fn one_a_second_by_user(name: &str) -> String {

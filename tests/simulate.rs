@@ -1,48 +1,21 @@
 //! Simulations from end to end: scenarios, reports, expectations, pictures.
 #![cfg(feature = "cli")]
 
+mod command;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::Value;
+
+use command::{Ended, command, scratch};
 
 const SLOTS: &str = "examples/query-slots.toml";
 const CRASH: &str = "examples/query-slots-crash.toml";
 const ROLLOUT: &str = "examples/query-slots-rollout.toml";
 
-/// How a run ended: its exit code, and what it wrote.
-struct Ended {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
-
-impl Ended {
-    #[track_caller]
-    fn expect(self, code: i32) -> Ended {
-        assert_eq!(self.code, code, "{}\n{}", self.stdout, self.stderr);
-        self
-    }
-
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap()
-    }
-}
-
 fn simulate(args: &[&str]) -> Ended {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-    let command = command.arg("simulate").args(args).current_dir(env!("CARGO_MANIFEST_DIR"));
-    let output = command.output().unwrap();
-    Ended {
-        code: output.status.code().expect("it ends by itself"),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
-}
-
-fn scratch(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+    let args = [&["simulate"], args].concat();
+    command(&args).output().unwrap().into()
 }
 
 /// A file for one test.

@@ -689,6 +689,8 @@ mod executor {
     }
 }
 
+/// Such a timer exists over real clocks alone: a millisecond of real time must pass, and nothing
+/// depends on how much more does.
 #[test]
 fn a_timer_of_ones_own_ends_waits_under_any_executor() {
     let timers: Arc<executor::Timers> = Arc::default();
@@ -790,6 +792,7 @@ fn a_sleep_ends_though_the_clock_was_set_back_when_it_rang() {
 #[cfg(feature = "tokio")]
 mod under_tokio {
     use super::*;
+    // Of paused time: it moves only when all tasks sleep.
     use tokio::time::Instant;
 
     /// Tokio's timer counts in milliseconds.

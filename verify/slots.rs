@@ -97,6 +97,14 @@ impl Waiting {
     }
 }
 
+/// A thread that leaves the line.
+fn leave<T: 'static>(waiting: Waiting) -> Box<dyn FnOnce() -> Option<T>> {
+    Box::new(move || {
+        drop(waiting);
+        None
+    })
+}
+
 /// A thread that begins to wait, and what it is then told.
 fn join(mut waiting: Waiting) -> Box<dyn FnOnce() -> Option<Joined>> {
     Box::new(move || {
@@ -295,11 +303,7 @@ fn a_slot_comes_back_as_the_head_of_the_line_leaves() {
         let _held = slots.try_acquire().unwrap();
         let head = Waiting::in_line(&slots, 2);
         let next = Waiting::in_line(&slots, 1);
-        let leave: Box<dyn FnOnce() -> Option<()>> = Box::new(move || {
-            drop(head);
-            None
-        });
-        race(first, [give_back(lease), leave]);
+        race(first, [give_back::<()>(lease), leave(head)]);
         drop(next.answer().unwrap());
         assert!(slots.try_acquire().is_ok(), "a slot is lost");
     });
@@ -312,11 +316,7 @@ fn a_slot_is_granted_to_one_who_leaves() {
         let lease = slots.try_acquire().unwrap();
         let head = Waiting::in_line(&slots, 1);
         let next = Waiting::in_line(&slots, 1);
-        let leave: Box<dyn FnOnce() -> Option<()>> = Box::new(move || {
-            drop(head);
-            None
-        });
-        race(first, [give_back(lease), leave]);
+        race(first, [give_back::<()>(lease), leave(head)]);
         drop(next.answer().unwrap());
         assert!(slots.try_acquire().is_ok(), "a slot is lost");
     });
@@ -362,12 +362,8 @@ fn three_wait_and_leave_and_give_back() {
         let slots = slots(1);
         let lease = slots.try_acquire().unwrap();
         let head = Waiting::in_line(&slots, 1);
-        let leave: Box<dyn FnOnce() -> _> = Box::new(move || {
-            drop(head);
-            None
-        });
         let joiner = join(Waiting::new(&slots, 1));
-        let [_, _, joined] = race(first, [give_back(lease), leave, joiner]);
+        let [_, _, joined] = race(first, [give_back(lease), leave(head), joiner]);
         drop(answer([None, joined]).unwrap());
         assert!(slots.try_acquire().is_ok(), "a slot is lost");
     });
