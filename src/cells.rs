@@ -23,7 +23,7 @@ mod settle;
 mod table;
 mod word;
 
-use crate::algorithm::{Gcra, Moment};
+use crate::algorithm::{Bucket, Moment};
 use crate::decision::{Allowed, Denied, Retry};
 use crate::quota::Quota;
 use crate::sync::{AtomicU64, Backoff, Mutex, OnceLock, Ordering, mutant};
@@ -105,11 +105,11 @@ impl Cells {
         }
         let cell = self.table.find(tag)?;
         let word = cell.load()?;
-        let (generation, gcra, moment) = self.published.at_once(now)?;
+        let (generation, bucket, moment) = self.published.at_once(now)?;
         if !word::is_free_of(word, generation) {
             return None;
         }
-        match decide(word::decode(word, tag, generation), cost, &gcra, moment) {
+        match decide(word::decode(word, tag, generation), cost, &bucket, moment) {
             Step::Stay(answer) => cell.is_still(word).then_some(answer),
             Step::Move(next, answer) => {
                 cell.replace(word, word::encode(next, tag, generation)).then_some(answer)
@@ -123,7 +123,7 @@ impl Cells {
         if ahead > 0 && cost > 0 {
             return self.peek_behind(tag, ahead, cost, now);
         }
-        let step = |tat, numbers: &Numbers, moment| decide(tat, cost, &numbers.gcra, moment);
+        let step = |tat, numbers: &Numbers, moment| decide(tat, cost, &numbers.bucket, moment);
         match self.run(Seat::Own, tag, now, step) {
             Ok(Err(denied)) if self.pool.get().is_some() => {
                 if denied.retry != Retry::Never && self.is_pooled(tag, now) {
@@ -150,7 +150,7 @@ impl Cells {
         now: Timestamp,
     ) -> Result<Allowed, Denied> {
         let step = |tat, numbers: &Numbers, moment| {
-            let decided = numbers.gcra.decide_behind(tat, ahead, cost, moment);
+            let decided = numbers.bucket.decide_behind(tat, ahead, cost, moment);
             Step::Stay(decided.map(|(_, allowed)| allowed))
         };
         match self.run(Seat::Own, tag, now, step) {
@@ -318,7 +318,7 @@ impl Cells {
         let cell = self.pool_cell(tag)?;
         let word = cell.load().filter(|word| !word::is_held(*word))?;
         let pooled = read_word(&self.published, numbers, word, cell.tag)?;
-        Some(if Gcra::is_idle(pooled, moment) { tat } else { tat.max(pooled) })
+        Some(if Bucket::is_idle(pooled, moment) { tat } else { tat.max(pooled) })
     }
 
     /// Claims a slot whose first state is `next`, which was decided from `tat`.
@@ -336,7 +336,7 @@ impl Cells {
         let use_of = |word, tag| match read_word(&self.published, numbers, word, tag) {
             None => Use::Unknown,
             Some(_) if taken(tag) => Use::Live { until: u64::MAX },
-            Some(tick) if Gcra::is_idle(tick, moment) => Use::Idle { since: numbers.stamp(tick) },
+            Some(tick) if Bucket::is_idle(tick, moment) => Use::Idle { since: numbers.stamp(tick) },
             Some(tick) => Use::Live { until: numbers.stamp(tick.saturating_add(1)) },
         };
         let ready = |forgotten| {
@@ -363,7 +363,7 @@ impl Cells {
                     .flatten();
                 if let Some(tick) = state {
                     // Beyond the end of the axis every word is in the past.
-                    let idle = numbers.moment(now).is_none_or(|now| Gcra::is_idle(tick, now));
+                    let idle = numbers.moment(now).is_none_or(|now| Bucket::is_idle(tick, now));
                     if visit(&cell, word, &numbers, idle) {
                         return;
                     }
@@ -375,8 +375,8 @@ impl Cells {
 }
 
 #[inline(always)]
-fn decide(tat: u64, cost: u64, gcra: &Gcra, moment: Moment) -> Step<Result<Allowed, Denied>> {
-    match gcra.decide(tat, cost, moment) {
+fn decide(tat: u64, cost: u64, bucket: &Bucket, moment: Moment) -> Step<Result<Allowed, Denied>> {
+    match bucket.decide(tat, cost, moment) {
         Ok((_, allowed)) if cost == 0 => Step::Stay(Ok(allowed)),
         Ok((next, allowed)) => Step::Move(next, Ok(allowed)),
         Err(denied) => Step::Stay(Err(denied)),

@@ -20,6 +20,11 @@ impl Standing {
     /// Of nothing, nothing remains.
     pub(crate) const NONE: Standing = Standing { burst: 0, room: 0, unit: 1, reset_nanos: 0 };
 
+    fn new(burst: u64, remaining: u64, reset_after: Duration) -> Standing {
+        let reset_nanos = u64::try_from(reset_after.as_nanos()).unwrap_or(u64::MAX);
+        Standing { burst, room: remaining, unit: 1, reset_nanos }
+    }
+
     #[inline]
     fn remaining(&self) -> u64 {
         self.room.checked_div(self.unit).unwrap_or(0)
@@ -62,6 +67,21 @@ pub enum Retry {
     /// policy's limit refuses the request as it is (a fact of its key is missing, its cost is no
     /// whole number).
     Never,
+}
+
+impl Allowed {
+    /// The answer of an algorithm: of a limit that admits `burst` units at once, `remaining` are
+    /// left, and all are back after `reset_after`.
+    pub fn new(burst: u64, remaining: u64, reset_after: Duration) -> Allowed {
+        Allowed(Standing::new(burst, remaining, reset_after))
+    }
+}
+
+impl Denied {
+    /// The answer of an algorithm; as [`Allowed::new`].
+    pub fn new(burst: u64, remaining: u64, reset_after: Duration, retry: Retry) -> Denied {
+        Denied { standing: Standing::new(burst, remaining, reset_after), retry }
+    }
 }
 
 macro_rules! standing {

@@ -28,6 +28,7 @@ pub mod replay;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 
+pub use algorithm::{Algorithm, Gcra, Tat};
 pub use cells::Overflow;
 pub use concurrency_limiter::{
     AcquireSlots, ConcurrencyLimiter, KeyedConcurrencyLimiter, Lease, Over, SlotKey, SlotsBuilder,

@@ -1,156 +1,128 @@
-//! GCRA, the generic cell rate algorithm (ITU-T I.371, virtual scheduling form).
-//!
-//! The state is one number: the tick at which the bucket is full again (the theoretical arrival
-//! time, TAT). A charge moves it on; time catches up with it. Everything is in ticks, in which a
-//! unit is a whole number (see `ticks`).
+//! GCRA, the generic cell rate algorithm.
 
 use std::time::Duration;
 
-use crate::decision::{Allowed, Denied, Retry, Standing};
+use super::bucket::{Bucket, Moment};
+use super::{Algorithm, InWord, Refill};
+use crate::decision::{Allowed, Denied};
 use crate::quota::Quota;
-use crate::ticks::Scale;
+use crate::time::Timestamp;
 
-/// The latest tick that a booking may reach: well within what a word can say.
-const MAX_BOOKED: u64 = 1 << 60;
-
-/// A stamp on the axis of ticks. It may fall between two: a busy period starts at `ceil` and time
-/// has passed only to `floor`, so rounding always denies.
+/// GCRA, the generic cell rate algorithm (ITU-T I.371): a token bucket kept as one number.
+///
+/// Units come back one by one, evenly. **Bound**: `burst + floor(t * count / period)` units in any
+/// closed interval of length `t`. **Worst case**: after a pause the whole burst passes at once and
+/// the rate goes on at once, so with a burst of `n` up to `2n - 1` pass within a period.
+/// **Memory**: a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Moment {
-    /// Nanoseconds since the axis begins.
-    pub(crate) nanos: u64,
-    /// By how many nanoseconds the stamp lies before the axis. It is decided as if at 0.
-    pub(crate) early: u64,
-    pub(crate) floor: u64,
-    pub(crate) ceil: u64,
+pub struct Gcra {
+    quota: Quota,
+    bucket: Bucket,
 }
 
-/// The numbers of one quota.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Gcra {
-    pub(crate) scale: Scale,
-    pub(crate) burst: u64,
-    /// The whole burst in ticks, at most [`MAX_CAPACITY`](crate::ticks::MAX_CAPACITY).
-    pub(crate) capacity: u64,
+/// What [`Gcra`] remembers of a key: the theoretical arrival time, when its bucket is full again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tat {
+    /// When the busy period began. Ticks are counted from here, so none is rounded at its start.
+    since: Timestamp,
+    /// Ticks after that.
+    ticks: u64,
 }
 
 impl Gcra {
-    pub(crate) fn new(quota: &Quota) -> Gcra {
-        let scale = quota.scale();
-        let burst = quota.burst_size();
-        // Never saturates: a quota's constructors refuse what does not fit.
-        Gcra { scale, burst, capacity: burst.saturating_mul(scale.unit) }
+    /// GCRA for a quota.
+    pub fn new(quota: Quota) -> Gcra {
+        Gcra { quota, bucket: Bucket::new(&quota) }
     }
 
-    /// Decides `cost` at `now` for a key whose bucket is full at `tat`. A cost of 0 is allowed
-    /// and gives the state back as it was.
-    // Inlined always: then a caller that only asks whether does not divide.
-    #[inline(always)]
-    pub(crate) fn decide(
-        &self,
-        tat: u64,
-        cost: u64,
-        now: Moment,
-    ) -> Result<(u64, Allowed), Denied> {
-        let debt = tat.saturating_sub(now.floor);
-        if cost == 0 {
-            return Ok((tat, Allowed(self.standing(debt, tat, now))));
-        }
-        let charge = match cost.checked_mul(self.scale.unit) {
-            Some(charge) if charge <= self.capacity => charge,
-            _ => return Err(self.denied(debt, tat, Retry::Never, now)),
-        };
-        let owed = debt + charge;
-        if owed <= self.capacity {
-            let next = tat.max(now.ceil) + charge;
-            // Not `owed`: what was rounded up at the start of a busy period cannot be had either.
-            return Ok((next, Allowed(self.standing(next - now.floor, next, now))));
-        }
-        // Allowed once `floor` reaches this tick, and at no earlier nanosecond.
-        let wait = self.until(tat + charge - self.capacity, now);
-        Err(self.denied(debt, tat, Retry::After(Duration::from_nanos(wait)), now))
+    fn moment(&self, state: &Tat, now: Timestamp) -> Moment {
+        let nanos = now.since(state.since).as_nanos() as u64;
+        let early = state.since.since(now).as_nanos() as u64;
+        self.bucket.moment(nanos, early)
     }
 
-    /// `decide` for who comes after others that wait for `ahead` units.
-    pub(crate) fn decide_behind(
-        &self,
-        tat: u64,
-        ahead: u64,
-        cost: u64,
-        now: Moment,
-    ) -> Result<(u64, Allowed), Denied> {
-        if ahead == 0 || cost == 0 {
-            return self.decide(tat, cost, now);
-        }
-        let debt = tat.saturating_sub(now.floor);
-        let Some(charge) = self.charge(cost) else {
-            return Err(self.denied(debt, tat, Retry::Never, now));
-        };
-        // While they wait the bucket is never full, so each charge moves on from the last.
-        let others = ahead.saturating_mul(self.scale.unit);
-        let after = tat.max(now.ceil).saturating_add(others);
-        let wait = self.until(after.saturating_add(charge).saturating_sub(self.capacity), now);
-        Err(self.denied(debt, tat, Retry::After(Duration::from_nanos(wait.max(1))), now))
+    /// The ticks owed now, in a busy period that begins now if none is under way.
+    fn rebased(&self, state: &Tat, now: Timestamp) -> Tat {
+        let moment = self.moment(state, now);
+        if state.ticks <= moment.floor { Tat { since: now, ticks: 0 } } else { *state }
+    }
+}
+
+impl From<Quota> for Gcra {
+    fn from(quota: Quota) -> Gcra {
+        Gcra::new(quota)
+    }
+}
+
+impl Algorithm for Gcra {
+    type State = Tat;
+
+    fn quota(&self) -> Quota {
+        self.quota
     }
 
-    /// Charges `cost` now for a turn that comes within `max_wait`: the state then, and how long it
-    /// is until the turn. The bucket may owe more than its burst meanwhile.
-    pub(crate) fn book(
-        &self,
-        tat: u64,
-        cost: u64,
-        now: Moment,
-        max_wait: Duration,
-    ) -> Result<(u64, Duration, Allowed), Denied> {
-        match self.decide(tat, cost, now) {
-            Ok((next, allowed)) => Ok((next, Duration::ZERO, allowed)),
-            Err(denied) => match (denied.retry, self.charge(cost)) {
-                (Retry::After(wait), Some(charge)) if wait <= max_wait => {
-                    // Never wraps: a state and a charge are both below 2^62.
-                    let next = tat.max(now.ceil) + charge;
-                    if next > MAX_BOOKED {
-                        return Err(denied);
-                    }
-                    let owed = next.saturating_sub(now.floor);
-                    Ok((next, wait, Allowed(self.standing(owed, next, now))))
-                }
-                _ => Err(denied),
-            },
+    fn set_quota(&mut self, quota: Quota) {
+        *self = Gcra::new(quota);
+    }
+
+    fn decide(&self, state: &Tat, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
+        let state = self.rebased(state, now);
+        let decided = self.bucket.decide(state.ticks, cost, self.moment(&state, now));
+        decided.map(|(_, allowed)| allowed)
+    }
+
+    fn charge(&self, state: &mut Tat, cost: u64, now: Timestamp) {
+        let at = self.rebased(state, now);
+        if let Ok((ticks, _)) = self.bucket.decide(at.ticks, cost, self.moment(&at, now)) {
+            if cost > 0 {
+                *state = Tat { ticks, ..at };
+            }
         }
     }
 
-    /// Ticks of `cost`, unless that is above the burst.
-    fn charge(&self, cost: u64) -> Option<u64> {
-        cost.checked_mul(self.scale.unit).filter(|charge| *charge <= self.capacity)
+    fn idle_at(&self, state: &Tat) -> Timestamp {
+        state.since + Duration::from_nanos(self.bucket.scale.nanos(state.ticks))
     }
 
-    /// Whether nobody can tell `tat` from a key never seen, now or later.
-    #[inline]
-    pub(crate) fn is_idle(tat: u64, now: Moment) -> bool {
-        tat < now.floor
+    fn bound(&self, within: Duration) -> u64 {
+        let (count, per) = (u128::from(self.quota.count()), self.quota.period().as_nanos());
+        let more = within.as_nanos().saturating_mul(count) / per;
+        u64::try_from(more).map_or(u64::MAX, |more| more.saturating_add(self.quota.burst_size()))
     }
 
-    #[inline(always)]
-    fn standing(&self, owed: u64, tat: u64, now: Moment) -> Standing {
-        Standing {
-            burst: self.burst,
-            room: self.capacity.saturating_sub(owed),
-            unit: self.scale.unit,
-            reset_nanos: self.until(tat, now),
+    fn settle(&self, state: &mut Tat, charged: u64, at: Timestamp, cost: u64, now: Timestamp) {
+        let unit = u128::from(self.bucket.scale.unit);
+        match cost.checked_sub(charged) {
+            Some(more) => {
+                let at = self.rebased(state, now);
+                let owed = u128::from(at.ticks) + u128::from(more) * unit;
+                *state = Tat { ticks: within_reach(owed), ..at };
+            }
+            None => {
+                let elapsed = now.since(at).as_nanos() as u64;
+                let (ticks, cut) = self.bucket.scale.ticks(elapsed);
+                let given = u128::from(ticks) + u128::from(cut);
+                let less = (u128::from(charged - cost) * unit).saturating_sub(given);
+                let less = u64::try_from(less).unwrap_or(u64::MAX);
+                state.ticks = state.ticks.saturating_sub(less);
+            }
         }
     }
 
-    /// Nanoseconds from `now` until `floor` reaches `tick`.
-    #[inline]
-    fn until(&self, tick: u64, now: Moment) -> u64 {
-        match self.scale.nanos(tick).saturating_sub(now.nanos) {
-            0 => 0,
-            wait => wait.saturating_add(now.early),
-        }
+    fn reprice(&self, before: &Gcra, state: &mut Tat, now: Timestamp) {
+        let owed = state.ticks.saturating_sub(before.moment(state, now).floor);
+        let units = u128::from(owed) * u128::from(self.bucket.scale.unit);
+        let ticks = units.div_ceil(u128::from(before.bucket.scale.unit));
+        *state = Tat { since: now, ticks: within_reach(ticks) };
     }
 
-    #[inline(always)]
-    fn denied(&self, owed: u64, tat: u64, retry: Retry, now: Moment) -> Denied {
-        Denied { standing: self.standing(owed, tat, now), retry }
+    fn in_word(&self) -> Option<InWord> {
+        Some(InWord { refill: Refill::Steady })
     }
+}
+
+/// Debt beyond this many ticks, decades at least, counts as this much.
+fn within_reach(ticks: u128) -> u64 {
+    const MAX_OWED: u64 = 1 << 61;
+    u64::try_from(ticks).map_or(MAX_OWED, |ticks| ticks.min(MAX_OWED))
 }

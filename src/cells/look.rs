@@ -51,7 +51,7 @@ impl Cells {
         }
         let cell = self.table.find(tag)?;
         let word = cell.load()?;
-        let (generation, gcra, moment) = self.published.at_once(now)?;
+        let (generation, bucket, moment) = self.published.at_once(now)?;
         if !word::is_free_of(word, generation) {
             return None;
         }
@@ -59,7 +59,7 @@ impl Cells {
         look.seat = Seat::Own;
         look.word = word;
         look.generation = generation;
-        match gcra.decide(word::decode(word, tag, generation), cost, moment) {
+        match bucket.decide(word::decode(word, tag, generation), cost, moment) {
             Ok((next, allowed)) => {
                 look.next = word::encode(next, tag, generation);
                 look.answer = Ok(allowed);
@@ -112,7 +112,7 @@ impl Cells {
         }
         let Some(moment) = numbers.moment(now) else { return Sight::Beyond };
         let Some(tat) = self.state(&cell, word, &numbers) else { return Sight::Gone };
-        let decided = numbers.gcra.decide_behind(tat, ahead, cost, moment);
+        let decided = numbers.bucket.decide_behind(tat, ahead, cost, moment);
         Sight::Clear(Look {
             cell: Some(cell),
             seat,
@@ -128,7 +128,7 @@ impl Cells {
         let (numbers, moment) = self.numbers_at(now);
         let forgotten = self.table.forgotten(tag);
         let tat = self.initial(tag, forgotten, &numbers, moment)?;
-        let decided = numbers.gcra.decide_behind(tat, ahead, cost, moment);
+        let decided = numbers.bucket.decide_behind(tat, ahead, cost, moment);
         let answer = decided.map(|(_, allowed)| allowed);
         let pooled = answer.is_err_and(|denied: Denied| denied.retry != Retry::Never)
             && self.is_pooled(tag, now);

@@ -14,9 +14,9 @@ impl Cells {
         cost: u64,
         now: Timestamp,
     ) -> Result<Allowed, Denied> {
-        let ticks = |numbers: &Numbers| cost * numbers.gcra.scale.unit;
+        let ticks = |numbers: &Numbers| cost * numbers.bucket.scale.unit;
         let add = |tat: u64, numbers: &Numbers, moment: Moment| {
-            let answer = numbers.gcra.decide(tat, cost, moment).map(|(_, allowed)| allowed);
+            let answer = numbers.bucket.decide(tat, cost, moment).map(|(_, allowed)| allowed);
             Step::Move(tat.max(moment.ceil) + ticks(numbers), answer)
         };
         let take_back = |tat: u64, numbers: &Numbers, _| Step::Move(tat - ticks(numbers), ());

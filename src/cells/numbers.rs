@@ -4,7 +4,7 @@
 //! in use, then moves the generation on. The slot before it stays readable until the next change,
 //! which waits until no word of its generation is left.
 
-use crate::algorithm::{Gcra, Moment};
+use crate::algorithm::{Bucket, Moment};
 use crate::quota::Quota;
 use crate::sync::{AtomicU64, CachePadded, Ordering, fence};
 use crate::ticks::Scale;
@@ -23,7 +23,7 @@ const SECOND: u64 = 1_000_000_000;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Numbers {
     pub(crate) generation: u64,
-    pub(crate) gcra: Gcra,
+    pub(crate) bucket: Bucket,
     /// Stamp of tick 0, in nanoseconds.
     origin: u64,
     /// Nanoseconds after the origin that the axis can show. 0 before the first stamp.
@@ -35,30 +35,30 @@ pub(crate) struct Numbers {
 impl Numbers {
     /// The numbers of `quota` from `since` on, on an axis on which `now` has room both ways.
     pub(crate) fn new(generation: u64, quota: &Quota, now: Timestamp, since: Timestamp) -> Self {
-        let gcra = Gcra::new(quota);
-        let origin = now.as_nanos().saturating_sub(gcra.scale.span(PAST));
+        let bucket = Bucket::new(quota);
+        let origin = now.as_nanos().saturating_sub(bucket.scale.span(PAST));
         // On whole seconds, so that stamps of whole seconds are exact.
-        Numbers::on_axis(generation, gcra, origin - origin % SECOND, since.as_nanos())
+        Numbers::on_axis(generation, bucket, origin - origin % SECOND, since.as_nanos())
     }
 
-    fn on_axis(generation: u64, gcra: Gcra, origin: u64, since: u64) -> Self {
+    fn on_axis(generation: u64, bucket: Bucket, origin: u64, since: u64) -> Self {
         // Not beyond the end of time: an earlier stamp, which wraps, lies outside.
-        let span = gcra.scale.span(MAX_NOW).min((u64::MAX - origin).saturating_add(1));
-        Numbers { generation, gcra, origin, span, since }
+        let span = bucket.scale.span(MAX_NOW).min((u64::MAX - origin).saturating_add(1));
+        Numbers { generation, bucket, origin, span, since }
     }
 
     /// The same quota on an axis that reaches to `now`.
     pub(crate) fn moved(&self, quota: &Quota, now: Timestamp) -> Self {
-        let Numbers { generation, gcra, mut origin, span, .. } =
+        let Numbers { generation, bucket, mut origin, span, .. } =
             Numbers::new(self.generation + 1, quota, now, now);
-        let den = gcra.scale.den;
+        let den = bucket.scale.den;
         if self.span > 0 && SECOND % den != 0 {
             // By whole ticks, so that no word is rounded; unless too little would lie ahead.
             let part = origin.saturating_sub(self.origin) % den;
             origin -= if part < span / 4 { part } else { 0 };
         }
         // Converted as of the new origin, words only shift.
-        Numbers::on_axis(generation, gcra, origin, origin)
+        Numbers::on_axis(generation, bucket, origin, origin)
     }
 
     /// `quota` before any stamp: its axis has no length, so the first stamp gives it an origin.
@@ -96,13 +96,12 @@ impl Numbers {
 
     #[inline]
     fn at(&self, nanos: u64) -> Moment {
-        let (floor, cut) = self.gcra.scale.ticks(nanos);
-        Moment { nanos, early: 0, floor, ceil: floor.saturating_add(u64::from(cut)) }
+        self.bucket.moment(nanos, 0)
     }
 
     /// The least stamp, in nanoseconds, that is not before `tick`.
     pub(crate) fn stamp(&self, tick: u64) -> u64 {
-        self.origin.saturating_add(self.gcra.scale.nanos(tick))
+        self.origin.saturating_add(self.bucket.scale.nanos(tick))
     }
 
     /// The stamp, in nanoseconds, of a moment of this axis.
@@ -127,7 +126,7 @@ impl Numbers {
         }
         let units = |ticks: u64| u128::from(ticks);
         let debt =
-            (units(debt) * units(self.gcra.scale.unit)).div_ceil(units(before.gcra.scale.unit));
+            (units(debt) * units(self.bucket.scale.unit)).div_ceil(units(before.bucket.scale.unit));
         u64::try_from(u128::from(new.ceil) + debt).map_or(MAX_TICK, |tick| tick.min(MAX_TICK))
     }
 }
@@ -178,12 +177,12 @@ impl Published {
     /// The generation and quota in force and `now` on their axis, in as few steps as can be, for
     /// all but a few quotas and stamps; `None` leaves it to `load` and `moment`.
     #[inline(always)]
-    pub(crate) fn at_once(&self, now: Timestamp) -> Option<(u64, Gcra, Moment)> {
+    pub(crate) fn at_once(&self, now: Timestamp) -> Option<(u64, Bucket, Moment)> {
         // Acquire: as in `load`.
         let generation = self.generation.load(Ordering::Acquire);
         let slot = &self.slots[(generation & 1) as usize];
         let get = |field: &AtomicU64| field.load(Ordering::Relaxed);
-        let gcra = Gcra {
+        let bucket = Bucket {
             scale: Scale { unit: get(&slot.unit), num: get(&slot.num).max(1), den: 1 },
             burst: get(&slot.burst),
             capacity: get(&slot.capacity),
@@ -191,9 +190,9 @@ impl Published {
         let nanos = now.as_nanos().wrapping_sub(get(&slot.origin));
         let whole = nanos < get(&slot.whole_span);
         // Within the span nothing wraps.
-        let tick = nanos.wrapping_mul(gcra.scale.num);
+        let tick = nanos.wrapping_mul(bucket.scale.num);
         let moment = Moment { nanos, early: 0, floor: tick, ceil: tick };
-        (whole && self.is_current(generation)).then_some((generation, gcra, moment))
+        (whole && self.is_current(generation)).then_some((generation, bucket, moment))
     }
 
     /// The numbers before `current`, or `None` if `current` is no longer in force.
@@ -231,7 +230,7 @@ impl Slot {
         let get = |field: &AtomicU64| field.load(Ordering::Relaxed);
         Numbers {
             generation,
-            gcra: Gcra {
+            bucket: Bucket {
                 // A slot never written has zeros; nothing may divide by them.
                 scale: Scale {
                     unit: get(&self.unit),
@@ -249,14 +248,14 @@ impl Slot {
 
     fn write(&self, numbers: &Numbers) {
         let set = |field: &AtomicU64, value| field.store(value, Ordering::Relaxed);
-        set(&self.unit, numbers.gcra.scale.unit);
-        set(&self.num, numbers.gcra.scale.num);
-        set(&self.den, numbers.gcra.scale.den);
-        set(&self.burst, numbers.gcra.burst);
-        set(&self.capacity, numbers.gcra.capacity);
+        set(&self.unit, numbers.bucket.scale.unit);
+        set(&self.num, numbers.bucket.scale.num);
+        set(&self.den, numbers.bucket.scale.den);
+        set(&self.burst, numbers.bucket.burst);
+        set(&self.capacity, numbers.bucket.capacity);
         set(&self.origin, numbers.origin);
         set(&self.span, numbers.span);
-        set(&self.whole_span, if numbers.gcra.scale.den == 1 { numbers.span } else { 0 });
+        set(&self.whole_span, if numbers.bucket.scale.den == 1 { numbers.span } else { 0 });
         set(&self.since, numbers.since);
     }
 }

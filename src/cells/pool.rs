@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::algorithm::Gcra;
+use crate::algorithm::Bucket;
 use crate::decision::{Allowed, Denied, Retry, Standing};
 use crate::sync::{AtomicU64, mutant};
 use crate::time::Timestamp;
@@ -54,7 +54,7 @@ impl Cells {
             let word = cell.load().filter(|word| !word::is_held(*word))?;
             read_word(&self.published, &numbers, word, cell.tag)
         });
-        owed.is_some_and(|tat| !Gcra::is_idle(tat, moment))
+        owed.is_some_and(|tat| !Bucket::is_idle(tat, moment))
     }
 
     #[cold]
@@ -67,7 +67,7 @@ impl Cells {
     ) -> Result<Allowed, Denied> {
         self.count_overflow();
         if self.overflow == Overflow::Pool {
-            let step = |tat, numbers: &Numbers, moment| decide(tat, cost, &numbers.gcra, moment);
+            let step = |tat, numbers: &Numbers, moment| decide(tat, cost, &numbers.bucket, moment);
             if let Ok(answer) = self.run(Seat::Pool, tag, now, step) {
                 return answer;
             }
@@ -83,13 +83,13 @@ impl Cells {
         full: &Full,
     ) -> Result<Allowed, Denied> {
         let (numbers, moment) = self.numbers_at(now);
-        let (_, allowed) = numbers.gcra.decide(0, cost, moment)?;
+        let (_, allowed) = numbers.bucket.decide(0, cost, moment)?;
         if self.overflow == Overflow::Allow {
             return Ok(allowed);
         }
         let wait = full.until.saturating_sub(now.as_nanos());
         Err(Denied {
-            standing: Standing { burst: numbers.gcra.burst, reset_nanos: wait, ..Standing::NONE },
+            standing: Standing { burst: numbers.bucket.burst, reset_nanos: wait, ..Standing::NONE },
             retry: Retry::After(Duration::from_nanos(wait)),
         })
     }

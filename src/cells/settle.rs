@@ -85,7 +85,7 @@ impl Cells {
         }
         let step = |seat| {
             move |tat, numbers: &Numbers, moment| match numbers
-                .gcra
+                .bucket
                 .book(tat, cost, moment, max_wait)
             {
                 Err(denied) => Step::Stay(Err(denied)),
@@ -207,7 +207,7 @@ fn settled(
     moment: Moment,
     fastest: Fastest,
 ) -> u64 {
-    let unit = numbers.gcra.scale.unit;
+    let unit = numbers.bucket.scale.unit;
     match cost.checked_sub(charge.cost) {
         Some(0) => tat,
         Some(more) => {
@@ -216,7 +216,7 @@ fn settled(
         }
         None => {
             let elapsed = numbers.stamp_of(moment).saturating_sub(charge.at.as_nanos());
-            let given = given(elapsed, numbers.gcra.scale, fastest);
+            let given = given(elapsed, numbers.bucket.scale, fastest);
             let charged = u128::from(charge.cost - cost) * u128::from(unit);
             // Rounded down: what time gave is rounded up.
             let less = u64::try_from(charged.saturating_sub(given)).unwrap_or(MAX_TICK);

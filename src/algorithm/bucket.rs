@@ -1,0 +1,163 @@
+//! The bucket of a quota in ticks: GCRA in its virtual scheduling form (ITU-T I.371).
+//!
+//! The state is one number: the tick at which the bucket is full again (the theoretical arrival
+//! time, TAT). A charge moves it on; time catches up with it. Everything is in ticks, in which a
+//! unit is a whole number (see `ticks`).
+
+use std::time::Duration;
+
+use crate::decision::{Allowed, Denied, Retry, Standing};
+use crate::quota::Quota;
+use crate::ticks::Scale;
+
+/// The latest tick that a booking may reach: well within what a word can say.
+const MAX_BOOKED: u64 = 1 << 60;
+
+/// A stamp on the axis of ticks. It may fall between two: a busy period starts at `ceil` and time
+/// has passed only to `floor`, so rounding always denies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// Nanoseconds since the axis begins.
+    pub(crate) nanos: u64,
+    /// By how many nanoseconds the stamp lies before the axis. It is decided as if at 0.
+    pub(crate) early: u64,
+    pub(crate) floor: u64,
+    pub(crate) ceil: u64,
+}
+
+/// The numbers of one quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bucket {
+    pub(crate) scale: Scale,
+    pub(crate) burst: u64,
+    /// The whole burst in ticks, at most [`MAX_CAPACITY`](crate::ticks::MAX_CAPACITY).
+    pub(crate) capacity: u64,
+}
+
+impl Bucket {
+    pub(crate) fn new(quota: &Quota) -> Bucket {
+        let scale = quota.scale();
+        let burst = quota.burst_size();
+        // Never saturates: a quota's constructors refuse what does not fit.
+        Bucket { scale, burst, capacity: burst.saturating_mul(scale.unit) }
+    }
+
+    /// The moment `nanos` after the axis begins, or `early` before.
+    #[inline]
+    pub(crate) fn moment(&self, nanos: u64, early: u64) -> Moment {
+        let (floor, cut) = self.scale.ticks(nanos);
+        Moment { nanos, early, floor, ceil: floor.saturating_add(u64::from(cut)) }
+    }
+
+    /// Decides `cost` at `now` for a key whose bucket is full at `tat`. A cost of 0 is allowed
+    /// and gives the state back as it was.
+    // Inlined always: then a caller that only asks whether does not divide.
+    #[inline(always)]
+    pub(crate) fn decide(
+        &self,
+        tat: u64,
+        cost: u64,
+        now: Moment,
+    ) -> Result<(u64, Allowed), Denied> {
+        let debt = tat.saturating_sub(now.floor);
+        if cost == 0 {
+            return Ok((tat, Allowed(self.standing(debt, tat, now))));
+        }
+        let charge = match cost.checked_mul(self.scale.unit) {
+            Some(charge) if charge <= self.capacity => charge,
+            _ => return Err(self.denied(debt, tat, Retry::Never, now)),
+        };
+        let owed = debt + charge;
+        if owed <= self.capacity {
+            let next = tat.max(now.ceil) + charge;
+            // Not `owed`: what was rounded up at the start of a busy period cannot be had either.
+            return Ok((next, Allowed(self.standing(next - now.floor, next, now))));
+        }
+        // Allowed once `floor` reaches this tick, and at no earlier nanosecond.
+        let wait = self.until(tat + charge - self.capacity, now);
+        Err(self.denied(debt, tat, Retry::After(Duration::from_nanos(wait)), now))
+    }
+
+    /// `decide` for who comes after others that wait for `ahead` units.
+    pub(crate) fn decide_behind(
+        &self,
+        tat: u64,
+        ahead: u64,
+        cost: u64,
+        now: Moment,
+    ) -> Result<(u64, Allowed), Denied> {
+        if ahead == 0 || cost == 0 {
+            return self.decide(tat, cost, now);
+        }
+        let debt = tat.saturating_sub(now.floor);
+        let Some(charge) = self.charge(cost) else {
+            return Err(self.denied(debt, tat, Retry::Never, now));
+        };
+        // While they wait the bucket is never full, so each charge moves on from the last.
+        let others = ahead.saturating_mul(self.scale.unit);
+        let after = tat.max(now.ceil).saturating_add(others);
+        let wait = self.until(after.saturating_add(charge).saturating_sub(self.capacity), now);
+        Err(self.denied(debt, tat, Retry::After(Duration::from_nanos(wait.max(1))), now))
+    }
+
+    /// Charges `cost` now for a turn that comes within `max_wait`: the state then, and how long it
+    /// is until the turn. The bucket may owe more than its burst meanwhile.
+    pub(crate) fn book(
+        &self,
+        tat: u64,
+        cost: u64,
+        now: Moment,
+        max_wait: Duration,
+    ) -> Result<(u64, Duration, Allowed), Denied> {
+        match self.decide(tat, cost, now) {
+            Ok((next, allowed)) => Ok((next, Duration::ZERO, allowed)),
+            Err(denied) => match (denied.retry, self.charge(cost)) {
+                (Retry::After(wait), Some(charge)) if wait <= max_wait => {
+                    // Never wraps: a state and a charge are both below 2^62.
+                    let next = tat.max(now.ceil) + charge;
+                    if next > MAX_BOOKED {
+                        return Err(denied);
+                    }
+                    let owed = next.saturating_sub(now.floor);
+                    Ok((next, wait, Allowed(self.standing(owed, next, now))))
+                }
+                _ => Err(denied),
+            },
+        }
+    }
+
+    /// Ticks of `cost`, unless that is above the burst.
+    fn charge(&self, cost: u64) -> Option<u64> {
+        cost.checked_mul(self.scale.unit).filter(|charge| *charge <= self.capacity)
+    }
+
+    /// Whether nobody can tell `tat` from a key never seen, now or later.
+    #[inline]
+    pub(crate) fn is_idle(tat: u64, now: Moment) -> bool {
+        tat < now.floor
+    }
+
+    #[inline(always)]
+    fn standing(&self, owed: u64, tat: u64, now: Moment) -> Standing {
+        Standing {
+            burst: self.burst,
+            room: self.capacity.saturating_sub(owed),
+            unit: self.scale.unit,
+            reset_nanos: self.until(tat, now),
+        }
+    }
+
+    /// Nanoseconds from `now` until `floor` reaches `tick`.
+    #[inline]
+    fn until(&self, tick: u64, now: Moment) -> u64 {
+        match self.scale.nanos(tick).saturating_sub(now.nanos) {
+            0 => 0,
+            wait => wait.saturating_add(now.early),
+        }
+    }
+
+    #[inline(always)]
+    fn denied(&self, owed: u64, tat: u64, retry: Retry, now: Moment) -> Denied {
+        Denied { standing: self.standing(owed, tat, now), retry }
+    }
+}
