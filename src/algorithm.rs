@@ -107,6 +107,5 @@ pub(crate) enum Refill {
     #[default]
     Steady,
     /// A whole period's at its end. Periods are aligned to the beginning of the axis.
-    #[expect(dead_code)]
     Stepped,
 }

@@ -5,12 +5,14 @@
 mod decision;
 mod quota;
 mod sync;
+mod tagged;
 mod ticks;
 mod time;
 // Floor 1
 mod algorithm;
 // Floor 2
 mod cells;
+mod records;
 mod slots;
 // Floor 3
 mod concurrency_limiter;
