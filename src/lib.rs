@@ -30,7 +30,10 @@ pub mod replay;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 
-pub use algorithm::{Algorithm, Gcra, Tat};
+pub use algorithm::{
+    Algorithm, FixedWindow, Gcra, History, LeakyBucket, SlidingGranules, SlidingLog, SlidingWindow,
+    Tat, TwoWindows, Window,
+};
 pub use cells::Overflow;
 pub use concurrency_limiter::{
     AcquireSlots, ConcurrencyLimiter, KeyedConcurrencyLimiter, Lease, Over, SlotKey, SlotsBuilder,
