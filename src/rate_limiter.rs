@@ -399,12 +399,10 @@ impl<S: BuildHasher> RateLimiter<Gcra, S> {
 
 impl<S: BuildHasher> RateLimiter<LeakyBucket, S> {
     /// How full the bucket of `key` is: what was admitted less what has leaked, in whole units,
-    /// rounded up. More than the burst if a reservation was settled upwards.
+    /// rounded up; at most the burst.
     pub fn level<K: Hash + ?Sized>(&self, key: &K) -> u64 {
-        let empty_in = self.peek_n(key, 0).map_or(Duration::ZERO, |allowed| allowed.reset_after());
-        let (count, per) = (u128::from(self.quota().count()), self.quota().period().as_nanos());
-        // Rounded up once: a reset is, to the nanosecond in which the bucket is empty.
-        u64::try_from((empty_in.as_nanos() * count).div_ceil(per)).unwrap_or(u64::MAX)
+        let look = |allowed: Allowed| allowed.burst().saturating_sub(allowed.remaining());
+        self.peek_n(key, 0).map_or(0, look)
     }
 }
 

@@ -42,7 +42,8 @@ pub enum Arithmetic {
 const GRANULES: u32 = 60;
 
 impl Arithmetic {
-    pub(crate) const ALL: [Arithmetic; 10] = [
+    /// All there are.
+    pub const ALL: [Arithmetic; 10] = [
         Arithmetic::Gcra,
         Arithmetic::LeakyBucket,
         Arithmetic::FixedWindow,
