@@ -23,6 +23,8 @@ mod enforcer;
 mod pacer;
 mod policy;
 // Floor 5
+#[cfg(feature = "compare")]
+pub mod compare;
 #[cfg(feature = "replay")]
 pub mod replay;
 #[cfg(feature = "simulation")]
