@@ -67,7 +67,7 @@ impl Comparison {
 
     /// Puts all contenders through everything.
     ///
-    /// A contender that panics in a check is caught; one that panics in a scenario is not.
+    /// A contender that panics is caught, and the report says so.
     pub fn run(&self, entries: &[Entry]) -> Report {
         let timed: Vec<&Entry> = entries.iter().filter(|entry| entry.takes_time).collect();
         Report {

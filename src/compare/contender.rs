@@ -79,6 +79,7 @@ pub struct Entry {
     pub(crate) origin: Origin,
     pub(crate) what: String,
     pub(crate) takes_time: bool,
+    is_timed: bool,
     pub(crate) make: Box<Make>,
     bound: Option<Box<Bound>>,
 }
@@ -107,6 +108,7 @@ impl Entry {
             origin: Origin::Own,
             what: String::new(),
             takes_time: true,
+            is_timed: true,
             make: Box::new(make),
             bound: Some(Box::new(move |quota, within| bound(quota).bound(within))),
         }
@@ -122,6 +124,7 @@ impl Entry {
             origin: Origin::Peer,
             what: String::new(),
             takes_time: true,
+            is_timed: true,
             make: Box::new(make),
             bound: None,
         }
@@ -137,6 +140,16 @@ impl Entry {
     #[must_use]
     pub fn reads_clock(self) -> Entry {
         Entry { takes_time: false, ..self }
+    }
+
+    /// Its speed is not measured: telling it the time takes longer than a decision.
+    #[must_use]
+    pub fn untimed(self) -> Entry {
+        Entry { is_timed: false, ..self }
+    }
+
+    pub(crate) fn is_timed(&self) -> bool {
+        self.is_timed
     }
 
     /// What it is called.

@@ -1,6 +1,7 @@
 //! What a contender did with a scenario, counted against the exact log.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::arrivals::{Arrival, Arrivals};
@@ -84,9 +85,13 @@ impl Trailing {
 /// Puts a fresh contender through a scenario.
 pub(crate) fn score(entry: &Entry, arrivals: &Arrivals) -> Score {
     let setup = Setup { quota: arrivals.quota, max_keys: MAX_KEYS };
-    match entry.make(setup) {
-        Ok(contender) => run(entry, contender, arrivals),
-        Err(why) => Score { unable: Some(why), ..blank(entry) },
+    let scored = catch_unwind(AssertUnwindSafe(|| {
+        entry.make(setup).map(|contender| run(entry, contender, arrivals))
+    }));
+    match scored {
+        Ok(Ok(score)) => score,
+        Ok(Err(why)) => Score { unable: Some(why), ..blank(entry) },
+        Err(_) => Score { unable: Some("it panics".to_owned()), ..blank(entry) },
     }
 }
 

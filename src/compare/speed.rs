@@ -1,5 +1,7 @@
 //! How long a decision takes, and how much memory a key.
 
+use std::time::Duration;
+
 use super::contender::{Contender, Entry, Setup};
 use super::report::{Speed, SpeedRow};
 use crate::quota::Quota;
@@ -8,8 +10,17 @@ use crate::time::{Clock, Timestamp};
 /// Rounds in which the contenders take turns.
 const ROUNDS: u64 = 7;
 
-/// Decisions that are timed together.
+/// Decisions that are timed together, if they are done in time.
 const BATCH: usize = 20_000;
+
+/// Decisions between two looks at the clock.
+const CHUNK: usize = 50;
+
+/// A batch ends after so long: some look through all of their keys at each decision.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// And who has not been asked for every key after so long is given up.
+const MOST_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Bytes allocated at the moment, by the whole process: of an allocator that counts.
 pub type Heap = fn() -> usize;
@@ -62,50 +73,50 @@ struct Walk {
 
 impl<'a> Runner<'a> {
     fn new(pace: &Pace, entry: &'a Entry, quota: Quota, order: &[u64]) -> Runner<'a> {
-        let max_keys = order.len();
+        let keys = order.len();
+        let walk = |step| {
+            // Twice the room: some spread keys unevenly, and deny where a part is full.
+            let limiter = entry.make(Setup { quota, max_keys: 2 * keys }).ok()?;
+            Some(Walk { limiter, now: START.as_nanos(), step, at: 0 })
+        };
         let before = pace.heap.map(|heap| heap());
         // Each key is asked for at three quarters of its rate.
-        let gap = quota.period().as_nanos() as u64 / quota.count().max(1) / 3 * 4;
-        let step = (gap / order.len() as u64).max(1);
-        let mut allowing = entry.make(Setup { quota, max_keys }).ok().map(|limiter| Walk {
-            limiter,
-            now: START.as_nanos(),
-            step,
-            at: 0,
+        let gap = u64::try_from(quota.period().as_nanos()).unwrap_or(u64::MAX) / quota.count();
+        let mut allowing = walk((gap / 3 * 4 / keys.max(1) as u64).max(1));
+        // Until a key has as much behind it as its quota is long, if there are not too many.
+        let visits = quota.count().min(WARM_UP / keys.max(1) as u64).max(1);
+        let decisions = keys * visits as usize;
+        let timer = &pace.clock;
+        allowing
+            .take_if(|walk| walk.go(timer, MOST_PATIENCE, order, 1, decisions).made < decisions);
+        let bytes = allowing.as_ref().and_then(|walk| match (walk.limiter.memory(), pace.heap) {
+            (Some(bytes), _) => Some(bytes),
+            (None, Some(heap)) => Some(heap().saturating_sub(before.unwrap_or(0))),
+            (None, None) => None,
         });
-        if let Some(walk) = &mut allowing {
-            // Until a key has as much behind it as its quota is long, if there are not too many.
-            let visits = quota.count().min(WARM_UP / order.len() as u64).max(1);
-            walk.go(order, order.len() * visits as usize);
+        let mut denying = walk(0).filter(|_| allowing.is_some());
+        let all = quota.count();
+        denying.take_if(|walk| walk.go(timer, MOST_PATIENCE, order, all, keys).made < keys);
+        if !entry.is_timed() {
+            (allowing, denying) = (None, None);
         }
-        let held = |walk: &Walk| match (walk.limiter.memory(), before, pace.heap) {
-            (Some(bytes), ..) => Some(bytes),
-            (None, Some(before), Some(heap)) => Some(heap().saturating_sub(before)),
-            _ => None,
-        };
-        let bytes = allowing.as_ref().and_then(held);
-        let denying = entry.make(Setup { quota, max_keys }).ok().map(|mut limiter| {
-            for key in order {
-                limiter.decide(*key, quota.count(), START);
-            }
-            Walk { limiter, now: START.as_nanos(), step: 0, at: 0 }
-        });
         Runner { entry, allowing, denying, allowed_ns: vec![], denied_ns: vec![], bytes }
     }
 
     fn round(&mut self, pace: &Pace, order: &[u64]) {
-        let time = |walk: &mut Option<Walk>, expected: usize, times: &mut Vec<f64>| {
+        let time = |walk: &mut Option<Walk>, allows: bool, times: &mut Vec<f64>| {
             let Some(walk) = walk else { return };
             let begun = pace.clock.now();
-            let allowed = walk.go(order, BATCH);
+            let done = walk.go(&pace.clock, PATIENCE, order, 1, BATCH);
             let took = pace.clock.now().since(begun);
+            let other = if allows { done.made - done.allowed } else { done.allowed };
             // Only where nearly all decisions were of the kind.
-            if allowed.abs_diff(expected) <= BATCH / 100 {
-                times.push(took.as_nanos() as f64 / BATCH as f64);
+            if done.made > 0 && other <= done.made / 100 {
+                times.push(took.as_nanos() as f64 / done.made as f64);
             }
         };
-        time(&mut self.allowing, BATCH, &mut self.allowed_ns);
-        time(&mut self.denying, 0, &mut self.denied_ns);
+        time(&mut self.allowing, true, &mut self.allowed_ns);
+        time(&mut self.denying, false, &mut self.denied_ns);
     }
 
     fn row(self, keys: u64) -> SpeedRow {
@@ -126,18 +137,37 @@ const WARM_UP: u64 = 200_000;
 /// When it begins.
 const START: Timestamp = Timestamp::from_secs(1_700_000_000);
 
+/// Decisions made, and how many of them were allowed.
+#[derive(Default)]
+struct Done {
+    made: usize,
+    allowed: usize,
+}
+
 impl Walk {
-    /// So many decisions: how many were allowed.
-    fn go(&mut self, order: &[u64], decisions: usize) -> usize {
-        let mut allowed = 0;
-        for _ in 0..decisions {
-            let key = order.get(self.at).copied().unwrap_or(0);
-            self.at = if self.at + 1 < order.len() { self.at + 1 } else { 0 };
-            self.now += self.step;
-            let answer = self.limiter.decide(key, 1, Timestamp::from_nanos(self.now));
-            allowed += usize::from(answer.is_allowed());
+    /// So many decisions of `cost` units, or as many as can be made `within` so long.
+    fn go(
+        &mut self,
+        timer: &Clock,
+        within: Duration,
+        order: &[u64],
+        cost: u64,
+        decisions: usize,
+    ) -> Done {
+        let end = timer.now() + within;
+        let mut done = Done::default();
+        while done.made < decisions && timer.now() < end {
+            let chunk = CHUNK.min(decisions - done.made);
+            for _ in 0..chunk {
+                let key = order.get(self.at).copied().unwrap_or(0);
+                self.at = if self.at + 1 < order.len() { self.at + 1 } else { 0 };
+                self.now += self.step;
+                let answer = self.limiter.decide(key, cost, Timestamp::from_nanos(self.now));
+                done.allowed += usize::from(answer.is_allowed());
+            }
+            done.made += chunk;
         }
-        allowed
+        done
     }
 }
 

@@ -151,7 +151,7 @@ pub(crate) struct Compare {
     pub(crate) no_speed: bool,
 
     /// How many keys speed and memory are measured with. Can be given more than once.
-    #[arg(long, value_name = "N", default_values_t = [1_000, 1_000_000],
+    #[arg(long, value_name = "N", default_values_t = [1_000, 100_000],
         value_parser = clap::value_parser!(u64).range(1..=20_000_000))]
     pub(crate) keys: Vec<u64>,
 }

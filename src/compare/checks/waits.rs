@@ -37,7 +37,7 @@ pub(super) const ROUNDED_DOWN: Program = Program {
             }
             Some(Wait::Never) => shows(true, || "3 per 10 ns: told that no wait helps".to_owned()),
             Some(Wait::Unstated) => does_not_apply("it states no wait"),
-            None => shows(true, || "4 units pass of 3".to_owned()),
+            None => does_not_apply("4 units pass of 3 at such a quota"),
         }
     },
 };

@@ -43,11 +43,13 @@ pub(crate) fn left_out() -> Vec<LeftOut> {
     if cfg!(feature = "peers") { Vec::new() } else { CRATES.iter().map(absent).collect() }
 }
 
-/// Without the messages of panics, which the report has.
+/// Without the messages of panics, which the report has: some peers panic.
 pub(crate) fn quietly<T>(run: impl FnOnce() -> T) -> T {
-    let hook = std::panic::take_hook();
+    let said = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| ()));
-    let done = run();
-    std::panic::set_hook(hook);
-    done
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+    std::panic::set_hook(said);
+    done.unwrap_or_else(|_| {
+        panic!("the comparison itself panicked; run it without peers to see why")
+    })
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tollgate::compare::{About, Origin, Outcome, Report, Score, SpeedRow};
+use tollgate::compare::{About, Origin, Outcome, Report, Scenario, Score, SpeedRow, Waits};
 
 use super::Screen;
 use crate::text::{Align, count, counted, cut, duration, listed, percent, table, wrap};
@@ -13,8 +13,8 @@ const LINE: usize = 100;
 /// Characters of a contender's name.
 const NAME: usize = 19;
 
-/// Characters of a scenario's name at the head of a column.
-const HEAD: usize = 7;
+/// Characters of a scenario's name at the head of a column: all of them are listed below.
+const HEAD: usize = 5;
 
 pub(crate) fn print(report: &Report, screen: &mut Screen) {
     let of = |origin| report.contenders.iter().filter(|c| c.origin == origin).count() as u64;
@@ -37,8 +37,8 @@ fn totals(report: &Report, screen: &mut Screen) {
     let mut heads = vec![
         String::new(),
         "admitted".to_owned(),
-        "wrongly denied".to_owned(),
-        "worst excess".to_owned(),
+        "wrongly".to_owned(),
+        "excess".to_owned(),
         "waits".to_owned(),
         "mistakes".to_owned(),
     ];
@@ -52,7 +52,7 @@ fn totals(report: &Report, screen: &mut Screen) {
     for contender in &report.contenders {
         let scores = scores(report, contender);
         let mut row = vec![cut(&contender.name, NAME)];
-        row.extend(judged(report, contender, &scores));
+        row.extend(judged(contender, &scores));
         if report.speed.is_some() {
             row.extend(cost(report, contender, &keys));
         }
@@ -62,13 +62,13 @@ fn totals(report: &Report, screen: &mut Screen) {
     align.resize(columns, Align::Right);
     lines(&rows, &align, screen);
     let mut legend = String::from(
-        "worst excess: units above the count in the worst window as long as the period, of the \
-         count; wrongly denied: though that window had room, of what was denied; waits: by how \
-         much a stated wait is off",
+        "admitted: of what was asked for, the mean of the scenarios; wrongly: denied though the \
+         window had room, of all denied; excess: units above the count in the worst window as long \
+         as the period, of the count; waits: by how much the worst stated wait is off",
     );
     if let Some((few, many)) = keys.first().zip(keys.last()) {
         legend.push_str(&format!(
-            "; ns: a decision that says yes, and no, {} keys; bytes: a key of {}",
+            "; ns: a decision that says yes, and no, {} keys; bytes: a key of {}; ?: not measured",
             count(*few),
             count(*many)
         ));
@@ -88,16 +88,16 @@ fn by_keys(report: &Report) -> Vec<u64> {
 }
 
 fn scores<'a>(report: &'a Report, contender: &About) -> Vec<(&'a Score, u64)> {
-    let of = |scenario: &'a tollgate::compare::Scenario| {
+    let of = |scenario: &'a Scenario| {
         let found = scenario.scores.iter().find(|score| score.contender == contender.name);
         found.filter(|score| score.unable.is_none()).map(|score| (score, scenario.count))
     };
     report.scenarios.iter().filter_map(of).collect()
 }
 
-fn judged(report: &Report, contender: &About, scores: &[(&Score, u64)]) -> Vec<String> {
+fn judged(contender: &About, scores: &[(&Score, u64)]) -> Vec<String> {
     if !contender.takes_time {
-        return vec!["reads its own clock".to_owned(); 1].into_iter().chain(blanks(4)).collect();
+        return vec![String::new(); 5];
     }
     let (mut admitted, mut asked, mut wrongful, mut denied) = (0.0, 0.0, 0, 0);
     for (score, _) in scores {
@@ -108,7 +108,6 @@ fn judged(report: &Report, contender: &About, scores: &[(&Score, u64)]) -> Vec<S
         denied += score.denied_requests;
     }
     let worst = scores.iter().map(|(score, of)| share(score.excess, *of)).fold(0.0, f64::max);
-    let _ = report;
     vec![
         format!("{:.1} %", if asked > 0.0 { admitted * 100.0 / asked } else { 0.0 }),
         if wrongful == 0 { "-".to_owned() } else { percent(wrongful, denied) },
@@ -116,10 +115,6 @@ fn judged(report: &Report, contender: &About, scores: &[(&Score, u64)]) -> Vec<S
         waits(scores),
         shown(contender),
     ]
-}
-
-fn blanks(number: usize) -> impl Iterator<Item = String> {
-    std::iter::repeat_n(String::new(), number)
 }
 
 fn share(part: u64, whole: u64) -> f64 {
@@ -138,8 +133,8 @@ fn excess(share: f64) -> String {
 /// By how much the worst stated wait is off.
 fn waits(scores: &[(&Score, u64)]) -> String {
     let waits = || scores.iter().filter_map(|(score, _)| score.waits.as_ref());
-    let sum = |of: fn(&tollgate::compare::Waits) -> u64| waits().map(of).sum::<u64>();
-    let most = |of: fn(&tollgate::compare::Waits) -> u64| waits().map(of).max().unwrap_or(0);
+    let sum = |of: fn(&Waits) -> u64| waits().map(of).sum::<u64>();
+    let most = |of: fn(&Waits) -> u64| waits().map(of).max().unwrap_or(0);
     let (stated, exact, wrong) = (sum(|w| w.stated), sum(|w| w.exact), sum(|w| w.wrong));
     let (early, late) = (most(|w| w.early_ns), most(|w| w.late_ns));
     let time = |nanos| duration(Duration::from_nanos(nanos), 1);
@@ -187,7 +182,8 @@ fn excesses(report: &Report, screen: &mut Screen) {
         return;
     }
     let mut rows = vec![vec![String::new()]];
-    rows[0].extend(report.scenarios.iter().map(|scenario| cut(&scenario.name, HEAD)));
+    let head = |name: &str| name.chars().take(HEAD).collect::<String>();
+    rows[0].extend(report.scenarios.iter().map(|scenario| head(&scenario.name)));
     for (place, contender) in timed.iter().enumerate() {
         let mut row = vec![cut(&contender.name, NAME)];
         row.extend(report.scenarios.iter().map(|scenario| match scenario.scores.get(place) {
@@ -208,7 +204,7 @@ fn excesses(report: &Report, screen: &mut Screen) {
 fn scenario_list(report: &Report, screen: &mut Screen) {
     screen.line("");
     screen.line(&screen.bold("The scenarios"));
-    let row = |scenario: &tollgate::compare::Scenario| {
+    let row = |scenario: &Scenario| {
         vec![scenario.name.clone(), count(scenario.requests), scenario.what.clone()]
     };
     let rows: Vec<_> = report.scenarios.iter().map(row).collect();

@@ -12,7 +12,8 @@ pub(super) fn entries() -> Vec<Entry> {
     vec![
         Entry::peer("ratelimit 2.0", Ratelimit::make).what("token bucket, one a key in a HashMap"),
         Entry::peer("leaky-bucket 1.1", Leaky::make)
-            .what("token bucket, one a key in a HashMap, on tokio's clock, moved by hand"),
+            .what("token bucket, one a key in a HashMap, on tokio's clock, moved by hand")
+            .untimed(),
     ]
 }
 
@@ -77,8 +78,16 @@ struct Leaky {
 
 impl Leaky {
     fn make(setup: Setup) -> Result<Box<dyn Contender>, String> {
+        // It counts in whole milliseconds: as few units as come back in some number of them.
+        const MILLISECOND: u64 = 1_000_000;
         let period = u64::try_from(setup.quota.period().as_nanos()).map_err(|e| e.to_string())?;
         let common = gcd(setup.quota.count(), period).max(1);
+        let (refill, interval) = (setup.quota.count() / common, period / common);
+        let times = MILLISECOND / gcd(interval, MILLISECOND).max(1);
+        let (refill, interval) = (refill.saturating_mul(times), interval.saturating_mul(times));
+        if refill > setup.quota.burst_size() {
+            return Err("it counts in whole milliseconds".to_owned());
+        }
         let whole = |number: u64| usize::try_from(number).map_err(|error| error.to_string());
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -90,8 +99,8 @@ impl Leaky {
             runtime,
             latest: None,
             burst: whole(setup.quota.burst_size())?,
-            refill: whole(setup.quota.count() / common)?,
-            interval: Duration::from_nanos(period / common),
+            refill: whole(refill)?,
+            interval: Duration::from_nanos(interval),
         }))
     }
 }
