@@ -3,6 +3,7 @@
 pub(crate) mod chart;
 pub(crate) mod decisions;
 pub(crate) mod limits;
+pub(crate) mod page;
 pub(crate) mod progress;
 pub(crate) mod report;
 pub(crate) mod simulation;
