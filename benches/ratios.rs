@@ -16,7 +16,7 @@ use harness::{
     ALLOCATOR, Answer, BATCH, Fold, Race, Run, Sip, Work, kept_bytes, machine, median, together,
 };
 use stats_alloc::Region;
-use tollgate::{Enforcer, Limit, Missing, Mode, Policy, Quota, RateLimiter, all};
+use tollgate::{Enforcer, Gcra, Limit, Missing, Mode, Policy, Quota, RateLimiter, all};
 
 fn main() {
     assert_clocks();
@@ -556,9 +556,9 @@ fn hash_as_three<S: Hasher>(hasher: &S, facts: &[(&str, &str); 6]) -> u64 {
 
 /// Tollgate's three limits.
 struct Limiters<S> {
-    users: RateLimiter<S>,
-    orgs: RateLimiter<S>,
-    global: RateLimiter<S>,
+    users: RateLimiter<Gcra, S>,
+    orgs: RateLimiter<Gcra, S>,
+    global: RateLimiter<Gcra, S>,
 }
 
 impl<S: Hasher> Limiters<S> {

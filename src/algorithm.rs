@@ -3,8 +3,15 @@
 //! [`Algorithm`] is what each is, and says the laws. `bucket` is the arithmetic of those whose
 //! state is one number, and so fits a word of the cells.
 
+mod axis;
 mod bucket;
+mod fixed_window;
 mod gcra;
+mod history;
+mod leaky_bucket;
+mod sliding_granules;
+mod sliding_log;
+mod sliding_window;
 
 use std::time::Duration;
 
@@ -13,7 +20,13 @@ use crate::quota::Quota;
 use crate::time::Timestamp;
 
 pub(crate) use bucket::{Bucket, Moment};
+pub use fixed_window::{FixedWindow, Window};
 pub use gcra::{Gcra, Tat};
+pub use history::History;
+pub use leaky_bucket::LeakyBucket;
+pub use sliding_granules::SlidingGranules;
+pub use sliding_log::SlidingLog;
+pub use sliding_window::{SlidingWindow, TwoWindows};
 
 /// The arithmetic of a quota: from what is remembered of a key to a decision.
 ///
@@ -107,6 +120,5 @@ pub(crate) enum Refill {
     #[default]
     Steady,
     /// A whole period's at its end. Periods are aligned to the beginning of the axis.
-    #[expect(dead_code)]
     Stepped,
 }

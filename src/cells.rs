@@ -23,7 +23,7 @@ mod settle;
 mod table;
 mod word;
 
-use crate::algorithm::{Bucket, Moment};
+use crate::algorithm::{Bucket, Moment, Refill};
 use crate::decision::{Allowed, Denied, Retry};
 use crate::quota::Quota;
 use crate::sync::{AtomicU64, Backoff, Mutex, OnceLock, Ordering, mutant};
@@ -32,11 +32,11 @@ use crate::time::Timestamp;
 use change::Changes;
 use numbers::{Numbers, Published, read_word};
 use pool::{Full, PoolCell};
-use queued::Queued;
 use table::{Cell, Claim, Table, Use};
 
 pub(crate) use look::Look;
 pub use pool::Overflow;
+pub(crate) use queued::Queued;
 pub(crate) use settle::Charge;
 
 pub(crate) struct Cells {
@@ -60,16 +60,16 @@ enum Step<R> {
 
 /// Where a key is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Seat {
+pub(crate) enum Seat {
     Own,
     Pool,
     Uncounted,
 }
 
 impl Cells {
-    pub(crate) fn new(quota: Quota, max_keys: usize, overflow: Overflow) -> Cells {
+    pub(crate) fn new(quota: Quota, refill: Refill, max_keys: usize, overflow: Overflow) -> Cells {
         Cells {
-            published: Published::new(&quota),
+            published: Published::new(Bucket::new(&quota, refill)),
             table: Table::new(max_keys),
             queued: Queued::default(),
             overflow,
@@ -398,7 +398,8 @@ mod tests {
     /// The most slots that one call touched: while the table filled and a flood went by, and of
     /// calls for the keys that came first.
     fn most_touched(max_keys: u64) -> (usize, usize) {
-        let cells = Cells::new(Quota::per_hour(1), max_keys as usize, Overflow::Pool);
+        let cells =
+            Cells::new(Quota::per_hour(1), Refill::Steady, max_keys as usize, Overflow::Pool);
         let touched = |key| {
             touches::take();
             let _ = cells.decide(tag(key), 1, Timestamp::from_secs(1));

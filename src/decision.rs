@@ -25,6 +25,12 @@ impl Standing {
         Standing { burst, room: remaining, unit: 1, reset_nanos }
     }
 
+    /// As seen so much earlier.
+    pub(crate) fn later(self, by: Duration) -> Standing {
+        let by = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
+        Standing { reset_nanos: self.reset_nanos.saturating_add(by), ..self }
+    }
+
     #[inline]
     fn remaining(&self) -> u64 {
         self.room.checked_div(self.unit).unwrap_or(0)

@@ -4,9 +4,10 @@
 //! words are still what they were: then there was a moment at which the whole answer was true. If
 //! all allow, each but the last is held on the way in, the last is charged by one
 //! compare-and-swap, which is the moment of the decision, and the others are charged on the way
-//! out. Slots come after rates. Whoever meets a hold waits. Whoever meets one while holding lets go
+//! out. Where a limit's state is a record, or slots are taken, all are held. Whoever meets a hold waits. Whoever meets one while holding lets go
 //! of everything and starts over, so that no order is needed and no deadlock exists.
 
+mod recorded;
 mod slots;
 
 use smallvec::SmallVec;
@@ -16,6 +17,7 @@ use crate::decision::{Allowed, Denied, Retry};
 use crate::sync::{Backoff, mutant};
 use crate::time::Timestamp;
 
+pub(crate) use recorded::{RecordEntries, RecordEntry};
 use slots::Taking;
 pub(crate) use slots::{SlotEntries, SlotEntry};
 
@@ -128,12 +130,29 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// Counts the entries that had no slot of their own.
+/// What a decision takes besides words: keys with records, and slots.
+pub(crate) struct Rest<'g, 'a> {
+    pub(crate) records: &'g mut [RecordEntry<'a>],
+    pub(crate) slots: &'g mut [SlotEntry],
+}
+
+impl Rest<'_, '_> {
+    pub(crate) fn none() -> Self {
+        Rest { records: &mut [], slots: &mut [] }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.slots.is_empty()
+    }
+}
+
+/// Counts the entries that had no place of their own, and denials where those count.
 #[inline]
-fn count(entries: &[Entry<'_>]) {
+fn count(entries: &[Entry<'_>], rest: &Rest<'_, '_>) {
     for entry in entries {
         entry.cells.count_seat(&entry.look);
     }
+    rest.records.iter().for_each(RecordEntry::count);
 }
 
 /// The first limit that refuses, and how long until none would.
@@ -146,85 +165,154 @@ pub(crate) struct Refusal {
 /// Something came between: nothing is written, start over.
 struct Again;
 
-/// Charges all of `entries` and takes all of `slots`, or none.
+/// Charges all of `entries` and takes all of the `rest`, or none.
 #[inline(always)]
-pub(crate) fn admit(entries: &mut [Entry<'_>], slots: &mut [SlotEntry]) -> Result<(), Refusal> {
+pub(crate) fn admit(entries: &mut [Entry<'_>], rest: &mut Rest<'_, '_>) -> Result<(), Refusal> {
     let mut backoff = Backoff::default();
     loop {
-        let mut refused = refusal(entries, slots);
-        if refused.is_none() && entries.iter().any(Entry::needs_seat) {
-            if seat(entries).is_err() {
-                look(entries, slots);
-                continue;
-            }
-            // A seat in a full table may refuse.
-            refused = refusal(entries, slots);
+        if let Some(decided) = attempt(entries, rest, &mut backoff, pass) {
+            return decided;
         }
-        match refused {
-            None if pass(entries, slots).is_ok() => {
-                count(entries);
-                return Ok(());
-            }
-            None => backoff.wait(),
-            Some(refusal) if stand(entries, slots) => {
-                count(entries);
-                return Err(refusal);
-            }
-            Some(_) => {}
+        look(entries, rest);
+    }
+}
+
+/// Charges each entry as many times what it asks as all have room for, `up_to` so many times, and
+/// takes the slots; says how many times. An entry asks what one unit costs it.
+pub(crate) fn grant(
+    entries: &mut [Entry<'_>],
+    rest: &mut Rest<'_, '_>,
+    up_to: u64,
+) -> Result<u64, Refusal> {
+    let mut backoff = Backoff::default();
+    let costs: SmallVec<[u64; INLINE]> = entries.iter().map(|entry| entry.cost).collect();
+    let record_costs: SmallVec<[u64; INLINE]> =
+        rest.records.iter().map(RecordEntry::cost).collect();
+    let ask = |entries: &mut [Entry<'_>], rest: &mut Rest<'_, '_>, times: u64| {
+        for (entry, cost) in entries.iter_mut().zip(&costs) {
+            entry.cost = cost.saturating_mul(times);
         }
-        look(entries, slots);
+        for (entry, cost) in rest.records.iter_mut().zip(&record_costs) {
+            entry.set_cost(cost.saturating_mul(times));
+        }
+        look(entries, rest);
+    };
+    let left = |entries: &[Entry<'_>], rest: &Rest<'_, '_>| {
+        let words = entries.iter().zip(&costs).map(|(entry, cost)| (*entry.answer(), cost));
+        let records = rest.records.iter().zip(&record_costs);
+        let records = records.map(|(entry, cost)| (entry.answer(), cost));
+        let times = |(answer, cost): (Result<Allowed, Denied>, &u64)| {
+            answer.map_or(0, |allowed| allowed.remaining()).checked_div(*cost)
+        };
+        words.chain(records).filter_map(times).min().unwrap_or(u64::MAX)
+    };
+    loop {
+        ask(entries, rest, 0);
+        // Nothing left is refused as one unit is.
+        let times = left(entries, rest).min(up_to).max(up_to.min(1));
+        ask(entries, rest, times);
+        // Unless more came back between the two looks.
+        if times < up_to && left(entries, rest) > 0 && refusal(entries, rest).is_none() {
+            continue;
+        }
+        // All are held: none has more by the time it is charged.
+        if let Some(decided) = attempt(entries, rest, &mut backoff, pass_beside) {
+            return decided.map(|()| times);
+        }
+    }
+}
+
+/// One attempt to `pass` what was looked at. `None`: something came between.
+#[inline(always)]
+fn attempt(
+    entries: &mut [Entry<'_>],
+    rest: &mut Rest<'_, '_>,
+    backoff: &mut Backoff,
+    pass: impl FnOnce(&mut [Entry<'_>], &mut Rest<'_, '_>) -> Result<(), Again>,
+) -> Option<Result<(), Refusal>> {
+    let mut refused = refusal(entries, rest);
+    if refused.is_none()
+        && (entries.iter().any(Entry::needs_seat)
+            || rest.records.iter().any(RecordEntry::needs_seat))
+    {
+        seat(entries).ok()?;
+        recorded::seat(rest.records);
+        // A seat where there is no room may refuse.
+        refused = refusal(entries, rest);
+    }
+    match refused {
+        None if pass(entries, rest).is_ok() => {
+            count(entries, rest);
+            Some(Ok(()))
+        }
+        None => {
+            backoff.wait();
+            None
+        }
+        Some(refusal) if stand(entries, rest) => {
+            count(entries, rest);
+            Some(Err(refusal))
+        }
+        Some(_) => None,
     }
 }
 
 /// What `admit` would say, charging nothing.
-pub(crate) fn peek(entries: &mut [Entry<'_>], slots: &mut [SlotEntry]) -> Result<(), Refusal> {
-    while !stand(entries, slots) {
-        look(entries, slots);
+pub(crate) fn peek(entries: &mut [Entry<'_>], rest: &mut Rest<'_, '_>) -> Result<(), Refusal> {
+    while !stand(entries, rest) {
+        look(entries, rest);
     }
-    refusal(entries, slots).map_or(Ok(()), Err)
+    refusal(entries, rest).map_or(Ok(()), Err)
 }
 
 #[cold]
-fn look(entries: &mut [Entry<'_>], slots: &mut [SlotEntry]) {
+fn look(entries: &mut [Entry<'_>], rest: &mut Rest<'_, '_>) {
     entries.iter_mut().for_each(Entry::look_again);
-    slots.iter_mut().for_each(SlotEntry::look_again);
+    rest.records.iter_mut().for_each(RecordEntry::look_again);
+    rest.slots.iter_mut().for_each(SlotEntry::look_again);
 }
 
 /// Whether what was seen was so at one moment.
 #[inline]
-fn stand(entries: &[Entry<'_>], slots: &[SlotEntry]) -> bool {
+fn stand(entries: &[Entry<'_>], rest: &Rest<'_, '_>) -> bool {
     entries.iter().all(|entry| entry.look.stands(entry.cells, entry.tag))
-        && slots.iter().all(SlotEntry::stands)
+        && rest.records.iter().all(RecordEntry::stands)
+        && rest.slots.iter().all(SlotEntry::stands)
 }
 
 #[inline]
-fn refusal(entries: &[Entry<'_>], slots: &[SlotEntry]) -> Option<Refusal> {
-    let refuses = entries.iter().any(Entry::refuses) || slots.iter().any(SlotEntry::refuses);
-    refuses.then(|| refusal_of(entries, slots))?
+fn refusal(entries: &[Entry<'_>], rest: &Rest<'_, '_>) -> Option<Refusal> {
+    let refuses = entries.iter().any(Entry::refuses)
+        || rest.records.iter().any(RecordEntry::refuses)
+        || rest.slots.iter().any(SlotEntry::refuses);
+    refuses.then(|| refusal_of(entries, rest))?
 }
 
 #[inline(never)]
-fn refusal_of(entries: &[Entry<'_>], slots: &[SlotEntry]) -> Option<Refusal> {
-    let rates = entries.iter().filter(|entry| entry.refuses());
-    let rates = rates.filter_map(|entry| Some((entry.place, entry.look.answer.err()?)));
-    let slots = slots.iter().filter(|entry| entry.refuses());
+fn refusal_of(entries: &[Entry<'_>], rest: &Rest<'_, '_>) -> Option<Refusal> {
+    let words = entries.iter().filter(|entry| entry.refuses());
+    let words = words.filter_map(|entry| Some((entry.place, entry.look.answer.err()?)));
+    let records = rest.records.iter().filter(|entry| entry.refuses());
+    let records = records.filter_map(|entry| Some((entry.place, entry.answer().err()?)));
+    let slots = rest.slots.iter().filter(|entry| entry.refuses());
     let slots = slots.filter_map(|entry| Some((entry.place, entry.answer().err()?)));
-    rates.chain(slots).map(|(place, denied)| Refusal { place, denied }).reduce(|a, b| {
+    let all = words.chain(records).chain(slots);
+    all.map(|(place, denied)| Refusal { place, denied }).reduce(|a, b| {
         let first = if a.place <= b.place { a } else { b };
         let retry = Retry::max(a.denied.retry, b.denied.retry);
         Refusal { denied: Denied { retry, ..first.denied }, ..first }
     })
 }
 
-/// Charges every entry that agrees and takes every slot, unless something came between.
+/// Charges every entry that agrees and takes the rest, unless something came between.
 #[inline]
-fn pass(entries: &mut [Entry<'_>], slots: &mut [SlotEntry]) -> Result<(), Again> {
-    if !slots.is_empty() {
-        return pass_with_slots(entries, slots);
+fn pass(entries: &mut [Entry<'_>], rest: &mut Rest<'_, '_>) -> Result<(), Again> {
+    if !rest.is_empty() {
+        return pass_beside(entries, rest);
     }
     let Some(innermost) = entries.iter().rposition(Entry::is_charged) else {
         // Nothing to charge: what was seen must have been so at one moment.
-        return if stand(entries, slots) { Ok(()) } else { Err(Again) };
+        return if stand(entries, rest) { Ok(()) } else { Err(Again) };
     };
     let (outer, inner) = entries.split_at_mut(innermost);
     let mut holds = Holds { entries: outer, reached: 0, charge: mutant("charge_first") };
@@ -236,31 +324,34 @@ fn pass(entries: &mut [Entry<'_>], slots: &mut [SlotEntry]) -> Result<(), Again>
     Ok(())
 }
 
-/// `pass` where slots are to be taken: then all rates are held, and so are all slots but the last,
-/// which is the moment of the decision.
+/// `pass` where there is a rest: then all rates are held, and so are all slots but the last. The
+/// moment of the decision is when that is taken, or any while all is held.
 #[inline(never)]
-fn pass_with_slots(entries: &mut [Entry<'_>], slots: &mut [SlotEntry]) -> Result<(), Again> {
-    if !slots.iter().any(SlotEntry::is_enforced) {
-        // They count what is admitted without them.
-        pass(entries, &mut [])?;
-        slots.iter_mut().for_each(SlotEntry::take_anyway);
-        return Ok(());
+fn pass_beside(entries: &mut [Entry<'_>], rest: &mut Rest<'_, '_>) -> Result<(), Again> {
+    let any_charged =
+        entries.iter().any(Entry::is_charged) || rest.records.iter().any(RecordEntry::is_charged);
+    let any_slot = rest.slots.iter().any(SlotEntry::is_enforced);
+    if !any_charged && !any_slot && !stand(entries, rest) {
+        return Err(Again);
     }
     let held = {
-        let mut taking = Taking::prepare(slots)?;
+        let mut taking = Taking::prepare(rest.slots)?;
         let mut holds = Holds { entries, reached: 0, charge: mutant("charge_first") };
         holds.take()?;
+        let mut records = recorded::Holds::take(rest.records)?;
         taking.hold()?;
         if !entries.iter().all(|entry| entry.look.is_current(entry.cells)) {
             return Err(Again);
         }
         taking.commit()?;
         holds.charge = true;
+        records.charge = true;
         drop(holds);
+        drop(records);
         taking.finish()
     };
     let mut held = held.into_iter();
-    for entry in slots {
+    for entry in rest.slots.iter_mut() {
         if entry.is_enforced() {
             entry.keep(held.next());
         } else {

@@ -5,12 +5,14 @@
 mod decision;
 mod quota;
 mod sync;
+mod tagged;
 mod ticks;
 mod time;
 // Floor 1
 mod algorithm;
 // Floor 2
 mod cells;
+mod records;
 mod slots;
 // Floor 3
 mod concurrency_limiter;
@@ -30,7 +32,10 @@ pub mod replay;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 
-pub use algorithm::{Algorithm, Gcra, Tat};
+pub use algorithm::{
+    Algorithm, FixedWindow, Gcra, History, LeakyBucket, SlidingGranules, SlidingLog, SlidingWindow,
+    Tat, TwoWindows, Window,
+};
 pub use cells::Overflow;
 pub use concurrency_limiter::{
     AcquireSlots, ConcurrencyLimiter, KeyedConcurrencyLimiter, Lease, Over, SlotKey, SlotsBuilder,

@@ -160,6 +160,7 @@ impl Quota {
             unit: 1,
             num: 1,
             den: 1,
+            step: 0,
         })
     }
 }

@@ -1,13 +1,16 @@
 //! [`RateLimiter`]: a quota for each key, on a clock.
 
 mod lines;
+mod store;
 
 use std::future::Future;
 use std::hash::{BuildHasher, Hash};
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::algorithm::{Algorithm, Gcra};
 use crate::cells::{Charge, Overflow};
 use crate::decision::{Allowed, Denied, intern};
 use crate::queue::{Acquire, MAX_WAITERS, WaitError, acquire_blocking};
@@ -17,6 +20,7 @@ use crate::time::{Clock, Timestamp};
 
 pub(crate) use lines::Rate;
 use lines::RatePlan;
+pub(crate) use store::Store;
 
 /// Keys that one call of [`RateLimiter::check_many`] brings near at a time.
 const BATCH: usize = 16;
@@ -55,17 +59,24 @@ const BATCH: usize = 16;
 /// over a change of quota and the first overflow wait for a [`set_quota`](Self::set_quota) under
 /// way. While callers wait in line for any key, each decision takes one short lock, and one that is
 /// denied may serve those before it.
-pub struct RateLimiter<S = RandomState> {
+///
+/// `A` is the [`Algorithm`]: [`Gcra`] unless another is [chosen](Self::with_algorithm). What is said
+/// here of keys and memory is so where its state is a word ([`Gcra`], [`LeakyBucket`], and a
+/// [`FixedWindow`] aligned to the epoch). Other states are in records, one to a key: a decision
+/// takes a short lock, memory grows with the keys that are not idle, and at `max_keys` a newcomer
+/// may find no room although a key has become idle.
+pub struct RateLimiter<A = Gcra, S = RandomState> {
     rate: Arc<Rate>,
     clock: Clock,
     hasher: S,
     name: Option<&'static str>,
+    algorithm: PhantomData<fn() -> A>,
 }
 
 /// What a [`RateLimiter`] is built from: [`RateLimiter::builder`].
 #[derive(Clone, Debug)]
-pub struct Builder<S = RandomState> {
-    quota: Quota,
+pub struct Builder<A = Gcra, S = RandomState> {
+    algorithm: A,
     clock: Clock,
     max_keys: usize,
     overflow: Overflow,
@@ -77,8 +88,8 @@ pub struct Builder<S = RandomState> {
 /// A charge that can still be corrected: [`RateLimiter::reserve`], [`RateLimiter::book`]. Dropping
 /// it keeps the charge.
 #[must_use = "without `settle` or `cancel` the charge stays as reserved"]
-pub struct Reservation<'a, S = RandomState> {
-    limiter: &'a RateLimiter<S>,
+pub struct Reservation<'a> {
+    rate: &'a Rate,
     charge: Charge,
     wait: Duration,
     allowed: Allowed,
@@ -99,10 +110,10 @@ impl RateLimiter {
         Self::builder(quota).build()
     }
 
-    /// A limiter with another clock, capacity, overflow or hasher.
+    /// A limiter with another algorithm, clock, capacity, overflow or hasher.
     pub fn builder(quota: Quota) -> Builder {
         Builder {
-            quota,
+            algorithm: Gcra::new(quota),
             clock: Clock::default(),
             max_keys: 1 << 20,
             overflow: Overflow::default(),
@@ -113,7 +124,27 @@ impl RateLimiter {
     }
 }
 
-impl<S> Builder<S> {
+impl<A: Algorithm> RateLimiter<A> {
+    /// A limiter by another algorithm than GCRA; otherwise as [`new`](RateLimiter::new).
+    ///
+    /// ```
+    /// use tollgate::{Quota, RateLimiter, SlidingLog};
+    ///
+    /// let codes = RateLimiter::with_algorithm(SlidingLog::new(Quota::per_hour(5)));
+    /// assert!(codes.check("+44 20 7946 0000").is_ok());
+    /// ```
+    pub fn with_algorithm(algorithm: A) -> Self {
+        RateLimiter::builder(algorithm.quota()).algorithm(algorithm).build()
+    }
+}
+
+impl<A: Algorithm, S> Builder<A, S> {
+    /// How a key's quota is counted. Default: [`Gcra`]. Brings a quota of its own.
+    pub fn algorithm<B: Algorithm>(self, algorithm: B) -> Builder<B, S> {
+        let Builder { clock, max_keys, overflow, max_waiters, hasher, name, .. } = self;
+        Builder { algorithm, clock, max_keys, overflow, max_waiters, hasher, name }
+    }
+
     /// Where stamps come from. Default: [`Clock::monotonic`].
     pub fn clock(self, clock: Clock) -> Self {
         Builder { clock, ..self }
@@ -143,27 +174,20 @@ impl<S> Builder<S> {
 
     /// How keys are hashed. Default: std's SipHash, keyed at random. Another must be keyed too if
     /// callers choose the keys, and good in all 64 bits.
-    pub fn hasher<T>(self, hasher: T) -> Builder<T> {
-        Builder {
-            quota: self.quota,
-            clock: self.clock,
-            max_keys: self.max_keys,
-            overflow: self.overflow,
-            max_waiters: self.max_waiters,
-            hasher,
-            name: self.name,
-        }
+    pub fn hasher<T>(self, hasher: T) -> Builder<A, T> {
+        let Builder { algorithm, clock, max_keys, overflow, max_waiters, name, .. } = self;
+        Builder { algorithm, clock, max_keys, overflow, max_waiters, hasher, name }
     }
 
     /// The limiter.
-    pub fn build(self) -> RateLimiter<S> {
-        let Builder { quota, clock, max_keys, overflow, max_waiters, hasher, name } = self;
-        let rate = Rate::new(quota, max_keys, overflow, clock.clone(), max_waiters);
-        RateLimiter { rate, clock, hasher, name }
+    pub fn build(self) -> RateLimiter<A, S> {
+        let Builder { algorithm, clock, max_keys, overflow, max_waiters, hasher, name } = self;
+        let rate = Rate::new(algorithm, max_keys, overflow, clock.clone(), max_waiters);
+        RateLimiter { rate, clock, hasher, name, algorithm: PhantomData }
     }
 }
 
-impl<S: BuildHasher> RateLimiter<S> {
+impl<A: Algorithm, S: BuildHasher> RateLimiter<A, S> {
     /// Decides one unit for `key` now, and charges it if allowed.
     #[inline(always)]
     pub fn check<K: Hash + ?Sized>(&self, key: &K) -> Result<Allowed, Denied> {
@@ -190,7 +214,7 @@ impl<S: BuildHasher> RateLimiter<S> {
         now: Timestamp,
     ) -> Result<Allowed, Denied> {
         let tag = self.tag(key);
-        let answer = self.rate.cells.decide(tag, cost, now);
+        let answer = self.rate.store.decide(tag, cost, now);
         if answer.is_err() {
             // Perhaps it is the turn of those who wait, and nobody told them.
             self.rate.serve_queued(tag);
@@ -217,7 +241,7 @@ impl<S: BuildHasher> RateLimiter<S> {
         cost: u64,
         now: Timestamp,
     ) -> Result<Allowed, Denied> {
-        self.rate.cells.peek(self.tag(key), cost, now)
+        self.rate.store.peek(self.tag(key), cost, now)
     }
 
     /// Decides one unit for each of `keys` now, in order, each by itself.
@@ -234,12 +258,12 @@ impl<S: BuildHasher> RateLimiter<S> {
             let mut seen = 0;
             for (tag, key) in tags.iter_mut().zip(batch) {
                 *tag = self.tag(key);
-                seen |= self.rate.cells.touch(*tag);
+                seen |= self.rate.store.touch(*tag);
             }
             // The loads must happen; their values do not matter.
             std::hint::black_box(seen);
             answers.extend(tags.iter().take(batch.len()).map(|tag| {
-                let answer = self.rate.cells.decide(*tag, 1, now);
+                let answer = self.rate.store.decide(*tag, 1, now);
                 answer.inspect_err(|_| self.rate.serve_queued(*tag))
             }));
         }
@@ -256,46 +280,38 @@ impl<S: BuildHasher> RateLimiter<S> {
     /// reservation.settle(1_234);
     /// # Ok::<(), tollgate::Denied>(())
     /// ```
-    pub fn reserve<K: Hash + ?Sized>(
-        &self,
-        key: &K,
-        cost: u64,
-    ) -> Result<Reservation<'_, S>, Denied> {
+    pub fn reserve<K: Hash + ?Sized>(&self, key: &K, cost: u64) -> Result<Reservation<'_>, Denied> {
         let now = self.clock.now();
         let tag = self.tag(key);
-        let reserved = self.rate.cells.reserve(tag, cost, now, false);
+        let reserved = self.rate.store.reserve(tag, cost, now, false);
         let (charge, allowed) = reserved.inspect_err(|_| self.rate.serve_queued(tag))?;
-        Ok(Reservation { limiter: self, charge, wait: Duration::ZERO, allowed })
+        Ok(Reservation { rate: &self.rate, charge, wait: Duration::ZERO, allowed })
     }
 
-    /// Charges `cost` units now for a turn that comes within `max_wait`, and says when: for callers
-    /// that schedule themselves. Until then the key owes more than its burst.
+    /// Charges as many units as are there, of at most `up_to`:
+    /// [`Reservation::cost`] says how many, which is more than 0. For work that can be done in part.
     ///
     /// ```
-    /// # use std::time::Duration;
-    /// use tollgate::{Quota, RateLimiter, VirtualClock};
+    /// use tollgate::{Quota, RateLimiter};
     ///
-    /// let time = VirtualClock::new();
-    /// let mails = RateLimiter::builder(Quota::per_second(10).burst(1)).clock(time.clock()).build();
-    /// let turns: Vec<_> = (0..3).map(|_| mails.book("", 1, Duration::from_secs(1))).collect();
-    /// let waits: Vec<_> = turns.iter().flatten().map(|turn| turn.wait().as_millis()).collect();
-    /// assert_eq!(waits, [0, 100, 200]);
+    /// let rows = RateLimiter::new(Quota::per_minute(1_000));
+    /// assert_eq!(rows.grant_up_to("import", 700)?.cost(), 700);
+    /// assert_eq!(rows.grant_up_to("import", 700)?.cost(), 300);
+    /// assert!(rows.grant_up_to("import", 700).is_err());
+    /// # Ok::<(), tollgate::Denied>(())
     /// ```
     ///
     /// # Errors
-    /// If the turn would come later: after how long. Then, and if others wait in line for the key,
-    /// nothing is charged.
-    pub fn book<K: Hash + ?Sized>(
+    /// If nothing is there: as if one unit had been asked.
+    pub fn grant_up_to<K: Hash + ?Sized>(
         &self,
         key: &K,
-        cost: u64,
-        max_wait: Duration,
-    ) -> Result<Reservation<'_, S>, Denied> {
-        let now = self.clock.now();
-        let tag = self.tag(key);
-        let booked = self.rate.cells.book(tag, cost, now, max_wait);
-        let (charge, wait, allowed) = booked.inspect_err(|_| self.rate.serve_queued(tag))?;
-        Ok(Reservation { limiter: self, charge, wait, allowed })
+        up_to: u64,
+    ) -> Result<Reservation<'_>, Denied> {
+        let (now, tag) = (self.clock.now(), self.tag(key));
+        let granted = self.rate.store.grant(tag, up_to, now);
+        let (charge, allowed) = granted.inspect_err(|_| self.rate.serve_queued(tag))?;
+        Ok(Reservation { rate: &self.rate, charge, wait: Duration::ZERO, allowed })
     }
 
     /// Waits in line for `cost` units, `within` so long, on this thread. Works on any clock; on a
@@ -348,7 +364,39 @@ impl<S: BuildHasher> RateLimiter<S> {
     }
 }
 
-impl<S> RateLimiter<S> {
+impl<S: BuildHasher> RateLimiter<Gcra, S> {
+    /// Charges `cost` units now for a turn that comes within `max_wait`, and says when: for callers
+    /// that schedule themselves. Until then the key owes more than its burst.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// use tollgate::{Quota, RateLimiter, VirtualClock};
+    ///
+    /// let time = VirtualClock::new();
+    /// let mails = RateLimiter::builder(Quota::per_second(10).burst(1)).clock(time.clock()).build();
+    /// let turns: Vec<_> = (0..3).map(|_| mails.book("", 1, Duration::from_secs(1))).collect();
+    /// let waits: Vec<_> = turns.iter().flatten().map(|turn| turn.wait().as_millis()).collect();
+    /// assert_eq!(waits, [0, 100, 200]);
+    /// ```
+    ///
+    /// # Errors
+    /// If the turn would come later: after how long. Then, and if others wait in line for the key,
+    /// nothing is charged.
+    pub fn book<K: Hash + ?Sized>(
+        &self,
+        key: &K,
+        cost: u64,
+        max_wait: Duration,
+    ) -> Result<Reservation<'_>, Denied> {
+        let now = self.clock.now();
+        let tag = self.tag(key);
+        let booked = self.rate.store.book(tag, cost, now, max_wait);
+        let (charge, wait, allowed) = booked.inspect_err(|_| self.rate.serve_queued(tag))?;
+        Ok(Reservation { rate: &self.rate, charge, wait, allowed })
+    }
+}
+
+impl<A, S> RateLimiter<A, S> {
     /// Puts another quota in force for all keys, now.
     ///
     /// Debt is kept in units and repaid at the new rate: after 100 units of 100 an hour, a quota
@@ -360,12 +408,12 @@ impl<S> RateLimiter<S> {
 
     /// The quota in force.
     pub fn quota(&self) -> Quota {
-        self.rate.cells.quota()
+        self.rate.store.quota()
     }
 
     /// How many keys are in debt now. Looks at the whole table.
     pub fn len(&self) -> usize {
-        self.rate.cells.len(self.clock.now())
+        self.rate.store.len(self.clock.now())
     }
 
     /// Whether no key is in debt now. Looks at the whole table.
@@ -375,12 +423,12 @@ impl<S> RateLimiter<S> {
 
     /// Bytes allocated. The system gives them page by page as they are first used.
     pub fn memory(&self) -> usize {
-        self.rate.cells.memory()
+        self.rate.store.memory()
     }
 
     /// How many calls found no room for their key.
     pub fn overflows(&self) -> u64 {
-        self.rate.cells.overflows()
+        self.rate.store.overflows()
     }
 
     /// Where stamps come from.
@@ -407,19 +455,19 @@ impl std::fmt::Debug for AcquireRate {
     }
 }
 
-impl<S> Drop for RateLimiter<S> {
+impl<A, S> Drop for RateLimiter<A, S> {
     fn drop(&mut self) {
         self.rate.close();
     }
 }
 
-impl<S> std::fmt::Debug for RateLimiter<S> {
+impl<A, S> std::fmt::Debug for RateLimiter<A, S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RateLimiter").field("clock", &self.clock).finish_non_exhaustive()
     }
 }
 
-impl<S> Reservation<'_, S> {
+impl Reservation<'_> {
     /// Makes the charge `cost`, more or less than was reserved.
     ///
     /// What time has already given back is not given back again: of `c` units too many, charged
@@ -429,9 +477,9 @@ impl<S> Reservation<'_, S> {
     /// `t1` is the latest moment that the limiter's clock has shown. Stamps of one's own
     /// ([`check_at`](RateLimiter::check_at)) must not be ahead of it.
     pub fn settle(self, cost: u64) {
-        self.limiter.rate.settle(&self.charge, cost);
+        self.rate.settle(&self.charge, cost);
         if mutant("settle_twice") {
-            self.limiter.rate.settle(&self.charge, cost);
+            self.rate.settle(&self.charge, cost);
         }
     }
 

@@ -1,12 +1,13 @@
 //! [`all`]: several limiters decided as one step, without a policy.
 
-mod with_slots;
+mod beside;
 
-use crate::cells::Charge;
+use crate::cells::{Cells, Charge};
 use crate::concurrency_limiter::{Lease, SlotKey};
 use crate::decision::{Allowed, Refused};
-use crate::gate::{self, Entry, Refusal};
-use crate::rate_limiter::{Key, Rate};
+use crate::gate::{self, Entry, Refusal, Rest};
+use crate::rate_limiter::{Key, Rate, Store};
+use crate::records::Ask;
 use crate::time::{Clock, Timestamp};
 
 /// Several limits to be decided as one: all of them are charged, or none.
@@ -111,6 +112,25 @@ impl<'a, const N: usize> Set<'a, N> {
         })
     }
 
+    /// Charges each rate as much as all have left, of at most `up_to` units, and takes a slot of each
+    /// concurrency limit: [`SetPermit::cost`] says how much it was, which is more than 0.
+    ///
+    /// ```
+    /// use tollgate::{Quota, RateLimiter};
+    ///
+    /// let tenants = RateLimiter::new(Quota::per_minute(100));
+    /// let global = RateLimiter::new(Quota::per_minute(250));
+    /// let granted = tollgate::all((tenants.key("7"), global.key(&()))).grant_up_to(120)?;
+    /// assert_eq!(granted.cost(), 100);
+    /// # Ok::<(), tollgate::Refused>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If one of them has nothing left: as if one unit had been asked.
+    pub fn grant_up_to(&self, up_to: u64) -> Result<SetPermit<'a, N>, Refused> {
+        self.decide_beside(Ask::UpTo(up_to), &mut |clock| clock.now())
+    }
+
     /// [`admit`](Self::admit) at `now`, whatever the clocks say.
     #[inline(always)]
     pub fn admit_at(&self, cost: u64, now: Timestamp) -> Result<SetPermit<'a, N>, Refused> {
@@ -124,24 +144,24 @@ impl<'a, const N: usize> Set<'a, N> {
         cost: u64,
         mut now: impl FnMut(&'a Clock) -> Timestamp,
     ) -> Result<SetPermit<'a, N>, Refused> {
-        if !self.are_rates {
-            return self.decide_with_slots(cost, &mut now);
+        if !self.are_rates || self.keys.iter().any(|key| key.words().is_none()) {
+            return self.decide_beside(Ask::All(cost), &mut now);
         }
-        let Some(any) = self.keys.iter().find_map(Member::rate) else {
+        let Some((_, any)) = self.keys.iter().find_map(Member::words) else {
             return Ok(self.nothing(cost));
         };
         // Filled in place: an entry is too long to be moved for nothing.
-        let mut entries = [Entry::blank(&any.rate.cells); N];
+        let mut entries = [Entry::blank(any); N];
         for (index, (entry, key)) in entries.iter_mut().zip(&self.keys).enumerate() {
-            if let Some(key) = key.rate() {
+            if let Some((key, cells)) = key.words() {
                 let cost = self.cost(index, key, cost);
-                entry.ask(&key.rate.cells, key.tag, cost, now(key.clock), true);
+                entry.ask(cells, key.tag, cost, now(key.clock), true);
                 entry.place = index as u32;
             }
         }
-        match gate::admit(&mut entries, &mut []) {
+        match gate::admit(&mut entries, &mut Rest::none()) {
             Ok(()) => Ok(self.permit(&entries, cost)),
-            Err(refusal) => Err(self.refused(&entries, &refusal, cost)),
+            Err(refusal) => Err(self.refused(&refusal, cost, now)),
         }
     }
 
@@ -175,31 +195,37 @@ impl<'a, const N: usize> Set<'a, N> {
         permit
     }
 
-    fn refused(&self, entries: &[Entry<'_>], refusal: &Refusal, cost: u64) -> Refused {
+    fn refused(
+        &self,
+        refusal: &Refusal,
+        cost: u64,
+        now: impl FnMut(&'a Clock) -> Timestamp,
+    ) -> Refused {
         self.keys.iter().for_each(Member::serve_queued);
         let first = refusal.place as usize;
-        let entry = entries.iter().find(|entry| entry.place == refusal.place);
-        let index = entry.map_or(first, |entry| self.named(entry, first, cost));
+        let index = self.named(first, cost, now).unwrap_or(first);
         Refused::new(self.keys[index].name(), index, refusal.denied)
     }
 
-    /// The listing that was too much, of a key that is listed from `first` on.
-    fn named(&self, entry: &Entry<'_>, first: usize, cost: u64) -> usize {
-        if entry.cost == cost {
-            return first;
+    /// The listing that was too much, of a rate that is listed several times, `first` at first.
+    fn named(
+        &self,
+        first: usize,
+        cost: u64,
+        mut now: impl FnMut(&'a Clock) -> Timestamp,
+    ) -> Option<usize> {
+        let key = self.keys[first].rate()?;
+        let mut same = (first..N)
+            .filter(|index| self.keys[*index].rate().is_some_and(|other| other.is_same(key)));
+        if same.clone().count() == 1 {
+            return None;
         }
-        let same = |index: &usize| match (self.keys[*index].rate(), self.keys[first].rate()) {
-            (Some(key), Some(first)) => key.is_same(first),
-            _ => false,
-        };
+        let now = now(key.clock);
         let mut asked = 0_u64;
-        (first..N)
-            .filter(same)
-            .find(|_| {
-                asked = asked.saturating_add(cost);
-                entry.cells.peek(entry.tag, asked, entry.now).is_err()
-            })
-            .unwrap_or(first)
+        same.find(|_| {
+            asked = asked.saturating_add(cost);
+            key.rate.store.peek(key.tag, asked, now).is_err()
+        })
     }
 }
 
@@ -209,6 +235,16 @@ impl<'a> Member<'a> {
         match &self.0 {
             Kind::Rate(key) => Some(key),
             Kind::Slots(_) => None,
+        }
+    }
+
+    /// A rate whose keys are words.
+    #[inline(always)]
+    fn words(&self) -> Option<(&Key<'a>, &'a Cells)> {
+        let key = self.rate()?;
+        match &key.rate.store {
+            Store::Words(cells) => Some((key, cells)),
+            Store::Records(_) => None,
         }
     }
 
@@ -249,6 +285,11 @@ impl Key<'_> {
 }
 
 impl<const N: usize> SetPermit<'_, N> {
+    /// How many units each rate was charged, for each time it is listed.
+    pub fn cost(&self) -> u64 {
+        self.cost
+    }
+
     /// How the tightest of the limits stands: the one of which the least remains.
     pub fn allowed(&self) -> Allowed {
         self.allowed

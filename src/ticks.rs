@@ -16,12 +16,15 @@ const MAX_TICK_NANOS: u128 = 1_000_000;
 
 const NANOS_PER_SECOND: u128 = 1_000_000_000;
 
-/// `unit` ticks are one unit; `num / den` ticks pass in a nanosecond.
+/// `unit` ticks are one unit; `num / den` ticks pass in a nanosecond, or all of a step's at its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Scale {
     pub(crate) unit: u64,
     pub(crate) num: u64,
     pub(crate) den: u64,
+    /// Time passes in steps of so many nanoseconds, of which each is a whole number of ticks. 0:
+    /// steadily.
+    pub(crate) step: u64,
 }
 
 impl Scale {
@@ -84,12 +87,16 @@ impl Scale {
         if num > u64::MAX as u128 {
             return Err(QuotaError::PeriodTooLong);
         }
-        Ok(Scale { unit: unit as u64, num: num as u64, den: den as u64 })
+        Ok(Scale { unit: unit as u64, num: num as u64, den: den as u64, step: 0 })
     }
 
     /// Whole ticks in `nanos`, rounded down, at most `u64::MAX`; and whether anything was cut off.
     #[inline]
     pub(crate) fn ticks(&self, nanos: u64) -> (u64, bool) {
+        if self.step != 0 {
+            // Whole steps are whole ticks.
+            return (self.ticks_cut(nanos - nanos % self.step).0, false);
+        }
         if self.den == 1 {
             return (nanos.saturating_mul(self.num), false);
         }
@@ -107,6 +114,10 @@ impl Scale {
     /// Nanoseconds until at least `ticks` have passed: rounded up, at most `u64::MAX`.
     #[inline]
     pub(crate) fn nanos(&self, ticks: u64) -> u64 {
+        if self.step != 0 {
+            let steps = self.nanos_cut(ticks).div_ceil(self.step);
+            return steps.saturating_mul(self.step);
+        }
         if self.den == 1 {
             return if self.num == 1 { ticks } else { ticks.div_ceil(self.num) };
         }
@@ -244,7 +255,7 @@ mod tests {
                 }
             };
             fitted += 1;
-            let Scale { unit, num, den } = scale;
+            let Scale { unit, num, den, .. } = scale;
             let (u, n, d) = (u128::from(unit), u128::from(num), u128::from(den));
             // Both sides are units' ticks a nanosecond, in lowest terms and whole.
             assert!(n > 0 && d > 0 && gcd(n, d) == 1);

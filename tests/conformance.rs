@@ -16,8 +16,8 @@ use foldhash::fast::FixedState;
 use oracle::{at, nanos, quota};
 use serde_json::Value;
 use tollgate::{
-    ConcurrencyLimiter, KeyedConcurrencyLimiter, Lease, RateLimiter, Reservation, Retry, Usage,
-    VirtualClock, all,
+    ConcurrencyLimiter, Gcra, KeyedConcurrencyLimiter, Lease, RateLimiter, Reservation, Retry,
+    Usage, VirtualClock, all,
 };
 
 /// What cannot be asked here, and why. Anything else must run, and pass.
@@ -35,7 +35,7 @@ const LEFT_OUT: [(&str, &str); 9] = [
 
 struct Bands {
     time: VirtualClock,
-    limiters: Vec<RateLimiter<FixedState>>,
+    limiters: Vec<RateLimiter<Gcra, FixedState>>,
 }
 
 /// A look at all bands: what they would say to `cost`, the least that remains, the longest reset.
@@ -122,7 +122,7 @@ fn run(vector: &Value) {
     let bands = Bands::new(vector["bands"].as_array().unwrap());
     let id = &vector["id"];
     // What a bucket lacks at first was reserved at 0, and is what `add` gives back.
-    let mut lacking: Vec<Reservation<'_, FixedState>> = Vec::new();
+    let mut lacking: Vec<Reservation<'_>> = Vec::new();
     for (band, limiter) in vector["bands"].as_array().unwrap().iter().zip(&bands.limiters) {
         let cap = number(&band["cap"]);
         let init = band["init"].as_u64().unwrap_or(cap);

@@ -3,7 +3,7 @@
 mod oracle;
 
 use oracle::{Bucket, Census, Outcome, Rng, SECOND, TODAY, any_quota, at, limiter, nanos, quota};
-use tollgate::{Quota, RateLimiter, VirtualClock};
+use tollgate::{Gcra, Quota, RateLimiter, VirtualClock};
 
 const KEYS: u64 = 3;
 const STEPS_A_QUOTA: u64 = 2_000;
@@ -57,7 +57,7 @@ impl Run {
 
     fn of<S: std::hash::BuildHasher>(
         &mut self,
-        limiter: &RateLimiter<S>,
+        limiter: &RateLimiter<Gcra, S>,
         bucket: &Bucket,
         start: u64,
     ) {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use oracle::{Census, Rng, SECOND, TODAY, at, nanos, quota};
-use tollgate::{Overflow, Quota, RateLimiter, Retry, VirtualClock, all};
+use tollgate::{Gcra, Overflow, Quota, RateLimiter, Retry, VirtualClock, all};
 
-fn table(quota: Quota, max_keys: u64, overflow: Overflow) -> RateLimiter<FixedState> {
+fn table(quota: Quota, max_keys: u64, overflow: Overflow) -> RateLimiter<Gcra, FixedState> {
     RateLimiter::builder(quota)
         .clock(VirtualClock::starting_at(at(TODAY)).clock())
         .hasher(FixedState::default())
@@ -18,7 +18,7 @@ fn table(quota: Quota, max_keys: u64, overflow: Overflow) -> RateLimiter<FixedSt
 }
 
 /// One unit each for so many keys, at the clock's time.
-fn fill(limiter: &RateLimiter<FixedState>, keys: u64) {
+fn fill(limiter: &RateLimiter<Gcra, FixedState>, keys: u64) {
     for key in 0..keys {
         let _ = limiter.check(&key);
     }

@@ -4,11 +4,11 @@ mod oracle;
 
 use foldhash::fast::FixedState;
 use oracle::{Bucket, Census, Rng, SECOND, at, nanos, quota};
-use tollgate::{Overflow, RateLimiter, VirtualClock};
+use tollgate::{Gcra, Overflow, RateLimiter, VirtualClock};
 
 const KEYS: u64 = 50;
 
-fn table(quota: tollgate::Quota, max_keys: usize) -> RateLimiter<FixedState> {
+fn table(quota: tollgate::Quota, max_keys: usize) -> RateLimiter<Gcra, FixedState> {
     RateLimiter::builder(quota)
         .clock(VirtualClock::new().clock())
         .hasher(FixedState::default())

@@ -5,7 +5,7 @@ mod oracle;
 use std::time::Duration;
 
 use oracle::{SECOND, at, limiter, nanos, quota};
-use tollgate::{Overflow, Quota, RateLimiter, Retry, VirtualClock};
+use tollgate::{Gcra, Overflow, Quota, RateLimiter, Retry, VirtualClock};
 
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
@@ -116,6 +116,6 @@ fn seven_a_minute_on_stamps_of_whole_seconds() {
     assert_eq!(allowed, 7 + 7_000, "7 a minute for 1000 minutes, not one more or less");
 }
 
-fn limiter_of_burst_7() -> RateLimiter<foldhash::fast::FixedState> {
+fn limiter_of_burst_7() -> RateLimiter<Gcra, foldhash::fast::FixedState> {
     limiter(Quota::per_minute(7), VirtualClock::new().clock())
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use foldhash::fast::FixedState;
 use oracle::{Rng, SECOND, TODAY, at, limiter, quota};
 use tollgate::{
-    Allowed, Clock, ConcurrencyLimiter, Enforcer, KeyedConcurrencyLimiter, Lease, Limit, Overflow,
-    Permit, Policy, Quota, RateLimiter, Retry, Timestamp, VirtualClock, WaitError, all,
+    Allowed, Clock, ConcurrencyLimiter, Enforcer, Gcra, KeyedConcurrencyLimiter, Lease, Limit,
+    Overflow, Permit, Policy, Quota, RateLimiter, Retry, Timestamp, VirtualClock, WaitError, all,
 };
 
 const MS: u64 = 1_000_000;
@@ -32,7 +32,7 @@ fn poll<T>(waiting: &mut Waiting<T>) -> Poll<Result<T, WaitError>> {
 }
 
 /// One who waits for its turn, as of its first poll.
-fn turn(limiter: &RateLimiter<FixedState>, cost: u64, within: Duration) -> Waiting<Allowed> {
+fn turn(limiter: &RateLimiter<Gcra, FixedState>, cost: u64, within: Duration) -> Waiting<Allowed> {
     let mut waiting: Waiting<Allowed> = Box::pin(limiter.acquire("k", cost, within));
     assert!(poll(&mut waiting).is_pending());
     waiting

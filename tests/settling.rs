@@ -31,7 +31,7 @@ enum Event {
 }
 
 struct Open<'a> {
-    reservation: Reservation<'a, foldhash::fast::FixedState>,
+    reservation: Reservation<'a>,
     at: u64,
     /// Its place among the events.
     event: usize,

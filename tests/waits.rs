@@ -7,12 +7,17 @@ use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use oracle::{Bucket, Census, Rng, SECOND, any_quota, at, limiter, nanos, quota};
-use tollgate::{Key, Quota, RateLimiter, Refused, Retry, Timestamp, VirtualClock, all};
+use tollgate::{Gcra, Key, Quota, RateLimiter, Refused, Retry, Timestamp, VirtualClock, all};
 
 const NANO: Duration = Duration::from_nanos(1);
 
 /// What must hold of a key right after an answer at `now`.
-fn stands(limiter: &RateLimiter<FixedState>, remaining: u64, reset: Duration, now: Timestamp) {
+fn stands(
+    limiter: &RateLimiter<Gcra, FixedState>,
+    remaining: u64,
+    reset: Duration,
+    now: Timestamp,
+) {
     let burst = limiter.quota().burst_size();
     let can = |cost, now| limiter.peek_at("k", cost, now).is_ok();
     assert!(can(remaining, now), "{remaining} remain at {now:?}, and cannot be had");

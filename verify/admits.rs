@@ -9,7 +9,7 @@ mod race;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollgate::{ConcurrencyLimiter, Lease, Quota, RateLimiter, VirtualClock, all};
+use tollgate::{Gcra, ConcurrencyLimiter, Lease, Quota, RateLimiter, VirtualClock, all};
 
 use identity::Identity;
 use race::{model, race};
@@ -18,7 +18,7 @@ const NANO: Duration = Duration::from_nanos(1);
 const KEY: u64 = 1 << 32;
 
 /// Two units at once, and no more within a model.
-fn rate(time: &VirtualClock) -> Arc<RateLimiter<Identity>> {
+fn rate(time: &VirtualClock) -> Arc<RateLimiter<Gcra, Identity>> {
     let quota = Quota::new(1, 10 * NANO).and_then(|quota| quota.with_burst(2)).unwrap();
     let limiter = RateLimiter::builder(quota).clock(time.clock()).hasher(Identity::default());
     let limiter = limiter.max_keys(2).build();
@@ -31,7 +31,7 @@ fn slots(cap: u32, time: &VirtualClock) -> Arc<ConcurrencyLimiter> {
     Arc::new(ConcurrencyLimiter::builder(cap).clock(time.clock()).build())
 }
 
-fn left(rate: &RateLimiter<Identity>) -> u64 {
+fn left(rate: &RateLimiter<Gcra, Identity>) -> u64 {
     rate.peek_n(&KEY, 0).unwrap().remaining()
 }
 

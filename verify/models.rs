@@ -12,14 +12,14 @@ mod race;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollgate::{
+use tollgate::{Gcra, 
     Allowed, Builder, Overflow, Quota, RateLimiter, Retry, Timestamp, VirtualClock, all,
 };
 
 use identity::Identity;
 use race::{explore, long_model, model, race};
 
-type Limiter = Arc<RateLimiter<Identity>>;
+type Limiter = Arc<RateLimiter<Gcra, Identity>>;
 
 const NANO: Duration = Duration::from_nanos(1);
 /// Two keys of one group whose favourite slots differ, and one that shares the first's.
@@ -43,11 +43,11 @@ fn limiter(burst: u64, time: &VirtualClock) -> Limiter {
     Arc::new(limiter)
 }
 
-fn left(limiter: &RateLimiter<Identity>, key: u64) -> u64 {
+fn left(limiter: &RateLimiter<Gcra, Identity>, key: u64) -> u64 {
     limiter.peek_n(&key, 0).unwrap().remaining()
 }
 
-fn admits(sets: &[(&RateLimiter<Identity>, u64)]) -> bool {
+fn admits(sets: &[(&RateLimiter<Gcra, Identity>, u64)]) -> bool {
     let keys: Vec<_> = sets.iter().map(|(limiter, key)| limiter.key(key)).collect();
     match *keys {
         [a, b] => all((a, b)).admit(1).is_ok(),
@@ -261,7 +261,7 @@ fn a_quota_changes_under_a_check() {
 }
 
 /// Two changes, each with other ticks, both of which scale what is written of ticks.
-fn change_twice(limiter: &RateLimiter<Identity>) {
+fn change_twice(limiter: &RateLimiter<Gcra, Identity>) {
     limiter.set_quota(Quota::new(1, 20 * NANO).unwrap().burst(30));
     limiter.set_quota(Quota::new(1, 50 * NANO).unwrap().burst(40));
 }

@@ -11,7 +11,7 @@ use dashmap::DashMap;
 use governor::clock::Clock as _;
 use governor::nanos::Nanos;
 use governor::state::{InMemoryState, NotKeyed, StateStore};
-use tollgate::{Clock, Quota, RateLimiter, Timestamp};
+use tollgate::{Clock, Gcra, Quota, RateLimiter, Timestamp};
 
 /// One unit an hour, so that a charge is not given back while a bench runs; and more at once than
 /// a key is asked for.
@@ -115,13 +115,13 @@ impl<S: Hasher> Floor<S> {
     }
 }
 
-pub(crate) fn tollgate<S: Hasher>(keys: usize, time: Time) -> RateLimiter<S> {
+pub(crate) fn tollgate<S: Hasher>(keys: usize, time: Time) -> RateLimiter<Gcra, S> {
     RateLimiter::builder(ROOMY).max_keys(keys).clock(time.clock()).hasher(S::default()).build()
 }
 
 #[inline]
 pub(crate) fn check<K: Hash + ?Sized, S: Hasher>(
-    limiter: &RateLimiter<S>,
+    limiter: &RateLimiter<Gcra, S>,
     key: &K,
     time: Time,
 ) -> bool {

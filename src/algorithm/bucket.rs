@@ -10,6 +10,8 @@ use crate::decision::{Allowed, Denied, Retry, Standing};
 use crate::quota::Quota;
 use crate::ticks::Scale;
 
+use super::Refill;
+
 /// The latest tick that a booking may reach: well within what a word can say.
 const MAX_BOOKED: u64 = 1 << 60;
 
@@ -35,11 +37,19 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    pub(crate) fn new(quota: &Quota) -> Bucket {
-        let scale = quota.scale();
+    pub(crate) fn new(quota: &Quota, refill: Refill) -> Bucket {
+        let step = match refill {
+            Refill::Steady => 0,
+            Refill::Stepped => quota.period().as_nanos() as u64,
+        };
+        let scale = Scale { step, ..quota.scale() };
         let burst = quota.burst_size();
         // Never saturates: a quota's constructors refuse what does not fit.
         Bucket { scale, burst, capacity: burst.saturating_mul(scale.unit) }
+    }
+
+    pub(crate) fn refill(&self) -> Refill {
+        if self.scale.step == 0 { Refill::Steady } else { Refill::Stepped }
     }
 
     /// The moment `nanos` after the axis begins, or `early` before.

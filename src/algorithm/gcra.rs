@@ -32,7 +32,7 @@ pub struct Tat {
 impl Gcra {
     /// GCRA for a quota.
     pub fn new(quota: Quota) -> Gcra {
-        Gcra { quota, bucket: Bucket::new(&quota) }
+        Gcra { quota, bucket: Bucket::new(&quota, Refill::Steady) }
     }
 
     fn moment(&self, state: &Tat, now: Timestamp) -> Moment {

@@ -62,7 +62,7 @@ impl Cells {
         let numbers = self.published.load();
         if numbers.moment(now).is_none() {
             let quota = changes.quota;
-            self.change(&mut changes, &numbers.moved(&quota, now), quota);
+            self.change(&mut changes, &numbers.moved(now), quota);
         }
     }
 

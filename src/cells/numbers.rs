@@ -33,12 +33,13 @@ pub(crate) struct Numbers {
 }
 
 impl Numbers {
-    /// The numbers of `quota` from `since` on, on an axis on which `now` has room both ways.
-    pub(crate) fn new(generation: u64, quota: &Quota, now: Timestamp, since: Timestamp) -> Self {
-        let bucket = Bucket::new(quota);
+    /// The numbers of a quota from `since` on, on an axis on which `now` has room both ways.
+    fn new(generation: u64, bucket: Bucket, now: Timestamp, since: Timestamp) -> Self {
         let origin = now.as_nanos().saturating_sub(bucket.scale.span(PAST));
-        // On whole seconds, so that stamps of whole seconds are exact.
-        Numbers::on_axis(generation, bucket, origin - origin % SECOND, since.as_nanos())
+        // On whole seconds, so that stamps of whole seconds are exact; on whole steps, which begin
+        // where all axes do.
+        let whole = if bucket.scale.step == 0 { SECOND } else { bucket.scale.step };
+        Numbers::on_axis(generation, bucket, origin - origin % whole, since.as_nanos())
     }
 
     fn on_axis(generation: u64, bucket: Bucket, origin: u64, since: u64) -> Self {
@@ -48,11 +49,11 @@ impl Numbers {
     }
 
     /// The same quota on an axis that reaches to `now`.
-    pub(crate) fn moved(&self, quota: &Quota, now: Timestamp) -> Self {
+    pub(crate) fn moved(&self, now: Timestamp) -> Self {
         let Numbers { generation, bucket, mut origin, span, .. } =
-            Numbers::new(self.generation + 1, quota, now, now);
+            Numbers::new(self.generation + 1, self.bucket, now, now);
         let den = bucket.scale.den;
-        if self.span > 0 && SECOND % den != 0 {
+        if self.span > 0 && SECOND % den != 0 && bucket.scale.step == 0 {
             // By whole ticks, so that no word is rounded; unless too little would lie ahead.
             let part = origin.saturating_sub(self.origin) % den;
             origin -= if part < span / 4 { part } else { 0 };
@@ -61,18 +62,19 @@ impl Numbers {
         Numbers::on_axis(generation, bucket, origin, origin)
     }
 
-    /// `quota` before any stamp: its axis has no length, so the first stamp gives it an origin.
-    pub(crate) fn unset(generation: u64, quota: &Quota) -> Self {
-        let numbers = Numbers::new(generation, quota, Timestamp::ZERO, Timestamp::ZERO);
+    /// Before any stamp: the axis has no length, so the first stamp gives it an origin.
+    fn unset(generation: u64, bucket: Bucket) -> Self {
+        let numbers = Numbers::new(generation, bucket, Timestamp::ZERO, Timestamp::ZERO);
         Numbers { span: 0, ..numbers }
     }
 
     /// Another quota from `now` on.
     pub(crate) fn changed(&self, quota: &Quota, now: Timestamp) -> Self {
+        let bucket = Bucket::new(quota, self.bucket.refill());
         if self.span == 0 {
-            return Numbers::unset(self.generation + 1, quota);
+            return Numbers::unset(self.generation + 1, bucket);
         }
-        Numbers::new(self.generation + 1, quota, now, now)
+        Numbers::new(self.generation + 1, bucket, now, now)
     }
 
     /// Where `now` lies on the axis; `None` if it lies beyond its end. A stamp before the origin
@@ -147,17 +149,18 @@ struct Slot {
     /// `span` if every nanosecond is a whole number of ticks, else 0.
     whole_span: AtomicU64,
     den: AtomicU64,
+    step: AtomicU64,
     span: AtomicU64,
     since: AtomicU64,
 }
 
 impl Published {
-    pub(crate) fn new(quota: &Quota) -> Published {
+    pub(crate) fn new(bucket: Bucket) -> Published {
         let published = Published {
             generation: CachePadded::default(),
             slots: [CachePadded::default(), CachePadded::default()],
         };
-        published.slots[0].write(&Numbers::unset(0, quota));
+        published.slots[0].write(&Numbers::unset(0, bucket));
         published
     }
 
@@ -183,7 +186,7 @@ impl Published {
         let slot = &self.slots[(generation & 1) as usize];
         let get = |field: &AtomicU64| field.load(Ordering::Relaxed);
         let bucket = Bucket {
-            scale: Scale { unit: get(&slot.unit), num: get(&slot.num).max(1), den: 1 },
+            scale: Scale { unit: get(&slot.unit), num: get(&slot.num).max(1), den: 1, step: 0 },
             burst: get(&slot.burst),
             capacity: get(&slot.capacity),
         };
@@ -236,6 +239,7 @@ impl Slot {
                     unit: get(&self.unit),
                     num: get(&self.num).max(1),
                     den: get(&self.den).max(1),
+                    step: get(&self.step),
                 },
                 burst: get(&self.burst),
                 capacity: get(&self.capacity),
@@ -251,11 +255,13 @@ impl Slot {
         set(&self.unit, numbers.bucket.scale.unit);
         set(&self.num, numbers.bucket.scale.num);
         set(&self.den, numbers.bucket.scale.den);
+        set(&self.step, numbers.bucket.scale.step);
         set(&self.burst, numbers.bucket.burst);
         set(&self.capacity, numbers.bucket.capacity);
         set(&self.origin, numbers.origin);
         set(&self.span, numbers.span);
-        set(&self.whole_span, if numbers.bucket.scale.den == 1 { numbers.span } else { 0 });
+        let is_whole = numbers.bucket.scale.den == 1 && numbers.bucket.scale.step == 0;
+        set(&self.whole_span, if is_whole { numbers.span } else { 0 });
         set(&self.since, numbers.since);
     }
 }

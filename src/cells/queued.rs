@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering, fence};
 
 #[derive(Default)]
-pub(super) struct Queued {
+pub(crate) struct Queued {
     /// For each group of keys, by the six bits that their tags begin with, whether one is waited
     /// for: so that a line before one key slows few others.
     groups: CachePadded<AtomicU64>,
@@ -33,25 +33,25 @@ fn group(tag: u64) -> usize {
 
 impl Queued {
     /// Whether any key is waited for.
-    pub(super) fn any(&self) -> bool {
+    pub(crate) fn any(&self) -> bool {
         // Relaxed: as in `may_be`.
         self.groups.load(Ordering::Relaxed) != 0
     }
 
     /// Whether the key may be waited for.
     #[inline(always)]
-    pub(super) fn may_be(&self, tag: u64) -> bool {
+    pub(crate) fn may_be(&self, tag: u64) -> bool {
         // Relaxed: whoever began to wait before this call did so before it for the caller too, and
         // against one who begins meanwhile either order is right.
         self.groups.load(Ordering::Relaxed) & 1 << group(tag) != 0
     }
 
     /// Units that are waited for of `tag`.
-    pub(super) fn ahead(&self, tag: u64) -> u64 {
+    pub(crate) fn ahead(&self, tag: u64) -> u64 {
         if self.may_be(tag) { self.waited.lock().units.get(&tag).copied().unwrap_or(0) } else { 0 }
     }
 
-    pub(super) fn set(&self, tag: u64, units: u64) {
+    pub(crate) fn set(&self, tag: u64, units: u64) {
         let mut waited = self.waited.lock();
         let waited = &mut *waited;
         let before =

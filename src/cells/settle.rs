@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::algorithm::Moment;
+use crate::algorithm::{Moment, Refill};
 use crate::decision::{Allowed, Denied};
 use crate::quota::Quota;
 use crate::sync::{Backoff, Ordering, mutant};
@@ -11,6 +11,7 @@ use crate::time::{Clock, Timestamp};
 
 use super::look::Look;
 use super::numbers::Numbers;
+use super::pool::Full;
 use super::word::MAX_TICK;
 use super::{Cells, Overflow, Seat, Step, word};
 
@@ -20,8 +21,16 @@ pub(crate) struct Charge {
     pub(crate) tag: u64,
     pub(crate) cost: u64,
     pub(crate) at: Timestamp,
-    pub(super) seat: Seat,
+    pub(crate) seat: Seat,
+    /// That of the numbers it was decided under.
     pub(super) generation: u64,
+}
+
+impl Charge {
+    /// One that no table of words knows.
+    pub(crate) fn apart(tag: u64, cost: u64, at: Timestamp, seat: Seat) -> Charge {
+        Charge { tag, cost, at, seat, generation: 0 }
+    }
 }
 
 impl Cells {
@@ -67,6 +76,38 @@ impl Cells {
         }
     }
 
+    /// Charges as much as is there, of at most `up_to` units.
+    pub(crate) fn grant(
+        &self,
+        tag: u64,
+        up_to: u64,
+        now: Timestamp,
+    ) -> Result<(Charge, Allowed), Denied> {
+        let uncounted = |cost| Charge::apart(tag, cost, now, Seat::Uncounted);
+        let ahead = self.queued.ahead(tag);
+        if up_to == 0 || ahead > 0 {
+            let allowed = self.peek_behind(tag, ahead, up_to.min(1), now)?;
+            return Ok((uncounted(0), allowed));
+        }
+        let step = |seat, tat, numbers: &Numbers, moment| {
+            // Nothing left is denied as one unit is.
+            let left = numbers.bucket.decide(tat, 0, moment);
+            let cost = left.map_or(0, |(_, left)| left.remaining()).clamp(1, up_to);
+            match numbers.bucket.decide(tat, cost, moment) {
+                Err(denied) => Step::Stay(Err(denied)),
+                Ok((next, allowed)) => {
+                    let generation = numbers.generation;
+                    let charge = Charge { tag, cost, at: now, seat, generation };
+                    Step::Move(next, Ok((charge, allowed)))
+                }
+            }
+        };
+        self.run_seated(tag, now, step).unwrap_or_else(|full| {
+            let cost = up_to.min(self.published.load().bucket.burst);
+            self.without_seat(cost, now, &full).map(|allowed| (uncounted(cost), allowed))
+        })
+    }
+
     /// Charges `cost` for a turn that comes within `max_wait`, and says after how long.
     pub(crate) fn book(
         &self,
@@ -75,40 +116,49 @@ impl Cells {
         now: Timestamp,
         max_wait: Duration,
     ) -> Result<(Charge, Duration, Allowed), Denied> {
+        let uncounted = |cost| Charge::apart(tag, cost, now, Seat::Uncounted);
         let ahead = self.queued.ahead(tag);
         if cost == 0 || ahead > 0 {
             // Nobody books before those who wait. Should they have left meanwhile, this is denied
             // all the same: nothing is charged here.
             let allowed = self.peek_behind(tag, ahead, cost, now)?;
-            let charge = Charge { tag, cost: 0, at: now, seat: Seat::Uncounted, generation: 0 };
-            return Ok((charge, Duration::ZERO, allowed));
+            return Ok((uncounted(0), Duration::ZERO, allowed));
         }
-        let step = |seat| {
-            move |tat, numbers: &Numbers, moment| match numbers
-                .bucket
-                .book(tat, cost, moment, max_wait)
-            {
-                Err(denied) => Step::Stay(Err(denied)),
-                Ok((next, wait, allowed)) => {
-                    let generation = numbers.generation;
-                    let charge = Charge { tag, cost, at: now, seat, generation };
-                    Step::Move(next, Ok((charge, wait, allowed)))
-                }
+        let step = |seat, tat, numbers: &Numbers, moment| match numbers
+            .bucket
+            .book(tat, cost, moment, max_wait)
+        {
+            Err(denied) => Step::Stay(Err(denied)),
+            Ok((next, wait, allowed)) => {
+                let generation = numbers.generation;
+                let charge = Charge { tag, cost, at: now, seat, generation };
+                Step::Move(next, Ok((charge, wait, allowed)))
             }
         };
-        let full = match self.run(Seat::Own, tag, now, step(Seat::Own)) {
-            Ok(booked) => return booked,
-            Err(full) => full,
+        self.run_seated(tag, now, step).unwrap_or_else(|full| {
+            let allowed = self.without_seat(cost, now, &full)?;
+            Ok((uncounted(cost), Duration::ZERO, allowed))
+        })
+    }
+
+    /// `run` for a key wherever it is counted: in a slot of its own, or else in the pool.
+    fn run_seated<R>(
+        &self,
+        tag: u64,
+        now: Timestamp,
+        step: impl Fn(Seat, u64, &Numbers, Moment) -> Step<R>,
+    ) -> Result<R, Full> {
+        let at = |seat| {
+            let step = &step;
+            move |tat, numbers: &Numbers, moment| step(seat, tat, numbers, moment)
         };
+        let own = self.run(Seat::Own, tag, now, at(Seat::Own));
+        let Err(full) = own else { return own };
         self.count_overflow();
         if self.overflow == Overflow::Pool {
-            if let Ok(booked) = self.run(Seat::Pool, tag, now, step(Seat::Pool)) {
-                return booked;
-            }
+            return self.run(Seat::Pool, tag, now, at(Seat::Pool)).map_err(|_| full);
         }
-        let allowed = self.without_seat(cost, now, &full)?;
-        let charge = Charge { tag, cost, at: now, seat: Seat::Uncounted, generation: 0 };
-        Ok((charge, Duration::ZERO, allowed))
+        Err(full)
     }
 
     /// Makes a charge what it should have been. What time has already given back is not given
@@ -215,8 +265,17 @@ fn settled(
             tat.max(moment.ceil).saturating_add(more).min(MAX_TICK)
         }
         None => {
-            let elapsed = numbers.stamp_of(moment).saturating_sub(charge.at.as_nanos());
-            let given = given(elapsed, numbers.bucket.scale, fastest);
+            let given = match (fastest, numbers.bucket.refill()) {
+                // Of the steps that have ended since, not of a part of one.
+                (Fastest::Present, Refill::Stepped) => {
+                    let then = numbers.moment(charge.at).map_or(0, |then| then.floor);
+                    moment.floor.saturating_sub(then).into()
+                }
+                _ => {
+                    let elapsed = numbers.stamp_of(moment).saturating_sub(charge.at.as_nanos());
+                    given(elapsed, numbers.bucket.scale, fastest)
+                }
+            };
             let charged = u128::from(charge.cost - cost) * u128::from(unit);
             // Rounded down: what time gave is rounded up.
             let less = u64::try_from(charged.saturating_sub(given)).unwrap_or(MAX_TICK);
@@ -234,7 +293,9 @@ fn given(elapsed: u64, scale: Scale, fastest: Fastest) -> u128 {
         }
         Fastest::Other(quota) => {
             let (unit, per) = (u128::from(scale.unit), quota.period().as_nanos());
-            let given = u128::from(elapsed) * u128::from(quota.count());
+            // In steps time gives at most a whole one too early.
+            let ahead = if scale.step == 0 { 0 } else { per };
+            let given = (u128::from(elapsed) + ahead).saturating_mul(u128::from(quota.count()));
             // No overflow: what is left of a period is below 2^64, a unit at most 2^60.
             (given / per).saturating_mul(unit).saturating_add((given % per * unit).div_ceil(per))
         }

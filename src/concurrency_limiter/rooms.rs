@@ -1,18 +1,15 @@
 //! The rooms of all keys of one limit: made when a key comes, forgotten when it is idle.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::queue;
 use crate::sync::{Arc, CachePadded, Mutex, mutant};
+use crate::tagged::{self, SHARDS, TagMap};
 use crate::time::Clock;
 
 use super::Usage;
 use super::room::Room;
-
-/// Shards, so that callers seldom meet on one lock. A power of two.
-const SHARDS: usize = 64;
 
 /// Rooms that a new key looks at, to forget those that are idle.
 const LOOKED_AT: usize = 2;
@@ -36,7 +33,7 @@ struct RoomPlan {
 
 #[derive(Default)]
 struct Shard {
-    rooms: HashMap<u64, Arc<Room>, BuildHasherDefault<Tagged>>,
+    rooms: TagMap<Arc<Room>>,
     /// Their tags, in the order in which they are looked at.
     round: VecDeque<u64>,
     /// Leases of forgotten rooms that ran out, and that were given back late.
@@ -62,20 +59,6 @@ impl Shard {
     }
 }
 
-/// A tag is a hash already.
-#[derive(Default)]
-struct Tagged(u64);
-
-impl Hasher for Tagged {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, _: &[u8]) {}
-    fn write_u64(&mut self, tag: u64) {
-        self.0 = tag;
-    }
-}
-
 impl Rooms {
     pub(crate) fn new(
         cap: u32,
@@ -92,8 +75,7 @@ impl Rooms {
     }
 
     fn shard(&self, tag: u64) -> &Mutex<Shard> {
-        // Bits of the middle: the table in the shard uses the lowest and the highest.
-        &self.shards[(tag >> 32) as usize % SHARDS]
+        &self.shards[tagged::shard(tag)]
     }
 
     /// The room of a key, made if it is not there.

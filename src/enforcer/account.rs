@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::algorithm::Gcra;
 use crate::cells::Overflow;
 use crate::concurrency_limiter::Rooms;
 use crate::policy::{Amount, Change, Limit, What};
@@ -65,7 +66,7 @@ impl Account {
         let clock = clock.clone();
         let counts = match (numbers, made) {
             (Numbers::Quota(quota), Made::Rate { max_keys, overflow }) => {
-                Counts::Rate(Rate::new(quota, max_keys, overflow, clock, max_waiters))
+                Counts::Rate(Rate::new(Gcra::new(quota), max_keys, overflow, clock, max_waiters))
             }
             (Numbers::Slots { cap, lease }, _) => {
                 Counts::Slots(Rooms::new(cap, lease, max_waiters, clock))
@@ -93,7 +94,7 @@ impl Account {
     /// What it allows.
     pub(crate) fn amount(&self) -> Amount {
         match &self.counts {
-            Counts::Rate(rate) => Amount::Quota(rate.cells.quota()),
+            Counts::Rate(rate) => Amount::Quota(rate.store.quota()),
             Counts::Slots(rooms) => Amount::Cap(rooms.cap()),
         }
     }

@@ -7,8 +7,11 @@ use smallvec::SmallVec;
 use crate::cells::Charge;
 use crate::concurrency_limiter::Room;
 use crate::decision::{Allowed, Denied, Refused, Retry, Standing};
-use crate::gate::{self, Entries, Entry, INLINE, Refusal, SlotEntries, SlotEntry};
+use crate::gate::{
+    self, Entries, Entry, INLINE, RecordEntries, RecordEntry, Refusal, Rest, SlotEntries, SlotEntry,
+};
 use crate::policy::Mode;
+use crate::rate_limiter::Store;
 use crate::slots::Held;
 use crate::sync::Arc;
 use crate::time::Timestamp;
@@ -44,6 +47,8 @@ pub(super) struct Decision<'a> {
     entries: Entries<'a>,
     /// For each entry the rule it is of.
     sources: SmallVec<[Source; INLINE]>,
+    records: RecordEntries<'a>,
+    record_sources: SmallVec<[Source; INLINE]>,
     slots: SlotEntries,
     /// Enforced rules that refuse without being asked, and shadowed ones that would.
     refusing: SmallVec<[u32; INLINE]>,
@@ -57,6 +62,8 @@ impl<'a> Decision<'a> {
             policy,
             entries: Entries::new(),
             sources: SmallVec::new(),
+            records: RecordEntries::new(),
+            record_sources: SmallVec::new(),
             slots: SlotEntries::new(),
             refusing: SmallVec::new(),
             shadows: SmallVec::new(),
@@ -113,17 +120,25 @@ impl<'a> Decision<'a> {
     ) {
         let enforced = mode == Mode::Enforce;
         match &account.counts {
-            Counts::Rate(rate) => {
-                self.entries.push(Entry::blank(&rate.cells));
-                if let Some(entry) = self.entries.last_mut() {
-                    entry.ask(&rate.cells, tag, cost, now, enforced);
-                    entry.place = source.rule;
-                    if turn {
-                        entry.at_head();
+            Counts::Rate(rate) => match &rate.store {
+                Store::Words(cells) => {
+                    self.entries.push(Entry::blank(cells));
+                    if let Some(entry) = self.entries.last_mut() {
+                        entry.ask(cells, tag, cost, now, enforced);
+                        entry.place = source.rule;
+                        if turn {
+                            entry.at_head();
+                        }
                     }
+                    self.sources.push(source);
                 }
-                self.sources.push(source);
-            }
+                Store::Records(records) => {
+                    let (records, place) = (&**records, source.rule);
+                    let entry = RecordEntry::new(records, tag, cost, now, enforced, place, turn);
+                    self.records.push(entry);
+                    self.record_sources.push(source);
+                }
+            },
             Counts::Slots(rooms) => {
                 let weight = self.policy.rules[source.rule as usize].weight;
                 let room = rooms.room(tag);
@@ -136,22 +151,33 @@ impl<'a> Decision<'a> {
     pub(super) fn admit(&mut self, cost: u64) -> Result<(), Refusal> {
         match self.refusing.first() {
             None if cost == 0 => self.peek(),
-            None => gate::admit(&mut self.entries, &mut self.slots),
+            None => {
+                let (entries, mut rest) = self.parts();
+                gate::admit(entries, &mut rest)
+            }
             Some(place) => Err(self.refuse(*place)),
         }
     }
 
     pub(super) fn peek(&mut self) -> Result<(), Refusal> {
         match self.refusing.first() {
-            None => gate::peek(&mut self.entries, &mut self.slots),
+            None => {
+                let (entries, mut rest) = self.parts();
+                gate::peek(entries, &mut rest)
+            }
             Some(place) => Err(self.refuse(*place)),
         }
+    }
+
+    fn parts(&mut self) -> (&mut [Entry<'a>], Rest<'_, 'a>) {
+        (&mut self.entries, Rest { records: &mut self.records, slots: &mut self.slots })
     }
 
     /// The refusal of a request that no wait will help: by `place`, or by a limit before it.
     fn refuse(&mut self, place: u32) -> Refusal {
         let never = |denied: Denied| Denied { retry: Retry::Never, ..denied };
-        match gate::peek(&mut self.entries, &mut self.slots) {
+        let (entries, mut rest) = self.parts();
+        match gate::peek(entries, &mut rest) {
             Err(refusal) if refusal.place < place => {
                 Refusal { denied: never(refusal.denied), ..refusal }
             }
@@ -170,18 +196,22 @@ impl<'a> Decision<'a> {
         }
         let rates = self.entries.iter().filter(|entry| entry.enforced);
         let rates = rates.filter_map(|entry| Some((entry.place, entry.answer().err()?)));
+        let records = self.records.iter().filter(|entry| entry.enforced);
+        let records = records.filter_map(|entry| Some((entry.place, entry.answer().err()?)));
         let slots = self.slots.iter().filter(|entry| entry.is_enforced());
         let slots = slots.filter_map(|entry| Some((entry.place, entry.answer().err()?)));
-        let mut refusals: SmallVec<_> = rates.chain(slots).collect();
+        let mut refusals: SmallVec<_> = rates.chain(records).chain(slots).collect();
         refusals.sort_by_key(|(place, _)| *place);
         refusals
     }
 
     /// After a refusal: perhaps it is the turn of those who wait, and nobody told them.
     pub(super) fn serve(&self) {
-        for (source, entry) in self.sources.iter().zip(&self.entries) {
+        let words = self.sources.iter().zip(self.entries.iter().map(|entry| entry.tag));
+        let records = self.record_sources.iter().zip(self.records.iter().map(|entry| entry.tag));
+        for (source, tag) in words.chain(records) {
             let rule = &self.policy.rules[source.rule as usize];
-            rule.account_of(source.variant).serve_queued(entry.tag);
+            rule.account_of(source.variant).serve_queued(tag);
         }
         self.slots.iter().for_each(SlotEntry::serve);
     }
@@ -196,9 +226,11 @@ impl<'a> Decision<'a> {
         let live = |place: u32| &self.policy.rules[place as usize].live;
         let rates = self.entries.iter();
         let rates = rates.map(|entry| (entry.place, entry.enforced, entry.answer().is_err()));
+        let records = self.records.iter();
+        let records = records.map(|entry| (entry.place, entry.enforced, entry.answer().is_err()));
         let slots = self.slots.iter();
         let slots = slots.map(|entry| (entry.place, entry.is_enforced(), entry.answer().is_err()));
-        for (place, enforced, denied) in rates.chain(slots) {
+        for (place, enforced, denied) in rates.chain(records).chain(slots) {
             live(place).checked.add(1);
             if !enforced && denied {
                 live(place).shadow_refused.add(1);
@@ -225,6 +257,11 @@ impl<'a> Decision<'a> {
                 holding.charges.push((*source, charge));
             }
         }
+        for (source, entry) in self.record_sources.iter().zip(&self.records) {
+            if let Some(charge) = entry.charge() {
+                holding.charges.push((*source, charge));
+            }
+        }
         holding.slots.extend(self.slots.drain(..).filter_map(SlotEntry::taken));
     }
 
@@ -233,9 +270,11 @@ impl<'a> Decision<'a> {
         let rates = self.entries.iter().filter(|entry| entry.enforced);
         let rates = rates.filter_map(|entry| entry.answer().as_ref().ok());
         let rates = rates.reduce(Allowed::tighter).copied();
+        let records = self.records.iter().filter(|entry| entry.enforced);
+        let records = records.filter_map(|entry| entry.answer().ok());
         let slots = self.slots.iter().filter(|entry| entry.is_enforced());
         let slots = slots.filter_map(|entry| entry.answer().ok());
         let tighter = |a: Allowed, b: Allowed| *a.tighter(&b);
-        rates.into_iter().chain(slots).reduce(tighter).unwrap_or(Allowed::UNLIMITED)
+        rates.into_iter().chain(records).chain(slots).reduce(tighter).unwrap_or(Allowed::UNLIMITED)
     }
 }

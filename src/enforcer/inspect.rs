@@ -136,7 +136,7 @@ impl Rule {
         now: Timestamp,
     ) -> Result<Allowed, Denied> {
         match &account.counts {
-            Counts::Rate(rate) => rate.cells.peek(tag, cost, now),
+            Counts::Rate(rate) => rate.store.peek(tag, cost, now),
             Counts::Slots(rooms) => rooms.room(tag).slots.look(self.weight, now, false).answer,
         }
     }
@@ -165,10 +165,10 @@ impl Rule {
         for account in self.accounts() {
             match &account.counts {
                 Counts::Rate(rate) => {
-                    status.overflows += rate.cells.overflows();
+                    status.overflows += rate.store.overflows();
                     status.waiting += rate.waiting();
-                    status.keys += rate.cells.len(now);
-                    status.memory += rate.cells.memory();
+                    status.keys += rate.store.len(now);
+                    status.memory += rate.store.memory();
                 }
                 Counts::Slots(rooms) => {
                     let usage = rooms.usage();

@@ -1,17 +1,20 @@
-//! [`Rate`]: the cells of a quota, and lines before those of its keys that callers wait for.
+//! [`Rate`]: the states of the keys of a limiter, and lines before those of its keys that callers wait for.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::cells::{Cells, Charge, Overflow};
+use crate::algorithm::Algorithm;
+use crate::cells::{Charge, Overflow};
 use crate::decision::{Allowed, Denied, Retry};
 use crate::queue::{self, Attempt, Line, Place, Plan, Turnstile};
 use crate::quota::Quota;
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Weak, fence};
 use crate::time::{Clock, Timestamp};
 
+use super::store::Store;
+
 pub(crate) struct Rate {
-    pub(crate) cells: Cells,
+    pub(crate) store: Store,
     clock: Clock,
     max_waiters: AtomicU64,
     /// The lines there are, by the tags of their keys.
@@ -26,16 +29,16 @@ pub(crate) struct KeyLine {
 }
 
 impl Rate {
-    pub(crate) fn new(
-        quota: Quota,
+    pub(crate) fn new<A: Algorithm>(
+        algorithm: A,
         max_keys: usize,
         overflow: Overflow,
         clock: Clock,
         max_waiters: usize,
     ) -> Arc<Rate> {
-        let cells = Cells::new(quota, max_keys, overflow);
+        let store = Store::new(algorithm, max_keys, overflow);
         let max_waiters = AtomicU64::new(max_waiters as u64);
-        Arc::new(Rate { cells, clock, max_waiters, lines: Mutex::new(HashMap::new()) })
+        Arc::new(Rate { store, clock, max_waiters, lines: Mutex::new(HashMap::new()) })
     }
 
     /// For lines that are yet to be.
@@ -68,7 +71,7 @@ impl Rate {
     /// caller.
     #[inline]
     pub(crate) fn serve_queued(&self, tag: u64) {
-        if self.cells.is_queued() {
+        if self.store.is_queued() {
             self.serve_line(tag);
         }
     }
@@ -94,32 +97,32 @@ impl Rate {
 
     /// Settles, and says whether somebody may wait for what that gave back.
     pub(crate) fn settle_unserved(&self, charge: &Charge, cost: u64) -> bool {
-        self.cells.settle(charge, cost, &self.clock);
+        self.store.settle(charge, cost, &self.clock);
         news();
-        cost < charge.cost && self.cells.is_queued()
+        cost < charge.cost && self.store.is_queued()
     }
 
     pub(crate) fn set_quota(&self, quota: Quota) {
-        self.cells.set_quota(quota, self.clock.latest());
+        self.store.set_quota(quota, self.clock.latest());
         self.serve_all();
     }
 
     /// As `set_quota`, if it is another one, without asking those who wait.
     pub(crate) fn set_quota_unserved(&self, quota: Quota) {
-        if self.cells.quota() != quota {
-            self.cells.set_quota(quota, self.clock.latest());
+        if self.store.quota() != quota {
+            self.store.set_quota(quota, self.clock.latest());
         }
     }
 
     /// Makes the key as if never seen.
     pub(crate) fn reset(&self, tag: u64) {
-        self.cells.reset(tag, self.clock.now());
+        self.store.reset(tag, self.clock.now());
         self.serve(tag);
     }
 
     /// Makes all keys as if never seen.
     pub(crate) fn reset_all(&self) {
-        self.cells.reset_all(self.clock.now());
+        self.store.reset_all(self.clock.now());
         self.serve_all();
     }
 
@@ -137,7 +140,7 @@ impl Rate {
     /// Visits the lines there are, with no lock held.
     fn each(&self, visit: impl FnMut(Arc<KeyLine>)) {
         news();
-        if self.cells.is_queued() {
+        if self.store.is_queued() {
             let lines: Vec<_> = self.lines.lock().values().filter_map(Weak::upgrade).collect();
             lines.into_iter().for_each(visit);
         }
@@ -156,7 +159,7 @@ impl Turnstile for KeyLine {
     }
 
     fn set_queued(&self, units: u64) {
-        self.rate.cells.set_queued(self.tag, units);
+        self.rate.store.set_queued(self.tag, units);
     }
 }
 
@@ -216,7 +219,7 @@ impl Plan for RatePlan {
     }
 
     fn attempt(&self, turn: Option<&Arc<dyn Turnstile>>, now: Timestamp) -> Attempt<Turn, Denied> {
-        match self.rate.cells.reserve(self.tag, self.cost, now, turn.is_some()) {
+        match self.rate.store.reserve(self.tag, self.cost, now, turn.is_some()) {
             Ok((charge, allowed)) => {
                 let rate = self.rate.clone();
                 Attempt::Granted(Turn { rate, charge: Some(charge), allowed })
@@ -236,7 +239,7 @@ impl Plan for RatePlan {
     }
 
     fn refusal(&self, now: Timestamp) -> Denied {
-        match self.rate.cells.peek(self.tag, self.cost, now) {
+        match self.rate.store.peek(self.tag, self.cost, now) {
             Err(denied) => denied,
             Ok(allowed) => Denied::just_now(allowed),
         }

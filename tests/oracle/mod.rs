@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
-use tollgate::{Allowed, Clock, Denied, Quota, RateLimiter, Retry, Timestamp};
+use tollgate::{Allowed, Clock, Denied, Gcra, Quota, RateLimiter, Retry, Timestamp};
 
 pub(crate) const SECOND: u64 = 1_000_000_000;
 pub(crate) const DAY: u64 = 86_400 * SECOND;
@@ -31,7 +31,7 @@ pub(crate) fn quota(count: u64, per: u64, burst: u64) -> Quota {
 }
 
 /// A limiter that gives the same answers in every run.
-pub(crate) fn limiter(quota: Quota, clock: Clock) -> RateLimiter<FixedState> {
+pub(crate) fn limiter(quota: Quota, clock: Clock) -> RateLimiter<Gcra, FixedState> {
     RateLimiter::builder(quota).clock(clock).hasher(FixedState::default()).max_keys(1000).build()
 }
 

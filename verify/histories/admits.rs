@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tollgate::{ConcurrencyLimiter, Lease, Quota, RateLimiter, SetPermit, VirtualClock, all};
+use tollgate::{Gcra, ConcurrencyLimiter, Lease, Quota, RateLimiter, SetPermit, VirtualClock, all};
 
 use crate::checker;
 use crate::draw::{self, Random};
@@ -109,7 +109,7 @@ impl checker::Model for Model {
 type Event = checker::Event<Op, Answer>;
 
 struct World {
-    rate: RateLimiter<Identity>,
+    rate: RateLimiter<Gcra, Identity>,
     a: ConcurrencyLimiter,
     b: ConcurrencyLimiter,
     /// Orders the beginnings and ends of calls. No part of the model.

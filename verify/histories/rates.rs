@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tollgate::{Allowed, Denied, RateLimiter, Retry, Timestamp, VirtualClock, all};
+use tollgate::{Gcra, Allowed, Denied, RateLimiter, Retry, Timestamp, VirtualClock, all};
 
 use crate::checker::{self, TIME_STEP};
 use crate::draw::{self, Random};
@@ -41,7 +41,7 @@ const KINDS: [&str; 14] = [
     "time moved within the call",
 ];
 
-type Limiter = RateLimiter<Identity>;
+type Limiter = RateLimiter<Gcra, Identity>;
 
 struct World {
     time: VirtualClock,

@@ -1,6 +1,7 @@
 //! What is shown: one file an output.
 
 pub(crate) mod chart;
+pub(crate) mod comparison;
 pub(crate) mod decisions;
 pub(crate) mod limits;
 pub(crate) mod page;

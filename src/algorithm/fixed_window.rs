@@ -1,0 +1,211 @@
+//! The fixed window.
+
+use std::time::Duration;
+
+use super::axis::{aligned, period, until};
+use super::{Algorithm, InWord, Refill, axis};
+use crate::decision::{Allowed, Denied, Retry};
+use crate::quota::Quota;
+use crate::time::Timestamp;
+
+/// The fixed window: units are counted, and come back all at once when a window of one period ends.
+///
+/// Windows begin at multiples of the period since the axis begins (1970), the same for all keys,
+/// unless an option below says otherwise. A window holds the quota's burst, and `count` units come
+/// back at its end: by default the burst is the count, the classic window that begins anew, and
+/// with another burst it is a bucket refilled once a period.
+///
+/// **Bound**: `burst + min(count, burst) * ceil(t / period)` units in any closed interval of length
+/// `t`, since so many windows may end in it; where denied requests count, `burst` for each.
+/// **Worst case**: `2n` of `n` within a nanosecond, around the end of a window; from the first hit
+/// `2n - 1`, since a unit began the window. **Memory**: 16 bytes, in the plain form a word. When the
+/// quota changes what is used stays used, in the window under way, which then has the new period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FixedWindow {
+    quota: Quota,
+    begins: Begins,
+    counts_denied: bool,
+}
+
+/// When a window begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Begins {
+    Aligned,
+    AlignedAhead,
+    FirstHit,
+}
+
+/// What [`FixedWindow`] remembers of a key: a window, and what was used of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Window {
+    start: Timestamp,
+    used: u64,
+}
+
+impl FixedWindow {
+    /// Windows of a quota, aligned to the beginning of the axis.
+    pub fn new(quota: Quota) -> FixedWindow {
+        FixedWindow { quota, begins: Begins::Aligned, counts_denied: false }
+    }
+
+    /// A window begins with the first charge after everything came back, so no key can know the
+    /// window of another.
+    #[must_use]
+    pub fn from_first_hit(self) -> FixedWindow {
+        FixedWindow { begins: Begins::FirstHit, ..self }
+    }
+
+    /// Aligned windows, but of each key at another moment of the period, so that not all keys
+    /// come back at once.
+    #[must_use]
+    pub fn shifted_per_key(self) -> FixedWindow {
+        FixedWindow { begins: Begins::AlignedAhead, ..self }
+    }
+
+    /// What is denied is charged too, as counters that only increment do: who keeps asking keeps
+    /// himself and others of the key out until the window ends. All is forgotten then, also what a
+    /// burst other than the count would carry.
+    #[must_use]
+    pub fn counting_denied(self) -> FixedWindow {
+        FixedWindow { counts_denied: true, ..self }
+    }
+
+    /// The window it is, and what is used of it. An earlier time is in the state's window.
+    fn current(&self, state: &Window, now: Timestamp) -> Window {
+        let elapsed = now.since(state.start).as_nanos() as u64;
+        let ended = elapsed / period(&self.quota);
+        let used = if ended > 0 && self.counts_denied {
+            0
+        } else {
+            let back = u128::from(ended) * u128::from(self.quota.count());
+            u128::from(state.used).saturating_sub(back) as u64
+        };
+        let start = state.start + Duration::from_nanos(ended * period(&self.quota));
+        Window { start, used }
+    }
+
+    fn charged(&self, state: &Window, cost: u64, now: Timestamp) -> Window {
+        let current = self.current(state, now);
+        let start = match self.begins {
+            Begins::FirstHit if current.used == 0 => now.max(state.start),
+            _ => current.start,
+        };
+        Window { start, used: current.used.saturating_add(cost) }
+    }
+
+    /// The moment at which `units` of what is used have come back.
+    fn back_at(&self, window: &Window, units: u64) -> u128 {
+        let ends =
+            if self.counts_denied { units.min(1) } else { units.div_ceil(self.quota.count()) };
+        u128::from(window.start.as_nanos()) + u128::from(ends) * u128::from(period(&self.quota))
+    }
+
+    fn reset_after(&self, window: &Window, now: Timestamp) -> Duration {
+        match window.used {
+            0 => Duration::ZERO,
+            used => until(self.back_at(window, used), now),
+        }
+    }
+
+    /// How many windows end after `from`, and until `to`.
+    fn ends(&self, state: &Window, from: Timestamp, to: Timestamp) -> u128 {
+        let nth = |at: Timestamp| {
+            let after = i128::from(at.as_nanos()) - i128::from(state.start.as_nanos());
+            after.div_euclid(i128::from(period(&self.quota)))
+        };
+        u128::try_from(nth(to) - nth(from)).unwrap_or(0)
+    }
+}
+
+impl From<Quota> for FixedWindow {
+    fn from(quota: Quota) -> FixedWindow {
+        FixedWindow::new(quota)
+    }
+}
+
+impl Algorithm for FixedWindow {
+    type State = Window;
+
+    fn quota(&self) -> Quota {
+        self.quota
+    }
+
+    fn set_quota(&mut self, quota: Quota) {
+        self.quota = quota;
+    }
+
+    fn decide(&self, state: &Window, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
+        let burst = self.quota.burst_size();
+        let current = self.current(state, now);
+        let left = burst.saturating_sub(current.used);
+        if cost == 0 {
+            return Ok(Allowed::new(burst, left, self.reset_after(&current, now)));
+        }
+        if cost <= left {
+            let next = self.charged(state, cost, now);
+            return Ok(Allowed::new(burst, left - cost, self.reset_after(&next, now)));
+        }
+        let retry = match burst.checked_sub(cost) {
+            Some(rest) => Retry::After(until(self.back_at(&current, current.used - rest), now)),
+            None => Retry::Never,
+        };
+        Err(Denied::new(burst, left, self.reset_after(&current, now), retry))
+    }
+
+    fn charge(&self, state: &mut Window, cost: u64, now: Timestamp) {
+        if cost > 0 {
+            *state = self.charged(state, cost, now);
+        }
+    }
+
+    fn idle_at(&self, state: &Window) -> Timestamp {
+        axis::stamp(self.back_at(state, state.used))
+    }
+
+    fn bound(&self, within: Duration) -> u64 {
+        let burst = self.quota.burst_size();
+        let back = if self.counts_denied { burst } else { burst.min(self.quota.count()) };
+        let ends = within.as_nanos().div_ceil(self.quota.period().as_nanos());
+        let more = ends.saturating_mul(u128::from(back));
+        u64::try_from(more).map_or(u64::MAX, |more| more.saturating_add(burst))
+    }
+
+    fn settle(&self, state: &mut Window, charged: u64, at: Timestamp, cost: u64, now: Timestamp) {
+        if let Some(more) = cost.checked_sub(charged) {
+            return self.charge(state, more, now);
+        }
+        let ended = self.ends(state, at, now.max(state.start));
+        let per_end = if self.counts_denied { u64::MAX } else { self.quota.count() };
+        let came_back = ended.saturating_mul(u128::from(per_end));
+        let left = u128::from(charged - cost).saturating_sub(came_back) as u64;
+        state.used = state.used.saturating_sub(left);
+    }
+
+    fn counts_denied(&self) -> bool {
+        self.counts_denied
+    }
+
+    fn ahead(&self, identity: u64) -> Duration {
+        match self.begins {
+            Begins::AlignedAhead => Duration::from_nanos(identity % period(&self.quota)),
+            Begins::Aligned | Begins::FirstHit => Duration::ZERO,
+        }
+    }
+
+    fn reprice(&self, before: &FixedWindow, state: &mut Window, now: Timestamp) {
+        let now = now.max(state.start);
+        let Window { start, used } = before.current(state, now);
+        let whole = self.quota.period();
+        let start = match self.begins {
+            Begins::FirstHit if now.since(start) < whole => start,
+            Begins::FirstHit => now,
+            Begins::Aligned | Begins::AlignedAhead => aligned(now, period(&self.quota)),
+        };
+        *state = Window { start, used };
+    }
+
+    fn in_word(&self) -> Option<InWord> {
+        let plain = self.begins == Begins::Aligned && !self.counts_denied;
+        plain.then_some(InWord { refill: Refill::Stepped })
+    }
+}

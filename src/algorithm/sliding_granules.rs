@@ -1,0 +1,111 @@
+//! The sliding window in granules.
+
+use std::time::Duration;
+
+use super::Algorithm;
+use super::axis::period;
+use super::history::{History, Span};
+use crate::decision::{Allowed, Denied};
+use crate::quota::Quota;
+use crate::time::Timestamp;
+
+/// The sliding window in granules (Sentry's `redis_sliding_window`): a log that keeps one count
+/// for each granule of time instead of each stamp.
+///
+/// A unit charged at `t` is free again a window after the granule of `t` began, so up to a granule
+/// early; if [`strict`](Self::strict), a granule later than that. The quota's burst plays no part.
+///
+/// **Bound**: any window of `k` granules in a row (strict: `k + 1`) holds at most `count`, and a
+/// closed interval of length `t` touches `ceil(t / granule) + 1`, so
+/// `count * ceil((ceil(t / granule) + 1) / k)`. **Worst case**: `n` at the end of a granule and `n`
+/// a window after it began, so `2n` within a window less a granule; strict: never more than `n`
+/// in a half-open window. **Memory**: 16 bytes for each granule of a window in which units were
+/// charged. When the quota changes, units are free again a new window after their stamps; those
+/// already free stay so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlidingGranules {
+    quota: Quota,
+    granules: u32,
+    strict: bool,
+}
+
+impl SlidingGranules {
+    /// The window of a quota in `granules` granules, at least 1.
+    ///
+    /// Granules begin at multiples of their length, which is whole nanoseconds: the period through
+    /// `granules`, rounded up. A window is the fewest of them that are not shorter than the period.
+    pub fn new(quota: Quota, granules: u32) -> SlidingGranules {
+        SlidingGranules { quota, granules, strict: false }
+    }
+
+    /// Units are free again a granule later: at the price of a wait that is up to a granule too
+    /// long, no half-open window ever holds more than the count.
+    #[must_use]
+    pub fn strict(self) -> SlidingGranules {
+        SlidingGranules { strict: true, ..self }
+    }
+
+    /// The length of a granule.
+    pub fn granule(&self) -> Duration {
+        Duration::from_nanos(self.granule_nanos())
+    }
+
+    fn granule_nanos(&self) -> u64 {
+        period(&self.quota).div_ceil(u64::from(self.granules.max(1)))
+    }
+
+    /// How many granules in a row hold at most the count.
+    fn row(&self) -> u64 {
+        let window = period(&self.quota).div_ceil(self.granule_nanos());
+        window + u64::from(self.strict)
+    }
+
+    fn span(&self) -> Span {
+        let granule = self.granule_nanos();
+        let life = u128::from(self.row()) * u128::from(granule);
+        Span { count: self.quota.count(), granule, life }
+    }
+}
+
+/// Ten granules, as good a default as any: a tenth of a window early at most.
+impl From<Quota> for SlidingGranules {
+    fn from(quota: Quota) -> SlidingGranules {
+        SlidingGranules::new(quota, 10)
+    }
+}
+
+impl Algorithm for SlidingGranules {
+    type State = History;
+
+    fn quota(&self) -> Quota {
+        self.quota
+    }
+
+    fn set_quota(&mut self, quota: Quota) {
+        self.quota = quota;
+    }
+
+    fn decide(&self, state: &History, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
+        self.span().decide(state, cost, now)
+    }
+
+    fn charge(&self, state: &mut History, cost: u64, now: Timestamp) {
+        self.span().charge(state, cost, now);
+    }
+
+    fn idle_at(&self, state: &History) -> Timestamp {
+        self.span().idle_at(state)
+    }
+
+    fn bound(&self, within: Duration) -> u64 {
+        self.span().bound(u128::from(self.row()), within)
+    }
+
+    fn settle(&self, state: &mut History, charged: u64, at: Timestamp, cost: u64, now: Timestamp) {
+        self.span().settle(state, charged, at, cost, now);
+    }
+
+    fn bytes(state: &History) -> usize {
+        state.bytes()
+    }
+}

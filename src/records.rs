@@ -1,0 +1,456 @@
+//! State that does not fit a word: for each key a record, decided on under a short lock.
+//!
+//! The same shape as `cells`: run a step on the state of a key, look at it for a transaction, hold
+//! it. `shard` is one lock and what stands under it; `look` is what a transaction sees.
+//!
+//! # What is weaker than in the cells
+//!
+//! - A decision takes the lock of its key's shard, of which there are 64, and a map that grows is
+//!   hashed anew under it. Forgetting is as bounded: a newcomer looks at two others.
+//! - At `max_keys` a newcomer may find no room though a key of another shard has become idle.
+//! - Behind a line of waiting callers a stated wait is the least that those ahead make possible.
+//! - A change of quota visits every record, each shard's under its lock.
+
+mod look;
+mod shard;
+
+use std::time::Duration;
+
+use crate::algorithm::Algorithm;
+use crate::cells::{Charge, Overflow, Queued, Seat};
+use crate::decision::{Allowed, Denied, Retry, Standing};
+use crate::quota::Quota;
+use crate::sync::{AtomicBool, AtomicU64, Backoff, CachePadded, Mutex, Ordering};
+use crate::tagged::{self, SHARDS};
+use crate::time::{Clock, Timestamp};
+
+pub(crate) use look::Look;
+use shard::{Place, Room, Shard};
+
+pub(crate) struct Records<A: Algorithm> {
+    shards: Box<[CachePadded<Mutex<Shard<A>>>]>,
+    room: Room,
+    overflow: Overflow,
+    overflows: AtomicU64,
+    queued: Queued,
+    /// Held while the quota changes, so that changes come one at a time.
+    changes: Mutex<()>,
+    /// Whether it does: then no transaction looks, so that none sees keys under two quotas.
+    is_changing: AtomicBool,
+}
+
+/// Records of any algorithm.
+pub(crate) trait Recorded: Send + Sync {
+    /// Decides `ask` for the key and charges what is allowed; says what `settle` needs to know.
+    /// `turn`: for who is at the head of the key's line, if there is one.
+    fn take(
+        &self,
+        tag: u64,
+        ask: Ask,
+        now: Timestamp,
+        turn: bool,
+    ) -> Result<(Charge, Allowed), Denied>;
+    /// What `take` would say, charging nothing.
+    fn peek(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied>;
+    /// Makes a charge what it should have been.
+    fn settle(&self, charge: &Charge, cost: u64, clock: &Clock);
+    /// Makes the key as if never seen.
+    fn reset(&self, tag: u64);
+    /// Makes every key as if never seen.
+    fn reset_all(&self);
+    /// Keys that are not idle at `now`. Looks at every record.
+    fn len(&self, now: Timestamp) -> usize;
+    /// Bytes allocated. Looks at every record.
+    fn memory(&self) -> usize;
+    fn overflows(&self) -> u64;
+    fn count_overflow(&self);
+    fn quota(&self) -> Quota;
+    fn set_quota(&self, quota: Quota, now: Timestamp);
+    fn queued(&self) -> &Queued;
+
+    /// What `take` would say, with what a transaction must know. Waits while the key is held.
+    fn look(&self, tag: u64, cost: u64, now: Timestamp, turn: bool) -> Look;
+    /// Gives a key that was not there a record, as if never seen, and looks at it.
+    fn seat(&self, tag: u64, cost: u64, now: Timestamp) -> Look;
+    /// Whether the answer is still the one that would be given.
+    fn stands(&self, tag: u64, look: &Look) -> bool;
+    /// Holds the key, if nothing came between. Then `release` must follow.
+    fn hold(&self, tag: u64, look: &Look) -> bool;
+    /// Lets go of a key that is held: charged with `cost`, or as it was if that is 0.
+    fn release(&self, tag: u64, look: &Look, cost: u64, now: Timestamp);
+    /// Charges what was denied, if the algorithm counts that.
+    fn count_denied(&self, tag: u64, cost: u64, now: Timestamp);
+}
+
+/// What is asked of a key.
+#[derive(Clone, Copy)]
+pub(crate) enum Ask {
+    /// So much, or nothing.
+    All(u64),
+    /// As much as is there, of at most so much.
+    UpTo(u64),
+}
+
+impl<A: Algorithm> Records<A> {
+    pub(crate) fn new(algorithm: A, max_keys: usize, overflow: Overflow) -> Records<A> {
+        let shard = || CachePadded(Mutex::new(Shard::new(algorithm.clone())));
+        Records {
+            shards: (0..SHARDS).map(|_| shard()).collect(),
+            room: Room::new(max_keys),
+            overflow,
+            overflows: AtomicU64::new(0),
+            queued: Queued::default(),
+            changes: Mutex::new(()),
+            is_changing: AtomicBool::new(false),
+        }
+    }
+
+    fn shard(&self, tag: u64) -> &Mutex<Shard<A>> {
+        &self.shards[tagged::shard(tag)]
+    }
+
+    /// Runs `step` under the lock of the key's shard until it says something: it does not while
+    /// the key is held.
+    fn run<R>(&self, tag: u64, mut step: impl FnMut(&mut Shard<A>) -> Option<R>) -> R {
+        let mut backoff = Backoff::default();
+        loop {
+            if let Some(result) = step(&mut self.shard(tag).lock()) {
+                return result;
+            }
+            backoff.wait();
+        }
+    }
+
+    /// Where a newcomer is counted: with a record of its own, in the pool, or not at all. `None`:
+    /// the pool is held.
+    fn admit(&self, shard: &mut Shard<A>, tag: u64, now: Timestamp) -> Option<Place> {
+        if shard.seat(tag, now, &self.room) {
+            return Some(Place::Own);
+        }
+        if self.overflow == Overflow::Pool {
+            shard.open_pool();
+            let is_free = shard.record(tag, Place::Pool).is_none_or(|pool| !pool.is_held());
+            return is_free.then_some(Place::Pool);
+        }
+        Some(Place::New)
+    }
+
+    /// The answer to a key for which there is no room, of what a newcomer would get.
+    fn without_room(&self, answer: Result<Allowed, Denied>) -> Result<Allowed, Denied> {
+        match answer {
+            Ok(Allowed(standing)) if self.overflow == Overflow::Deny => {
+                let standing = Standing { burst: standing.burst, ..Standing::NONE };
+                Err(Denied { standing, retry: Retry::Unknown { at_latest: None } })
+            }
+            answer => answer,
+        }
+    }
+
+    /// What the key would get for `cost` after `ahead` units were had by others.
+    fn answer(
+        shard: &mut Shard<A>,
+        tag: u64,
+        place: Place,
+        ahead: u64,
+        cost: u64,
+        now: Timestamp,
+    ) -> Result<Allowed, Denied> {
+        shard.ask(tag, place, now, |algorithm, state, now| {
+            behind(algorithm, state, ahead, cost, now)
+        })
+    }
+
+    fn look_in(
+        &self,
+        shard: &mut Shard<A>,
+        tag: u64,
+        place: Place,
+        ahead: u64,
+        cost: u64,
+        now: Timestamp,
+    ) -> Option<Look> {
+        // Relaxed: if the change has been in this shard, the shard's lock makes it visible; if not,
+        // what is seen here is another version when it has.
+        if self.is_changing.load(Ordering::Relaxed) {
+            return None;
+        }
+        let answer = Self::answer(shard, tag, place, ahead, cost, now);
+        let denied = answer.is_err_and(|denied| denied.retry != Retry::Never);
+        Some(Look {
+            place,
+            is_counted: true,
+            is_overflow: match place {
+                Place::Own => false,
+                Place::Pool => true,
+                Place::New => denied && shard.is_pooled(tag, now),
+            },
+            version: shard.version(tag, place),
+            answer,
+        })
+    }
+}
+
+impl<A: Algorithm> Recorded for Records<A> {
+    fn take(
+        &self,
+        tag: u64,
+        ask: Ask,
+        now: Timestamp,
+        turn: bool,
+    ) -> Result<(Charge, Allowed), Denied> {
+        let ahead = if turn { 0 } else { self.queued.ahead(tag) };
+        self.run(tag, |shard| {
+            let mut place = shard.place(tag)?;
+            let units = |shard: &mut Shard<A>, place| match ask {
+                Ask::All(cost) => cost,
+                // Nothing left is denied as one unit is.
+                Ask::UpTo(most) => Self::answer(shard, tag, place, 0, 0, now)
+                    .map_or(0, |left| left.remaining().min(most))
+                    .max(most.min(1)),
+            };
+            let mut cost = units(shard, place);
+            let mut answer = Self::answer(shard, tag, place, ahead, cost, now);
+            let is_written =
+                cost > 0 && ahead == 0 && (answer.is_ok() || shard.algorithm.counts_denied());
+            if !is_written {
+                let pooled = place == Place::New && shard.is_pooled(tag, now);
+                if pooled && answer.is_err_and(|denied| denied.retry != Retry::Never) {
+                    self.count_overflow();
+                }
+                let charge = Charge::apart(tag, 0, now, Seat::Uncounted);
+                return Some(answer.map(|allowed| (charge, allowed)));
+            }
+            if place == Place::New {
+                place = self.admit(shard, tag, now)?;
+                if place != Place::Own {
+                    self.count_overflow();
+                }
+                if place == Place::Pool {
+                    cost = units(shard, place);
+                    answer = Self::answer(shard, tag, place, 0, cost, now);
+                }
+            }
+            let seat = match place {
+                Place::Own => Seat::Own,
+                Place::Pool => Seat::Pool,
+                Place::New => {
+                    let charge = Charge::apart(tag, cost, now, Seat::Uncounted);
+                    return Some(self.without_room(answer).map(|allowed| (charge, allowed)));
+                }
+            };
+            if answer.is_ok() || shard.algorithm.counts_denied() {
+                shard.write(tag, place, now, |algorithm, state, now| {
+                    algorithm.charge(state, cost, now);
+                });
+            }
+            Some(answer.map(|allowed| (Charge::apart(tag, cost, now, seat), allowed)))
+        })
+    }
+
+    fn peek(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
+        let ahead = self.queued.ahead(tag);
+        self.run(tag, |shard| {
+            let place = shard.place(tag)?;
+            Some(Self::answer(shard, tag, place, ahead, cost, now))
+        })
+    }
+
+    fn settle(&self, charge: &Charge, cost: u64, clock: &Clock) {
+        let mut place = match charge.seat {
+            Seat::Own => Place::Own,
+            Seat::Pool => Place::Pool,
+            Seat::Uncounted => return,
+        };
+        let tag = charge.tag;
+        self.run(tag, |shard| {
+            match shard.record(tag, place) {
+                Some(record) if record.is_held() => return None,
+                Some(_) => {}
+                // Forgotten: what it may get back time has given.
+                None if cost <= charge.cost => return Some(()),
+                None => {
+                    place = self.admit(shard, tag, clock.latest())?;
+                    if place != Place::Own {
+                        self.count_overflow();
+                    }
+                }
+            }
+            // Read under the lock: before it, it would give back too much once others charged, and
+            // gave back, at a later time.
+            let now = clock.latest();
+            let at = charge.at + shard.algorithm.ahead(tag);
+            shard.write(tag, place, now, |algorithm, state, now| {
+                algorithm.settle(state, charge.cost, at, cost, now);
+            });
+            Some(())
+        });
+    }
+
+    fn reset(&self, tag: u64) {
+        self.run(tag, |shard| {
+            let place = shard.place(tag)?;
+            shard.write(tag, place, Timestamp::ZERO, |_, state, _| *state = A::State::default());
+            Some(())
+        });
+    }
+
+    fn reset_all(&self) {
+        for shard in &self.shards {
+            let mut backoff = Backoff::default();
+            while !shard.lock().write_all(|_, _, state| *state = A::State::default()) {
+                backoff.wait();
+            }
+        }
+    }
+
+    fn len(&self, now: Timestamp) -> usize {
+        self.shards.iter().map(|shard| shard.lock().live(now)).sum()
+    }
+
+    fn memory(&self) -> usize {
+        let records = self.shards.iter().map(|shard| shard.lock().memory());
+        size_of::<Self>() + size_of_val(&*self.shards) + records.sum::<usize>()
+    }
+
+    fn overflows(&self) -> u64 {
+        self.overflows.load(Ordering::Relaxed)
+    }
+
+    #[cold]
+    fn count_overflow(&self) {
+        // Relaxed: a count.
+        self.overflows.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn quota(&self) -> Quota {
+        self.shards.first().map_or(Quota::per_second(1), |shard| shard.lock().algorithm.quota())
+    }
+
+    fn set_quota(&self, quota: Quota, now: Timestamp) {
+        let _one_at_a_time = self.changes.lock();
+        // Relaxed, twice: as in `look_in`. Whoever holds keys is waited for below.
+        self.is_changing.store(true, Ordering::Relaxed);
+        for shard in &self.shards {
+            let mut backoff = Backoff::default();
+            loop {
+                let mut shard = shard.lock();
+                let mut algorithm = shard.algorithm.clone();
+                algorithm.set_quota(quota);
+                let reprice = |tag, before: &A, state: &mut A::State| {
+                    algorithm.reprice(before, state, now + before.ahead(tag));
+                };
+                if shard.write_all(reprice) {
+                    shard.algorithm = algorithm;
+                    break;
+                }
+                drop(shard);
+                backoff.wait();
+            }
+        }
+        self.is_changing.store(false, Ordering::Relaxed);
+    }
+
+    fn queued(&self) -> &Queued {
+        &self.queued
+    }
+
+    fn look(&self, tag: u64, cost: u64, now: Timestamp, turn: bool) -> Look {
+        let ahead = if turn { 0 } else { self.queued.ahead(tag) };
+        self.run(tag, |shard| {
+            let place = shard.place(tag)?;
+            self.look_in(shard, tag, place, ahead, cost, now)
+        })
+    }
+
+    fn seat(&self, tag: u64, cost: u64, now: Timestamp) -> Look {
+        self.run(tag, |shard| {
+            let place = match shard.place(tag)? {
+                Place::New => self.admit(shard, tag, now)?,
+                place => place,
+            };
+            let look = self.look_in(shard, tag, place, 0, cost, now)?;
+            Some(match place {
+                Place::New => {
+                    let answer = self.without_room(look.answer);
+                    Look { is_counted: false, is_overflow: true, answer, ..look }
+                }
+                _ => look,
+            })
+        })
+    }
+
+    fn stands(&self, tag: u64, look: &Look) -> bool {
+        if !look.is_counted() {
+            return true;
+        }
+        let mut shard = self.shard(tag).lock();
+        if look.place == Place::New && shard.record(tag, Place::Own).is_some() {
+            return false;
+        }
+        shard.version(tag, look.place) == look.version
+    }
+
+    fn hold(&self, tag: u64, look: &Look) -> bool {
+        let mut shard = self.shard(tag).lock();
+        match shard.record(tag, look.place) {
+            Some(record) if record.version == look.version => {
+                record.version |= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn release(&self, tag: u64, look: &Look, cost: u64, now: Timestamp) {
+        let mut shard = self.shard(tag).lock();
+        if cost > 0 {
+            shard.write(tag, look.place, now, |algorithm, state, now| {
+                algorithm.charge(state, cost, now);
+            });
+        } else if let Some(record) = shard.record(tag, look.place) {
+            record.version = look.version;
+        }
+    }
+
+    fn count_denied(&self, tag: u64, cost: u64, now: Timestamp) {
+        self.run(tag, |shard| {
+            if !shard.algorithm.counts_denied() {
+                return Some(());
+            }
+            let place = match shard.place(tag)? {
+                Place::New => self.admit(shard, tag, now)?,
+                place => place,
+            };
+            shard.write(tag, place, now, |algorithm, state, now| {
+                algorithm.charge(state, cost, now);
+            });
+            Some(())
+        });
+    }
+}
+
+/// What a state says to `cost` after `ahead` units were had by others.
+fn behind<A: Algorithm>(
+    algorithm: &A,
+    state: &A::State,
+    ahead: u64,
+    cost: u64,
+    now: Timestamp,
+) -> Result<Allowed, Denied> {
+    if ahead == 0 || cost == 0 {
+        return algorithm.decide(state, cost, now);
+    }
+    let alone = match algorithm.decide(state, cost, now) {
+        Err(denied) if denied.retry == Retry::Never => return Err(denied),
+        Err(denied) => denied,
+        Ok(allowed) => Denied::just_now(allowed),
+    };
+    // Those ahead are served one after the other, so no sooner than all at once.
+    let most = alone.burst().min(ahead.saturating_add(cost));
+    let wait = match algorithm.decide(state, most, now) {
+        Err(Denied { retry: Retry::After(wait), .. }) => wait,
+        _ => Duration::ZERO,
+    };
+    let least = Duration::from_nanos(1);
+    Err(Denied { retry: Retry::After(wait.max(least)), ..alone })
+}
