@@ -14,7 +14,14 @@ use serde_json::Value;
 /// A browser that takes longer than this hangs.
 const BOUND: Duration = Duration::from_secs(90);
 
-/// Looks at the page from inside, and leaves what it saw in the element `seen`.
+/// A window within the window: that of a browser does not get as narrow as a telephone.
+const WINDOW: &str = r#"<!DOCTYPE html><html style="color-scheme: light dark"><body>
+<iframe src="probed.html" width="WIDTH" height="900" style="border: 0"></iframe><pre id="seen"></pre>
+<script>
+addEventListener("message", (seen) => { document.getElementById("seen").textContent = seen.data; });
+</script></body></html>"#;
+
+/// Looks at the page from inside, and tells the window what it saw.
 const PROBE: &str = include_str!("probe.js");
 
 pub(crate) struct Browser(PathBuf);
@@ -34,7 +41,8 @@ impl Browser {
         let path = std::env::var_os("PATH")?;
         let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
         let names = ["chromium", "chromium-browser", "google-chrome"];
-        let mut all = names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
+        let mut all =
+            names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
         all.find(|file| file.is_file()).map(Browser)
     }
 
@@ -44,26 +52,40 @@ impl Browser {
         let end = html.rfind("</body>").expect("a page has a body");
         let folder = page.with_extension(format!("{scheme:?}-{width}"));
         fs::create_dir_all(&folder).unwrap();
-        let copy = folder.join("probed.html");
-        fs::write(&copy, format!("{}<script>{PROBE}</script>{}", &html[..end], &html[end..])).unwrap();
-        let seen = self.dom(&copy, &folder, scheme, width);
+        let probed = format!("{}<script>{PROBE}</script>{}", &html[..end], &html[end..]);
+        fs::write(folder.join("probed.html"), probed).unwrap();
+        let window = folder.join("window.html");
+        fs::write(&window, WINDOW.replace("WIDTH", &width.to_string())).unwrap();
+        let seen = self.dom(&window, &folder, scheme);
         fs::remove_dir_all(&folder).unwrap();
-        let (_, seen) = seen.split_once(r#"<pre id="seen">"#).unwrap_or_else(|| panic!("the probe did not run:\n{seen}"));
+        let (_, seen) = seen
+            .split_once(r#"<pre id="seen">"#)
+            .unwrap_or_else(|| panic!("the probe did not run:\n{seen}"));
         let (seen, _) = seen.split_once("</pre>").unwrap();
-        let json = seen.replace("&lt;", "<").replace("&gt;", ">").replace("&nbsp;", "\u{a0}").replace("&amp;", "&");
+        let json = seen
+            .replace("&lt;", "<")
+            .replace("&gt;", ">")
+            .replace("&nbsp;", "\u{a0}")
+            .replace("&amp;", "&");
         serde_json::from_str(&json).unwrap()
     }
 
     /// The page's elements when its scripts have run.
-    fn dom(&self, page: &Path, folder: &Path, scheme: Scheme, width: u32) -> String {
+    fn dom(&self, page: &Path, folder: &Path, scheme: Scheme) -> String {
         let dark = match scheme {
             Scheme::Dark => 0,
             Scheme::Light => 1,
         };
         let browser = Command::new(&self.0)
-            .args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--dump-dom"])
+            .args([
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--hide-scrollbars",
+                "--dump-dom",
+            ])
             .arg(format!("--blink-settings=preferredColorScheme={dark}"))
-            .arg(format!("--window-size={width},1000"))
+            .args(["--window-size=1600,1000", "--virtual-time-budget=60000"])
             .arg(format!("--user-data-dir={}", folder.join("profile").display()))
             .arg(format!("file://{}", page.display()))
             .stdin(Stdio::null())
@@ -87,7 +109,11 @@ fn output(mut child: Child, bound: Duration) -> String {
         tell.send(read).ok();
     });
     let text = told.recv_timeout(bound);
-    Command::new("kill").args(["-KILL", "--", &format!("-{}", child.id())]).stderr(Stdio::null()).status().unwrap();
+    Command::new("kill")
+        .args(["-KILL", "--", &format!("-{}", child.id())])
+        .stderr(Stdio::null())
+        .status()
+        .unwrap();
     child.wait().unwrap();
     text.unwrap_or_else(|_| panic!("no answer within {bound:?}")).unwrap()
 }
@@ -95,6 +121,10 @@ fn output(mut child: Child, bound: Duration) -> String {
 #[test]
 #[should_panic(expected = "no answer within")]
 fn a_hung_browser_fails_the_test() {
-    let hung = Command::new("sh").args(["-c", "sleep 1000; true"]).stdout(Stdio::piped()).process_group(0).spawn();
+    let hung = Command::new("sh")
+        .args(["-c", "sleep 1000; true"])
+        .stdout(Stdio::piped())
+        .process_group(0)
+        .spawn();
     output(hung.unwrap(), Duration::from_millis(50));
 }

@@ -70,9 +70,7 @@
     if (value < 4.5) pale.push(value.toFixed(2) + ": " + element.textContent.slice(0, 60));
   }
 
-  const seen = document.createElement("pre");
-  seen.id = "seen";
-  seen.textContent = JSON.stringify({
+  parent.postMessage(JSON.stringify({
     width: innerWidth,
     needed: document.documentElement.scrollWidth,
     dark: matchMedia("(prefers-color-scheme: dark)").matches,
@@ -81,6 +79,5 @@
     texts,
     pale,
     requests: performance.getEntriesByType("resource").map((entry) => entry.name),
-  });
-  document.body.append(seen);
+  }), "*");
 })();

@@ -16,7 +16,7 @@ mod verdict;
 use tollgate::compare::{Origin, Report};
 
 use crate::text::{count, counted};
-use bars::Measure;
+use bars::{Measure, Value};
 use markup::Text;
 use standing::Standing;
 
@@ -79,17 +79,25 @@ const MEASURES: [Measure; 2] = [
             "How much more than the quota the worst window of a period holds. ",
             r#"<span class="key key-stated">what it says it keeps to, where it says so</span>"#
         ),
-        share: standing::excess,
-        number: |scenario, score| figures::over(standing::excess(scenario, score)),
-        numbers: |scenario, score| match &score.worst {
-            Some(window) => format!(
-                "{} units in its worst {}, from {} on; the quota is {}",
-                count(window.admitted),
-                figures::seconds(scenario.period_s),
-                figures::seconds(window.from_s),
-                count(scenario.count)
-            ),
-            None => "nothing admitted".to_owned(),
+        whole: "the worst of all",
+        overall: |standing| {
+            let (scenario, share) = standing.worst?;
+            let number = figures::over(share);
+            Some(Value { numbers: format!("{number}, in {}", scenario.name), number, share })
+        },
+        at: |scenario, score| {
+            let share = standing::excess(scenario, score);
+            let numbers = match &score.worst {
+                Some(window) => format!(
+                    "{} units in its worst {}, from {} on; the quota is {}",
+                    count(window.admitted),
+                    figures::seconds(scenario.period_s),
+                    figures::seconds(window.from_s),
+                    count(scenario.count)
+                ),
+                None => "nothing admitted".to_owned(),
+            };
+            Value { share, number: figures::over(share), numbers }
         },
         stated: |report, scenario, standing| {
             // It is said of the report's quota only.
@@ -105,19 +113,27 @@ const MEASURES: [Measure; 2] = [
             "The share of requests that are denied although the window that ends then has room. ",
             "It is the price of smoothing, and of keeping little."
         ),
-        share: |scenario, score| score.wrongful_requests as f64 / scenario.requests.max(1) as f64,
-        number: |scenario, score| figures::share(score.wrongful_requests, scenario.requests),
-        numbers: |scenario, score| {
-            format!(
-                "{} of {} denied although there was room ({})",
-                count(score.wrongful_requests),
-                counted(scenario.requests, "request", "requests"),
-                figures::share(score.wrongful_requests, scenario.requests)
-            )
+        whole: "all together",
+        overall: |standing| {
+            standing.over()?;
+            Some(wrongful(standing.wrongful, standing.requests))
         },
+        at: |scenario, score| wrongful(score.wrongful_requests, scenario.requests),
         stated: |_, _, _| None,
     },
 ];
+
+fn wrongful(denied: u64, requests: u64) -> Value {
+    Value {
+        share: denied as f64 / requests.max(1) as f64,
+        number: figures::share(denied, requests),
+        numbers: format!(
+            "{} of {} denied although there was room",
+            count(denied),
+            counted(requests, "request", "requests")
+        ),
+    }
+}
 
 /// The class of marks of a contender.
 fn kind(origin: Origin) -> &'static str {
@@ -151,7 +167,9 @@ mod tests {
 
     #[test]
     fn what_is_hostile_is_text() {
-        std::fs::write("/tmp/pg/sample.html", page(&sample::report(), COMMAND)).unwrap();
+        if let Ok(to) = std::env::var("DUMP") {
+            std::fs::write(to, page(&sample::report(), COMMAND)).unwrap();
+        }
         let html = page(&sample::report(), COMMAND);
         let document = parse(&html);
         assert!(document.descendants().all(|node| !node.has_tag_name("script")));

@@ -51,6 +51,16 @@ pub(super) fn seconds(seconds: f64) -> String {
     text::duration(Duration::try_from_secs_f64(seconds).unwrap_or_default(), 2)
 }
 
+/// To two digits: `3 s`, `250 ms`; above a minute as [`seconds`].
+pub(super) fn about(time_s: f64) -> String {
+    match time_s {
+        10.0..60.0 => format!("{time_s:.0}\u{a0}s"),
+        1.0..10.0 => format!("{}\u{a0}s", (time_s * 10.0).round() / 10.0),
+        0.001..1.0 => format!("{:.0}\u{a0}ms", time_s * 1e3),
+        _ => seconds(time_s),
+    }
+}
+
 /// A number on an axis: `0`, `250`, `1.5k`, `20M`.
 pub(super) fn tick(value: f64) -> String {
     let (value, unit) = match value {
@@ -101,6 +111,10 @@ mod tests {
             [(0, 0), (0, 9), (1, 9_999), (1, 8), (9_998, 9_999), (9, 9)]
                 .map(|(part, whole)| share(part, whole)),
             ["0", "0", "under 0.1\u{a0}%", "12.5\u{a0}%", "over 99.9\u{a0}%", "all"]
+        );
+        assert_eq!(
+            [12.3, 2.997, 0.25, 90.0].map(about),
+            ["12\u{a0}s", "3\u{a0}s", "250\u{a0}ms", "1m 30s"]
         );
         let exact = Waits { sampled: 9, stated: 9, exact: 9, early_ns: 0, late_ns: 0, wrong: 0 };
         assert_eq!(waits(&exact), "exact");

@@ -140,11 +140,11 @@ impl<'a> Panels<'a> {
 
     fn caption(&self) -> String {
         let period = figures::seconds(self.scenario.period_s);
-        let step = figures::seconds(self.scenario.step_s);
-        let what = if self.trail.averages {
-            format!("Units in {period}, averaged over {step}")
-        } else {
-            format!("Units in the {period} that end then, at every {step}")
+        let step = figures::about(self.scenario.step_s);
+        let what = match (self.trail.steps, self.trail.averages) {
+            (1, true) => format!("Units in {period}, averaged over {step}"),
+            (_, true) => format!("Units in the {period} that end then, to a step of {step}"),
+            (_, false) => format!("Units in the {period} that end then, every {step}"),
         };
         let all = if self.scenario.keys == 1 { "" } else { ", of all keys together" };
         let quota = match self.quota {

@@ -162,9 +162,9 @@ fn use_when(standing: &Standing, ours: &[&Standing]) -> String {
         }
         (true, false) => format!(
             "what you protect can take {} in a window, and nobody may be denied in vain",
-            figures::over(over)
+            more(over)
         ),
-        (true, true) => format!("what you protect can take {} in a window", figures::over(over)),
+        (true, true) => format!("what you protect can take {} in a window", more(over)),
     };
     let better: Vec<&Standing> =
         ours.iter().copied().filter(|other| is_better(other, standing)).collect();
@@ -188,6 +188,11 @@ fn is_better(one: &Standing, other: &Standing) -> bool {
         && one.wrongful <= other.wrongful
         && one.waits_exactly() >= other.waits_exactly();
     one.is_whole() && other.is_whole() && as_right && no_dearer && cheaper
+}
+
+/// How much more than the quota, in running text.
+fn more(over: f64) -> String {
+    format!("{} more than the quota", figures::over(over).replace('+', ""))
 }
 
 fn users(standing: &Standing) -> String {
