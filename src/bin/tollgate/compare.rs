@@ -3,6 +3,7 @@
 mod log;
 mod peers;
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -37,7 +38,7 @@ pub(crate) fn run(args: &args::Compare) -> Result<(), Failure> {
     report.notes = notes;
 
     if let Some((mut file, name)) = html {
-        let page = page::page(&report);
+        let page = page::page(&report, &command());
         file.write_all(page.as_bytes()).map_err(|error| Failure::writing(&name, &error))?;
         if !args.json {
             say(&format!("wrote {name}"));
@@ -52,6 +53,17 @@ pub(crate) fn run(args: &args::Compare) -> Result<(), Failure> {
         comparison::print(&report, &mut screen);
     }
     screen.finish()
+}
+
+/// What was asked for, as it can be typed again.
+fn command() -> String {
+    let word = |word: OsString| {
+        let word = word.to_string_lossy().into_owned();
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,=:".contains(c);
+        if word.chars().all(plain) { word } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    };
+    let words: Vec<String> = std::env::args_os().skip(1).map(word).collect();
+    format!("tollgate {}", words.join(" "))
 }
 
 /// Keeps the named scenarios; all if none is named.
