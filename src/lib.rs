@@ -25,6 +25,8 @@ mod enforcer;
 mod pacer;
 mod policy;
 // Floor 5
+#[cfg(feature = "compare")]
+pub mod compare;
 #[cfg(feature = "replay")]
 pub mod replay;
 #[cfg(feature = "simulation")]
