@@ -4,6 +4,7 @@ mod bars;
 mod figures;
 mod markup;
 mod method;
+mod mistakes;
 mod plot;
 #[cfg(test)]
 mod sample;
@@ -49,6 +50,7 @@ pub(crate) fn page(report: &Report, command: &str) -> String {
     }
     scatter::section(&mut html, report, &standings);
     timelines::section(&mut html, &report.scenarios, &standings);
+    mistakes::section(&mut html, report, &standings);
     method::section(&mut html, report, command, &standings);
     html.push_str("</main></body></html>\n");
     html
@@ -79,6 +81,7 @@ const MEASURES: [Measure; 2] = [
             "How much more than the quota the worst window of a period holds. ",
             r#"<span class="key key-stated">what it says it keeps to, where it says so</span>"#
         ),
+        nothing: "Nobody is over the quota",
         whole: "the worst of all",
         overall: |standing| {
             let (scenario, share) = standing.worst?;
@@ -113,6 +116,7 @@ const MEASURES: [Measure; 2] = [
             "The share of requests that are denied although the window that ends then has room. ",
             "It is the price of smoothing, and of keeping little."
         ),
+        nothing: "Nobody is denied wrongly",
         whole: "all together",
         overall: |standing| {
             standing.over()?;
@@ -165,13 +169,117 @@ mod tests {
         Document::parse_with_options(html, options).unwrap()
     }
 
+    fn count_of(document: &Document, class: &str) -> usize {
+        let classes = |node: &roxmltree::Node| node.attribute("class").unwrap_or("").to_owned();
+        document
+            .descendants()
+            .filter(|node| classes(node).split(' ').any(|one| one == class))
+            .count()
+    }
+
+    fn texts(html: &str) -> String {
+        parse(html)
+            .descendants()
+            .filter(|node| node.is_text())
+            .filter_map(|node| node.text())
+            .collect()
+    }
+
     #[test]
     fn what_is_hostile_is_text() {
-        if let Ok(to) = std::env::var("DUMP") {
-            std::fs::write(to, page(&sample::report(), COMMAND)).unwrap();
-        }
         let html = page(&sample::report(), COMMAND);
         let document = parse(&html);
-        assert!(document.descendants().all(|node| !node.has_tag_name("script")));
+        assert!(!document.descendants().any(|node| node.has_tag_name("script")));
+        // In each place that a report has for words of others.
+        let shown = sample::HOSTILE.replace('\0', "\u{fffd}");
+        for place in ["verdict", "figures", "excess", "cost", "time", "mistakes", "method"] {
+            let mut sections =
+                document.descendants().filter(|node| node.attribute("id") == Some(place));
+            let section = sections.next().unwrap();
+            let mut holding = section.descendants().filter_map(|node| node.text());
+            assert!(holding.any(|text| text.contains(&shown)), "{place}");
+        }
+        assert!(texts(&html).contains(COMMAND));
+    }
+
+    #[test]
+    fn who_took_no_part_has_no_marks_and_is_named() {
+        let html = page(&sample::report(), COMMAND);
+        let document = parse(&html);
+        // Five are told the time, one of them cannot do tokens; its bytes are not known either.
+        assert_eq!(count_of(&document, "mark-line"), 5 + 5 + 4);
+        assert_eq!(count_of(&document, "mark-bar"), 2 * (5 + 5 + 5 + 4));
+        assert_eq!(count_of(&document, "mark-point"), 2 * (4 * 2 + 1));
+        let texts = texts(&html);
+        for said in [
+            "Took no part: governor (it takes no cost).",
+            "Not in the plots, since its time or its bytes could not be measured: governor",
+            "ratelimit took no part: ",
+            "\u{2020} Took part in some scenarios only",
+            "* Reading its own clock is part of its time.",
+        ] {
+            assert!(texts.contains(said), "{said}");
+        }
+    }
+
+    #[test]
+    fn the_verdict_follows_the_report() {
+        let fact = |report: &Report, term: &str| {
+            let html = page(report, COMMAND);
+            let document = parse(&html);
+            let fact = document.descendants().find(|node| {
+                node.has_tag_name(("http://www.w3.org/1999/xhtml", "dt"))
+                    && node.text() == Some(term)
+            })?;
+            let what = fact.next_sibling_element()?;
+            Some(
+                what.descendants()
+                    .filter(|node| node.is_text())
+                    .filter_map(|node| node.text())
+                    .collect::<String>(),
+            )
+        };
+        let mut report = sample::report();
+        assert_eq!(fact(&report, "Never over the quota").unwrap(), "sliding log");
+        assert_eq!(fact(&report, "Nobody denied wrongly").unwrap(), "GCRA and sliding log");
+        assert_eq!(fact(&report, "Smallest memory").unwrap(), "GCRA: 24\u{a0}B a key");
+        for scenario in &mut report.scenarios {
+            scenario.scores[2].excess = 7;
+            scenario.scores[0].wrongful_requests = 1;
+            scenario.scores[2].wrongful_requests = 1;
+        }
+        report.speed = None;
+        assert_eq!(fact(&report, "Never over the quota"), None);
+        assert_eq!(
+            fact(&report, "Closest to the quota").unwrap(),
+            "sliding log: +7.0\u{a0}% in its worst window"
+        );
+        assert_eq!(fact(&report, "Nobody denied wrongly"), None);
+        assert!(
+            fact(&report, "Fewest denied wrongly")
+                .unwrap()
+                .starts_with("GCRA and sliding log: under 0.1")
+        );
+        assert_eq!(fact(&report, "Smallest memory"), None);
+    }
+
+    #[test]
+    fn nothing_measured_is_said_and_no_plot_is_empty() {
+        let mut report = sample::report();
+        report.speed = None;
+        let html = page(&report, COMMAND);
+        assert!(texts(&html).contains("Speed and memory were not measured."));
+        assert_eq!(count_of(&parse(&html), "scatter"), 0);
+        report.scenarios.clear();
+        report.contenders.clear();
+        let html = page(&report, COMMAND);
+        assert!(!html.contains("<svg"));
+        for said in [
+            "there is nothing to compare",
+            "No arrivals were compared",
+            "Nobody took part in anything",
+        ] {
+            assert!(texts(&html).contains(said), "{said}");
+        }
     }
 }

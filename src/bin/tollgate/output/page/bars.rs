@@ -5,14 +5,14 @@ use std::fmt::Write;
 use tollgate::compare::{Report, Scenario, Score};
 
 use super::kind;
-use super::markup::{Outside, Text};
+use super::markup::{Outside, Text, and};
 use super::plot::{Anchor, Area, Plot, Px, Scale, fit, ticks};
 use super::standing::{self, Standing};
 
 const WIDTH: f64 = 360.0;
-const LABELS: f64 = 128.0;
+const LABELS: f64 = 144.0;
 /// Room for the number after the longest bar.
-const NUMBERS: f64 = 72.0;
+const NUMBERS: f64 = 76.0;
 const TOP: f64 = 6.0;
 const ROW: f64 = 19.0;
 const BAR: f64 = 12.0;
@@ -27,6 +27,8 @@ pub(super) struct Measure {
     pub(super) id: &'static str,
     pub(super) heading: &'static str,
     pub(super) about: &'static str,
+    /// What is said of the scenarios in which all bars would be of nothing.
+    pub(super) nothing: &'static str,
     /// What the plot of the whole is called.
     pub(super) whole: &'static str,
     pub(super) overall: fn(&Standing) -> Option<Value>,
@@ -75,11 +77,15 @@ pub(super) fn section(
         html.push_str("<p class=\"left-out\">Nobody took part in anything.</p></section>");
         return;
     }
-    let shares = plots.iter().flat_map(|(_, rows)| rows);
+    let (plots, nothing): (Vec<_>, Vec<_>) =
+        plots.into_iter().enumerate().partition(|(index, (_, rows))| {
+            *index == 0 || rows.iter().any(|row| row.value.share > 0.0)
+        });
+    let shares = plots.iter().flat_map(|(_, (_, rows))| rows);
     let longest =
         shares.map(|row| row.value.share.max(row.stated.unwrap_or(0.0))).fold(0.01, f64::max);
     html.push_str(r#"<div class="plots">"#);
-    for (index, (name, rows)) in plots.iter().enumerate() {
+    for (index, (name, rows)) in &plots {
         let id = format!("{}-{index}", measure.id);
         let title = format!("{}: {name}", measure.heading);
         let _ = write!(
@@ -89,7 +95,14 @@ pub(super) fn section(
             plot(&id, &title, rows, longest)
         );
     }
-    html.push_str("</div></section>");
+    html.push_str("</div>");
+    let nothing: Vec<String> =
+        nothing.iter().map(|(_, (name, _))| Outside(name).to_string()).collect();
+    if !nothing.is_empty() {
+        let _ =
+            write!(html, r#"<p class="left-out">{} in: {}.</p>"#, measure.nothing, and(&nothing));
+    }
+    html.push_str("</section>");
 }
 
 fn row<'a>(

@@ -19,7 +19,7 @@ pub(super) fn section(html: &mut String, report: &Report, command: &str, standin
     fact("Seed", report.seed.to_string());
     fact("Over the quota", concat!(
         "each key is held against the exact log of what it was admitted: the window of a period, wherever it begins, ",
-        "that holds most of it, against the count of the quota").to_owned());
+        "that holds most of it, against the count of the quota; on average is the mean of the scenarios' worst").to_owned());
     fact("Denied wrongly", concat!(
         "a request that was denied although the window that ends at it had room for it, by what the same limiter ",
         "had admitted before").to_owned());

@@ -28,7 +28,7 @@ pub(super) fn section(html: &mut String, report: &Report, standings: &[Standing]
     html.push_str(concat!(
         "<p>Nanoseconds a decision against bytes a key, both on logarithmic scales: low and left ",
         r#"is good.</p><p class="legend"><span class="key key-allowed">allowed</span>"#,
-        r#"<span class="key key-denied">denied</span></p><div class="plots">"#
+        r#"<span class="key key-denied">denied</span></p><div class="plots large">"#
     ));
     let mut keys: Vec<u64> = speed.rows.iter().map(|row| row.keys).collect();
     keys.sort_unstable();

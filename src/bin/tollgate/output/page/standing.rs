@@ -6,6 +6,8 @@ pub(super) struct Standing<'a> {
     pub(super) about: &'a About,
     /// The scenario in which it went furthest above the quota, and by what share of it.
     pub(super) worst: Option<(&'a Scenario, f64)>,
+    /// By what share it went above the quota at the most in each scenario, in their order.
+    pub(super) overs: Vec<f64>,
     /// Requests, in the scenarios that it took part in.
     pub(super) requests: u64,
     /// Those of them that it denied although there was room.
@@ -36,6 +38,7 @@ impl<'a> Standing<'a> {
             worst: took_part()
                 .map(|(scenario, score)| (*scenario, excess(scenario, score)))
                 .reduce(|worst, next| if next.1 > worst.1 { next } else { worst }),
+            overs: took_part().map(|(scenario, score)| excess(scenario, score)).collect(),
             requests: took_part().map(|(scenario, _)| scenario.requests).sum(),
             wrongful: took_part().map(|(_, score)| score.wrongful_requests).sum(),
             waits: took_part().filter_map(|(_, score)| score.waits.clone()).reduce(together),
@@ -64,6 +67,12 @@ impl<'a> Standing<'a> {
     /// The most it went above the quota, as a share of it.
     pub(super) fn over(&self) -> Option<f64> {
         self.worst.map(|(_, over)| over)
+    }
+
+    /// The mean of the scenarios' worst windows.
+    pub(super) fn mean_over(&self) -> Option<f64> {
+        let mean = self.overs.iter().sum::<f64>() / self.overs.len() as f64;
+        (!self.overs.is_empty()).then_some(mean)
     }
 
     pub(super) fn wrongful_share(&self) -> f64 {

@@ -2,12 +2,11 @@
 
 use std::fmt::Write;
 
-use tollgate::compare::{Outcome, Report};
+use tollgate::compare::Report;
 
+use super::figures;
 use super::markup::Outside;
 use super::standing::{Standing, most_keys};
-use super::{badge, figures};
-use crate::text::count;
 
 /// A column: how good a figure is (less is better), and how it reads.
 struct Column {
@@ -67,7 +66,7 @@ pub(super) fn section(html: &mut String, report: &Report, standings: &[Standing]
             Outside(&left_out.why)
         );
     }
-    mistakes(html, report, standings);
+    footnotes(html, standings);
     html.push_str("</section>");
 }
 
@@ -85,6 +84,11 @@ fn columns(report: &Report) -> Vec<Column> {
                 };
                 Some(format!("{}{at}", figures::over(over)))
             },
+        },
+        Column {
+            head: "on average".to_owned(),
+            value: |standing| standing.mean_over(),
+            cell: |standing| standing.mean_over().map(figures::over),
         },
         Column {
             head: "denied wrongly".to_owned(),
@@ -132,7 +136,8 @@ fn row(html: &mut String, standing: &Standing, columns: &[Column], best: &[f64])
         if clock { "*" } else { "" },
     );
     for (column, best) in columns.iter().zip(best) {
-        let is_best = (column.value)(standing).is_some_and(|value| value <= *best);
+        let can_be = standing.is_whole() || standing.over().is_none();
+        let is_best = can_be && (column.value)(standing).is_some_and(|value| value <= *best);
         let cell = (column.cell)(standing).unwrap_or_else(|| "–".to_owned());
         let _ = if is_best {
             write!(html, r#"<td class="is-best">{cell}<span class="unseen"> (best)</span></td>"#)
@@ -155,8 +160,7 @@ fn row(html: &mut String, standing: &Standing, columns: &[Column], best: &[f64])
     let _ = write!(html, "<td>{mistakes}</td></tr>");
 }
 
-/// The mistakes that somebody shows: what was seen of whom.
-fn mistakes(html: &mut String, report: &Report, standings: &[Standing]) {
+fn footnotes(html: &mut String, standings: &[Standing]) {
     if standings.iter().any(|standing| !standing.unable.is_empty()) {
         html.push_str("<p>† Took part in some scenarios only: its figures are of those, and none counts as best.</p>");
     }
@@ -165,42 +169,5 @@ fn mistakes(html: &mut String, report: &Report, standings: &[Standing]) {
     }
     if standings.iter().any(|standing| !standing.about.takes_time) {
         html.push_str("<p>– Cannot be told the time, so only its speed is measured; or there was nothing to measure.</p>");
-    }
-    if report.checks.is_empty() {
-        return;
-    }
-    let _ = write!(
-        html,
-        "<h3>Known mistakes</h3><p>{} mistakes that limiters have shipped were looked for. Those that were found:</p>",
-        count(report.checks.len() as u64)
-    );
-    let mut found = String::new();
-    for (index, check) in report.checks.iter().enumerate() {
-        let seen: Vec<String> = standings
-            .iter()
-            .filter_map(|standing| match standing.about.mistakes.get(index)? {
-                Outcome::Shows(seen) => Some(format!(
-                    "<li>{}{}: {}</li>",
-                    Outside(standing.name()),
-                    badge(standing.about.origin),
-                    Outside(seen)
-                )),
-                Outcome::Right | Outcome::DoesNotApply(_) => None,
-            })
-            .collect();
-        if !seen.is_empty() {
-            let _ = write!(
-                found,
-                r#"<dt id="mistake-{row}">{row}. {}</dt><dd><ul>{}</ul></dd>"#,
-                Outside(&check.what),
-                seen.concat(),
-                row = check.row
-            );
-        }
-    }
-    if found.is_empty() {
-        html.push_str("<p>None.</p>");
-    } else {
-        let _ = write!(html, r#"<dl class="mistakes">{found}</dl>"#);
     }
 }

@@ -207,13 +207,13 @@ impl<'a> Panels<'a> {
     /// A line that is level within each step.
     fn stairs(&self, steps: &[f64]) -> String {
         let mut path = String::new();
-        for (index, value) in steps.iter().enumerate() {
-            let y = Px(self.units.at(*value));
+        for (index, (first, last)) in levels(steps).into_iter().enumerate() {
+            let y = Px(self.units.at(steps[first]));
             let _ = match index {
-                0 => write!(path, "M{} {y}", Px(self.time.at(0.0))),
+                0 => write!(path, "M{} {y}", Px(self.begin(first))),
                 _ => write!(path, "V{y}"),
             };
-            let _ = write!(path, "H{}", Px(self.end_of(index)));
+            let _ = write!(path, "H{}", Px(self.begin(last + 1)));
         }
         path
     }
@@ -223,16 +223,18 @@ impl<'a> Panels<'a> {
         let base = Px(self.units.at(floor));
         let mut path = String::new();
         let mut above = false;
-        for (index, value) in steps.iter().enumerate() {
-            if *value > floor {
-                if !above {
-                    let _ = write!(path, "M{} {base}", Px(self.end_of_before(index)));
-                }
-                let _ = write!(path, "V{}H{}", Px(self.units.at(*value)), Px(self.end_of(index)));
-            } else if above {
-                let _ = write!(path, "V{base}Z");
+        for (first, last) in levels(steps) {
+            let is_above = steps[first] > floor;
+            let _ = match (above, is_above) {
+                (false, true) => write!(path, "M{} {base}", Px(self.begin(first))),
+                (true, false) => write!(path, "V{base}Z"),
+                _ => Ok(()),
+            };
+            if is_above {
+                let y = Px(self.units.at(steps[first]));
+                let _ = write!(path, "V{y}H{}", Px(self.begin(last + 1)));
             }
-            above = *value > floor;
+            above = is_above;
         }
         if above {
             let _ = write!(path, "V{base}Z");
@@ -240,13 +242,21 @@ impl<'a> Panels<'a> {
         path
     }
 
-    fn end_of(&self, step: usize) -> f64 {
-        self.time.at((step + 1) as f64 * self.scenario.step_s)
-    }
-
-    fn end_of_before(&self, step: usize) -> f64 {
+    /// Where a step begins.
+    fn begin(&self, step: usize) -> f64 {
         self.time.at(step as f64 * self.scenario.step_s)
     }
+}
+
+/// Runs of equal values: the first of each and the last.
+fn levels(steps: &[f64]) -> Vec<(usize, usize)> {
+    let mut begin = 0;
+    let runs = steps.chunk_by(|one, next| one == next).map(|run| {
+        let first = begin;
+        begin += run.len();
+        (first, begin - 1)
+    });
+    runs.collect()
 }
 
 /// How steps are made amounts a period, which the quota can be held against.
@@ -283,5 +293,24 @@ impl Trail {
                 sum as f64 * self.factor
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trail_is_what_a_period_holds() {
+        let trail = Trail { steps: 2, factor: 1.0, averages: false };
+        assert_eq!(trail.over(&[1, 2, 0, 4]), [1.0, 3.0, 2.0, 4.0]);
+        let average = Trail { steps: 1, factor: 0.5, averages: true };
+        assert_eq!(average.over(&[4, 2]), [2.0, 1.0]);
+    }
+
+    #[test]
+    fn equal_steps_are_one_level() {
+        assert_eq!(levels(&[1.0, 1.0, 2.0, 1.0]), [(0, 1), (2, 2), (3, 3)]);
+        assert_eq!(levels(&[]), []);
     }
 }

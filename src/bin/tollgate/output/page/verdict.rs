@@ -8,8 +8,11 @@ use super::{badge, figures};
 use crate::text::{count, counted};
 use tollgate::compare::Report;
 
-/// Times that differ by less than this share count as the same.
-const ALIKE: f64 = 0.05;
+/// Costs that differ by less than this share count as the same.
+const ALIKE: f64 = 0.1;
+
+/// From this share on less is worth a word.
+const CHEAPER: f64 = 0.25;
 
 /// More equals than this are counted, not named.
 const NAMED: usize = 6;
@@ -27,6 +30,11 @@ pub(super) fn section(html: &mut String, report: &Report, standings: &[Standing]
     let mut fact = |term: &str, what: String| {
         let _ = write!(html, "<div><dt>{term}</dt><dd>{what}</dd></div>");
     };
+    let exact = |standing: &&Standing| standing.over() == Some(0.0) && standing.wrongful == 0;
+    let exact: Vec<&Standing> = whole.iter().copied().filter(exact).collect();
+    if !exact.is_empty() {
+        fact("Never over, nobody denied wrongly", names(&exact));
+    }
     let over = best(&whole, |standing| standing.over(), 0.0);
     match over.value {
         ..=0.0 => fact("Never over the quota", over.names()),
@@ -63,7 +71,13 @@ pub(super) fn section(html: &mut String, report: &Report, standings: &[Standing]
     for (term, value, text) in costs {
         let cheapest = best(&all, value, ALIKE);
         if !cheapest.winners.is_empty() {
-            fact(term, format!("{}: {}", cheapest.names(), text(cheapest.value)));
+            let mut what = format!("{}: {}", cheapest.names(), text(cheapest.value));
+            let own: Vec<&Standing> = all.iter().copied().filter(|one| !one.is_peer()).collect();
+            let own = best(&own, value, ALIKE);
+            if cheapest.winners.iter().all(|winner| winner.is_peer()) && !own.winners.is_empty() {
+                let _ = write!(what, ", before {}: {}", own.names(), text(own.value));
+            }
+            fact(term, what);
         }
     }
     html.push_str("</dl>");
@@ -161,17 +175,20 @@ fn use_when(standing: &Standing, ours: &[&Standing]) -> String {
             "the quota must hold in every window, and a denial too many does no harm".to_owned()
         }
         (true, false) => format!(
-            "what you protect can take {} in a window, and nobody may be denied in vain",
-            more(over)
+            "what you protect can take {}, and nobody may be denied in vain",
+            more(standing)
         ),
-        (true, true) => format!("what you protect can take {} in a window", more(over)),
+        (true, true) => format!("what you protect can take {}", more(standing)),
     };
     let better: Vec<&Standing> =
         ours.iter().copied().filter(|other| is_better(other, standing)).collect();
     if better.is_empty() {
         when
     } else {
-        format!("{when}; but {} does no worse in anything here, and costs less", names(&better))
+        format!(
+            "{when}; but {}: never further over, denying no more wrongly, cheaper",
+            names(&better)
+        )
     }
 }
 
@@ -181,18 +198,20 @@ fn is_better(one: &Standing, other: &Standing) -> bool {
         Some([standing.allowed_ns()?, standing.denied_ns()?, standing.bytes()?])
     };
     let (Some(costs_one), Some(costs_other)) = (costs(one), costs(other)) else { return false };
-    let no_dearer = costs_one.iter().zip(&costs_other).all(|(one, other)| one <= other);
-    let cheaper =
-        costs_one.iter().zip(&costs_other).any(|(one, other)| one * (1.0 + ALIKE) < *other);
-    let as_right = one.over() <= other.over()
+    let pairs = || costs_one.iter().zip(&costs_other);
+    let no_dearer = pairs().all(|(one, other)| *one <= other * (1.0 + ALIKE));
+    let cheaper = pairs().any(|(one, other)| one * (1.0 + CHEAPER) < *other);
+    let as_right = one.overs.iter().zip(&other.overs).all(|(one, other)| one <= other)
         && one.wrongful <= other.wrongful
         && one.waits_exactly() >= other.waits_exactly();
     one.is_whole() && other.is_whole() && as_right && no_dearer && cheaper
 }
 
-/// How much more than the quota, in running text.
-fn more(over: f64) -> String {
-    format!("{} more than the quota", figures::over(over).replace('+', ""))
+/// How much more than the quota it has to be ready for.
+fn more(standing: &Standing) -> String {
+    let text = |share: Option<f64>| figures::over(share.unwrap_or(0.0)).replace('+', "");
+    let (most, mean) = (text(standing.over()), text(standing.mean_over()));
+    format!("{most} more than the quota in a window ({mean} on average)")
 }
 
 fn users(standing: &Standing) -> String {
@@ -215,14 +234,11 @@ fn users(standing: &Standing) -> String {
 }
 
 fn price(standing: &Standing) -> String {
-    let asked = match (standing.allowed_ns(), standing.denied_ns()) {
-        (Some(allowed), Some(denied)) => {
-            Some(format!("{}, denied {}", figures::nanos(allowed), figures::nanos(denied)))
-        }
-        (Some(nanos), None) | (None, Some(nanos)) => Some(figures::nanos(nanos)),
-        (None, None) => None,
-    };
-    let bytes = standing.bytes().map(|bytes| format!("{} a key", figures::bytes(bytes)));
-    let parts: Vec<String> = [asked, bytes].into_iter().flatten().collect();
-    if parts.is_empty() { "not measured".to_owned() } else { parts.join("; ") }
+    let parts = [
+        standing.allowed_ns().map(|nanos| format!("{} to allow", figures::nanos(nanos))),
+        standing.denied_ns().map(|nanos| format!("{} to deny", figures::nanos(nanos))),
+        standing.bytes().map(|bytes| format!("{} a key", figures::bytes(bytes))),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if parts.is_empty() { "not measured".to_owned() } else { parts.join(",<br/> ") }
 }
