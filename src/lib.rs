@@ -32,6 +32,9 @@ pub mod replay;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 
+#[doc = include_str!("../docs/design.md")]
+pub mod design {}
+
 pub use algorithm::{
     Algorithm, FixedWindow, Gcra, History, LeakyBucket, SlidingGranules, SlidingLog, SlidingWindow,
     Tat, TwoWindows, Window,
