@@ -113,3 +113,43 @@ fn the_log_is_not_written_over() {
     compare(&["--log", log, "--html", log, "--no-speed"]).expect(2);
     assert!(fs::metadata(log).unwrap().len() > 0);
 }
+
+/// The figures of README and of the page of whys are those that anybody gets.
+#[test]
+#[cfg(feature = "peers")]
+fn the_readme_says_what_the_command_says() {
+    let printed = compare(&["--no-speed"]).expect(0).stdout;
+    let readme = include_str!("../README.md");
+    let after = readme.split("\ncargo tollgate compare\n").nth(1).expect("the command");
+    let block = after.split("```text\n").nth(1).and_then(|rest| rest.split("```").next());
+    let block = block.expect("what it prints");
+    assert!(block.lines().count() > 20);
+    assert!(printed.contains(block.trim_end()), "README has:\n{block}\nnot:\n{printed}");
+
+    let whys = include_str!("../docs/design.md");
+    let percent = |row: &str, column: usize| {
+        let line = printed.lines().find(|line| line.trim_start().starts_with(row)).unwrap();
+        let cells: Vec<_> = line.split("  ").map(str::trim).filter(|c| !c.is_empty()).collect();
+        cells[column].replace(" %", "").parse::<f64>().map_or(0, |number| number.round() as u64)
+    };
+    for (name, row) in [
+        ("| `Gcra`, ", "gcra"),
+        ("| `FixedWindow`, ", "fixed-window"),
+        ("| `FixedWindow::from_first_hit`", "fixed-first-hit"),
+        ("| `FixedWindow::counting_denied`", "fixed-counting"),
+        ("| `SlidingWindow`", "sliding-window"),
+        ("| `SlidingGranules`", "granules "),
+        ("| `SlidingGranules::strict`", "granules-strict"),
+        ("| `SlidingLog`", "sliding-log"),
+    ] {
+        let said = whys.lines().rfind(|line| line.starts_with(name)).unwrap();
+        let said: Vec<_> = said.split('|').map(str::trim).collect();
+        let (wrongly, excess) = (percent(row, 2), percent(row, 3));
+        let expected =
+            [(excess, "nothing"), (wrongly, "none")].map(|(number, zero)| match number {
+                0 => zero.to_owned(),
+                number => format!("{number} %"),
+            });
+        assert_eq!(said[2..4], expected, "{name}");
+    }
+}
