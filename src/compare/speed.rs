@@ -75,8 +75,7 @@ impl<'a> Runner<'a> {
     fn new(pace: &Pace, entry: &'a Entry, quota: Quota, order: &[u64]) -> Runner<'a> {
         let keys = order.len();
         let walk = |step| {
-            // Twice the room: some spread keys unevenly, and deny where a part is full.
-            let limiter = entry.make(Setup { quota, max_keys: 2 * keys }).ok()?;
+            let limiter = entry.make(Setup { quota, max_keys: keys }).ok()?;
             Some(Walk { limiter, now: START.as_nanos(), step, at: 0 })
         };
         let before = pace.heap.map(|heap| heap());

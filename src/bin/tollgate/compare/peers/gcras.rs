@@ -80,7 +80,8 @@ impl Gcra {
     fn make(setup: Setup) -> Result<Box<dyn Contender>, String> {
         burst_is_count(setup)?;
         let limit = gcra::RateLimit::new(small(setup.quota.count())?, setup.quota.period());
-        let limiter = gcra::RateLimiter::new(setup.max_keys);
+        // Twice the room: its parts forget keys when they are full.
+        let limiter = gcra::RateLimiter::new(setup.max_keys.saturating_mul(2));
         Ok(Box::new(Gcra { limiter, limit, clock: Told::default(), begun: Instant::now() }))
     }
 }

@@ -37,7 +37,8 @@ impl RateNet {
             .algorithm(algorithm)
             .quota(small(setup.quota.count())?, setup.quota.period())
             .burst(small(setup.quota.burst_size())?)
-            .eviction(Eviction::capacity(setup.max_keys))
+            // Twice the room: it spreads keys unevenly, and denies where a part is full.
+            .eviction(Eviction::capacity(setup.max_keys.saturating_mul(2)))
             .clock(clock.clone())
             .try_build()
             .map_err(|error| error.to_string())?;
