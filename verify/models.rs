@@ -12,7 +12,7 @@ mod race;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollgate::{Gcra, 
+use tollgate::{
     Allowed, Builder, Overflow, Quota, RateLimiter, Retry, Timestamp, VirtualClock, all,
 };
 
