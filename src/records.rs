@@ -12,6 +12,7 @@
 //! - A change of quota visits every record, each shard's under its lock.
 
 mod look;
+mod mutants;
 mod shard;
 
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::algorithm::Algorithm;
 use crate::cells::{Charge, Overflow, Queued, Seat};
 use crate::decision::{Allowed, Denied, Retry, Standing};
 use crate::quota::Quota;
-use crate::sync::{AtomicBool, AtomicU64, Backoff, CachePadded, Mutex, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Backoff, CachePadded, Mutex, Ordering, mutant};
 use crate::tagged::{self, SHARDS};
 use crate::time::{Clock, Timestamp};
 
@@ -178,7 +179,7 @@ impl<A: Algorithm> Records<A> {
     ) -> Option<Look> {
         // Relaxed: if the change has been in this shard, the shard's lock makes it visible; if not,
         // what is seen here is another version when it has.
-        if self.is_changing.load(Ordering::Relaxed) {
+        if self.is_changing.load(Ordering::Relaxed) && !mutant("mixed_quotas") {
             return None;
         }
         let answer = Self::answer(shard, tag, place, ahead, cost, now);
@@ -207,6 +208,9 @@ impl<A: Algorithm> Recorded for Records<A> {
         now: Timestamp,
         turn: bool,
     ) -> Result<(Charge, Allowed), Denied> {
+        if mutant("decide_then_charge") {
+            return self.decide_then_charge(tag, ask, now);
+        }
         let ahead = if turn { 0 } else { self.queued.ahead(tag) };
         self.run(tag, |shard| {
             let mut place = shard.place(tag)?;
@@ -380,6 +384,7 @@ impl<A: Algorithm> Recorded for Records<A> {
         self.run(tag, |shard| {
             let place = match shard.place(tag)? {
                 Place::New => self.admit(shard, tag, now, taken)?,
+                Place::Own if mutant("two_cells") => self.admit(shard, tag, now, taken)?,
                 place => place,
             };
             let look = self.look_in(shard, tag, place, 0, cost, now)?;
@@ -394,7 +399,7 @@ impl<A: Algorithm> Recorded for Records<A> {
     }
 
     fn stands(&self, tag: u64, look: &Look) -> bool {
-        if !look.is_counted() {
+        if !look.is_counted() || mutant("answer_unconfirmed") {
             return true;
         }
         let mut shard = self.shard(tag).lock();
@@ -407,7 +412,7 @@ impl<A: Algorithm> Recorded for Records<A> {
     fn hold(&self, tag: u64, look: &Look) -> bool {
         let mut shard = self.shard(tag).lock();
         match shard.record(tag, look.place) {
-            Some(record) if record.version == look.version => {
+            Some(record) if record.version == look.version || mutant("hold_unasked") => {
                 record.version |= 1;
                 true
             }

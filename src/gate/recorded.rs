@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use crate::cells::Charge;
 use crate::decision::{Allowed, Denied};
 use crate::records::{Look, Recorded};
+use crate::sync::mutant;
 use crate::time::Timestamp;
 
 use super::{Again, INLINE};
@@ -148,7 +149,7 @@ pub(super) struct Holds<'h, 'a> {
 
 impl<'h, 'a> Holds<'h, 'a> {
     pub(super) fn take(entries: &'h [RecordEntry<'a>]) -> Result<Self, Again> {
-        let mut holds = Holds { entries, reached: 0, charge: false };
+        let mut holds = Holds { entries, reached: 0, charge: mutant("charge_first") };
         for entry in entries {
             if entry.is_charged() && !entry.records.hold(entry.tag, &entry.look) {
                 return Err(Again);
