@@ -25,9 +25,10 @@ use crate::tagged::{self, SHARDS};
 use crate::time::{Clock, Timestamp};
 
 pub(crate) use look::Look;
-use shard::{Place, Room, Shard};
+pub(crate) use shard::Keep;
+use shard::{Answer, Place, Room, Shard};
 
-pub(crate) struct Records<A: Algorithm> {
+pub(crate) struct Records<A: Keep> {
     shards: Box<[CachePadded<Mutex<Shard<A>>>]>,
     room: Room,
     overflow: Overflow,
@@ -91,7 +92,7 @@ pub(crate) enum Ask {
     UpTo(u64),
 }
 
-impl<A: Algorithm> Records<A> {
+impl<A: Keep> Records<A> {
     pub(crate) fn new(algorithm: A, max_keys: usize, overflow: Overflow) -> Records<A> {
         let shard = || CachePadded(Mutex::new(Shard::new(algorithm.clone())));
         Records {
@@ -135,6 +136,45 @@ impl<A: Algorithm> Records<A> {
         Some(Place::New)
     }
 
+    /// Runs `step` on the key's state at `now`, or the latest moment at which one was run. It must
+    /// not ask of these records. A newcomer for whom there is no room is forgotten at once.
+    pub(crate) fn update<R>(
+        &self,
+        tag: u64,
+        now: Timestamp,
+        step: impl FnOnce(&mut A::Kept, Timestamp) -> R,
+    ) -> R {
+        let mut step = Some(step);
+        self.run(tag, |shard| {
+            let place = match shard.place(tag)? {
+                Place::New if shard.seat(tag, now, &self.room) => Place::Own,
+                place => place,
+            };
+            let step = step.take()?;
+            let mut result = None;
+            match place {
+                Place::New => result = Some(step(&mut A::Kept::default(), now)),
+                _ => shard.write(tag, place, now, |_, kept, now| result = Some(step(kept, now))),
+            }
+            result
+        })
+    }
+
+    /// Runs `look` on the key's state as [`update`](Self::update) would, changing nothing.
+    pub(crate) fn view<R>(
+        &self,
+        tag: u64,
+        now: Timestamp,
+        look: impl Fn(&A::Kept, Timestamp) -> R,
+    ) -> R {
+        self.run(tag, |shard| {
+            let place = shard.place(tag)?;
+            Some(shard.ask(tag, place, now, |_, kept, now| AsIs(look(kept, now))).0)
+        })
+    }
+}
+
+impl<A: Algorithm> Records<A> {
     /// The answer to a key for which there is no room, of what a newcomer would get.
     fn without_room(&self, answer: Result<Allowed, Denied>) -> Result<Allowed, Denied> {
         match answer {
@@ -426,6 +466,15 @@ impl<A: Algorithm> Recorded for Records<A> {
             });
             Some(())
         });
+    }
+}
+
+/// What says nothing of waits.
+struct AsIs<R>(R);
+
+impl<R> Answer for AsIs<R> {
+    fn later(self, _: Duration) -> Self {
+        self
     }
 }
 

@@ -12,13 +12,44 @@ use crate::time::Timestamp;
 /// Records that a newcomer looks at, to forget those that are idle.
 pub(super) const LOOKED_AT: usize = 2;
 
-pub(super) struct Shard<A: Algorithm> {
+/// What records must know of the states they keep.
+pub(crate) trait Keep: Clone + Send + Sync + 'static {
+    /// What is remembered of a key.
+    type Kept: Clone + Default + Send + 'static;
+
+    /// [`Algorithm::idle_at`].
+    fn kept_until(&self, kept: &Self::Kept) -> Timestamp;
+
+    /// [`Algorithm::ahead`].
+    fn time_ahead(&self, identity: u64) -> Duration;
+
+    /// [`Algorithm::bytes`].
+    fn kept_bytes(kept: &Self::Kept) -> usize;
+}
+
+impl<A: Algorithm> Keep for A {
+    type Kept = A::State;
+
+    fn kept_until(&self, state: &A::State) -> Timestamp {
+        self.idle_at(state)
+    }
+
+    fn time_ahead(&self, identity: u64) -> Duration {
+        self.ahead(identity)
+    }
+
+    fn kept_bytes(state: &A::State) -> usize {
+        A::bytes(state)
+    }
+}
+
+pub(super) struct Shard<A: Keep> {
     pub(super) algorithm: A,
-    records: TagMap<Record<A::State>>,
+    records: TagMap<Record<A::Kept>>,
     /// Their tags, in the order in which they are looked at.
     round: VecDeque<u64>,
     /// What newcomers share for whom there is no room.
-    pool: Option<Record<A::State>>,
+    pool: Option<Record<A::Kept>>,
     /// The latest moment at which a forgotten key had become idle: newcomers start from there.
     forgotten: Timestamp,
     versions: u64,
@@ -72,7 +103,7 @@ impl<T> Record<T> {
     }
 }
 
-impl<A: Algorithm> Shard<A> {
+impl<A: Keep> Shard<A> {
     pub(super) fn new(algorithm: A) -> Shard<A> {
         Shard {
             algorithm,
@@ -95,7 +126,7 @@ impl<A: Algorithm> Shard<A> {
     }
 
     /// The record that is there.
-    pub(super) fn record(&mut self, tag: u64, place: Place) -> Option<&mut Record<A::State>> {
+    pub(super) fn record(&mut self, tag: u64, place: Place) -> Option<&mut Record<A::Kept>> {
         match place {
             Place::Own => self.records.get_mut(&tag),
             Place::Pool => self.pool.as_mut(),
@@ -111,21 +142,21 @@ impl<A: Algorithm> Shard<A> {
 
     /// What a newcomer starts with: perhaps it was counted in the pool, and what that owes it may
     /// owe.
-    fn newcomer(&self, tag: u64, now: Timestamp) -> Record<A::State> {
-        let ahead = self.algorithm.ahead(tag);
+    fn newcomer(&self, tag: u64, now: Timestamp) -> Record<A::Kept> {
+        let ahead = self.algorithm.time_ahead(tag);
         let from = self.forgotten + ahead;
         match &self.pool {
-            Some(pool) if self.algorithm.idle_at(&pool.state) > now + ahead => {
+            Some(pool) if self.algorithm.kept_until(&pool.state) > now + ahead => {
                 Record { state: pool.state.clone(), latest: pool.latest.max(from), version: 0 }
             }
-            _ => Record { state: A::State::default(), latest: from, version: 0 },
+            _ => Record { state: A::Kept::default(), latest: from, version: 0 },
         }
     }
 
     /// Whether who has no record is counted in the pool, which is in debt.
     pub(super) fn is_pooled(&self, tag: u64, now: Timestamp) -> bool {
-        let now = now + self.algorithm.ahead(tag);
-        self.pool.as_ref().is_some_and(|pool| self.algorithm.idle_at(&pool.state) > now)
+        let now = now + self.algorithm.time_ahead(tag);
+        self.pool.as_ref().is_some_and(|pool| self.algorithm.kept_until(&pool.state) > now)
     }
 
     /// Runs `step` on the key's state at `now`, or the latest it was charged at. What is answered
@@ -135,7 +166,7 @@ impl<A: Algorithm> Shard<A> {
         tag: u64,
         place: Place,
         now: Timestamp,
-        step: impl FnOnce(&A, &A::State, Timestamp) -> R,
+        step: impl FnOnce(&A, &A::Kept, Timestamp) -> R,
     ) -> R {
         let newcomer;
         let record = match place {
@@ -150,7 +181,7 @@ impl<A: Algorithm> Shard<A> {
                 &newcomer
             }
         };
-        let now = now + self.algorithm.ahead(tag);
+        let now = now + self.algorithm.time_ahead(tag);
         let at = now.max(record.latest);
         step(&self.algorithm, &record.state, at).later(at.since(now))
     }
@@ -161,14 +192,14 @@ impl<A: Algorithm> Shard<A> {
         tag: u64,
         place: Place,
         now: Timestamp,
-        step: impl FnOnce(&A, &mut A::State, Timestamp),
+        step: impl FnOnce(&A, &mut A::Kept, Timestamp),
     ) {
         self.versions += 2;
         let version = self.versions;
         if place == Place::Pool {
             self.start = version;
         }
-        let now = now + self.algorithm.ahead(tag);
+        let now = now + self.algorithm.time_ahead(tag);
         let record = match place {
             Place::Own => self.records.get_mut(&tag),
             Place::Pool => self.pool.as_mut(),
@@ -200,8 +231,7 @@ impl<A: Algorithm> Shard<A> {
         if self.pool.is_none() {
             self.versions += 2;
             let version = self.versions;
-            self.pool =
-                Some(Record { state: A::State::default(), latest: self.forgotten, version });
+            self.pool = Some(Record { state: A::Kept::default(), latest: self.forgotten, version });
             self.start = version;
         }
     }
@@ -209,9 +239,9 @@ impl<A: Algorithm> Shard<A> {
     /// Forgets the record that is next to be looked at, if it is idle.
     fn look_round(&mut self, now: Timestamp, room: &Room) {
         let Some(tag) = self.round.pop_front() else { return };
-        let ahead = self.algorithm.ahead(tag);
+        let ahead = self.algorithm.time_ahead(tag);
         let Some(record) = self.records.get(&tag) else { return };
-        let idle_at = self.algorithm.idle_at(&record.state);
+        let idle_at = self.algorithm.kept_until(&record.state);
         if record.is_held() || idle_at > now + ahead {
             self.round.push_back(tag);
             return;
@@ -224,7 +254,7 @@ impl<A: Algorithm> Shard<A> {
     }
 
     /// Changes every state; `false`, and nothing done, if one is held.
-    pub(super) fn write_all(&mut self, mut step: impl FnMut(u64, &A, &mut A::State)) -> bool {
+    pub(super) fn write_all(&mut self, mut step: impl FnMut(u64, &A, &mut A::Kept)) -> bool {
         let mut all = self.records.values().chain(&self.pool);
         if all.any(Record::is_held) {
             return false;
@@ -244,19 +274,19 @@ impl<A: Algorithm> Shard<A> {
 
     /// Keys that are not idle at `now`.
     pub(super) fn live(&self, now: Timestamp) -> usize {
-        let is_live = |(tag, record): &(&u64, &Record<A::State>)| {
-            self.algorithm.idle_at(&record.state) > now + self.algorithm.ahead(**tag)
+        let is_live = |(tag, record): &(&u64, &Record<A::Kept>)| {
+            self.algorithm.kept_until(&record.state) > now + self.algorithm.time_ahead(**tag)
         };
         self.records.iter().filter(is_live).count()
     }
 
     /// Bytes allocated.
     pub(super) fn memory(&self) -> usize {
-        let beside = |record: &Record<A::State>| {
-            A::bytes(&record.state).saturating_sub(size_of::<A::State>())
+        let beside = |record: &Record<A::Kept>| {
+            A::kept_bytes(&record.state).saturating_sub(size_of::<A::Kept>())
         };
         // A byte of the map's own for each entry.
-        let entry = size_of::<(u64, Record<A::State>)>() + 1;
+        let entry = size_of::<(u64, Record<A::Kept>)>() + 1;
         // A map of n entries has room for n * 7 / 8 of them.
         let entries = self.records.capacity() * 8 / 7 * entry;
         let states = self.records.values().chain(&self.pool).map(beside).sum::<usize>();
