@@ -257,7 +257,8 @@ impl<A: Algorithm> Recorded for Records<A> {
                 if pooled && answer.is_err_and(|denied| denied.retry != Retry::Never) {
                     self.count_overflow();
                 }
-                let charge = Charge::apart(tag, 0, now, Seat::Uncounted);
+                // Of nothing, which may be settled upwards.
+                let charge = Charge::apart(tag, 0, now, Seat::Own);
                 return Some(answer.map(|allowed| (charge, allowed)));
             }
             if place == Place::New {

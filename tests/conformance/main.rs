@@ -2,6 +2,7 @@
 //! histories that each algorithm answers alike wherever its states are kept.
 
 mod buckets;
+mod histories;
 mod in_records;
 mod moments;
 #[path = "../oracle/mod.rs"]
