@@ -8,6 +8,7 @@ mod moments;
 #[path = "../oracle/mod.rs"]
 mod oracle;
 mod sentry;
+mod sets;
 mod slots;
 
 use serde_json::Value;
