@@ -10,17 +10,20 @@ mod ticks;
 mod time;
 // Floor 1
 mod algorithm;
+mod roster;
 // Floor 2
 mod cells;
 mod records;
 mod slots;
 // Floor 3
 mod concurrency_limiter;
+mod distinct_limiter;
 mod gate;
 mod queue;
 mod rate_limiter;
 mod set;
 // Floor 4
+pub mod compat;
 mod enforcer;
 mod pacer;
 mod policy;
@@ -45,6 +48,7 @@ pub use concurrency_limiter::{
     Usage,
 };
 pub use decision::{Allowed, Denied, Refused, Retry};
+pub use distinct_limiter::{DistinctBuilder, DistinctLimiter};
 pub use enforcer::{
     Absent, Admission, Enforcer, EnforcerBuilder, Explanation, LimitStatus, Permit, Reload,
     UnknownLimit, Value, Verdict,
