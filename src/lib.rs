@@ -50,8 +50,8 @@ pub use enforcer::{
 pub use pacer::PacedStream;
 pub use pacer::{Batches, BatchesWhenFree, Pacer};
 pub use policy::{
-    Amount, Limit, LimitInWords, MAX_FACTS, Missing, Mode, Override, Policy, PolicyError, Problem,
-    Share, ShareError,
+    Amount, Arithmetic, Limit, LimitInWords, MAX_FACTS, Missing, Mode, Override, Policy,
+    PolicyError, Problem, Share, ShareError,
 };
 pub use queue::WaitError;
 pub use quota::{Quota, QuotaError};

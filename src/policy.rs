@@ -2,6 +2,7 @@
 //!
 //! Built in code or read from a file, and checked in one place: [`Policy::check`].
 
+mod arithmetic;
 mod check;
 #[cfg(feature = "policy")]
 mod file;
@@ -14,6 +15,7 @@ use std::collections::HashSet;
 
 use crate::quota::Quota;
 
+pub use arithmetic::Arithmetic;
 pub(crate) use limit::{Condition, What};
 pub use limit::{Limit, Missing, Mode};
 pub use problem::{PolicyError, Problem};

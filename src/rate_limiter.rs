@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::algorithm::{Algorithm, Gcra};
+use crate::algorithm::{Algorithm, Gcra, LeakyBucket};
 use crate::cells::{Charge, Overflow};
 use crate::decision::{Allowed, Denied, intern};
 use crate::queue::{Acquire, MAX_WAITERS, WaitError, acquire_blocking};
@@ -62,7 +62,7 @@ const BATCH: usize = 16;
 ///
 /// `A` is the [`Algorithm`]: [`Gcra`] unless another is [chosen](Self::with_algorithm). What is said
 /// here of keys and memory is so where its state is a word ([`Gcra`], [`LeakyBucket`], and a
-/// [`FixedWindow`] aligned to the epoch). Other states are in records, one to a key: a decision
+/// [`FixedWindow`](crate::FixedWindow) aligned to the epoch). Other states are in records, one to a key: a decision
 /// takes a short lock, memory grows with the keys that are not idle, and at `max_keys` a newcomer
 /// may find no room although a key has become idle.
 pub struct RateLimiter<A = Gcra, S = RandomState> {
@@ -182,7 +182,8 @@ impl<A: Algorithm, S> Builder<A, S> {
     /// The limiter.
     pub fn build(self) -> RateLimiter<A, S> {
         let Builder { algorithm, clock, max_keys, overflow, max_waiters, hasher, name } = self;
-        let rate = Rate::new(algorithm, max_keys, overflow, clock.clone(), max_waiters);
+        let store = Store::new(algorithm, max_keys, overflow);
+        let rate = Rate::new(store, clock.clone(), max_waiters);
         RateLimiter { rate, clock, hasher, name, algorithm: PhantomData }
     }
 }
@@ -393,6 +394,15 @@ impl<S: BuildHasher> RateLimiter<Gcra, S> {
         let booked = self.rate.store.book(tag, cost, now, max_wait);
         let (charge, wait, allowed) = booked.inspect_err(|_| self.rate.serve_queued(tag))?;
         Ok(Reservation { rate: &self.rate, charge, wait, allowed })
+    }
+}
+
+impl<S: BuildHasher> RateLimiter<LeakyBucket, S> {
+    /// How full the bucket of `key` is: what was admitted less what has leaked, in whole units,
+    /// rounded up; at most the burst.
+    pub fn level<K: Hash + ?Sized>(&self, key: &K) -> u64 {
+        let look = |allowed: Allowed| allowed.burst().saturating_sub(allowed.remaining());
+        self.peek_n(key, 0).map_or(0, look)
     }
 }
 

@@ -143,7 +143,7 @@ fn waits_are_compared_with_the_least_that_helps() {
     let cases: [Case; 6] = [
         (|wait| wait, [2, 2, 0, 0, 0]),
         (|wait| by(wait, |wait| wait + SEVEN), [2, 0, 0, 7, 0]),
-        (|wait| by(wait, |wait| wait - SEVEN), [2, 0, 7, 0, 0]),
+        (|wait| by(wait, |wait| wait.saturating_sub(SEVEN)), [2, 0, 7, 0, 0]),
         (|wait| by(wait, |_| Duration::ZERO), [2, 0, 9 * SECOND, 0, 0]),
         (|_| Wait::Never, [2, 0, 0, 0, 2]),
         (|_| Wait::Unstated, [0, 0, 0, 0, 0]),

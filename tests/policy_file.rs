@@ -91,24 +91,16 @@ mode = "off"
 }
 
 #[test]
-fn what_later_versions_offer_is_no_unknown_word() {
-    says(
-        r#"[[limit]]
-name = "a"
-rate = "5/s"
-algorithm = "sliding-log"
-"#,
-        &[
-            "4:13 this version decides with `gcra` only, not with `sliding-log` | leave `algorithm` out",
-        ],
-    );
+fn an_algorithm_is_one_of_those_there_are() {
     says(
         r#"[[limit]]
 name = "a"
 rate = "5/s"
 algorithm = "gcar"
 "#,
-        &["4:13 `algorithm` is `gcra`, not `gcar` | did you mean `gcra`?"],
+        &[
+            "4:13 `algorithm` is `gcra` or `leaky-bucket` or `fixed-window` or `fixed-window-from-first-hit` or `fixed-window-shifted-per-key` or `fixed-window-counting-denied` or `sliding-window` or `sliding-granules` or `sliding-granules-strict` or `sliding-log`, not `gcar` | did you mean `gcra`?",
+        ],
     );
     says(
         r#"[[limit]]
@@ -117,6 +109,51 @@ rate = "5/s"
 algorithm = 1
 "#,
         &["4:13 `algorithm` is a string, not the number 1 | write `algorithm = \"gcra\"`"],
+    );
+}
+
+#[test]
+fn a_burst_where_the_algorithm_has_none_is_an_error() {
+    says(
+        r#"[[limit]]
+name = "a"
+algorithm = "sliding-log"
+burst = 3
+rate = "5/s"
+[[limit]]
+name = "b"
+key = ["u"]
+rate = "5/s burst 3"
+algorithm = "sliding-window"
+[[limit]]
+name = "c"
+key = ["u"]
+rate = "5/s"
+algorithm = "sliding-granules"
+[[limit]]
+name = "d"
+rate = "5/s"
+burst = 3
+algorithm = "fixed-window"
+[[override]]
+limit = "c"
+match = { u = "1" }
+burst = 7
+[[override]]
+limit = "b"
+match = { u = "1" }
+rate = "7/s burst 9"
+[[override]]
+limit = "b"
+match = { u = "2" }
+rate = "7/s"
+"#,
+        &[
+            "4:9 `sliding-log` has no burst: its count is the most at once | leave the burst out, or decide by `gcra`",
+            "9:8 `sliding-window` has no burst: its count is the most at once | leave the burst out, or decide by `gcra`",
+            "24:9 `sliding-granules` has no burst: its count is the most at once | leave the burst out, or decide by `gcra`",
+            "28:8 `sliding-window` has no burst: its count is the most at once | leave the burst out, or decide by `gcra`",
+        ],
     );
 }
 

@@ -13,6 +13,8 @@ use crate::time::Timestamp;
 pub struct History {
     /// Stamps rise. An entry of which all was given back stays, and still says how late it is.
     entries: VecDeque<(Timestamp, u64)>,
+    /// Units of all entries, so that a decision looks only at those that are over.
+    held: u128,
 }
 
 /// What a history is held against: at most `count` units, each for `life` nanoseconds after the
@@ -36,9 +38,15 @@ impl History {
 }
 
 impl Span {
+    /// The moment from which on nothing is held.
+    fn empty_at(&self, history: &History) -> u128 {
+        let last = history.entries.iter().rev().find(|(_, units)| *units > 0);
+        last.map_or(0, |(at, _)| self.end(*at))
+    }
+
     /// The moment from which on at most `units` are held.
     fn down_to(&self, units: u64, history: &History) -> u128 {
-        let mut held: u128 = history.entries.iter().map(|(_, units)| u128::from(*units)).sum();
+        let mut held = history.held;
         let mut from = 0;
         for (at, gone) in &history.entries {
             if held <= u128::from(units) {
@@ -55,11 +63,14 @@ impl Span {
         u128::from(at.as_nanos()) + self.life
     }
 
+    fn is_over(&self, at: Timestamp, now: Timestamp) -> bool {
+        self.end(at) <= u128::from(now.as_nanos())
+    }
+
     fn left(&self, history: &History, now: Timestamp) -> u64 {
-        let holds = |at: Timestamp| self.end(at) > u128::from(now.as_nanos());
-        let held = history.entries.iter().rev().take_while(|(at, _)| holds(*at));
-        let held: u128 = held.map(|(_, units)| u128::from(*units)).sum();
-        u128::from(self.count).saturating_sub(held) as u64
+        let over = history.entries.iter().take_while(|(at, _)| self.is_over(*at, now));
+        let over: u128 = over.map(|(_, units)| u128::from(*units)).sum();
+        u128::from(self.count).saturating_sub(history.held - over) as u64
     }
 
     /// The stamp of a charge.
@@ -74,7 +85,7 @@ impl Span {
         now: Timestamp,
     ) -> Result<Allowed, Denied> {
         let left = self.left(history, now.max(history.latest()));
-        let reset_after = until(self.down_to(0, history), now);
+        let reset_after = until(self.empty_at(history), now);
         if cost == 0 {
             return Ok(Allowed::new(self.count, left, reset_after));
         }
@@ -94,18 +105,28 @@ impl Span {
             return;
         }
         let at = self.entry(history, now);
-        let over = |(at, _): &(Timestamp, u64)| self.end(*at) <= u128::from(now.as_nanos());
-        while history.entries.front().is_some_and(over) {
+        while let Some((_, gone)) =
+            history.entries.front().copied().filter(|(at, _)| self.is_over(*at, now))
+        {
             history.entries.pop_front();
+            history.held -= u128::from(gone);
         }
-        match history.entries.back_mut() {
-            Some((last, units)) if *last == at => *units = units.saturating_add(cost),
-            _ => history.entries.push_back((at, cost)),
-        }
+        let more = match history.entries.back_mut() {
+            Some((last, units)) if *last == at => {
+                let more = cost.min(u64::MAX - *units);
+                *units += more;
+                more
+            }
+            _ => {
+                history.entries.push_back((at, cost));
+                cost
+            }
+        };
+        history.held += u128::from(more);
     }
 
     pub(super) fn idle_at(&self, history: &History) -> Timestamp {
-        stamp(self.down_to(0, history)).max(history.latest())
+        stamp(self.empty_at(history)).max(history.latest())
     }
 
     /// Makes a charge of `charged` units at `at` one of `cost`.
@@ -122,7 +143,9 @@ impl Span {
         };
         let entry = history.entries.iter_mut().rev().find(|(begun, _)| *begun <= at);
         if let Some((_, units)) = entry {
-            *units = units.saturating_sub(less);
+            let less = less.min(*units);
+            *units -= less;
+            history.held -= u128::from(less);
         }
     }
 

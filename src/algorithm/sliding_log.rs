@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 /// **Bound**: `count * (floor(t / period) + 1)` units in any closed interval of length `t`, so at
 /// most `count` in any that is shorter than the period. **Worst case**: `n` at once, and again a
 /// period later. **Memory**: 16 bytes for each stamp within a period at which units were charged,
-/// and a decision looks at each of them. When the quota changes, units are free again a new
+/// of which a decision looks at those that are over. When the quota changes, units are free again a new
 /// period after their stamps; those already free stay so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlidingLog {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::Share;
 use super::problem::Field;
+use super::{Arithmetic, Share};
 use crate::cells::Overflow;
 use crate::queue::MAX_WAITERS;
 use crate::quota::Quota;
@@ -19,6 +19,7 @@ pub struct Limit {
     pub(crate) mode: Mode,
     pub(crate) rollout: Option<Rollout>,
     pub(crate) cost: Option<String>,
+    pub(crate) arithmetic: Arithmetic,
     pub(crate) max_keys: usize,
     pub(crate) overflow: Overflow,
     /// How long a request may wait for its turn. `None`: it does not wait.
@@ -123,6 +124,7 @@ impl Limit {
             mode: Mode::default(),
             rollout: None,
             cost: None,
+            arithmetic: Arithmetic::default(),
             max_keys: 1 << 20,
             overflow: Overflow::default(),
             wait: None,
@@ -176,6 +178,23 @@ impl Limit {
         match self.what {
             What::Rate(_) => self.cost = Some(fact.into()),
             What::Slots { .. } => self.does_not_have(Field::Cost),
+        }
+        self
+    }
+
+    /// The algorithm it decides by. Default: [`Arithmetic::Gcra`]. Only for a rate.
+    ///
+    /// ```
+    /// use tollgate::{Arithmetic, Limit, Policy, Quota};
+    ///
+    /// let codes = Limit::new("codes", Quota::per_hour(5)).algorithm(Arithmetic::SlidingLog);
+    /// assert!(Policy::new().limit(codes).check().is_ok());
+    /// ```
+    #[must_use]
+    pub fn algorithm(mut self, arithmetic: Arithmetic) -> Limit {
+        match self.what {
+            What::Rate(_) => self.arithmetic = arithmetic,
+            What::Slots { .. } => self.does_not_have(Field::Algorithm),
         }
         self
     }

@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::algorithm::Algorithm;
-use crate::cells::{Charge, Overflow};
+use crate::cells::Charge;
 use crate::decision::{Allowed, Denied, Retry};
 use crate::queue::{self, Attempt, Line, Place, Plan, Turnstile};
 use crate::quota::Quota;
@@ -29,14 +28,7 @@ pub(crate) struct KeyLine {
 }
 
 impl Rate {
-    pub(crate) fn new<A: Algorithm>(
-        algorithm: A,
-        max_keys: usize,
-        overflow: Overflow,
-        clock: Clock,
-        max_waiters: usize,
-    ) -> Arc<Rate> {
-        let store = Store::new(algorithm, max_keys, overflow);
+    pub(crate) fn new(store: Store, clock: Clock, max_waiters: usize) -> Arc<Rate> {
         let max_waiters = AtomicU64::new(max_waiters as u64);
         Arc::new(Rate { store, clock, max_waiters, lines: Mutex::new(HashMap::new()) })
     }

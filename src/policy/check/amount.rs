@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::super::problem::{Field, Place, Shown};
 use super::super::{Change, Limit, What};
 use super::Checker;
+use crate::quota::Quota;
 use crate::slots::MAX_SLOTS;
 
 impl Checker<'_> {
@@ -18,6 +19,12 @@ impl Checker<'_> {
             let (why, hint) = unfit(*field);
             let what = format!("a {kind} limit has no `{}`{why}", field.key());
             self.report(at(*field), what, Some(hint.to_owned()));
+        }
+        if let What::Rate(quota) = limit.what {
+            let read = !self.is_unread(at(Field::Rate)) && !self.is_unread(at(Field::Algorithm));
+            if read {
+                self.burst(at(Field::Burst), limit, quota);
+            }
         }
         if let What::Slots { cap, lease, weight } = limit.what {
             self.cap(at(Field::Concurrent), cap);
@@ -65,10 +72,13 @@ impl Checker<'_> {
         match (change, limit.what) {
             (Change::Burst { burst }, What::Rate(quota)) => {
                 let read = !self.is_unread(Place::Limit(limit_index, Field::Rate));
-                if let (true, Err(error)) = (read, quota.with_burst(burst)) {
-                    self.report(at(field), error.to_string(), None);
+                match quota.with_burst(burst) {
+                    Err(error) if read => self.report(at(field), error.to_string(), None),
+                    Ok(quota) => self.burst(at(field), limit, quota),
+                    Err(_) => {}
                 }
             }
+            (Change::Quota { quota }, What::Rate(_)) => self.burst(at(field), limit, quota),
             (Change::Concurrent { cap }, What::Slots { weight, .. }) => {
                 self.fits(at(field), weight, cap);
             }
@@ -85,6 +95,16 @@ impl Checker<'_> {
                 self.report(at(field), what, Some(hint));
             }
             _ => {}
+        }
+    }
+
+    /// Checks that a burst has a meaning.
+    fn burst(&mut self, place: Place, limit: &Limit, quota: Quota) {
+        if !limit.arithmetic.has_burst() && quota.burst_size() != quota.count() {
+            let what =
+                format!("`{}` has no burst: its count is the most at once", limit.arithmetic);
+            let hint = "leave the burst out, or decide by `gcra`".to_owned();
+            self.report(place, what, Some(hint));
         }
     }
 

@@ -10,7 +10,7 @@ use super::{LIMIT, Reader, entries};
 use crate::cells::Overflow;
 use crate::policy::limit::Part;
 use crate::policy::problem::{Field, Place};
-use crate::policy::{Limit, Missing, Mode};
+use crate::policy::{Arithmetic, Limit, Missing, Mode};
 
 impl Reader<'_> {
     pub(super) fn limit(&mut self, header: Range<usize>, table: &DeTable<'_>) {
@@ -48,8 +48,15 @@ impl Reader<'_> {
                     }
                     self.alternatives(index, &limit.key);
                 }
-                "rate" => numbers.rate = Some((key_at, value)),
-                "burst" => numbers.burst = Some((key_at, self.burst(value))),
+                "rate" => {
+                    self.spans.insert(at(Field::Rate), value.span());
+                    self.spans.entry(at(Field::Burst)).or_insert(value.span());
+                    numbers.rate = Some((key_at, value));
+                }
+                "burst" => {
+                    self.spans.insert(at(Field::Burst), value.span());
+                    numbers.burst = Some((key_at, self.burst(value)));
+                }
                 "when" => limit.when = self.conditions(key, value, at),
                 "missing" => {
                     let choices = [
@@ -72,11 +79,13 @@ impl Reader<'_> {
                     self.spans.insert(at(Field::Cost), value.span());
                     limit.cost = self.string(key, value, "cost = \"tokens\"").map(str::to_owned);
                 }
-                "algorithm" if what::is_slots(table) => {
-                    let what = "a concurrency limit has no `algorithm`".to_owned();
-                    self.report(key_at, what, Some("leave it out".to_owned()));
+                "algorithm" => {
+                    self.spans.insert(at(Field::Algorithm), value.span());
+                    match self.choice(key, value, &Arithmetic::ALL.map(|a| (a.name(), a))) {
+                        Some(arithmetic) => limit.arithmetic = arithmetic,
+                        None => self.skip(at(Field::Algorithm)),
+                    }
                 }
-                "algorithm" => self.algorithm(value),
                 "max_keys" => {
                     self.spans.insert(at(Field::MaxKeys), value.span());
                     let keys = self.whole(key, value, "from 1 to 2^64 - 1");

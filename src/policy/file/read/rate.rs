@@ -1,4 +1,4 @@
-//! `rate`, `burst` and `algorithm`.
+//! `rate` and `burst`.
 
 use std::ops::Range;
 
@@ -7,8 +7,6 @@ use toml::de::DeValue;
 use super::{Reader, Value};
 use crate::policy::problem::Shown;
 use crate::quota::{Quota, QuotaError};
-
-const LATER_ALGORITHMS: &[&str] = &["fixed-window", "sliding-window", "sliding-log"];
 
 /// In place of a rate that could not be read.
 pub(super) const STAND_IN: Quota = Quota::per_second(1);
@@ -68,17 +66,5 @@ impl Reader<'_> {
 
     pub(super) fn burst(&mut self, value: &Value<'_>) -> Option<Burst> {
         self.whole("burst", value, "from 0 to 2^64 - 1").map(|burst| (burst, value.span()))
-    }
-
-    pub(super) fn algorithm(&mut self, value: &Value<'_>) {
-        match value.get_ref() {
-            DeValue::String(name) if LATER_ALGORITHMS.contains(&name.as_ref()) => {
-                let what = format!("this version decides with `gcra` only, not with `{name}`");
-                self.report(value.span(), what, Some("leave `algorithm` out".to_owned()));
-            }
-            _ => {
-                self.choice("algorithm", value, &[("gcra", ())]);
-            }
-        }
     }
 }

@@ -13,10 +13,11 @@ use crate::slots::MAX_SLOTS;
 
 type Unfit = &'static [(&'static str, Field)];
 
-/// Keys that only a rate has; `algorithm` is another, which a policy in code does not have.
+/// Keys that only a rate has.
 const OF_RATES: Unfit = &[
     ("burst", Field::Burst),
     ("cost", Field::Cost),
+    ("algorithm", Field::Algorithm),
     ("max_keys", Field::MaxKeys),
     ("overflow", Field::Overflow),
 ];
@@ -41,10 +42,6 @@ pub(super) fn unfit(limit: &DeTable<'_>) -> Unfit {
         (false, true) => OF_RATES,
         _ => &[],
     }
-}
-
-pub(super) fn is_slots(limit: &DeTable<'_>) -> bool {
-    limit.contains_key("concurrent") && !limit.contains_key("rate")
 }
 
 impl Reader<'_> {
