@@ -268,7 +268,7 @@ fn words_are_records<A: Algorithm>(algorithm: A, grain: u64, rng: &mut Rng, cens
             match (word, record) {
                 (Ok(word), Ok(record)) => assert!(word.remaining() <= record.remaining()),
                 (Err(word), Err(record)) => {
-                    assert_eq!(word.retry(), record.retry(), "{}", context())
+                    assert_eq!(word.retry(), record.retry(), "{}", context());
                 }
                 (Err(word), Ok(_)) => assert!(word.retry().after() <= Some(lag), "{}", context()),
                 (Ok(_), Err(_)) => panic!("a word admits more: {}", context()),
