@@ -88,7 +88,7 @@ pub trait Algorithm: Clone + Send + Sync + 'static {
     }
 
     /// By how much the time of a key is ahead, so that not all keys begin a window at one moment.
-    /// `identity` is the key's hash. Default: by nothing.
+    /// `identity` is the key's hash. The same whatever the quota. Default: by nothing.
     fn ahead(&self, _identity: u64) -> Duration {
         Duration::ZERO
     }

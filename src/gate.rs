@@ -210,9 +210,15 @@ pub(crate) fn grant(
         ask(entries, rest, 0);
         // Nothing left is refused as one unit is.
         let times = left(entries, rest).min(up_to).max(up_to.min(1));
+        let words: SmallVec<[Look<'_>; INLINE]> = entries.iter().map(|entry| entry.look).collect();
+        let records: SmallVec<[_; INLINE]> = rest.records.iter().map(RecordEntry::look).collect();
         ask(entries, rest, times);
-        // Unless more came back between the two looks.
-        if times < up_to && left(entries, rest) > 0 && refusal(entries, rest).is_none() {
+        // Unless something came between the two looks.
+        let same_words =
+            entries.iter().zip(&words).all(|(entry, look)| entry.look.is_of_same_state(look));
+        let mut all_records = rest.records.iter().zip(&records);
+        let same_records = all_records.all(|(entry, look)| entry.look().is_of_same_state(look));
+        if !same_words || !same_records {
             continue;
         }
         // All are held: none has more by the time it is charged.
@@ -236,7 +242,7 @@ fn attempt(
             || rest.records.iter().any(RecordEntry::needs_seat))
     {
         seat(entries).ok()?;
-        recorded::seat(rest.records);
+        recorded::seat(rest.records).ok()?;
         // A seat where there is no room may refuse.
         refused = refusal(entries, rest);
     }

@@ -28,10 +28,15 @@ mod enforcer;
 mod pacer;
 mod policy;
 // Floor 5
+#[cfg(feature = "compare")]
+pub mod compare;
 #[cfg(feature = "replay")]
 pub mod replay;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+
+#[doc = include_str!("../docs/design.md")]
+pub mod design {}
 
 pub use algorithm::{
     Algorithm, FixedWindow, Gcra, History, LeakyBucket, SlidingGranules, SlidingLog, SlidingWindow,

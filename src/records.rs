@@ -12,6 +12,7 @@
 //! - A change of quota visits every record, each shard's under its lock.
 
 mod look;
+mod mutants;
 mod shard;
 
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::algorithm::Algorithm;
 use crate::cells::{Charge, Overflow, Queued, Seat};
 use crate::decision::{Allowed, Denied, Retry, Standing};
 use crate::quota::Quota;
-use crate::sync::{AtomicBool, AtomicU64, Backoff, CachePadded, Mutex, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Backoff, CachePadded, Mutex, Ordering, mutant};
 use crate::tagged::{self, SHARDS};
 use crate::time::{Clock, Timestamp};
 
@@ -71,8 +72,9 @@ pub(crate) trait Recorded: Send + Sync {
 
     /// What `take` would say, with what a transaction must know. Waits while the key is held.
     fn look(&self, tag: u64, cost: u64, now: Timestamp, turn: bool) -> Look;
-    /// Gives a key that was not there a record, as if never seen, and looks at it.
-    fn seat(&self, tag: u64, cost: u64, now: Timestamp) -> Look;
+    /// Gives a key that was not there a record, as if never seen, and looks at it. Not that of a
+    /// key that is `taken` by the same transaction, and idle as yet.
+    fn seat(&self, tag: u64, cost: u64, now: Timestamp, taken: &dyn Fn(u64) -> bool) -> Look;
     /// Whether the answer is still the one that would be given.
     fn stands(&self, tag: u64, look: &Look) -> bool;
     /// Holds the key, if nothing came between. Then `release` must follow.
@@ -124,8 +126,14 @@ impl<A: Keep> Records<A> {
 
     /// Where a newcomer is counted: with a record of its own, in the pool, or not at all. `None`:
     /// the pool is held.
-    fn admit(&self, shard: &mut Shard<A>, tag: u64, now: Timestamp) -> Option<Place> {
-        if shard.seat(tag, now, &self.room) {
+    fn admit(
+        &self,
+        shard: &mut Shard<A>,
+        tag: u64,
+        now: Timestamp,
+        taken: &dyn Fn(u64) -> bool,
+    ) -> Option<Place> {
+        if shard.seat(tag, now, &self.room, taken) {
             return Some(Place::Own);
         }
         if self.overflow == Overflow::Pool {
@@ -147,7 +155,7 @@ impl<A: Keep> Records<A> {
         let mut step = Some(step);
         self.run(tag, |shard| {
             let place = match shard.place(tag)? {
-                Place::New if shard.seat(tag, now, &self.room) => Place::Own,
+                Place::New if shard.seat(tag, now, &self.room, &|_| false) => Place::Own,
                 place => place,
             };
             let step = step.take()?;
@@ -211,7 +219,7 @@ impl<A: Algorithm> Records<A> {
     ) -> Option<Look> {
         // Relaxed: if the change has been in this shard, the shard's lock makes it visible; if not,
         // what is seen here is another version when it has.
-        if self.is_changing.load(Ordering::Relaxed) {
+        if self.is_changing.load(Ordering::Relaxed) && !mutant("mixed_quotas") {
             return None;
         }
         let answer = Self::answer(shard, tag, place, ahead, cost, now);
@@ -225,6 +233,8 @@ impl<A: Algorithm> Records<A> {
                 Place::New => denied && shard.is_pooled(tag, now),
             },
             version: shard.version(tag, place),
+            at: shard.charged_at(tag, place, now),
+            generation: shard.generation,
             answer,
         })
     }
@@ -238,11 +248,15 @@ impl<A: Algorithm> Recorded for Records<A> {
         now: Timestamp,
         turn: bool,
     ) -> Result<(Charge, Allowed), Denied> {
+        if mutant("decide_then_charge") {
+            return self.decide_then_charge(tag, ask, now);
+        }
         let ahead = if turn { 0 } else { self.queued.ahead(tag) };
         self.run(tag, |shard| {
             let mut place = shard.place(tag)?;
             let units = |shard: &mut Shard<A>, place| match ask {
                 Ask::All(cost) => cost,
+                Ask::UpTo(most) if ahead > 0 => most.min(1),
                 // Nothing left is denied as one unit is.
                 Ask::UpTo(most) => Self::answer(shard, tag, place, 0, 0, now)
                     .map_or(0, |left| left.remaining().min(most))
@@ -262,7 +276,7 @@ impl<A: Algorithm> Recorded for Records<A> {
                 return Some(answer.map(|allowed| (charge, allowed)));
             }
             if place == Place::New {
-                place = self.admit(shard, tag, now)?;
+                place = self.admit(shard, tag, now, &|_| false)?;
                 if place != Place::Own {
                     self.count_overflow();
                 }
@@ -279,12 +293,13 @@ impl<A: Algorithm> Recorded for Records<A> {
                     return Some(self.without_room(answer).map(|allowed| (charge, allowed)));
                 }
             };
+            let (at, generation) = (shard.charged_at(tag, place, now), shard.generation);
             if answer.is_ok() || shard.algorithm.counts_denied() {
                 shard.write(tag, place, now, |algorithm, state, now| {
                     algorithm.charge(state, cost, now);
                 });
             }
-            Some(answer.map(|allowed| (Charge::apart(tag, cost, now, seat), allowed)))
+            Some(answer.map(|allowed| (Charge { tag, cost, at, seat, generation }, allowed)))
         })
     }
 
@@ -302,6 +317,9 @@ impl<A: Algorithm> Recorded for Records<A> {
             Seat::Pool => Place::Pool,
             Seat::Uncounted => return,
         };
+        if cost == charge.cost {
+            return;
+        }
         let tag = charge.tag;
         self.run(tag, |shard| {
             match shard.record(tag, place) {
@@ -310,7 +328,7 @@ impl<A: Algorithm> Recorded for Records<A> {
                 // Forgotten: what it may get back time has given.
                 None if cost <= charge.cost => return Some(()),
                 None => {
-                    place = self.admit(shard, tag, clock.latest())?;
+                    place = self.admit(shard, tag, clock.latest(), &|_| false)?;
                     if place != Place::Own {
                         self.count_overflow();
                     }
@@ -319,6 +337,8 @@ impl<A: Algorithm> Recorded for Records<A> {
             // Read under the lock: before it, it would give back too much once others charged, and
             // gave back, at a later time.
             let now = clock.latest();
+            let given = shard.given_back(charge.generation, charge.at, now);
+            let cost = cost.saturating_add(given).min(charge.cost.max(cost));
             let at = charge.at + shard.algorithm.ahead(tag);
             shard.write(tag, place, now, |algorithm, state, now| {
                 algorithm.settle(state, charge.cost, at, cost, now);
@@ -369,8 +389,7 @@ impl<A: Algorithm> Recorded for Records<A> {
 
     fn set_quota(&self, quota: Quota, now: Timestamp) {
         let _one_at_a_time = self.changes.lock();
-        // Relaxed, twice: as in `look_in`. Whoever holds keys is waited for below.
-        self.is_changing.store(true, Ordering::Relaxed);
+        let _changing = Changing::begin(&self.is_changing);
         for shard in &self.shards {
             let mut backoff = Backoff::default();
             loop {
@@ -381,14 +400,13 @@ impl<A: Algorithm> Recorded for Records<A> {
                     algorithm.reprice(before, state, now + before.ahead(tag));
                 };
                 if shard.write_all(reprice) {
-                    shard.algorithm = algorithm;
+                    shard.change(algorithm);
                     break;
                 }
                 drop(shard);
                 backoff.wait();
             }
         }
-        self.is_changing.store(false, Ordering::Relaxed);
     }
 
     fn queued(&self) -> &Queued {
@@ -403,10 +421,11 @@ impl<A: Algorithm> Recorded for Records<A> {
         })
     }
 
-    fn seat(&self, tag: u64, cost: u64, now: Timestamp) -> Look {
+    fn seat(&self, tag: u64, cost: u64, now: Timestamp, taken: &dyn Fn(u64) -> bool) -> Look {
         self.run(tag, |shard| {
             let place = match shard.place(tag)? {
-                Place::New => self.admit(shard, tag, now)?,
+                Place::New => self.admit(shard, tag, now, taken)?,
+                Place::Own if mutant("two_cells") => self.admit(shard, tag, now, taken)?,
                 place => place,
             };
             let look = self.look_in(shard, tag, place, 0, cost, now)?;
@@ -421,7 +440,7 @@ impl<A: Algorithm> Recorded for Records<A> {
     }
 
     fn stands(&self, tag: u64, look: &Look) -> bool {
-        if !look.is_counted() {
+        if !look.is_counted() || mutant("answer_unconfirmed") {
             return true;
         }
         let mut shard = self.shard(tag).lock();
@@ -434,7 +453,7 @@ impl<A: Algorithm> Recorded for Records<A> {
     fn hold(&self, tag: u64, look: &Look) -> bool {
         let mut shard = self.shard(tag).lock();
         match shard.record(tag, look.place) {
-            Some(record) if record.version == look.version => {
+            Some(record) if record.version == look.version || mutant("hold_unasked") => {
                 record.version |= 1;
                 true
             }
@@ -459,7 +478,7 @@ impl<A: Algorithm> Recorded for Records<A> {
                 return Some(());
             }
             let place = match shard.place(tag)? {
-                Place::New => self.admit(shard, tag, now)?,
+                Place::New => self.admit(shard, tag, now, &|_| false)?,
                 place => place,
             };
             shard.write(tag, place, now, |algorithm, state, now| {
@@ -467,6 +486,23 @@ impl<A: Algorithm> Recorded for Records<A> {
             });
             Some(())
         });
+    }
+}
+
+/// While it lives the quota changes. Unwinding included: an algorithm may panic.
+struct Changing<'a>(&'a AtomicBool);
+
+// Relaxed, twice: as in `look_in`. Whoever holds keys is waited for by who changes them.
+impl<'a> Changing<'a> {
+    fn begin(is_changing: &'a AtomicBool) -> Changing<'a> {
+        is_changing.store(true, Ordering::Relaxed);
+        Changing(is_changing)
+    }
+}
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 }
 

@@ -6,7 +6,10 @@ use std::hash::{BuildHasherDefault, Hasher};
 pub(crate) type TagMap<T> = HashMap<u64, T, BuildHasherDefault<Tagged>>;
 
 /// How many shards a map is in, so that callers seldom meet on one lock. A power of two.
+#[cfg(not(tollgate_loom))]
 pub(crate) const SHARDS: usize = 64;
+#[cfg(tollgate_loom)]
+pub(crate) const SHARDS: usize = 2;
 
 /// The shard of a tag: by bits of the middle, since the map in the shard uses the lowest and the
 /// highest.

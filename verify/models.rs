@@ -12,8 +12,8 @@ mod race;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollgate::{Gcra, 
-    Allowed, Builder, Overflow, Quota, RateLimiter, Retry, Timestamp, VirtualClock, all,
+use tollgate::{
+    Allowed, Builder, Gcra, Overflow, Quota, RateLimiter, Retry, Timestamp, VirtualClock, all,
 };
 
 use identity::Identity;
@@ -32,7 +32,7 @@ fn quota(burst: u64) -> Quota {
     Quota::new(1, 10 * NANO).and_then(|quota| quota.with_burst(burst)).unwrap()
 }
 
-fn builder(burst: u64, time: &VirtualClock) -> Builder<Identity> {
+fn builder(burst: u64, time: &VirtualClock) -> Builder<Gcra, Identity> {
     RateLimiter::builder(quota(burst)).clock(time.clock()).hasher(Identity::default()).max_keys(2)
 }
 

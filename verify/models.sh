@@ -69,6 +69,16 @@ take_through_hold  sets_of_slots_in_opposite_orders                   plain,rmw 
 release_by_store   a_slot_is_given_back_while_a_set_holds_it          plain      exceeded maximum number of branches
 release_by_store   a_slot_is_given_back_while_a_set_holds_it          rmw        a slot is lost
 release_early      a_rate_is_checked_under_a_set_with_slots           plain,rmw  a charge is lost
+decide_then_charge two_race_for_the_last_unit_of_a_record             plain,rmw  not one of the two was allowed
+decide_then_charge two_grant_what_a_record_has_left                   plain,rmw  not as much as there was
+hold_unasked       sets_of_records_in_opposite_orders                 plain,rmw  not one of the two was admitted
+read_through       a_check_meets_a_held_record                        plain,rmw  not one of the two was allowed
+charge_first       a_set_refused_by_its_last_limit_charges_no_record  plain,rmw  refused and charged
+answer_unconfirmed a_set_of_records_is_seen_at_one_moment             plain,rmw  two moments in one answer
+mixed_quotas       a_quota_changes_under_a_set_of_records             plain,rmw  decided under two quotas
+two_cells          a_check_meets_a_newcomer_to_whom_a_set_gives_a_record plain,rmw a charge is lost
+two_cells          a_set_gives_records_to_two_newcomers_of_a_shard    plain,rmw  a charge is lost
+join_unserved      units_come_back_to_a_record_as_somebody_joins_the_line plain,rmw nobody woke who waits
 '
 # Seeded bugs, scenario in which each must leave a history without a serial order.
 history_mutants='
@@ -87,12 +97,13 @@ build() { # name, cfg, then what
 models=$(build models tollgate_loom test --no-run --test)
 slots=$(build slots tollgate_loom test --no-run --test)
 admits=$(build admits tollgate_loom test --no-run --test)
+records=$(build records tollgate_loom test --no-run --test)
 histories=$(build histories tollgate_shuttle build --bin)
-if [[ ! -x $models || ! -x $slots || ! -x $admits || ! -x $histories ]]; then
+if [[ ! -x $models || ! -x $slots || ! -x $admits || ! -x $records || ! -x $histories ]]; then
     cat "$logs"/build.*
     exit 1
 fi
-export models slots admits histories logs
+export models slots admits records histories logs
 
 # Binary, model or scenario, mode or seed and count, seeded bug, text it must fail with.
 run() {
@@ -133,7 +144,7 @@ export -f run
         echo "histories|lines|$seed,$((count / 8))||"
         echo "histories|admits|$seed,$((count / 8))||"
     done
-    for kind in models slots admits; do
+    for kind in models slots admits records; do
         # A binary without models is one that should not have been built.
         names=$("${!kind}" --list 2>/dev/null | grep -o '^[a-z_]*') || names=no_models
         for model in $names; do

@@ -31,7 +31,11 @@ pub struct FixedWindow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Begins {
     Aligned,
-    AlignedAhead,
+    /// Each key by another part of so many nanoseconds ahead, whatever the quota is later: a key's
+    /// time must not jump.
+    AlignedAhead {
+        within: u64,
+    },
     FirstHit,
 }
 
@@ -56,10 +60,11 @@ impl FixedWindow {
     }
 
     /// Aligned windows, but of each key at another moment of the period, so that not all keys
-    /// come back at once.
+    /// come back at once. A change of quota leaves it at that moment.
     #[must_use]
     pub fn shifted_per_key(self) -> FixedWindow {
-        FixedWindow { begins: Begins::AlignedAhead, ..self }
+        let within = period(&self.quota);
+        FixedWindow { begins: Begins::AlignedAhead { within }, ..self }
     }
 
     /// What is denied is charged too, as counters that only increment do: who keeps asking keeps
@@ -187,7 +192,7 @@ impl Algorithm for FixedWindow {
 
     fn ahead(&self, identity: u64) -> Duration {
         match self.begins {
-            Begins::AlignedAhead => Duration::from_nanos(identity % period(&self.quota)),
+            Begins::AlignedAhead { within } => Duration::from_nanos(identity % within),
             Begins::Aligned | Begins::FirstHit => Duration::ZERO,
         }
     }
@@ -199,7 +204,7 @@ impl Algorithm for FixedWindow {
         let start = match self.begins {
             Begins::FirstHit if now.since(start) < whole => start,
             Begins::FirstHit => now,
-            Begins::Aligned | Begins::AlignedAhead => aligned(now, period(&self.quota)),
+            Begins::Aligned | Begins::AlignedAhead { .. } => aligned(now, period(&self.quota)),
         };
         *state = Window { start, used };
     }

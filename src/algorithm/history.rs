@@ -11,10 +11,12 @@ use crate::time::Timestamp;
 /// of a key: units by stamp, 16 bytes each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
-    /// Stamps rise. An entry of which all was given back stays, and still says how late it is.
+    /// Stamps rise, and beside each stand the units up to it, its own included: so that what any
+    /// run of stamps holds is one subtraction. An entry of which all was given back stays, and
+    /// still says how late it is.
     entries: VecDeque<(Timestamp, u64)>,
-    /// Units of all entries, so that a decision looks only at those that are over.
-    held: u128,
+    /// Units up to the stamp before the first.
+    before: u64,
 }
 
 /// What a history is held against: at most `count` units, each for `life` nanoseconds after the
@@ -33,30 +35,40 @@ impl History {
         self.entries.back().map_or(Timestamp::ZERO, |(at, _)| *at)
     }
 
+    /// Units of the entries from `index` on.
+    fn held_from(&self, index: usize) -> u64 {
+        // Sums may wrap; what is between two of them is below 2^64.
+        self.up_to(self.entries.len()).wrapping_sub(self.up_to(index))
+    }
+
+    /// The sum before the entry at `index`.
+    fn up_to(&self, index: usize) -> u64 {
+        let last = index.checked_sub(1).and_then(|last| self.entries.get(last));
+        last.map_or(self.before, |(_, sum)| *sum)
+    }
+
+    fn forget(&mut self, entries: usize) {
+        self.before = self.up_to(entries);
+        self.entries.drain(..entries);
+    }
+
     pub(super) fn bytes(&self) -> usize {
         size_of::<History>() + self.entries.capacity() * size_of::<(Timestamp, u64)>()
     }
 }
 
 impl Span {
-    /// The moment from which on nothing is held.
-    fn empty_at(&self, history: &History) -> u128 {
-        let last = history.entries.iter().rev().find(|(_, units)| *units > 0);
-        last.map_or(0, |(at, _)| self.end(*at))
-    }
-
     /// The moment from which on at most `units` are held.
     fn down_to(&self, units: u64, history: &History) -> u128 {
-        let mut held = history.held;
         let mut from = 0;
-        for (at, gone) in &history.entries {
-            if held <= u128::from(units) {
-                break;
-            }
-            held -= u128::from(*gone);
-            from = self.end(*at);
+        let mut to = history.entries.len();
+        // The least number of entries without which they are.
+        while from < to {
+            let middle = from.midpoint(to);
+            if history.held_from(middle) <= units { to = middle } else { from = middle + 1 }
         }
-        from
+        let last = from.checked_sub(1).and_then(|last| history.entries.get(last));
+        last.map_or(0, |(at, _)| self.end(*at))
     }
 
     /// The moment at which what was charged at `at` is free again.
@@ -64,14 +76,14 @@ impl Span {
         u128::from(at.as_nanos()) + self.life
     }
 
-    fn is_over(&self, at: Timestamp, now: Timestamp) -> bool {
-        self.end(at) <= u128::from(now.as_nanos())
+    /// How many entries are free again.
+    fn over(&self, history: &History, now: Timestamp) -> usize {
+        let now = u128::from(now.as_nanos());
+        history.entries.partition_point(|(at, _)| self.end(*at) <= now)
     }
 
     fn left(&self, history: &History, now: Timestamp) -> u64 {
-        let over = history.entries.iter().take_while(|(at, _)| self.is_over(*at, now));
-        let over: u128 = over.map(|(_, units)| u128::from(*units)).sum();
-        u128::from(self.count).saturating_sub(history.held - over) as u64
+        self.count.saturating_sub(history.held_from(self.over(history, now)))
     }
 
     /// The stamp of a charge.
@@ -86,13 +98,13 @@ impl Span {
         now: Timestamp,
     ) -> Result<Allowed, Denied> {
         let left = self.left(history, now.max(history.latest()));
-        let reset_after = until(self.empty_at(history), now);
-        if cost == 0 {
-            return Ok(Allowed::new(self.count, left, reset_after));
-        }
-        if cost <= left {
+        if cost > 0 && cost <= left {
             let reset_after = until(self.end(self.entry(history, now)), now);
             return Ok(Allowed::new(self.count, left - cost, reset_after));
+        }
+        let reset_after = until(self.down_to(0, history), now);
+        if cost == 0 {
+            return Ok(Allowed::new(self.count, left, reset_after));
         }
         let retry = match self.count.checked_sub(cost) {
             Some(rest) => Retry::After(until(self.down_to(rest, history), now)),
@@ -106,28 +118,20 @@ impl Span {
             return;
         }
         let at = self.entry(history, now);
-        while let Some((_, gone)) =
-            history.entries.front().copied().filter(|(at, _)| self.is_over(*at, now))
-        {
-            history.entries.pop_front();
-            history.held -= u128::from(gone);
-        }
-        let more = match history.entries.back_mut() {
-            Some((last, units)) if *last == at => {
-                let more = cost.min(u64::MAX - *units);
-                *units += more;
-                more
-            }
+        history.forget(self.over(history, now));
+        // No more than can be told apart from nothing held.
+        let cost = cost.min(u64::MAX - history.held_from(0));
+        match history.entries.back_mut() {
+            Some((last, sum)) if *last == at => *sum = sum.wrapping_add(cost),
             _ => {
-                history.entries.push_back((at, cost));
-                cost
+                let sum = history.up_to(history.entries.len()).wrapping_add(cost);
+                history.entries.push_back((at, sum));
             }
-        };
-        history.held += u128::from(more);
+        }
     }
 
     pub(crate) fn idle_at(&self, history: &History) -> Timestamp {
-        stamp(self.empty_at(history)).max(history.latest())
+        stamp(self.down_to(0, history)).max(history.latest())
     }
 
     /// Makes a charge of `charged` units at `at` one of `cost`.
@@ -142,11 +146,22 @@ impl Span {
         let Some(less) = charged.checked_sub(cost) else {
             return self.charge(history, cost - charged, now);
         };
-        let entry = history.entries.iter_mut().rev().find(|(begun, _)| *begun <= at);
-        if let Some((_, units)) = entry {
-            let less = less.min(*units);
-            *units -= less;
-            history.held -= u128::from(less);
+        let upto = history.entries.partition_point(|(begun, _)| *begun <= at);
+        let Some(index) = upto.checked_sub(1) else { return };
+        let units = history.up_to(upto).wrapping_sub(history.up_to(index));
+        let less = less.min(units);
+        for (_, sum) in history.entries.range_mut(index..) {
+            *sum = sum.wrapping_sub(less);
+        }
+    }
+
+    /// What was free again under `before` at `now` stays so.
+    pub(super) fn reprice(&self, before: &Span, history: &mut History, now: Timestamp) {
+        let over = before.over(history, now);
+        let latest = history.latest();
+        history.forget(over);
+        if over > 0 && history.entries.is_empty() {
+            history.entries.push_back((latest, history.before));
         }
     }
 

@@ -14,8 +14,8 @@ use crate::time::Timestamp;
 /// A unit charged at `t` is free again at `t + period`. The quota's burst plays no part.
 /// **Bound**: `count * (floor(t / period) + 1)` units in any closed interval of length `t`, so at
 /// most `count` in any that is shorter than the period. **Worst case**: `n` at once, and again a
-/// period later. **Memory**: 16 bytes for each stamp within a period at which units were charged,
-/// of which a decision looks at those that are over. When the quota changes, units are free again a new
+/// period later. **Memory**: 16 bytes for each stamp within a period at which units were charged;
+/// a decision looks at a few of them, a correction at those after its own. When the quota changes, units are free again a new
 /// period after their stamps; those already free stay so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlidingLog {
@@ -69,6 +69,10 @@ impl Algorithm for SlidingLog {
 
     fn settle(&self, state: &mut History, charged: u64, at: Timestamp, cost: u64, now: Timestamp) {
         self.span().settle(state, charged, at, cost, now);
+    }
+
+    fn reprice(&self, before: &SlidingLog, state: &mut History, now: Timestamp) {
+        self.span().reprice(&before.span(), state, now);
     }
 
     fn bytes(state: &History) -> usize {

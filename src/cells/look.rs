@@ -197,6 +197,12 @@ impl<'a> Look<'a> {
         Look { cell: None, seat, word: forgotten, next: forgotten, generation, answer }
     }
 
+    /// Whether both are of one state of the key, under one quota.
+    pub(crate) fn is_of_same_state(&self, other: &Look<'_>) -> bool {
+        (self.word, self.generation) == (other.word, other.generation)
+            && self.cell.is_some() == other.cell.is_some()
+    }
+
     /// Whether the key must be given a slot before it can be held.
     pub(crate) fn needs_seat(&self) -> bool {
         self.cell.is_none() && self.seat == Seat::Own

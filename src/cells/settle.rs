@@ -22,12 +22,12 @@ pub(crate) struct Charge {
     pub(crate) cost: u64,
     pub(crate) at: Timestamp,
     pub(crate) seat: Seat,
-    /// That of the numbers it was decided under.
-    pub(super) generation: u64,
+    /// That of the quota it was decided under.
+    pub(crate) generation: u64,
 }
 
 impl Charge {
-    /// One that no table of words knows.
+    /// One that is in no table.
     pub(crate) fn apart(tag: u64, cost: u64, at: Timestamp, seat: Seat) -> Charge {
         Charge { tag, cost, at, seat, generation: 0 }
     }

@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use crate::cells::Charge;
 use crate::decision::{Allowed, Denied};
 use crate::records::{Look, Recorded};
+use crate::sync::mutant;
 use crate::time::Timestamp;
 
 use super::{Again, INLINE};
@@ -51,8 +52,7 @@ impl<'a> RecordEntry<'a> {
 
     /// What was charged, if it was and is this entry's alone.
     pub(crate) fn charge(&self) -> Option<Charge> {
-        (self.is_charged() && self.carried == 0)
-            .then(|| Charge::apart(self.tag, self.cost, self.now, self.look.seat()))
+        (self.is_charged() && self.carried == 0).then(|| self.look.charge(self.tag, self.cost))
     }
 
     pub(super) fn cost(&self) -> u64 {
@@ -71,6 +71,11 @@ impl<'a> RecordEntry<'a> {
 
     pub(super) fn refuses(&self) -> bool {
         self.enforced && self.look.answer.is_err()
+    }
+
+    /// What it was decided on.
+    pub(super) fn look(&self) -> Look {
+        self.look
     }
 
     pub(super) fn stands(&self) -> bool {
@@ -96,26 +101,46 @@ impl<'a> RecordEntry<'a> {
 
 /// Gives new keys a record to be held in. Nothing is charged, and a record not charged is idle.
 #[cold]
-pub(super) fn seat(entries: &mut [RecordEntry<'_>]) {
+pub(super) fn seat(entries: &mut [RecordEntry<'_>]) -> Result<(), Again> {
     for index in 0..entries.len() {
-        let (before, after) = entries.split_at_mut(index);
-        let Some(entry) = after.first_mut().filter(|entry| entry.needs_seat()) else { continue };
-        entry.look = entry.records.seat(entry.tag, entry.cost, entry.now);
-        let shares = |other: &&mut RecordEntry<'_>| {
-            std::ptr::addr_eq(other.records, entry.records)
-                && other.look.shares_record_with(other.tag, &entry.look, entry.tag)
-        };
-        if let Some(other) = before.iter_mut().find(shares) {
-            other.carried = other.carried.saturating_add(entry.cost);
-            let cost = other.cost.saturating_add(other.carried);
-            other.look = other.records.seat(other.tag, cost, other.now);
-            entry.look = entry.look.as_passenger();
+        if !entries[index].needs_seat() {
+            continue;
         }
+        let look = seat_one(entries, index, entries[index].cost);
+        let (before, after) = entries.split_at_mut(index);
+        let Some(entry) = after.first_mut() else { continue };
+        entry.look = look;
+        let shares = |other: &RecordEntry<'_>| {
+            std::ptr::addr_eq(other.records, entry.records)
+                && other.look.shares_record_with(other.tag, &look, entry.tag)
+        };
+        let Some(at) = before.iter().position(shares) else { continue };
+        entry.look = look.as_passenger();
+        let other = &mut before[at];
+        other.carried = other.carried.saturating_add(entry.cost);
+        let cost = other.cost.saturating_add(other.carried);
+        let both = seat_one(entries, at, cost);
+        // Unless there is room for it by now.
+        if !both.shares_record_with(entries[at].tag, &look, entries[index].tag) {
+            return Err(Again);
+        }
+        entries[at].look = both;
     }
+    Ok(())
 }
 
-/// Entries of which those that are charged are held, up to `reached`. Dropping it, unwinding
-/// included, lets go of them as they were, or charged once all agreed.
+/// Gives the entry at `index` a record, and takes none for it from the others.
+fn seat_one(entries: &[RecordEntry<'_>], index: usize, cost: u64) -> Look {
+    let entry = &entries[index];
+    let is_of_another = |tag| {
+        let mut others = entries.iter().filter(|other| other.is_charged());
+        others.any(|other| other.tag == tag && std::ptr::addr_eq(other.records, entry.records))
+    };
+    entry.records.seat(entry.tag, cost, entry.now, &is_of_another)
+}
+
+/// Entries that are held. Dropping it, unwinding included, lets go of them as they were, or charged
+/// once all agreed.
 pub(super) struct Holds<'h, 'a> {
     entries: &'h [RecordEntry<'a>],
     reached: usize,
@@ -124,7 +149,7 @@ pub(super) struct Holds<'h, 'a> {
 
 impl<'h, 'a> Holds<'h, 'a> {
     pub(super) fn take(entries: &'h [RecordEntry<'a>]) -> Result<Self, Again> {
-        let mut holds = Holds { entries, reached: 0, charge: false };
+        let mut holds = Holds { entries, reached: 0, charge: mutant("charge_first") };
         for entry in entries {
             if entry.is_charged() && !entry.records.hold(entry.tag, &entry.look) {
                 return Err(Again);
@@ -137,9 +162,14 @@ impl<'h, 'a> Holds<'h, 'a> {
 
 impl Drop for Holds<'_, '_> {
     fn drop(&mut self) {
-        for entry in self.entries.iter().take(self.reached).filter(|entry| entry.is_charged()) {
-            let cost = if self.charge { entry.cost.saturating_add(entry.carried) } else { 0 };
-            entry.records.release(entry.tag, &entry.look, cost, entry.now);
+        if let Some((entry, others)) = self.entries[..self.reached].split_first() {
+            // Should its algorithm panic, dropping what is left lets go of the others.
+            let left = Holds { entries: others, reached: others.len(), charge: self.charge };
+            if entry.is_charged() {
+                let cost = if self.charge { entry.cost.saturating_add(entry.carried) } else { 0 };
+                entry.records.release(entry.tag, &entry.look, cost, entry.now);
+            }
+            drop(left);
         }
     }
 }

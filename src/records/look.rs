@@ -1,8 +1,9 @@
 //! A key as a transaction sees it: looked at first, then held and charged.
 
-use crate::cells::Seat;
+use crate::cells::{Charge, Seat};
 use crate::decision::{Allowed, Denied};
 use crate::tagged;
+use crate::time::Timestamp;
 
 use super::Recorded;
 use super::shard::Place;
@@ -16,6 +17,9 @@ pub(crate) struct Look {
     pub(super) is_overflow: bool,
     /// What was decided on.
     pub(super) version: u64,
+    /// When it would be charged, and how many changes of quota there were before.
+    pub(super) at: Timestamp,
+    pub(super) generation: u64,
     pub(crate) answer: Result<Allowed, Denied>,
 }
 
@@ -43,12 +47,19 @@ impl Look {
         }
     }
 
-    pub(crate) fn seat(&self) -> Seat {
-        match self.place {
+    pub(crate) fn charge(&self, tag: u64, cost: u64) -> Charge {
+        let seat = match self.place {
             _ if !self.is_counted => Seat::Uncounted,
             Place::Own | Place::New => Seat::Own,
             Place::Pool => Seat::Pool,
-        }
+        };
+        Charge { tag, cost, at: self.at, seat, generation: self.generation }
+    }
+
+    /// Whether both are of one state of the key.
+    pub(crate) fn is_of_same_state(&self, other: &Look) -> bool {
+        (self.place, self.version, self.generation)
+            == (other.place, other.version, other.generation)
     }
 
     /// The same answer with nothing to write: another entry charges for it.

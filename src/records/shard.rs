@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use crate::algorithm::Algorithm;
 use crate::decision::{Allowed, Denied, Retry};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, mutant};
 use crate::tagged::TagMap;
 use crate::time::Timestamp;
 
 /// Records that a newcomer looks at, to forget those that are idle.
 pub(super) const LOOKED_AT: usize = 2;
+
+/// Changes of quota that a charge can look back on. Over an older one nothing is given back.
+const REMEMBERED_CHANGES: usize = 16;
 
 /// What records must know of the states they keep.
 pub(crate) trait Keep: Clone + Send + Sync + 'static {
@@ -55,6 +58,9 @@ pub(super) struct Shard<A: Keep> {
     versions: u64,
     /// The version of what newcomers start with.
     start: u64,
+    /// How many quotas there were before this one, and the latest of them.
+    pub(super) generation: u64,
+    past: VecDeque<A>,
 }
 
 /// What is kept of a key.
@@ -92,6 +98,10 @@ impl Room {
         self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
+    fn is_full(&self) -> bool {
+        self.taken.load(Ordering::Relaxed) >= self.max
+    }
+
     fn give_back(&self) {
         self.taken.fetch_sub(1, Ordering::Relaxed);
     }
@@ -99,7 +109,7 @@ impl Room {
 
 impl<T> Record<T> {
     pub(super) fn is_held(&self) -> bool {
-        self.version % 2 == 1
+        self.version % 2 == 1 && !mutant("read_through")
     }
 }
 
@@ -113,7 +123,24 @@ impl<A: Keep> Shard<A> {
             forgotten: Timestamp::ZERO,
             versions: 0,
             start: 0,
+            generation: 0,
+            past: VecDeque::new(),
         }
+    }
+
+    /// Puts another algorithm in force, to which all states have been changed.
+    pub(super) fn change(&mut self, algorithm: A) {
+        if self.past.len() == REMEMBERED_CHANGES {
+            self.past.pop_front();
+        }
+        self.past.push_back(std::mem::replace(&mut self.algorithm, algorithm));
+        self.generation += 1;
+    }
+
+    /// When a charge of the key would be counted that is made at `now`.
+    pub(super) fn charged_at(&mut self, tag: u64, place: Place, now: Timestamp) -> Timestamp {
+        let ahead = self.algorithm.time_ahead(tag);
+        self.record(tag, place).map_or(now, |record| now.max(record.latest - ahead))
     }
 
     /// Where the key's record is. `None`: somebody holds it, or what a newcomer starts with.
@@ -140,16 +167,13 @@ impl<A: Keep> Shard<A> {
         self.record(tag, place).map_or(start, |record| record.version)
     }
 
-    /// What a newcomer starts with: perhaps it was counted in the pool, and what that owes it may
-    /// owe.
-    fn newcomer(&self, tag: u64, now: Timestamp) -> Record<A::Kept> {
-        let ahead = self.algorithm.time_ahead(tag);
-        let from = self.forgotten + ahead;
+    /// What a newcomer starts with, and since when: perhaps it was counted in the pool, and what
+    /// that owes it may owe. `None`: with nothing.
+    fn newcomer(&self, tag: u64, now: Timestamp) -> (Option<&A::Kept>, Timestamp) {
+        let from = self.forgotten + self.algorithm.time_ahead(tag);
         match &self.pool {
-            Some(pool) if self.algorithm.kept_until(&pool.state) > now + ahead => {
-                Record { state: pool.state.clone(), latest: pool.latest.max(from), version: 0 }
-            }
-            _ => Record { state: A::Kept::default(), latest: from, version: 0 },
+            Some(pool) if self.is_pooled(tag, now) => (Some(&pool.state), pool.latest.max(from)),
+            _ => (None, from),
         }
     }
 
@@ -168,22 +192,22 @@ impl<A: Keep> Shard<A> {
         now: Timestamp,
         step: impl FnOnce(&A, &A::Kept, Timestamp) -> R,
     ) -> R {
-        let newcomer;
         let record = match place {
             Place::Own => self.records.get(&tag),
             Place::Pool => self.pool.as_ref(),
             Place::New => None,
         };
-        let record = match record {
-            Some(record) => record,
-            None => {
-                newcomer = self.newcomer(tag, now);
-                &newcomer
-            }
+        let (state, latest) = match record {
+            Some(record) => (Some(&record.state), record.latest),
+            None => self.newcomer(tag, now),
         };
         let now = now + self.algorithm.time_ahead(tag);
-        let at = now.max(record.latest);
-        step(&self.algorithm, &record.state, at).later(at.since(now))
+        let at = now.max(latest);
+        let answer = match state {
+            Some(state) => step(&self.algorithm, state, at),
+            None => step(&self.algorithm, &A::Kept::default(), at),
+        };
+        answer.later(at.since(now))
     }
 
     /// Writes the state of a record that is there.
@@ -207,21 +231,33 @@ impl<A: Keep> Shard<A> {
         };
         if let Some(record) = record {
             let at = now.max(record.latest);
-            step(&self.algorithm, &mut record.state, at);
+            // First: if the step panics, nobody holds the record, and it is not what it was.
             record.latest = at;
             record.version = version;
+            step(&self.algorithm, &mut record.state, at);
         }
     }
 
-    /// Gives a newcomer a record, if there is room.
-    pub(super) fn seat(&mut self, tag: u64, now: Timestamp, room: &Room) -> bool {
-        (0..LOOKED_AT).for_each(|_| self.look_round(now, room));
+    /// Gives a newcomer a record, if there is room. Those of keys that are `taken` are not
+    /// forgotten, though they are idle.
+    pub(super) fn seat(
+        &mut self,
+        tag: u64,
+        now: Timestamp,
+        room: &Room,
+        taken: &dyn Fn(u64) -> bool,
+    ) -> bool {
+        (0..LOOKED_AT).for_each(|_| self.look_round(now, room, taken));
+        if room.is_full() {
+            return false;
+        }
+        let (state, latest) = self.newcomer(tag, now);
+        let state = state.cloned().unwrap_or_default();
         if !room.take() {
             return false;
         }
         self.versions += 2;
-        let record = Record { version: self.versions, ..self.newcomer(tag, now) };
-        self.records.insert(tag, record);
+        self.records.insert(tag, Record { state, latest, version: self.versions });
         self.round.push_back(tag);
         true
     }
@@ -237,15 +273,20 @@ impl<A: Keep> Shard<A> {
     }
 
     /// Forgets the record that is next to be looked at, if it is idle.
-    fn look_round(&mut self, now: Timestamp, room: &Room) {
-        let Some(tag) = self.round.pop_front() else { return };
+    fn look_round(&mut self, now: Timestamp, room: &Room, taken: &dyn Fn(u64) -> bool) {
+        let Some(tag) = self.round.front().copied() else { return };
         let ahead = self.algorithm.time_ahead(tag);
-        let Some(record) = self.records.get(&tag) else { return };
-        let idle_at = self.algorithm.kept_until(&record.state);
-        if record.is_held() || idle_at > now + ahead {
-            self.round.push_back(tag);
+        let idle_at = match self.records.get(&tag) {
+            Some(record) if !record.is_held() && !taken(tag) => {
+                self.algorithm.kept_until(&record.state)
+            }
+            _ => Timestamp::MAX,
+        };
+        self.round.rotate_left(1);
+        if idle_at > now + ahead || idle_at == Timestamp::MAX {
             return;
         }
+        self.round.pop_back();
         self.records.remove(&tag);
         self.forgotten = self.forgotten.max(idle_at - ahead);
         self.versions += 2;
@@ -262,12 +303,12 @@ impl<A: Keep> Shard<A> {
         self.versions += 2;
         self.start = self.versions;
         for (tag, record) in &mut self.records {
-            step(*tag, &self.algorithm, &mut record.state);
             record.version = self.versions;
+            step(*tag, &self.algorithm, &mut record.state);
         }
         if let Some(pool) = &mut self.pool {
-            step(0, &self.algorithm, &mut pool.state);
             pool.version = self.versions;
+            step(0, &self.algorithm, &mut pool.state);
         }
         true
     }
@@ -291,6 +332,23 @@ impl<A: Keep> Shard<A> {
         let entries = self.records.capacity() * 8 / 7 * entry;
         let states = self.records.values().chain(&self.pool).map(beside).sum::<usize>();
         entries + states + self.round.capacity() * size_of::<u64>()
+    }
+}
+
+impl<A: Algorithm> Shard<A> {
+    /// The most units that time can have given back since a charge that was made `at`, if the quota
+    /// changed meanwhile: by any quota in force since.
+    pub(super) fn given_back(&self, generation: u64, at: Timestamp, now: Timestamp) -> u64 {
+        let changes = self.generation.saturating_sub(generation);
+        if changes == 0 {
+            return 0;
+        }
+        let Some(known) = self.past.len().checked_sub(changes as usize) else { return u64::MAX };
+        let elapsed = now.since(at);
+        let given = |algorithm: &A| {
+            algorithm.bound(elapsed).saturating_sub(algorithm.bound(Duration::ZERO))
+        };
+        self.past.iter().skip(known).chain([&self.algorithm]).map(given).max().unwrap_or(0)
     }
 }
 

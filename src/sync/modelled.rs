@@ -139,6 +139,19 @@ impl AtomicU64 {
         self.0.fetch_add(by, ordering(order))
     }
     #[track_caller]
+    pub(crate) fn fetch_sub(&self, by: u64, order: Ordering) -> u64 {
+        self.0.fetch_sub(by, ordering(order))
+    }
+    #[track_caller]
+    pub(crate) fn fetch_update(
+        &self,
+        ok: Ordering,
+        err: Ordering,
+        next: impl FnMut(u64) -> Option<u64>,
+    ) -> Result<u64, u64> {
+        self.0.fetch_update(ordering(ok), err, next)
+    }
+    #[track_caller]
     pub(crate) fn fetch_or(&self, bits: u64, order: Ordering) -> u64 {
         self.0.fetch_or(bits, ordering(order))
     }

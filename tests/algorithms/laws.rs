@@ -88,6 +88,7 @@ enum Class {
     Idle,
     WaitTried,
     Debt,
+    TakenBack,
 }
 
 /// One history of one key.
@@ -107,7 +108,8 @@ where
         self.algorithm.decide(&self.state, 0, at(now)).unwrap().remaining()
     }
 
-    fn step(&mut self, cost: u64, now: u64, census: &mut Census) {
+    /// Asks, and charges; whether it was allowed.
+    fn step(&mut self, cost: u64, now: u64, census: &mut Census) -> bool {
         let context = format!("cost {cost} at {now}, {:?}, {:?}", self.state, self.naive);
         let answer = self.algorithm.decide(&self.state, cost, at(now));
         let (burst, remaining, reset) = standing(&answer);
@@ -160,11 +162,21 @@ where
             Err(denied) if denied.retry() == Retry::Never => Class::Never,
             Err(_) => Class::Denied,
         });
+        answer.is_ok()
     }
 
     fn charge(&mut self, cost: u64, now: u64) {
         self.algorithm.charge(&mut self.state, cost, at(now));
         self.naive.charge(cost, now);
+    }
+
+    /// Gives the whole last charge back as it was made. How late that was stays known.
+    fn take_back(&mut self, census: &mut Census) {
+        if let Some((then, charged)) = self.naive.charged.last_mut() {
+            let units = std::mem::take(charged);
+            self.algorithm.settle(&mut self.state, units, at(*then), 0, at(*then));
+            census.count(Class::TakenBack);
+        }
     }
 
     /// `remaining` is the most that is allowed now, and nothing is owed from `reset` on.
@@ -187,7 +199,9 @@ where
 
     /// Law 5.
     fn waits(&self, cost: u64, now: u64, wait: u64, census: &mut Census, context: &str) {
-        assert!(wait > 0, "{context}");
+        // A bucket's axis ends with the clock's: past it no wait is known.
+        let past = now == u64::MAX && matches!(self.naive.rule, Rule::Bucket);
+        assert!(wait > 0 || past, "{context}");
         let Some(then) = now.checked_add(wait).filter(|then| *then < u64::MAX) else { return };
         let allowed = |now| self.algorithm.decide(&self.state, cost, at(now)).is_ok();
         assert!(allowed(then), "not allowed after {wait}: {context}");
@@ -273,7 +287,10 @@ where
                     !matches!(history.naive.rule, Rule::Bucket) || within_reach(&history.naive);
                 census.count(Class::Debt);
             }
-            history.step(cost, early, &mut census);
+            let allowed = history.step(cost, early, &mut census);
+            if allowed && cost > 0 && rng.one_in(6) {
+                history.take_back(&mut census);
+            }
             if rng.one_in(4) {
                 history.idle(&mut rng, &mut census);
             }
@@ -283,7 +300,7 @@ where
             }
         }
     }
-    use Class::{Allowed, Debt, Denied, Early, Idle, Looked, Never, WaitTried};
-    census.require(&[Allowed, Denied, Never, Looked, Early, Idle, WaitTried, Debt], 60);
+    use Class::{Allowed, Debt, Denied, Early, Idle, Looked, Never, TakenBack, WaitTried};
+    census.require(&[Allowed, Denied, Never, Looked, Early, Idle, WaitTried, Debt, TakenBack], 60);
 }
 every!(laws);
