@@ -12,7 +12,7 @@ use tollgate::compat::{
 
 use crate::{NANO, secs, time};
 
-const ROUNDS: u64 = 300;
+const ROUNDS: u64 = 1_000;
 
 /// How many of two threads `take` says yes to, in each round.
 fn race(take: impl Fn(u64, u64) -> bool + Sync) -> Vec<u64> {
