@@ -23,6 +23,7 @@ pub(crate) use bucket::{Bucket, Moment};
 pub use fixed_window::{FixedWindow, Window};
 pub use gcra::{Gcra, Tat};
 pub use history::History;
+pub(crate) use history::Span;
 pub use leaky_bucket::LeakyBucket;
 pub use sliding_granules::SlidingGranules;
 pub use sliding_log::SlidingLog;

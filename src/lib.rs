@@ -10,25 +10,33 @@ mod ticks;
 mod time;
 // Floor 1
 mod algorithm;
+mod roster;
 // Floor 2
 mod cells;
 mod records;
 mod slots;
 // Floor 3
 mod concurrency_limiter;
+mod distinct_limiter;
 mod gate;
 mod queue;
 mod rate_limiter;
 mod set;
 // Floor 4
+pub mod compat;
 mod enforcer;
 mod pacer;
 mod policy;
 // Floor 5
+#[cfg(feature = "compare")]
+pub mod compare;
 #[cfg(feature = "replay")]
 pub mod replay;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+
+#[doc = include_str!("../docs/design.md")]
+pub mod design {}
 
 pub use algorithm::{
     Algorithm, FixedWindow, Gcra, History, LeakyBucket, SlidingGranules, SlidingLog, SlidingWindow,
@@ -40,6 +48,7 @@ pub use concurrency_limiter::{
     Usage,
 };
 pub use decision::{Allowed, Denied, Refused, Retry};
+pub use distinct_limiter::{DistinctBuilder, DistinctLimiter};
 pub use enforcer::{
     Absent, Admission, Enforcer, EnforcerBuilder, Explanation, LimitStatus, Permit, Reload,
     UnknownLimit, Value, Verdict,

@@ -62,9 +62,9 @@ const BATCH: usize = 16;
 ///
 /// `A` is the [`Algorithm`]: [`Gcra`] unless another is [chosen](Self::with_algorithm). What is said
 /// here of keys and memory is so where its state is a word ([`Gcra`], [`LeakyBucket`], and a
-/// [`FixedWindow`] aligned to the epoch). Other states are in records, one to a key: a decision
-/// takes a short lock, memory grows with the keys that are not idle, and at `max_keys` a newcomer
-/// may find no room although a key has become idle.
+/// [`FixedWindow`](crate::FixedWindow) aligned to the epoch). Other states are in records, one to a
+/// key: a decision takes a short lock, memory grows with the keys that are not idle, and at
+/// `max_keys` a newcomer may find no room although a key has become idle.
 pub struct RateLimiter<A = Gcra, S = RandomState> {
     rate: Arc<Rate>,
     clock: Clock,

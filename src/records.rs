@@ -26,9 +26,10 @@ use crate::tagged::{self, SHARDS};
 use crate::time::{Clock, Timestamp};
 
 pub(crate) use look::Look;
-use shard::{Place, Room, Shard};
+pub(crate) use shard::Keep;
+use shard::{Answer, Place, Room, Shard};
 
-pub(crate) struct Records<A: Algorithm> {
+pub(crate) struct Records<A: Keep> {
     shards: Box<[CachePadded<Mutex<Shard<A>>>]>,
     room: Room,
     overflow: Overflow,
@@ -93,7 +94,7 @@ pub(crate) enum Ask {
     UpTo(u64),
 }
 
-impl<A: Algorithm> Records<A> {
+impl<A: Keep> Records<A> {
     pub(crate) fn new(algorithm: A, max_keys: usize, overflow: Overflow) -> Records<A> {
         let shard = || CachePadded(Mutex::new(Shard::new(algorithm.clone())));
         Records {
@@ -143,6 +144,45 @@ impl<A: Algorithm> Records<A> {
         Some(Place::New)
     }
 
+    /// Runs `step` on the key's state at `now`, or the latest moment at which one was run. It must
+    /// not ask of these records. A newcomer for whom there is no room is forgotten at once.
+    pub(crate) fn update<R>(
+        &self,
+        tag: u64,
+        now: Timestamp,
+        step: impl FnOnce(&mut A::Kept, Timestamp) -> R,
+    ) -> R {
+        let mut step = Some(step);
+        self.run(tag, |shard| {
+            let place = match shard.place(tag)? {
+                Place::New if shard.seat(tag, now, &self.room, &|_| false) => Place::Own,
+                place => place,
+            };
+            let step = step.take()?;
+            let mut result = None;
+            match place {
+                Place::New => result = Some(step(&mut A::Kept::default(), now)),
+                _ => shard.write(tag, place, now, |_, kept, now| result = Some(step(kept, now))),
+            }
+            result
+        })
+    }
+
+    /// Runs `look` on the key's state as [`update`](Self::update) would, changing nothing.
+    pub(crate) fn view<R>(
+        &self,
+        tag: u64,
+        now: Timestamp,
+        look: impl Fn(&A::Kept, Timestamp) -> R,
+    ) -> R {
+        self.run(tag, |shard| {
+            let place = shard.place(tag)?;
+            Some(shard.ask(tag, place, now, |_, kept, now| AsIs(look(kept, now))).0)
+        })
+    }
+}
+
+impl<A: Algorithm> Records<A> {
     /// The answer to a key for which there is no room, of what a newcomer would get.
     fn without_room(&self, answer: Result<Allowed, Denied>) -> Result<Allowed, Denied> {
         match answer {
@@ -231,7 +271,8 @@ impl<A: Algorithm> Recorded for Records<A> {
                 if pooled && answer.is_err_and(|denied| denied.retry != Retry::Never) {
                     self.count_overflow();
                 }
-                let charge = Charge::apart(tag, 0, now, Seat::Uncounted);
+                // Of nothing, which may be settled upwards.
+                let charge = Charge::apart(tag, 0, now, Seat::Own);
                 return Some(answer.map(|allowed| (charge, allowed)));
             }
             if place == Place::New {
@@ -462,6 +503,15 @@ impl<'a> Changing<'a> {
 impl Drop for Changing<'_> {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// What says nothing of waits.
+struct AsIs<R>(R);
+
+impl<R> Answer for AsIs<R> {
+    fn later(self, _: Duration) -> Self {
+        self
     }
 }
 

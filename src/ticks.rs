@@ -93,13 +93,11 @@ impl Scale {
     /// Whole ticks in `nanos`, rounded down, at most `u64::MAX`; and whether anything was cut off.
     #[inline]
     pub(crate) fn ticks(&self, nanos: u64) -> (u64, bool) {
-        if self.step != 0 {
-            // Whole steps are whole ticks.
-            return (self.ticks_cut(nanos - nanos % self.step).0, false);
-        }
+        let nanos = nanos - nanos.checked_rem(self.step).unwrap_or(0);
         if self.den == 1 {
             return (nanos.saturating_mul(self.num), false);
         }
+        // Whole steps are whole ticks.
         self.ticks_cut(nanos)
     }
 
@@ -114,14 +112,15 @@ impl Scale {
     /// Nanoseconds until at least `ticks` have passed: rounded up, at most `u64::MAX`.
     #[inline]
     pub(crate) fn nanos(&self, ticks: u64) -> u64 {
-        if self.step != 0 {
-            let steps = self.nanos_cut(ticks).div_ceil(self.step);
-            return steps.saturating_mul(self.step);
+        let nanos = match (self.den, self.num) {
+            (1, 1) => ticks,
+            (1, num) => ticks.div_ceil(num),
+            _ => self.nanos_cut(ticks),
+        };
+        match self.step {
+            0 => nanos,
+            step => nanos.div_ceil(step).saturating_mul(step),
         }
-        if self.den == 1 {
-            return if self.num == 1 { ticks } else { ticks.div_ceil(self.num) };
-        }
-        self.nanos_cut(ticks)
     }
 
     #[inline(never)]

@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use oracle::{Rng, SECOND, TODAY, at, limiter, quota};
+use tollgate::compat::{CountedQuota, FixedWindowCounter, QuotaSet};
 use tollgate::{
-    Allowed, Clock, ConcurrencyLimiter, Enforcer, Gcra, KeyedConcurrencyLimiter, Lease, Limit,
-    Overflow, Permit, Policy, Quota, RateLimiter, Retry, Timestamp, VirtualClock, WaitError, all,
+    Allowed, Clock, ConcurrencyLimiter, Enforcer, FixedWindow, Gcra, KeyedConcurrencyLimiter,
+    Lease, Limit, Overflow, Permit, Policy, Quota, RateLimiter, Retry, Timestamp, VirtualClock,
+    WaitError, all,
 };
 
 const MS: u64 = 1_000_000;
@@ -484,6 +486,38 @@ fn a_slot_leaked_into_another_bucket_when_limits_changed() {
     drop(new);
     assert_eq!(in_use(), 0);
     assert!(admit().is_ok());
+}
+
+/// Row 31: a clock that was read before the lock ran backwards for a key, and an old window
+/// reopened: 7 of 3 were admitted.
+#[test]
+fn an_old_window_reopened() {
+    const PERIOD: u64 = 60 * SECOND;
+    let three = Quota::per_minute(3);
+    let clock = || VirtualClock::new().clock();
+    let words = RateLimiter::builder(three).algorithm(FixedWindow::new(three)).clock(clock());
+    let words = words.build();
+    let first_hit = FixedWindow::new(three).from_first_hit();
+    let records = RateLimiter::builder(three).algorithm(first_hit).clock(clock()).build();
+    let hits = FixedWindowCounter::new(clock());
+    let set = QuotaSet::new(clock());
+    let quota =
+        CountedQuota { key: "k", limit: Some(3), window: Duration::from_secs(60), organization: 0 };
+    let limiters: [&dyn Fn(Timestamp) -> bool; 4] = [
+        &|now| words.check_at("k", 1, now).is_ok(),
+        &|now| records.check_at("k", 1, now).is_ok(),
+        &|now| !hits.hit_at("k", 3, None, now).limited,
+        &|now| !set.check_at(&[quota], 1, false, now)[0].rejected,
+    ];
+    for (nth, admits) in limiters.into_iter().enumerate() {
+        let end = TODAY - TODAY % PERIOD + PERIOD;
+        assert!(admits(at(end - 1)), "limiter {nth}");
+        // Those behind are late by a nanosecond, by turns.
+        let late = (0..100).filter(|late| admits(at(end - late % 2))).count();
+        // All of the window that began, or what the first hit left of its own.
+        assert_eq!(late, if nth == 1 { 2 } else { 3 }, "limiter {nth}");
+        assert!(!admits(at(end - 1)) && !admits(at(0)), "limiter {nth}");
+    }
 }
 
 /// Row 32: the default clock was a processor counter that jumped on some hypervisors.

@@ -175,7 +175,7 @@ impl governor::clock::Clock for GivenClock {
 }
 
 /// Its answer to an allowed request is `()`, the least that it offers.
-type Plain<K, S, C> = governor::RateLimiter<
+pub(crate) type Plain<K, S, C> = governor::RateLimiter<
     K,
     S,
     C,

@@ -44,7 +44,8 @@ impl Gcra {
     /// The ticks owed now, in a busy period that begins now if none is under way.
     fn rebased(&self, state: &Tat, now: Timestamp) -> Tat {
         let moment = self.moment(state, now);
-        if state.ticks <= moment.floor { Tat { since: now, ticks: 0 } } else { *state }
+        let since = now.max(state.since);
+        if state.ticks <= moment.floor { Tat { since, ticks: 0 } } else { *state }
     }
 }
 

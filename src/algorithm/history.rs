@@ -22,10 +22,11 @@ pub struct History {
 /// What a history is held against: at most `count` units, each for `life` nanoseconds after the
 /// beginning of the granule it was charged in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Span {
-    pub(super) count: u64,
-    pub(super) granule: u64,
-    pub(super) life: u128,
+pub(crate) struct Span {
+    pub(crate) count: u64,
+    /// Above 0.
+    pub(crate) granule: u64,
+    pub(crate) life: u128,
 }
 
 impl History {
@@ -90,7 +91,7 @@ impl Span {
         aligned(now, self.granule).max(history.latest())
     }
 
-    pub(super) fn decide(
+    pub(crate) fn decide(
         &self,
         history: &History,
         cost: u64,
@@ -112,7 +113,7 @@ impl Span {
         Err(Denied::new(self.count, left, reset_after, retry))
     }
 
-    pub(super) fn charge(&self, history: &mut History, cost: u64, now: Timestamp) {
+    pub(crate) fn charge(&self, history: &mut History, cost: u64, now: Timestamp) {
         if cost == 0 {
             return;
         }
@@ -129,7 +130,7 @@ impl Span {
         }
     }
 
-    pub(super) fn idle_at(&self, history: &History) -> Timestamp {
+    pub(crate) fn idle_at(&self, history: &History) -> Timestamp {
         stamp(self.down_to(0, history)).max(history.latest())
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Algorithm;
-use super::axis::period;
+use super::axis::{self, aligned, period};
 use super::history::{History, Span};
 use crate::decision::{Allowed, Denied};
 use crate::quota::Quota;
@@ -48,6 +48,12 @@ impl SlidingGranules {
     /// The length of a granule.
     pub fn granule(&self) -> Duration {
         Duration::from_nanos(self.granule_nanos())
+    }
+
+    /// When what is charged at `at` is free again.
+    pub(crate) fn free_at(&self, at: Timestamp) -> Timestamp {
+        let Span { granule, life, .. } = self.span();
+        axis::stamp(u128::from(aligned(at, granule).as_nanos()) + life)
     }
 
     fn granule_nanos(&self) -> u64 {

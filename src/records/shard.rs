@@ -15,13 +15,44 @@ pub(super) const LOOKED_AT: usize = 2;
 /// Changes of quota that a charge can look back on. Over an older one nothing is given back.
 const REMEMBERED_CHANGES: usize = 16;
 
-pub(super) struct Shard<A: Algorithm> {
+/// What records must know of the states they keep.
+pub(crate) trait Keep: Clone + Send + Sync + 'static {
+    /// What is remembered of a key.
+    type Kept: Clone + Default + Send + 'static;
+
+    /// [`Algorithm::idle_at`].
+    fn kept_until(&self, kept: &Self::Kept) -> Timestamp;
+
+    /// [`Algorithm::ahead`].
+    fn time_ahead(&self, identity: u64) -> Duration;
+
+    /// [`Algorithm::bytes`].
+    fn kept_bytes(kept: &Self::Kept) -> usize;
+}
+
+impl<A: Algorithm> Keep for A {
+    type Kept = A::State;
+
+    fn kept_until(&self, state: &A::State) -> Timestamp {
+        self.idle_at(state)
+    }
+
+    fn time_ahead(&self, identity: u64) -> Duration {
+        self.ahead(identity)
+    }
+
+    fn kept_bytes(state: &A::State) -> usize {
+        A::bytes(state)
+    }
+}
+
+pub(super) struct Shard<A: Keep> {
     pub(super) algorithm: A,
-    records: TagMap<Record<A::State>>,
+    records: TagMap<Record<A::Kept>>,
     /// Their tags, in the order in which they are looked at.
     round: VecDeque<u64>,
     /// What newcomers share for whom there is no room.
-    pool: Option<Record<A::State>>,
+    pool: Option<Record<A::Kept>>,
     /// The latest moment at which a forgotten key had become idle: newcomers start from there.
     forgotten: Timestamp,
     versions: u64,
@@ -82,7 +113,7 @@ impl<T> Record<T> {
     }
 }
 
-impl<A: Algorithm> Shard<A> {
+impl<A: Keep> Shard<A> {
     pub(super) fn new(algorithm: A) -> Shard<A> {
         Shard {
             algorithm,
@@ -106,24 +137,9 @@ impl<A: Algorithm> Shard<A> {
         self.generation += 1;
     }
 
-    /// The most units that time can have given back since a charge that was made `at`, if the quota
-    /// changed meanwhile: by any quota in force since.
-    pub(super) fn given_back(&self, generation: u64, at: Timestamp, now: Timestamp) -> u64 {
-        let changes = self.generation.saturating_sub(generation);
-        if changes == 0 {
-            return 0;
-        }
-        let Some(known) = self.past.len().checked_sub(changes as usize) else { return u64::MAX };
-        let elapsed = now.since(at);
-        let given = |algorithm: &A| {
-            algorithm.bound(elapsed).saturating_sub(algorithm.bound(Duration::ZERO))
-        };
-        self.past.iter().skip(known).chain([&self.algorithm]).map(given).max().unwrap_or(0)
-    }
-
     /// When a charge of the key would be counted that is made at `now`.
     pub(super) fn charged_at(&mut self, tag: u64, place: Place, now: Timestamp) -> Timestamp {
-        let ahead = self.algorithm.ahead(tag);
+        let ahead = self.algorithm.time_ahead(tag);
         self.record(tag, place).map_or(now, |record| now.max(record.latest - ahead))
     }
 
@@ -137,7 +153,7 @@ impl<A: Algorithm> Shard<A> {
     }
 
     /// The record that is there.
-    pub(super) fn record(&mut self, tag: u64, place: Place) -> Option<&mut Record<A::State>> {
+    pub(super) fn record(&mut self, tag: u64, place: Place) -> Option<&mut Record<A::Kept>> {
         match place {
             Place::Own => self.records.get_mut(&tag),
             Place::Pool => self.pool.as_mut(),
@@ -153,8 +169,8 @@ impl<A: Algorithm> Shard<A> {
 
     /// What a newcomer starts with, and since when: perhaps it was counted in the pool, and what
     /// that owes it may owe. `None`: with nothing.
-    fn newcomer(&self, tag: u64, now: Timestamp) -> (Option<&A::State>, Timestamp) {
-        let from = self.forgotten + self.algorithm.ahead(tag);
+    fn newcomer(&self, tag: u64, now: Timestamp) -> (Option<&A::Kept>, Timestamp) {
+        let from = self.forgotten + self.algorithm.time_ahead(tag);
         match &self.pool {
             Some(pool) if self.is_pooled(tag, now) => (Some(&pool.state), pool.latest.max(from)),
             _ => (None, from),
@@ -163,8 +179,8 @@ impl<A: Algorithm> Shard<A> {
 
     /// Whether who has no record is counted in the pool, which is in debt.
     pub(super) fn is_pooled(&self, tag: u64, now: Timestamp) -> bool {
-        let now = now + self.algorithm.ahead(tag);
-        self.pool.as_ref().is_some_and(|pool| self.algorithm.idle_at(&pool.state) > now)
+        let now = now + self.algorithm.time_ahead(tag);
+        self.pool.as_ref().is_some_and(|pool| self.algorithm.kept_until(&pool.state) > now)
     }
 
     /// Runs `step` on the key's state at `now`, or the latest it was charged at. What is answered
@@ -174,7 +190,7 @@ impl<A: Algorithm> Shard<A> {
         tag: u64,
         place: Place,
         now: Timestamp,
-        step: impl FnOnce(&A, &A::State, Timestamp) -> R,
+        step: impl FnOnce(&A, &A::Kept, Timestamp) -> R,
     ) -> R {
         let record = match place {
             Place::Own => self.records.get(&tag),
@@ -185,11 +201,11 @@ impl<A: Algorithm> Shard<A> {
             Some(record) => (Some(&record.state), record.latest),
             None => self.newcomer(tag, now),
         };
-        let now = now + self.algorithm.ahead(tag);
+        let now = now + self.algorithm.time_ahead(tag);
         let at = now.max(latest);
         let answer = match state {
             Some(state) => step(&self.algorithm, state, at),
-            None => step(&self.algorithm, &A::State::default(), at),
+            None => step(&self.algorithm, &A::Kept::default(), at),
         };
         answer.later(at.since(now))
     }
@@ -200,14 +216,14 @@ impl<A: Algorithm> Shard<A> {
         tag: u64,
         place: Place,
         now: Timestamp,
-        step: impl FnOnce(&A, &mut A::State, Timestamp),
+        step: impl FnOnce(&A, &mut A::Kept, Timestamp),
     ) {
         self.versions += 2;
         let version = self.versions;
         if place == Place::Pool {
             self.start = version;
         }
-        let now = now + self.algorithm.ahead(tag);
+        let now = now + self.algorithm.time_ahead(tag);
         let record = match place {
             Place::Own => self.records.get_mut(&tag),
             Place::Pool => self.pool.as_mut(),
@@ -251,8 +267,7 @@ impl<A: Algorithm> Shard<A> {
         if self.pool.is_none() {
             self.versions += 2;
             let version = self.versions;
-            self.pool =
-                Some(Record { state: A::State::default(), latest: self.forgotten, version });
+            self.pool = Some(Record { state: A::Kept::default(), latest: self.forgotten, version });
             self.start = version;
         }
     }
@@ -260,10 +275,10 @@ impl<A: Algorithm> Shard<A> {
     /// Forgets the record that is next to be looked at, if it is idle.
     fn look_round(&mut self, now: Timestamp, room: &Room, taken: &dyn Fn(u64) -> bool) {
         let Some(tag) = self.round.front().copied() else { return };
-        let ahead = self.algorithm.ahead(tag);
+        let ahead = self.algorithm.time_ahead(tag);
         let idle_at = match self.records.get(&tag) {
             Some(record) if !record.is_held() && !taken(tag) => {
-                self.algorithm.idle_at(&record.state)
+                self.algorithm.kept_until(&record.state)
             }
             _ => Timestamp::MAX,
         };
@@ -280,7 +295,7 @@ impl<A: Algorithm> Shard<A> {
     }
 
     /// Changes every state; `false`, and nothing done, if one is held.
-    pub(super) fn write_all(&mut self, mut step: impl FnMut(u64, &A, &mut A::State)) -> bool {
+    pub(super) fn write_all(&mut self, mut step: impl FnMut(u64, &A, &mut A::Kept)) -> bool {
         let mut all = self.records.values().chain(&self.pool);
         if all.any(Record::is_held) {
             return false;
@@ -300,23 +315,40 @@ impl<A: Algorithm> Shard<A> {
 
     /// Keys that are not idle at `now`.
     pub(super) fn live(&self, now: Timestamp) -> usize {
-        let is_live = |(tag, record): &(&u64, &Record<A::State>)| {
-            self.algorithm.idle_at(&record.state) > now + self.algorithm.ahead(**tag)
+        let is_live = |(tag, record): &(&u64, &Record<A::Kept>)| {
+            self.algorithm.kept_until(&record.state) > now + self.algorithm.time_ahead(**tag)
         };
         self.records.iter().filter(is_live).count()
     }
 
     /// Bytes allocated.
     pub(super) fn memory(&self) -> usize {
-        let beside = |record: &Record<A::State>| {
-            A::bytes(&record.state).saturating_sub(size_of::<A::State>())
+        let beside = |record: &Record<A::Kept>| {
+            A::kept_bytes(&record.state).saturating_sub(size_of::<A::Kept>())
         };
         // A byte of the map's own for each entry.
-        let entry = size_of::<(u64, Record<A::State>)>() + 1;
+        let entry = size_of::<(u64, Record<A::Kept>)>() + 1;
         // A map of n entries has room for n * 7 / 8 of them.
         let entries = self.records.capacity() * 8 / 7 * entry;
         let states = self.records.values().chain(&self.pool).map(beside).sum::<usize>();
         entries + states + self.round.capacity() * size_of::<u64>()
+    }
+}
+
+impl<A: Algorithm> Shard<A> {
+    /// The most units that time can have given back since a charge that was made `at`, if the quota
+    /// changed meanwhile: by any quota in force since.
+    pub(super) fn given_back(&self, generation: u64, at: Timestamp, now: Timestamp) -> u64 {
+        let changes = self.generation.saturating_sub(generation);
+        if changes == 0 {
+            return 0;
+        }
+        let Some(known) = self.past.len().checked_sub(changes as usize) else { return u64::MAX };
+        let elapsed = now.since(at);
+        let given = |algorithm: &A| {
+            algorithm.bound(elapsed).saturating_sub(algorithm.bound(Duration::ZERO))
+        };
+        self.past.iter().skip(known).chain([&self.algorithm]).map(given).max().unwrap_or(0)
     }
 }
 

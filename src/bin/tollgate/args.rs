@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Parser;
+use tollgate::Quota;
 use tollgate::replay::{Format, Took};
 
 use crate::simulate::expect::Expectation;
@@ -21,6 +22,7 @@ pub(crate) enum Command {
     Check(Check),
     Replay(Replay),
     Simulate(Simulate),
+    Compare(Compare),
 }
 
 /// Print the limits of a policy as a table, or all that is wrong with it.
@@ -104,6 +106,54 @@ pub(crate) struct Simulate {
     /// given more than once.
     #[arg(long, value_name = "EXPECTATION")]
     pub(crate) expect: Vec<Expectation>,
+}
+
+/// Put limiting algorithms side by side on the same arrivals: what each really admits, and costs.
+///
+/// Every algorithm of Tollgate, and limiters of other crates where they are compiled in, through
+/// usual arrivals and through the worst case of each. Excess is what the worst window as long as
+/// the period admits above the count; a denial is wrongful if that window had room; a wait is
+/// exact if a nanosecond less would have been too little.
+#[derive(clap::Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct Compare {
+    /// What to compare them at.
+    #[arg(long, value_name = "QUOTA", default_value = "100/m")]
+    pub(crate) quota: Quota,
+
+    /// What is random follows from it.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+
+    /// Also the requests of this access log, by client address. Plain or gzip.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
+
+    /// Only this scenario. Can be given more than once.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) scenario: Vec<String>,
+
+    /// Print the report as one line of JSON; without speed, unless asked for, so that the same
+    /// seed gives the same bytes.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Draw a page of it, in one file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+
+    /// Measure speed and memory too: the default, except with --json.
+    #[arg(long, conflicts_with = "no_speed")]
+    pub(crate) speed: bool,
+
+    /// Measure neither.
+    #[arg(long)]
+    pub(crate) no_speed: bool,
+
+    /// How many keys speed and memory are measured with. Can be given more than once.
+    #[arg(long, value_name = "N", default_values_t = [1_000, 100_000],
+        value_parser = clap::value_parser!(u64).range(1..=20_000_000))]
+    pub(crate) keys: Vec<u64>,
 }
 
 const SCENARIO: &str = r#"The scenario:

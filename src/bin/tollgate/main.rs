@@ -5,6 +5,7 @@
 
 mod args;
 mod check;
+mod compare;
 mod exit;
 mod input;
 mod output;
@@ -24,6 +25,7 @@ use clap::Parser;
 fn main() -> ExitCode {
     let done = match Args::parse().command {
         Command::Check(args) => check::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Simulate(args) => simulate::run(&args),
     };

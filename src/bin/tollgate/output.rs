@@ -1,8 +1,10 @@
 //! What is shown: one file an output.
 
 pub(crate) mod chart;
+pub(crate) mod comparison;
 pub(crate) mod decisions;
 pub(crate) mod limits;
+pub(crate) mod page;
 pub(crate) mod progress;
 pub(crate) mod report;
 pub(crate) mod simulation;

@@ -1,0 +1,87 @@
+//! Counters by the number of a window.
+
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::{Lasting, nanos};
+use crate::time::Timestamp;
+
+/// Windows that tumble: as long as each other, one of them beginning `shift` after the axis.
+#[derive(Clone, Copy)]
+pub(super) struct Windows {
+    length: u64,
+    shift: u64,
+}
+
+/// One of them.
+#[derive(Clone, Copy)]
+pub(super) struct NthWindow {
+    number: i128,
+    /// The beginning of the next.
+    pub(super) ends: Timestamp,
+}
+
+impl Windows {
+    /// A length of 0 counts as a nanosecond.
+    pub(super) fn new(length: Duration, shift: u64) -> Windows {
+        Windows { length: nanos(length).max(1), shift }
+    }
+
+    /// The one that `now` is in.
+    pub(super) fn at(&self, now: Timestamp) -> NthWindow {
+        let (length, shift) = (i128::from(self.length), i128::from(self.shift));
+        let number = (i128::from(now.as_nanos()) - shift).div_euclid(length);
+        let ends = u64::try_from((number + 1) * length + shift);
+        NthWindow { number, ends: ends.map_or(Timestamp::MAX, Timestamp::from_nanos) }
+    }
+}
+
+/// What was counted of a key in the windows that are not over: one, unless callers differ on how
+/// long windows are.
+#[derive(Clone, Default)]
+pub(super) struct Counters(SmallVec<[Counter; 1]>);
+
+#[derive(Clone, Copy)]
+struct Counter {
+    number: i128,
+    ends: Timestamp,
+    consumed: u64,
+    refunded: u64,
+}
+
+impl Counter {
+    /// At the end of time no window ends.
+    fn is_over(&self, now: Timestamp) -> bool {
+        self.ends <= now && self.ends < Timestamp::MAX
+    }
+}
+
+impl Counters {
+    /// What was consumed in a window, less what was refunded in it.
+    pub(super) fn balance(&self, window: NthWindow, now: Timestamp) -> i128 {
+        let same = |counter: &&Counter| counter.number == window.number && !counter.is_over(now);
+        let counter = self.0.iter().find(same);
+        counter.map_or(0, |counter| i128::from(counter.consumed) - i128::from(counter.refunded))
+    }
+
+    /// Counts in a window. Who counted there last says when it ends.
+    pub(super) fn add(&mut self, window: NthWindow, consumed: u64, refunded: u64, now: Timestamp) {
+        self.0.retain(|counter| !counter.is_over(now));
+        let NthWindow { number, ends } = window;
+        match self.0.iter_mut().find(|counter| counter.number == number) {
+            Some(counter) => {
+                let consumed = counter.consumed.saturating_add(consumed);
+                let refunded = counter.refunded.saturating_add(refunded);
+                *counter = Counter { number, ends, consumed, refunded };
+            }
+            None => self.0.push(Counter { number, ends, consumed, refunded }),
+        }
+    }
+}
+
+impl Lasting for Counters {
+    fn lasts_until(&self) -> Timestamp {
+        self.0.iter().map(|counter| counter.ends).max().unwrap_or(Timestamp::ZERO)
+    }
+}

@@ -1,0 +1,90 @@
+//! [`FixedWindowCounter`]: Sentry's API limits.
+
+use std::hash::Hash;
+use std::time::Duration;
+
+use super::Keyed;
+use super::counters::{Counters, Windows};
+use crate::time::{Clock, Timestamp};
+
+/// Hits of a key in a window, as Sentry's `RedisRateLimiter` counts them: every hit, denied ones
+/// too; limited are those beyond the limit.
+///
+/// Limit and window come with each call. Windows are aligned to the beginning of the axis; no
+/// window, or one of length 0, is 60 s. As there, a count is kept by the *number* of its window
+/// alone: two lengths share a count where `now / length` is the same.
+///
+/// Unlike [`FixedWindow::counting_denied`](crate::FixedWindow::counting_denied) it tells the count
+/// instead of what remains, and takes any limit: 0 and below limit everything.
+///
+/// ```
+/// use tollgate::Clock;
+/// use tollgate::compat::FixedWindowCounter;
+///
+/// let hits = FixedWindowCounter::new(Clock::default());
+/// let hit = hits.hit("user:42", 1, None);
+/// assert_eq!((hit.limited, hit.value), (false, 1));
+/// let hit = hits.hit("user:42", 1, None);
+/// assert_eq!((hit.limited, hit.value), (true, 2));
+/// assert_eq!(hits.current("user:42", None), 2);
+/// ```
+#[derive(Debug)]
+pub struct FixedWindowCounter {
+    keys: Keyed<Counters>,
+}
+
+/// What came of a hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hit {
+    /// Whether it is beyond the limit.
+    pub limited: bool,
+    /// Hits in this window, this one included.
+    pub value: u64,
+    /// When the next window begins.
+    pub reset: Timestamp,
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+impl FixedWindowCounter {
+    /// Counters of which none was hit yet.
+    pub fn new(clock: Clock) -> FixedWindowCounter {
+        FixedWindowCounter { keys: Keyed::new(clock) }
+    }
+
+    /// Counts a hit now.
+    pub fn hit<K: Hash + ?Sized>(&self, key: &K, limit: i64, window: Option<Duration>) -> Hit {
+        self.hit_at(key, limit, window, self.keys.now())
+    }
+
+    /// Counts a hit at `now`, or the time of the key's latest hit if that is later.
+    pub fn hit_at<K: Hash + ?Sized>(
+        &self,
+        key: &K,
+        limit: i64,
+        window: Option<Duration>,
+        now: Timestamp,
+    ) -> Hit {
+        let windows = windows(window);
+        self.keys.update(self.keys.tag(key), now, |counters, now| {
+            let window = windows.at(now);
+            counters.add(window, 1, 0, now);
+            let value = counters.balance(window, now);
+            let limited = value > i128::from(limit);
+            Hit { limited, value: u64::try_from(value).unwrap_or(u64::MAX), reset: window.ends }
+        })
+    }
+
+    /// Hits in the window under way.
+    pub fn current<K: Hash + ?Sized>(&self, key: &K, window: Option<Duration>) -> u64 {
+        let windows = windows(window);
+        let value = self.keys.view(self.keys.tag(key), self.keys.now(), |counters, now| {
+            counters.balance(windows.at(now), now)
+        });
+        u64::try_from(value).unwrap_or(u64::MAX)
+    }
+}
+
+fn windows(window: Option<Duration>) -> Windows {
+    Windows::new(window.filter(|window| !window.is_zero()).unwrap_or(MINUTE), 0)
+}

@@ -1,0 +1,101 @@
+//! [`LeakyBucket`]: Sentry's leaky bucket.
+
+use std::hash::{BuildHasher, Hash};
+use std::time::Duration;
+
+use super::MAX_KEYS;
+use crate::algorithm;
+use crate::cells::Overflow;
+use crate::decision::{Denied, Retry};
+use crate::quota::Quota;
+use crate::records::{Ask, Recorded, Records};
+use crate::sync::RandomState;
+use crate::time::{Clock, Timestamp};
+
+/// A bucket of each key that leaks evenly, as Sentry's `LeakyBucketRateLimiter` has it: what would
+/// overflow it is limited, and changes nothing.
+///
+/// It decides as [`LeakyBucket`](crate::LeakyBucket) does, with two differences: an earlier time
+/// counts as that of the last unit, where the plain one holds such a caller to the bucket as it would
+/// then have been; and what is more than the burst gets a wait too, although it never passes.
+///
+/// ```
+/// use std::time::Duration;
+/// use tollgate::{Clock, Quota};
+/// use tollgate::compat::LeakyBucket;
+///
+/// // Two drips a second.
+/// let bucket = LeakyBucket::new(Quota::per_second(2).burst(5), Clock::default());
+/// assert_eq!(bucket.fill("project:7", 5).level, 5);
+/// let leak = bucket.fill("project:7", 1);
+/// assert!(leak.limited && leak.wait <= Duration::from_millis(500));
+/// ```
+#[derive(Debug)]
+pub struct LeakyBucket {
+    records: Keys,
+    quota: Quota,
+    clock: Clock,
+    hasher: RandomState,
+}
+
+struct Keys(Records<algorithm::LeakyBucket>);
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Keys")
+    }
+}
+
+/// What came of filling a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leak {
+    /// Whether it would have overflowed.
+    pub limited: bool,
+    /// Units in the bucket after the call, rounded up.
+    pub level: u64,
+    /// How long until the units would fit, rounded up: zero if they did.
+    pub wait: Duration,
+}
+
+impl LeakyBucket {
+    /// Buckets that hold the quota's burst and leak its count in a period.
+    pub fn new(quota: Quota, clock: Clock) -> LeakyBucket {
+        let records = Records::new(algorithm::LeakyBucket::new(quota), MAX_KEYS, Overflow::Allow);
+        LeakyBucket { records: Keys(records), quota, clock, hasher: RandomState::default() }
+    }
+
+    /// Fills `units` into the bucket of `key` now, all or none.
+    pub fn fill<K: Hash + ?Sized>(&self, key: &K, units: u64) -> Leak {
+        self.fill_at(key, units, self.clock.now())
+    }
+
+    /// [`fill`](Self::fill) at `now`, or the time of the key's last unit if that is later. The wait
+    /// counts from `now`.
+    pub fn fill_at<K: Hash + ?Sized>(&self, key: &K, units: u64, now: Timestamp) -> Leak {
+        let tag = self.hasher.hash_one(key);
+        match self.records.0.take(tag, Ask::All(units), now, false) {
+            Ok((_, allowed)) => Leak {
+                limited: false,
+                level: allowed.burst().saturating_sub(allowed.remaining()),
+                wait: Duration::ZERO,
+            },
+            Err(denied) => Leak {
+                limited: true,
+                level: denied.burst().saturating_sub(denied.remaining()),
+                wait: match denied.retry() {
+                    Retry::After(wait) => wait,
+                    _ => self.oversize(units, &denied),
+                },
+            },
+        }
+    }
+
+    /// How long it takes to leak until the level is as far below 0 as `units` are above the burst.
+    fn oversize(&self, units: u64, denied: &Denied) -> Duration {
+        let below = u128::from(units.saturating_sub(self.quota.burst_size()));
+        let period = self.quota.period().as_nanos();
+        let nanos = below.saturating_mul(period).div_ceil(u128::from(self.quota.count()));
+        let more = u64::try_from(nanos).map_or(Duration::MAX, Duration::from_nanos);
+        denied.reset_after().saturating_add(more)
+    }
+}
