@@ -90,10 +90,16 @@ impl<A: Algorithm> Plain<A> {
         left.min(up_to).max(up_to.min(1))
     }
 
+    /// When what was just charged counts from.
+    fn charged_at(&mut self, key: u64, now: u64) -> u64 {
+        let ahead = self.ahead(key);
+        now.max(self.kept(key).latest.saturating_sub(ahead))
+    }
+
     fn settle(&mut self, charge: Charge, cost: u64, now: u64) {
         let (algorithm, ahead) = (self.algorithm.clone(), self.ahead(charge.key));
         let kept = self.kept(charge.key);
-        if !kept.is_known && cost <= charge.cost {
+        if cost == charge.cost || !kept.is_known && cost <= charge.cost {
             return;
         }
         kept.latest = kept.latest.max(now + ahead);
@@ -199,7 +205,8 @@ fn records_are_pure<A: Algorithm>(algorithm: A, grain: u64, rng: &mut Rng, censu
                 let got = records.reserve(&key, cost);
                 let expected = plain.take(key, cost, now);
                 let answer = got.as_ref().map(Reservation::allowed).map_err(|denied| *denied);
-                let charge = Charge { key, at: now, cost };
+                // Who is late was charged when the latest was.
+                let charge = Charge { key, at: plain.charged_at(key, now), cost };
                 reserved.extend(got.ok().map(|reservation| (charge, vec![reservation])));
                 (answer, expected)
             }
