@@ -120,3 +120,45 @@ impl<T: Lasting> std::fmt::Debug for Keyed<T> {
 fn nanos(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Until(Timestamp);
+
+    impl Lasting for Until {
+        fn lasts_until(&self) -> Timestamp {
+            self.0
+        }
+    }
+
+    #[test]
+    fn a_key_without_room_is_decided_as_if_never_seen_and_forgotten() {
+        let records = Records::new(Lasts(PhantomData), 1, Overflow::Allow);
+        let clock = Clock::default();
+        let keys: Keyed<Until> = Keyed { records, clock, hasher: RandomState::default() };
+        // Tags of one shard, so that one forgets the other.
+        let put = |tag: u64, now: u64, until: u64| {
+            keys.update(tag, Timestamp::from_nanos(now), |kept, now| {
+                let before = kept.0;
+                kept.0 = Timestamp::from_nanos(until);
+                (before.as_nanos(), now.as_nanos())
+            })
+        };
+        assert_eq!(put(1, 10, 20), (0, 10));
+        assert_eq!((put(2, 10, 90), put(2, 11, 90)), ((0, 10), (0, 11)));
+        assert_eq!(put(1, 5, 20), (20, 10), "time stands still");
+        assert_eq!(
+            keys.view(1, Timestamp::from_nanos(5), |kept, now| (kept.0, now)).1.as_nanos(),
+            10
+        );
+        // At 20 the first is idle.
+        assert_eq!((put(2, 19, 90), put(2, 20, 90)), ((0, 19), (0, 20)));
+        assert_eq!(put(2, 21, 90), (90, 21));
+        assert_eq!(put(1, 89, 99), (0, 89), "the other has the room now");
+        assert_eq!(put(1, 90, 99), (0, 90));
+        assert_eq!(put(1, 91, 99), (99, 91));
+    }
+}

@@ -145,12 +145,7 @@ fn each_plot_has_its_marks() {
     assert_eq!(drawn, expected(report).into_iter().collect());
     let kinds = |wanted| drawn.values().filter(|(kind, _)| *kind == wanted).count();
     assert!(kinds("mark-line") >= 40 && kinds("mark-bar") >= 5, "{drawn:?}");
-    // Bytes are counted by the allocator that comes with the peers.
-    if cfg!(feature = "peers") {
-        assert_eq!(kinds("mark-point"), 2);
-    } else {
-        assert!(texts(section(&document, "cost")).contains("Not in the plots"));
-    }
+    assert_eq!(kinds("mark-point"), 2);
 }
 
 #[test]

@@ -35,7 +35,8 @@ pub(crate) enum Scheme {
 impl Browser {
     /// The one that `TOLLGATE_CHROMIUM` names, or one on the path.
     pub(crate) fn find() -> Option<Browser> {
-        if let Some(named) = std::env::var_os("TOLLGATE_CHROMIUM") {
+        let named = std::env::var_os("TOLLGATE_CHROMIUM").filter(|named| !named.is_empty());
+        if let Some(named) = named {
             return Some(Browser(named.into()));
         }
         let path = std::env::var_os("PATH")?;
@@ -67,7 +68,8 @@ impl Browser {
             .replace("&gt;", ">")
             .replace("&nbsp;", "\u{a0}")
             .replace("&amp;", "&");
-        serde_json::from_str(&json).unwrap()
+        serde_json::from_str(&json)
+            .unwrap_or_else(|error| panic!("the probe tells nothing: {error}"))
     }
 
     /// The page's elements when its scripts have run.

@@ -10,9 +10,9 @@ use tollgate::compat::{
     GranuleQuotas, QuotaSet, Request, SlotsById,
 };
 
-use crate::{secs, time};
+use crate::{NANO, secs, time};
 
-const ROUNDS: u64 = 300;
+const ROUNDS: u64 = 1_000;
 
 /// How many of two threads `take` says yes to, in each round.
 fn race(take: impl Fn(u64, u64) -> bool + Sync) -> Vec<u64> {
@@ -62,15 +62,30 @@ fn exactly_one_of_two_gets_the_last_unit() {
     let minute = secs(60);
     let quotas = GranuleQuotas::new(time.clock());
     exactly_one(race(|round, _| {
-        let (own, all) = (round.to_string(), "all");
-        let quota =
-            GranuleQuota { window: minute, granularity: minute, limit: 1, prefix_override: None };
-        let shared = GranuleQuota { limit: i64::MAX, prefix_override: Some(all), ..quota };
-        let request = Request { prefix: &own, requested: 1, quotas: &[shared, quota] };
+        // Many, so that there is time between looking and charging.
+        let own = round.to_string();
+        let quota = |nth| GranuleQuota {
+            window: minute + nth * NANO,
+            granularity: minute,
+            limit: if nth == 0 { 1 } else { i64::MAX },
+            prefix_override: (nth > 0).then_some("all"),
+        };
+        let of: Vec<_> = (0..100).map(quota).collect();
+        let request = Request { prefix: &own, requested: 1, quotas: &of };
         quotas.check_and_use(&[request])[0].granted == 1
     }));
-    let values = DistinctValues::new(Quota::per_minute(1), 1, time.clock());
-    exactly_one(race(|round, thread| !values.check_and_use(&round, &[thread]).reached));
+}
+
+#[test]
+fn values_asked_for_together_are_one_step() {
+    const VALUES: usize = 500;
+    let values = DistinctValues::new(Quota::per_minute(VALUES as u64), 1, time().clock());
+    exactly_one(race(|round, thread| {
+        let asked: Vec<_> = (0..VALUES).map(|value| (thread, value)).collect();
+        let granted = values.check_and_use(&round, &asked).granted.len();
+        assert!(granted == 0 || granted == VALUES, "{granted} of each other's");
+        granted == VALUES
+    }));
 }
 
 #[test]

@@ -31,6 +31,8 @@ fn windows_of_two_lengths_share_a_count_where_they_have_one_number() {
     assert_eq!([value(1_010, 1_005), value(2_000, 1_006), value(10, 1_006)], [1, 2, 1]);
     // Who counted last says when it ends: the first, in 2 s; the second's window goes on.
     assert_eq!(value(1_010, 1_008), 3);
+    time.set(at(1_010));
+    assert_eq!(hits.current("k", Some(secs(2_000))), 0);
     assert_eq!(value(2_000, 1_010), 1);
     assert_eq!(value(2_000, 1_999), 2);
 }

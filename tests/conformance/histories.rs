@@ -31,7 +31,7 @@ struct Kept<A: Algorithm> {
     is_known: bool,
 }
 
-/// A charge that may be settled: of a key, made at a time, of so many units.
+/// A charge that may be settled: of a key, of so many units, counted as of a time.
 #[derive(Clone, Copy)]
 struct Charge {
     key: u64,
@@ -90,16 +90,19 @@ impl<A: Algorithm> Plain<A> {
         left.min(up_to).max(up_to.min(1))
     }
 
-    /// When what was just charged counts from.
-    fn charged_at(&mut self, key: u64, now: u64) -> u64 {
-        let ahead = self.ahead(key);
-        now.max(self.kept(key).latest.saturating_sub(ahead))
+    /// What was just taken of a key. It counts as of the time that the key was asked at.
+    fn charge(&mut self, key: u64, cost: u64, now: u64) -> Charge {
+        let latest = self.kept(key).latest.saturating_sub(self.ahead(key));
+        Charge { key, at: if cost > 0 { now.max(latest) } else { now }, cost }
     }
 
     fn settle(&mut self, charge: Charge, cost: u64, now: u64) {
+        if cost == charge.cost {
+            return;
+        }
         let (algorithm, ahead) = (self.algorithm.clone(), self.ahead(charge.key));
         let kept = self.kept(charge.key);
-        if cost == charge.cost || !kept.is_known && cost <= charge.cost {
+        if !kept.is_known && cost <= charge.cost {
             return;
         }
         kept.latest = kept.latest.max(now + ahead);
@@ -205,8 +208,7 @@ fn records_are_pure<A: Algorithm>(algorithm: A, grain: u64, rng: &mut Rng, censu
                 let got = records.reserve(&key, cost);
                 let expected = plain.take(key, cost, now);
                 let answer = got.as_ref().map(Reservation::allowed).map_err(|denied| *denied);
-                // Who is late was charged when the latest was.
-                let charge = Charge { key, at: plain.charged_at(key, now), cost };
+                let charge = plain.charge(key, cost, now);
                 reserved.extend(got.ok().map(|reservation| (charge, vec![reservation])));
                 (answer, expected)
             }
@@ -275,7 +277,7 @@ fn words_are_records<A: Algorithm>(algorithm: A, grain: u64, rng: &mut Rng, cens
             match (word, record) {
                 (Ok(word), Ok(record)) => assert!(word.remaining() <= record.remaining()),
                 (Err(word), Err(record)) => {
-                    assert_eq!(word.retry(), record.retry(), "{}", context())
+                    assert_eq!(word.retry(), record.retry(), "{}", context());
                 }
                 (Err(word), Ok(_)) => assert!(word.retry().after() <= Some(lag), "{}", context()),
                 (Ok(_), Err(_)) => panic!("a word admits more: {}", context()),

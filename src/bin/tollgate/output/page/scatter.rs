@@ -11,11 +11,11 @@ use super::{badge, figures, kind};
 use crate::text::count;
 
 const WIDTH: f64 = 360.0;
-const AREA: Area = Area { left: 42.0, right: 226.0, top: 22.0, bottom: 316.0 };
+const AREA: Area = Area { left: 42.0, right: 212.0, top: 22.0, bottom: 316.0 };
 /// Below the area, for the axis.
 const AXIS: f64 = 44.0;
 /// Where the names stand, and how far apart.
-const NAMES: f64 = 246.0;
+const NAMES: f64 = 228.0;
 const LINE: f64 = 15.0;
 const RADIUS: f64 = 4.0;
 

@@ -59,7 +59,7 @@ pub(super) fn section(html: &mut String, report: &Report, standings: &[Standing]
     }
     // Those that cannot be told the time have a speed too.
     let all: Vec<&Standing> = standings.iter().collect();
-    let costs: [(&str, fn(&Standing) -> Option<f64>, fn(f64) -> String); 3] = [
+    let costs: [(&str, Cost, Unit); 3] = [
         ("Cheapest to ask", |standing| standing.allowed_ns(), figures::nanos),
         ("Cheapest to deny", |standing| standing.denied_ns(), figures::nanos),
         (
@@ -93,6 +93,12 @@ pub(super) fn section(html: &mut String, report: &Report, standings: &[Standing]
     advice(html, standings);
     html.push_str("</section>");
 }
+
+/// What a contender costs, if that was measured.
+type Cost = fn(&Standing) -> Option<f64>;
+
+/// How a cost reads.
+type Unit = fn(f64) -> String;
 
 /// Whose value is least, and those that are as good.
 struct Best<'a> {
