@@ -4,7 +4,8 @@ use std::alloc::System;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tollgate::{
-    Enforcer, Limit, Missing, Policy, Quota, RateLimiter, Timestamp, Value, VirtualClock, all,
+    Enforcer, FixedWindow, Limit, Missing, Policy, Quota, RateLimiter, SlidingLog, SlidingWindow,
+    Timestamp, Value, VirtualClock, all,
 };
 
 #[global_allocator]
@@ -58,6 +59,8 @@ fn deciding_on_a_key_that_is_there_allocates_nothing() {
     assert!(answers.iter().all(Result::is_ok));
     assert_eq!(allocated, 0);
 
+    records(&time);
+
     let (many, one) = (Quota::per_hour(1_000_000), Quota::per_hour(1));
     let enforcer = Enforcer::builder(policy(many)).clock(time.clock()).build().unwrap();
     let decide = |key: u64| {
@@ -89,6 +92,37 @@ fn deciding_on_a_key_that_is_there_allocates_nothing() {
         });
         assert_eq!(allocated, 0, "admitted: {admits}");
     }
+}
+
+/// States in records; a log grows by what is charged at a new stamp.
+fn records(time: &VirtualClock) {
+    let quota = Quota::per_hour(1_000);
+    macro_rules! limiter {
+        ($algorithm:expr) => {
+            RateLimiter::builder(quota).algorithm($algorithm).clock(time.clock()).build()
+        };
+    }
+    let windows = limiter!(FixedWindow::new(quota).from_first_hit());
+    let counter = limiter!(SlidingWindow::new(quota));
+    let log = limiter!(SlidingLog::new(quota));
+    for key in 0..KEYS {
+        let charged = [windows.check(&key), counter.check(&key), log.check(&key)];
+        assert!(charged.iter().all(Result::is_ok));
+    }
+    let allocated = allocations(|| {
+        for key in 0..KEYS {
+            assert!(windows.check(&key).is_ok() && counter.check_n(&key, 2).is_ok());
+            assert!(log.check(&key).is_ok() && log.peek(&key).is_ok());
+            assert!(log.check_n(&key, 1_000).is_err() && windows.check_n(&key, 1_001).is_err());
+            assert!(log.grant_up_to(&key, 5).is_ok_and(|granted| granted.cost() == 5));
+            let set = all((windows.key(&key), log.key(&key), counter.key(&key)));
+            assert!(set.admit(1).is_ok() && set.admit(1_000).is_err());
+            if let Ok(reservation) = log.reserve(&key, 3) {
+                reservation.settle(1);
+            }
+        }
+    });
+    assert_eq!(allocated, 0);
 }
 
 const USERS: [&str; 4] = ["a", "system", "1017", "a name that is longer than sixteen bytes"];

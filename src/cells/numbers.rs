@@ -35,16 +35,28 @@ pub(crate) struct Numbers {
 impl Numbers {
     /// The numbers of a quota from `since` on, on an axis on which `now` has room both ways.
     fn new(generation: u64, bucket: Bucket, now: Timestamp, since: Timestamp) -> Self {
-        let origin = now.as_nanos().saturating_sub(bucket.scale.span(PAST));
+        let now = now.as_nanos();
+        let origin = now.saturating_sub(bucket.scale.span(PAST));
         // On whole seconds, so that stamps of whole seconds are exact; on whole steps, which begin
-        // where all axes do.
-        let whole = if bucket.scale.step == 0 { SECOND } else { bucket.scale.step };
-        Numbers::on_axis(generation, bucket, origin - origin % whole, since.as_nanos())
+        // where all axes do: if they are as long as an axis, where that of now begins.
+        let mut origin = match bucket.scale.step {
+            0 => origin - origin % SECOND,
+            step => origin - origin % step,
+        };
+        if now - origin >= Numbers::span(&bucket) {
+            origin = now - now % bucket.scale.step.max(1);
+        }
+        Numbers::on_axis(generation, bucket, origin, since.as_nanos())
+    }
+
+    /// Nanoseconds that an axis can show: within its first step no tick passes.
+    fn span(bucket: &Bucket) -> u64 {
+        bucket.scale.span(MAX_NOW).max(bucket.scale.step)
     }
 
     fn on_axis(generation: u64, bucket: Bucket, origin: u64, since: u64) -> Self {
         // Not beyond the end of time: an earlier stamp, which wraps, lies outside.
-        let span = bucket.scale.span(MAX_NOW).min((u64::MAX - origin).saturating_add(1));
+        let span = Numbers::span(&bucket).min((u64::MAX - origin).saturating_add(1));
         Numbers { generation, bucket, origin, span, since }
     }
 

@@ -1,8 +1,15 @@
 //! More keys than there is room for.
 
-use tollgate::{Overflow, Retry, VirtualClock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use crate::{at, each_algorithm, full, key, left, nanos};
+use tollgate::{
+    Algorithm, Allowed, Denied, History, Overflow, Quota, Retry, SlidingLog, Timestamp,
+    VirtualClock, all,
+};
+
+use crate::{at, each_algorithm, full, key, left, nanos, quota};
 
 const KEYS: u64 = 640;
 
@@ -11,7 +18,7 @@ fn a_flood_forgets_no_key_in_debt() {
     for overflow in [Overflow::Pool, Overflow::Deny, Overflow::Allow] {
         each_algorithm!(2, |algorithm| {
             let time = VirtualClock::starting_at(at(10_000));
-            let counts_denied = tollgate::Algorithm::counts_denied(&algorithm);
+            let counts_denied = algorithm.counts_denied();
             let limiter = full(algorithm, &time, KEYS as usize, overflow);
             let debtor = key(3, 1 << 20);
             limiter.check_n(&debtor, 2).unwrap();
@@ -92,4 +99,60 @@ fn one_without_room_owes_nothing_where_that_is_allowed() {
         assert_eq!(limiter.check_n(&key(1, 2), 6).unwrap_err().retry(), Retry::Never);
         assert_eq!(limiter.len(), 1);
     });
+}
+
+/// A log that counts how often it is asked whether a state is idle.
+#[derive(Clone)]
+struct Counting(SlidingLog, Arc<AtomicU64>);
+
+impl Algorithm for Counting {
+    type State = History;
+    fn quota(&self) -> Quota {
+        self.0.quota()
+    }
+    fn set_quota(&mut self, quota: Quota) {
+        self.0.set_quota(quota);
+    }
+    fn decide(&self, state: &History, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
+        self.0.decide(state, cost, now)
+    }
+    fn charge(&self, state: &mut History, cost: u64, now: Timestamp) {
+        self.0.charge(state, cost, now);
+    }
+    fn idle_at(&self, state: &History) -> Timestamp {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.idle_at(state)
+    }
+    fn bound(&self, within: Duration) -> u64 {
+        self.0.bound(within)
+    }
+}
+
+#[test]
+fn no_call_looks_at_more_than_a_few_records() {
+    for (keys, overflow) in [(1, Overflow::Pool), (1_000, Overflow::Pool), (1_000, Overflow::Deny)]
+    {
+        let time = VirtualClock::starting_at(at(10_000));
+        let looks = Arc::new(AtomicU64::new(0));
+        let counting = Counting(SlidingLog::new(quota(2)), looks.clone());
+        let limiter = full(counting, &time, keys, overflow);
+        let mut most = [0; 2];
+        for number in 7..20_000 {
+            let key = key(number % 7, number);
+            // A quarter of the calls are of keys that are there.
+            for (kind, key) in [key, key, key - 7].into_iter().enumerate() {
+                looks.store(0, Ordering::Relaxed);
+                let _ = limiter.check(&key);
+                let _ = limiter.peek(&key);
+                most[kind.min(1)] = most[kind.min(1)].max(looks.load(Ordering::Relaxed));
+            }
+            let (a, b) = (key + (1 << 20), key + (2 << 20));
+            looks.store(0, Ordering::Relaxed);
+            let _ = all((limiter.key(&a), limiter.key(&b))).admit(1);
+            most[1] = most[1].max(looks.load(Ordering::Relaxed));
+            time.advance(nanos(number % 2));
+        }
+        println!("{keys} keys, {overflow:?}: {most:?} looks");
+        assert!(most[0] <= 8 && most[1] <= 24, "{most:?}");
+    }
 }
