@@ -6,16 +6,19 @@
 //! # What is weaker than in the cells
 //!
 //! - A decision takes the lock of its key's shard, of which there are 64, and a map that grows is
-//!   hashed anew under it. Forgetting is as bounded: a newcomer looks at two others.
-//! - At `max_keys` a newcomer may find no room though a key of another shard has become idle.
+//!   hashed anew under it. Forgetting is as bounded: a newcomer looks at two others, and when all is
+//!   full at two of each of four other shards.
+//! - So at `max_keys` a newcomer may find no room though some key has become idle; and who waits
+//!   in line where newcomers are denied is not told when one does.
 //! - Behind a line of waiting callers a stated wait is the least that those ahead make possible.
 //! - A change of quota visits every record, each shard's under its lock.
 
+mod answer;
+mod keep;
 mod look;
 mod mutants;
+mod room;
 mod shard;
-
-use std::time::Duration;
 
 use crate::algorithm::Algorithm;
 use crate::cells::{Charge, Overflow, Queued, Seat};
@@ -25,15 +28,22 @@ use crate::sync::{AtomicBool, AtomicU64, Backoff, CachePadded, Mutex, Ordering, 
 use crate::tagged::{self, SHARDS};
 use crate::time::{Clock, Timestamp};
 
+use answer::behind;
+pub(crate) use keep::Keep;
 pub(crate) use look::Look;
-pub(crate) use shard::Keep;
-use shard::{Answer, Place, Room, Shard};
+use room::Room;
+use shard::{Place, Shard};
+
+/// Other shards that a newcomer looks at when all is full.
+const LOOKED_ELSEWHERE: usize = 4;
 
 pub(crate) struct Records<A: Keep> {
     shards: Box<[CachePadded<Mutex<Shard<A>>>]>,
     room: Room,
     overflow: Overflow,
     overflows: AtomicU64,
+    /// The shard that is next to be looked at by newcomers of others, when all is full.
+    elsewhere: AtomicU64,
     queued: Queued,
     /// Held while the quota changes, so that changes come one at a time.
     changes: Mutex<()>,
@@ -102,6 +112,7 @@ impl<A: Keep> Records<A> {
             room: Room::new(max_keys),
             overflow,
             overflows: AtomicU64::new(0),
+            elsewhere: AtomicU64::new(0),
             queued: Queued::default(),
             changes: Mutex::new(()),
             is_changing: AtomicBool::new(false),
@@ -124,6 +135,19 @@ impl<A: Keep> Records<A> {
         }
     }
 
+    /// Forgets idle keys of other shards, while one is locked; whether that made room. Their locks
+    /// are only tried.
+    fn look_elsewhere(&self, now: Timestamp, taken: &dyn Fn(u64) -> bool) -> bool {
+        for _ in 0..LOOKED_ELSEWHERE {
+            // Relaxed: any shard will do.
+            let next = self.elsewhere.fetch_add(1, Ordering::Relaxed) as usize % SHARDS;
+            if let Some(mut shard) = self.shards[next].try_lock() {
+                shard.forget_idle(now, &self.room, taken);
+            }
+        }
+        !self.room.is_full()
+    }
+
     /// Where a newcomer is counted: with a record of its own, in the pool, or not at all. `None`:
     /// the pool is held.
     fn admit(
@@ -133,7 +157,9 @@ impl<A: Keep> Records<A> {
         now: Timestamp,
         taken: &dyn Fn(u64) -> bool,
     ) -> Option<Place> {
-        if shard.seat(tag, now, &self.room, taken) {
+        if shard.seat(tag, now, &self.room, taken)
+            || self.look_elsewhere(now, taken) && shard.seat(tag, now, &self.room, taken)
+        {
             return Some(Place::Own);
         }
         if self.overflow == Overflow::Pool {
@@ -142,43 +168,6 @@ impl<A: Keep> Records<A> {
             return is_free.then_some(Place::Pool);
         }
         Some(Place::New)
-    }
-
-    /// Runs `step` on the key's state at `now`, or the latest moment at which one was run. It must
-    /// not ask of these records. A newcomer for whom there is no room is forgotten at once.
-    pub(crate) fn update<R>(
-        &self,
-        tag: u64,
-        now: Timestamp,
-        step: impl FnOnce(&mut A::Kept, Timestamp) -> R,
-    ) -> R {
-        let mut step = Some(step);
-        self.run(tag, |shard| {
-            let place = match shard.place(tag)? {
-                Place::New if shard.seat(tag, now, &self.room, &|_| false) => Place::Own,
-                place => place,
-            };
-            let step = step.take()?;
-            let mut result = None;
-            match place {
-                Place::New => result = Some(step(&mut A::Kept::default(), now)),
-                _ => shard.write(tag, place, now, |_, kept, now| result = Some(step(kept, now))),
-            }
-            result
-        })
-    }
-
-    /// Runs `look` on the key's state as [`update`](Self::update) would, changing nothing.
-    pub(crate) fn view<R>(
-        &self,
-        tag: u64,
-        now: Timestamp,
-        look: impl Fn(&A::Kept, Timestamp) -> R,
-    ) -> R {
-        self.run(tag, |shard| {
-            let place = shard.place(tag)?;
-            Some(shard.ask(tag, place, now, |_, kept, now| AsIs(look(kept, now))).0)
-        })
     }
 }
 
@@ -504,39 +493,4 @@ impl Drop for Changing<'_> {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Relaxed);
     }
-}
-
-/// What says nothing of waits.
-struct AsIs<R>(R);
-
-impl<R> Answer for AsIs<R> {
-    fn later(self, _: Duration) -> Self {
-        self
-    }
-}
-
-/// What a state says to `cost` after `ahead` units were had by others.
-fn behind<A: Algorithm>(
-    algorithm: &A,
-    state: &A::State,
-    ahead: u64,
-    cost: u64,
-    now: Timestamp,
-) -> Result<Allowed, Denied> {
-    if ahead == 0 || cost == 0 {
-        return algorithm.decide(state, cost, now);
-    }
-    let alone = match algorithm.decide(state, cost, now) {
-        Err(denied) if denied.retry == Retry::Never => return Err(denied),
-        Err(denied) => denied,
-        Ok(allowed) => Denied::just_now(allowed),
-    };
-    // Those ahead are served one after the other, so no sooner than all at once.
-    let most = alone.burst().min(ahead.saturating_add(cost));
-    let wait = match algorithm.decide(state, most, now) {
-        Err(Denied { retry: Retry::After(wait), .. }) => wait,
-        _ => Duration::ZERO,
-    };
-    let least = Duration::from_nanos(1);
-    Err(Denied { retry: Retry::After(wait.max(least)), ..alone })
 }

@@ -4,47 +4,19 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::algorithm::Algorithm;
-use crate::decision::{Allowed, Denied, Retry};
-use crate::sync::{AtomicU64, Ordering, mutant};
+use crate::sync::mutant;
 use crate::tagged::TagMap;
 use crate::time::Timestamp;
+
+use super::answer::Answer;
+use super::keep::Keep;
+use super::room::Room;
 
 /// Records that a newcomer looks at, to forget those that are idle.
 pub(super) const LOOKED_AT: usize = 2;
 
 /// Changes of quota that a charge can look back on. Over an older one nothing is given back.
 const REMEMBERED_CHANGES: usize = 16;
-
-/// What records must know of the states they keep.
-pub(crate) trait Keep: Clone + Send + Sync + 'static {
-    /// What is remembered of a key.
-    type Kept: Clone + Default + Send + 'static;
-
-    /// [`Algorithm::idle_at`].
-    fn kept_until(&self, kept: &Self::Kept) -> Timestamp;
-
-    /// [`Algorithm::ahead`].
-    fn time_ahead(&self, identity: u64) -> Duration;
-
-    /// [`Algorithm::bytes`].
-    fn kept_bytes(kept: &Self::Kept) -> usize;
-}
-
-impl<A: Algorithm> Keep for A {
-    type Kept = A::State;
-
-    fn kept_until(&self, state: &A::State) -> Timestamp {
-        self.idle_at(state)
-    }
-
-    fn time_ahead(&self, identity: u64) -> Duration {
-        self.ahead(identity)
-    }
-
-    fn kept_bytes(state: &A::State) -> usize {
-        A::bytes(state)
-    }
-}
 
 pub(super) struct Shard<A: Keep> {
     pub(super) algorithm: A,
@@ -79,32 +51,6 @@ pub(super) enum Place {
     Pool,
     /// Nowhere yet.
     New,
-}
-
-/// How many keys may have a record, in all shards.
-pub(super) struct Room {
-    taken: AtomicU64,
-    max: u64,
-}
-
-impl Room {
-    pub(super) fn new(max_keys: usize) -> Room {
-        Room { taken: AtomicU64::new(0), max: (max_keys as u64).max(1) }
-    }
-
-    // Relaxed: a count. Records are under their locks.
-    fn take(&self) -> bool {
-        let more = |taken| (taken < self.max).then_some(taken + 1);
-        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
-    }
-
-    fn is_full(&self) -> bool {
-        self.taken.load(Ordering::Relaxed) >= self.max
-    }
-
-    fn give_back(&self) {
-        self.taken.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl<T> Record<T> {
@@ -247,7 +193,7 @@ impl<A: Keep> Shard<A> {
         room: &Room,
         taken: &dyn Fn(u64) -> bool,
     ) -> bool {
-        (0..LOOKED_AT).for_each(|_| self.look_round(now, room, taken));
+        self.forget_idle(now, room, taken);
         if room.is_full() {
             return false;
         }
@@ -260,6 +206,11 @@ impl<A: Keep> Shard<A> {
         self.records.insert(tag, Record { state, latest, version: self.versions });
         self.round.push_back(tag);
         true
+    }
+
+    /// Forgets the records that are next to be looked at, if they are idle.
+    pub(super) fn forget_idle(&mut self, now: Timestamp, room: &Room, taken: &dyn Fn(u64) -> bool) {
+        (0..LOOKED_AT).for_each(|_| self.look_round(now, room, taken));
     }
 
     /// Makes the pool, if it is not there.
@@ -349,28 +300,5 @@ impl<A: Algorithm> Shard<A> {
             algorithm.bound(elapsed).saturating_sub(algorithm.bound(Duration::ZERO))
         };
         self.past.iter().skip(known).chain([&self.algorithm]).map(given).max().unwrap_or(0)
-    }
-}
-
-/// What tells a wait, which grows by as much as the clock lags behind the state.
-pub(super) trait Answer {
-    fn later(self, by: Duration) -> Self;
-}
-
-impl Answer for Result<Allowed, Denied> {
-    fn later(self, by: Duration) -> Self {
-        if by.is_zero() {
-            return self;
-        }
-        match self {
-            Ok(Allowed(standing)) => Ok(Allowed(standing.later(by))),
-            Err(Denied { standing, retry }) => {
-                let retry = match retry {
-                    Retry::After(wait) => Retry::After(wait.saturating_add(by)),
-                    other => other,
-                };
-                Err(Denied { standing: standing.later(by), retry })
-            }
-        }
     }
 }

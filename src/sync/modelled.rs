@@ -174,6 +174,9 @@ impl<T> Mutex<T> {
     pub(crate) fn lock(&self) -> model::sync::MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
+    pub(crate) fn try_lock(&self) -> Option<model::sync::MutexGuard<'_, T>> {
+        self.0.try_lock().ok()
+    }
 }
 
 /// A wait that is limited is not: a model moves a virtual clock instead.

@@ -156,3 +156,31 @@ fn no_call_looks_at_more_than_a_few_records() {
         assert!(most[0] <= 8 && most[1] <= 24, "{most:?}");
     }
 }
+
+#[test]
+fn keys_that_became_idle_make_room_for_those_of_other_shards() {
+    each_algorithm!(2, |algorithm| {
+        let time = VirtualClock::starting_at(at(10_000));
+        let limiter = full(algorithm, &time, 16, Overflow::Deny);
+        for shard in 0..16 {
+            limiter.check(&key(shard, 1)).unwrap();
+        }
+        assert!(limiter.check(&key(40, 1)).is_err(), "there is room");
+        time.advance(nanos(1_000));
+        // Each looks at four shards, of which there are 64.
+        let denied = (0..).take_while(|_| limiter.check(&key(40, 1)).is_err()).count();
+        assert!(denied < 64 / 4, "{denied} calls found no room");
+        assert!(limiter.check(&key(41, 1)).is_ok(), "all but one of the 16 had become idle");
+    });
+}
+
+#[test]
+fn new_keys_of_a_set_do_not_make_room_for_each_other() {
+    each_algorithm!(3, |algorithm| {
+        let time = VirtualClock::starting_at(at(10_000));
+        let limiter = full(algorithm, &time, 1, Overflow::Pool);
+        // Neither is charged before both are seated.
+        all((limiter.key(&key(1, 1)), limiter.key(&key(2, 1)))).admit(1).unwrap();
+        assert_eq!((limiter.len(), limiter.overflows()), (1, 1));
+    });
+}

@@ -28,7 +28,7 @@ pub(super) fn section(html: &mut String, report: &Report, command: &str, standin
         "Speed and memory",
         match &report.speed {
             Some(speed) => format!(
-                "medians of {} in which the contenders took turns; keys chosen uniformly",
+                "medians of {} in which the contenders took turns, of the system's monotonic clock; the time is passed in, or set on a clock of the contender's; keys are numbers in random order; Tollgate hashes them with SipHash, the others as they do unless told otherwise",
                 counted(speed.rounds, "round", "rounds")
             ),
             None => {

@@ -1,0 +1,29 @@
+//! How many keys may have a record.
+
+use crate::sync::{AtomicU64, Ordering};
+
+/// How many keys may have a record, in all shards.
+pub(super) struct Room {
+    taken: AtomicU64,
+    max: u64,
+}
+
+impl Room {
+    pub(super) fn new(max_keys: usize) -> Room {
+        Room { taken: AtomicU64::new(0), max: (max_keys as u64).max(1) }
+    }
+
+    // Relaxed: a count. Records are under their locks.
+    pub(super) fn take(&self) -> bool {
+        let more = |taken| (taken < self.max).then_some(taken + 1);
+        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.taken.load(Ordering::Relaxed) >= self.max
+    }
+
+    pub(super) fn give_back(&self) {
+        self.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+}
