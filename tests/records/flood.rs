@@ -173,14 +173,3 @@ fn keys_that_became_idle_make_room_for_those_of_other_shards() {
         assert!(limiter.check(&key(41, 1)).is_ok(), "all but one of the 16 had become idle");
     });
 }
-
-#[test]
-fn new_keys_of_a_set_do_not_make_room_for_each_other() {
-    each_algorithm!(3, |algorithm| {
-        let time = VirtualClock::starting_at(at(10_000));
-        let limiter = full(algorithm, &time, 1, Overflow::Pool);
-        // Neither is charged before both are seated.
-        all((limiter.key(&key(1, 1)), limiter.key(&key(2, 1)))).admit(1).unwrap();
-        assert_eq!((limiter.len(), limiter.overflows()), (1, 1));
-    });
-}
