@@ -1,6 +1,7 @@
 //! [`RateLimiter`]: a quota for each key, on a clock.
 
 mod lines;
+mod reservation;
 mod store;
 
 use std::future::Future;
@@ -11,15 +12,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::algorithm::{Algorithm, Gcra, LeakyBucket};
-use crate::cells::{Charge, Overflow};
+use crate::cells::Overflow;
 use crate::decision::{Allowed, Denied, intern};
 use crate::queue::{Acquire, MAX_WAITERS, WaitError, acquire_blocking};
 use crate::quota::Quota;
-use crate::sync::{Arc, RandomState, mutant};
+use crate::sync::{Arc, RandomState};
 use crate::time::{Clock, Timestamp};
 
 pub(crate) use lines::Rate;
 use lines::RatePlan;
+pub use reservation::Reservation;
 pub(crate) use store::Store;
 
 /// Keys that one call of [`RateLimiter::check_many`] brings near at a time.
@@ -83,16 +85,6 @@ pub struct Builder<A = Gcra, S = RandomState> {
     max_waiters: usize,
     hasher: S,
     name: Option<&'static str>,
-}
-
-/// A charge that can still be corrected: [`RateLimiter::reserve`], [`RateLimiter::book`]. Dropping
-/// it keeps the charge.
-#[must_use = "without `settle` or `cancel` the charge stays as reserved"]
-pub struct Reservation<'a> {
-    rate: &'a Rate,
-    charge: Charge,
-    wait: Duration,
-    allowed: Allowed,
 }
 
 /// A key of a limiter, as a part of a set: [`RateLimiter::key`].
@@ -474,47 +466,5 @@ impl<A, S> Drop for RateLimiter<A, S> {
 impl<A, S> std::fmt::Debug for RateLimiter<A, S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RateLimiter").field("clock", &self.clock).finish_non_exhaustive()
-    }
-}
-
-impl Reservation<'_> {
-    /// Makes the charge `cost`, more or less than was reserved.
-    ///
-    /// What time has already given back is not given back again: of `c` units too many, charged
-    /// at `t0`, at `t1` at most `c - (t1 - t0) * count / period` return. More than was reserved
-    /// makes debt, whatever the burst.
-    ///
-    /// `t1` is the latest moment that the limiter's clock has shown. Stamps of one's own
-    /// ([`check_at`](RateLimiter::check_at)) must not be ahead of it.
-    pub fn settle(self, cost: u64) {
-        self.rate.settle(&self.charge, cost);
-        if mutant("settle_twice") {
-            self.rate.settle(&self.charge, cost);
-        }
-    }
-
-    /// Gives the charge back: [`settle`](Self::settle) at 0.
-    pub fn cancel(self) {
-        self.settle(0);
-    }
-
-    /// How long after the call its turn comes: zero unless it was booked ahead.
-    pub fn wait(&self) -> Duration {
-        self.wait
-    }
-
-    /// When its turn comes.
-    pub fn turn(&self) -> Timestamp {
-        self.charge.at + self.wait
-    }
-
-    /// The answer at which it was reserved.
-    pub fn allowed(&self) -> Allowed {
-        self.allowed
-    }
-
-    /// Units reserved.
-    pub fn cost(&self) -> u64 {
-        self.charge.cost
     }
 }

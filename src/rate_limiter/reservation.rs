@@ -1,0 +1,62 @@
+//! [`Reservation`]: a charge that can still be corrected.
+
+use std::time::Duration;
+
+use crate::cells::Charge;
+use crate::decision::Allowed;
+use crate::sync::mutant;
+use crate::time::Timestamp;
+
+use super::lines::Rate;
+
+/// A charge that can still be corrected: [`RateLimiter::reserve`], [`RateLimiter::book`]. Dropping
+/// it keeps the charge.
+#[must_use = "without `settle` or `cancel` the charge stays as reserved"]
+pub struct Reservation<'a> {
+    pub(super) rate: &'a Rate,
+    pub(super) charge: Charge,
+    pub(super) wait: Duration,
+    pub(super) allowed: Allowed,
+}
+
+impl Reservation<'_> {
+    /// Makes the charge `cost`, more or less than was reserved.
+    ///
+    /// What time has already given back is not given back again: of `c` units too many, charged
+    /// at `t0`, at `t1` at most `c - (t1 - t0) * count / period` return. More than was reserved
+    /// makes debt, whatever the burst.
+    ///
+    /// `t1` is the latest moment that the limiter's clock has shown. Stamps of one's own
+    /// ([`check_at`](RateLimiter::check_at)) must not be ahead of it.
+    pub fn settle(self, cost: u64) {
+        self.rate.settle(&self.charge, cost);
+        if mutant("settle_twice") {
+            self.rate.settle(&self.charge, cost);
+        }
+    }
+
+    /// Gives the charge back: [`settle`](Self::settle) at 0.
+    pub fn cancel(self) {
+        self.settle(0);
+    }
+
+    /// How long after the call its turn comes: zero unless it was booked ahead.
+    pub fn wait(&self) -> Duration {
+        self.wait
+    }
+
+    /// When its turn comes.
+    pub fn turn(&self) -> Timestamp {
+        self.charge.at + self.wait
+    }
+
+    /// The answer at which it was reserved.
+    pub fn allowed(&self) -> Allowed {
+        self.allowed
+    }
+
+    /// Units reserved.
+    pub fn cost(&self) -> u64 {
+        self.charge.cost
+    }
+}
