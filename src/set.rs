@@ -144,20 +144,24 @@ impl<'a, const N: usize> Set<'a, N> {
         cost: u64,
         mut now: impl FnMut(&'a Clock) -> Timestamp,
     ) -> Result<SetPermit<'a, N>, Refused> {
-        if !self.are_rates || self.keys.iter().any(|key| key.words().is_none()) {
+        let any = if self.are_rates { self.keys.iter().find_map(Member::words) } else { None };
+        let Some((_, any)) = any else {
             return self.decide_beside(Ask::All(cost), &mut now);
-        }
-        let Some((_, any)) = self.keys.iter().find_map(Member::words) else {
-            return Ok(self.nothing(cost));
         };
         // Filled in place: an entry is too long to be moved for nothing.
         let mut entries = [Entry::blank(any); N];
+        let mut filled = 0;
         for (index, (entry, key)) in entries.iter_mut().zip(&self.keys).enumerate() {
             if let Some((key, cells)) = key.words() {
                 let cost = self.cost(index, key, cost);
                 entry.ask(cells, key.tag, cost, now(key.clock), true);
                 entry.place = index as u32;
+                filled += 1;
             }
+        }
+        // Nothing is written yet.
+        if filled < N {
+            return self.decide_beside(Ask::All(cost), &mut now);
         }
         match gate::admit(&mut entries, &mut Rest::none()) {
             Ok(()) => Ok(self.permit(&entries, cost)),
