@@ -31,13 +31,13 @@ impl Algorithm for Spaced {
     }
 
     fn decide(&self, next: &Timestamp, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
-        let wait = next.since(now);
-        if cost > self.0.count() {
-            return Err(Denied::new(1, 0, wait, Retry::Never));
-        }
-        match wait.is_zero() || cost == 0 {
-            true => Ok(Allowed::new(1, 0, self.gap(cost))),
-            false => Err(Denied::new(1, 0, wait, Retry::After(wait))),
+        let (count, wait) = (self.0.count(), next.since(now));
+        let left = if wait.is_zero() { count } else { 0 };
+        match cost {
+            0 => Ok(Allowed::new(count, left, wait)),
+            _ if cost > count => Err(Denied::new(count, left, wait, Retry::Never)),
+            _ if wait.is_zero() => Ok(Allowed::new(count, 0, self.gap(cost))),
+            _ => Err(Denied::new(count, 0, wait, Retry::After(wait))),
         }
     }
 
@@ -54,8 +54,8 @@ impl Algorithm for Spaced {
     /// One of the whole count, and what comes in the time after it.
     fn bound(&self, within: Duration) -> u64 {
         let count = u128::from(self.0.count());
-        let more = within.as_nanos() * count / self.0.period().as_nanos();
-        u64::try_from(count + more).unwrap_or(u64::MAX)
+        let more = within.as_nanos().saturating_mul(count) / self.0.period().as_nanos();
+        u64::try_from(count.saturating_add(more)).unwrap_or(u64::MAX)
     }
 }
 
@@ -69,11 +69,12 @@ fn main() {
     entries.push(Entry::new("spaced", Spaced));
     let report = Comparison::new(Quota::per_minute(100), 1).run(&entries);
     println!("{:16} {:>14} {:>14}", "", "worst excess", "wrongly denied");
-    for (place, contender) in report.contenders.iter().enumerate() {
+    for contender in &report.contenders {
         let scores = report.scenarios.iter().filter(|scenario| scenario.count == report.count);
-        let scores: Vec<_> = scores.filter_map(|scenario| scenario.scores.get(place)).collect();
-        let excess = scores.iter().map(|score| score.excess).max().unwrap_or(0);
-        let wrongful: u64 = scores.iter().map(|score| score.wrongful).sum();
+        let scores: Vec<_> = scores.flat_map(|scenario| &scenario.scores).collect();
+        let scores = || scores.iter().filter(|score| score.contender == contender.name);
+        let excess = scores().map(|score| score.excess).max().unwrap_or(0);
+        let wrongful: u64 = scores().map(|score| score.wrongful).sum();
         println!("{:16} {excess:>14} {wrongful:>14}", contender.name);
     }
 }

@@ -34,7 +34,7 @@ pub use sliding_window::{SlidingWindow, TwoWindows};
 /// Pure functions of a small value. The time is an argument; keys, locks and forgetting are the
 /// limiter's. A state's default means "never seen".
 ///
-/// The laws, which a limiter relies on and `tests/algorithms.rs` holds each algorithm to:
+/// The laws, which a limiter relies on and `tests/algorithms` holds each algorithm to:
 /// 1. A cost of 0 is allowed, whatever the state, and charging it changes nothing.
 /// 2. [`charge`](Self::charge) is called only with what [`decide`](Self::decide) just allowed, or
 ///    denied if the algorithm [counts those](Self::counts_denied).
@@ -71,7 +71,8 @@ pub trait Algorithm: Clone + Send + Sync + 'static {
     fn bound(&self, within: Duration) -> u64;
 
     /// Makes a charge of `charged` units, made at `at`, one of `cost`: units that time has not
-    /// given back are given back, more than was charged makes debt. Default: the charge stays.
+    /// given back are given back, more than was charged makes debt. Default: the charge stays, also
+    /// one that is cancelled, or of a waiter who leaves as its turn comes.
     fn settle(
         &self,
         _state: &mut Self::State,

@@ -63,7 +63,8 @@ pub struct Denied {
 pub enum Retry {
     /// After exactly this long, and not a nanosecond sooner.
     After(Duration),
-    /// As soon as a concurrency limit has room, which depends on who gives back.
+    /// As soon as there is room, which depends on others: on who gives back a slot, or on a key
+    /// that becomes idle where no more keys fit ([`Overflow::Deny`](crate::Overflow::Deny)).
     Unknown {
         /// When enough leases will be over: by then at the latest, unless others wait in line.
         /// `None` if they have no end.

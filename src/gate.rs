@@ -206,10 +206,11 @@ pub(crate) fn grant(
         };
         words.chain(records).filter_map(times).min().unwrap_or(u64::MAX)
     };
+    let mut most = up_to;
     loop {
         ask(entries, rest, 0);
         // Nothing left is refused as one unit is.
-        let times = left(entries, rest).min(up_to).max(up_to.min(1));
+        let times = left(entries, rest).clamp(1, most);
         let words: SmallVec<[Look<'_>; INLINE]> = entries.iter().map(|entry| entry.look).collect();
         let records: SmallVec<[_; INLINE]> = rest.records.iter().map(RecordEntry::look).collect();
         ask(entries, rest, times);
@@ -219,6 +220,11 @@ pub(crate) fn grant(
         let mut all_records = rest.records.iter().zip(&records);
         let same_records = all_records.all(|(entry, look)| entry.look().is_of_same_state(look));
         if !same_words || !same_records {
+            continue;
+        }
+        // Who waits in line is in the way of all, and so may be a record that two keys share.
+        if times > 1 && refusal(entries, rest).is_some() {
+            most = 1;
             continue;
         }
         // All are held: none has more by the time it is charged.

@@ -57,7 +57,7 @@ pub use enforcer::{
 pub use pacer::PacedStream;
 pub use pacer::{Batches, BatchesWhenFree, Pacer};
 pub use policy::{
-    Amount, Arithmetic, Limit, LimitInWords, MAX_FACTS, Missing, Mode, Override, Policy,
+    AlgorithmName, Amount, Limit, LimitInWords, MAX_FACTS, Missing, Mode, Override, Policy,
     PolicyError, Problem, Share, ShareError,
 };
 pub use queue::WaitError;

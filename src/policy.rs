@@ -2,7 +2,7 @@
 //!
 //! Built in code or read from a file, and checked in one place: [`Policy::check`].
 
-mod arithmetic;
+mod algorithm_name;
 mod check;
 #[cfg(feature = "policy")]
 mod file;
@@ -15,7 +15,7 @@ use std::collections::HashSet;
 
 use crate::quota::Quota;
 
-pub use arithmetic::Arithmetic;
+pub use algorithm_name::AlgorithmName;
 pub(crate) use limit::{Condition, What};
 pub use limit::{Limit, Missing, Mode};
 pub use problem::{PolicyError, Problem};

@@ -142,7 +142,8 @@ impl<A: Algorithm, S> Builder<A, S> {
         Builder { clock, ..self }
     }
 
-    /// How many keys can be in debt at once. Memory grows with use, up to 24 bytes for each.
+    /// How many keys can be in debt at once. Memory grows with use: up to 24 bytes for each where
+    /// its state is a word, else its state and 40 to 100 more.
     /// Default: 1,048,576. 0 counts as 1.
     pub fn max_keys(self, max_keys: usize) -> Self {
         Builder { max_keys, ..self }

@@ -7,7 +7,7 @@
 //!
 //! - A decision takes the lock of its key's shard, of which there are 64, and a map that grows is
 //!   hashed anew under it. Forgetting is as bounded: a newcomer looks at two others, and when all is
-//!   full at two of each of four other shards.
+//!   full at two of each of four other shards and at two more.
 //! - So at `max_keys` a newcomer may find no room though some key has become idle; and who waits
 //!   in line where newcomers are denied is not told when one does.
 //! - Behind a line of waiting callers a stated wait is the least that those ahead make possible.
@@ -463,7 +463,8 @@ impl<A: Algorithm> Recorded for Records<A> {
 
     fn count_denied(&self, tag: u64, cost: u64, now: Timestamp) {
         self.run(tag, |shard| {
-            if !shard.algorithm.counts_denied() {
+            // A line in the way denies, not the algorithm.
+            if !shard.algorithm.counts_denied() || self.queued.ahead(tag) > 0 {
                 return Some(());
             }
             let place = match shard.place(tag)? {

@@ -63,6 +63,9 @@ fn speed_is_measured_when_it_is_asked_for() {
     for figure in ["allowed_ns", "denied_ns", "bytes_per_key"] {
         assert!(gcra[figure].as_f64().unwrap() > 0.0, "{figure}");
     }
+    // A log has the stamps of a whole window behind it.
+    let log = rows.iter().find(|row| row["contender"] == "sliding-log").unwrap();
+    assert!(log["bytes_per_key"].as_f64().unwrap() > 1_500.0, "{log}");
     compare(&["--speed", "--no-speed"]).expect(2);
 }
 

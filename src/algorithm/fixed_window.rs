@@ -18,7 +18,7 @@ use crate::time::Timestamp;
 /// **Bound**: `burst + min(count, burst) * ceil(t / period)` units in any closed interval of length
 /// `t`, since so many windows may end in it; where denied requests count, `burst` for each.
 /// **Worst case**: `2n` of `n` within a nanosecond, around the end of a window; from the first hit
-/// `2n - 1`, since a unit began the window. **Memory**: 16 bytes, in the plain form a word. When the
+/// `2n - 1`, since a unit began the window. **Memory**: a state of 16 bytes, in the plain form a word. When the
 /// quota changes what is used stays used, in the window under way, which then has the new period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FixedWindow {
@@ -119,12 +119,6 @@ impl FixedWindow {
             after.div_euclid(i128::from(period(&self.quota)))
         };
         u128::try_from(nth(to) - nth(from)).unwrap_or(0)
-    }
-}
-
-impl From<Quota> for FixedWindow {
-    fn from(quota: Quota) -> FixedWindow {
-        FixedWindow::new(quota)
     }
 }
 

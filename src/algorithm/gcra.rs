@@ -49,12 +49,6 @@ impl Gcra {
     }
 }
 
-impl From<Quota> for Gcra {
-    fn from(quota: Quota) -> Gcra {
-        Gcra::new(quota)
-    }
-}
-
 impl Algorithm for Gcra {
     type State = Tat;
 

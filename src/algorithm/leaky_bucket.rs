@@ -31,12 +31,6 @@ impl LeakyBucket {
     }
 }
 
-impl From<Quota> for LeakyBucket {
-    fn from(quota: Quota) -> LeakyBucket {
-        LeakyBucket::new(quota)
-    }
-}
-
 impl Algorithm for LeakyBucket {
     type State = Tat;
 

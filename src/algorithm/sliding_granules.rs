@@ -74,12 +74,6 @@ impl SlidingGranules {
 }
 
 /// Ten granules, as good a default as any: a tenth of a window early at most.
-impl From<Quota> for SlidingGranules {
-    fn from(quota: Quota) -> SlidingGranules {
-        SlidingGranules::new(quota, 10)
-    }
-}
-
 impl Algorithm for SlidingGranules {
     type State = History;
 

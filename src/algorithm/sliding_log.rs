@@ -33,12 +33,6 @@ impl SlidingLog {
     }
 }
 
-impl From<Quota> for SlidingLog {
-    fn from(quota: Quota) -> SlidingLog {
-        SlidingLog::new(quota)
-    }
-}
-
 impl Algorithm for SlidingLog {
     type State = History;
 

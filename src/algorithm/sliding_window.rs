@@ -20,7 +20,7 @@ use crate::time::Timestamp;
 /// `count + count * e / period` at most when `e` of the last has passed. An interval in which
 /// `m > 0` windows begin lasts `(m - 1) * period + e + 1 ns` at least. **Worst case**: `n` just
 /// before a window ends and the rate from then on, so up to `2n - 1` pass within a period.
-/// **Memory**: 24 bytes.
+/// **Memory**: a state of 24 bytes.
 ///
 /// When the count changes what was used stays used; when the period does, what has not faded
 /// counts as used in the window under way.
@@ -98,12 +98,6 @@ impl SlidingWindow {
             TwoWindows { previous: 0, current: 0, .. } => Duration::ZERO,
             _ => until(self.empty_at(windows), now),
         }
-    }
-}
-
-impl From<Quota> for SlidingWindow {
-    fn from(quota: Quota) -> SlidingWindow {
-        SlidingWindow::new(quota)
     }
 }
 

@@ -185,7 +185,13 @@ impl Cells {
             let numbers = self.published.load();
             let Some(tat) = self.state(&cell, word, &numbers) else { continue };
             // Before the key is held: who changes the quota waits for holds.
-            let fastest = self.fastest(charge, &numbers);
+            let fastest = match self.fastest(charge, &numbers) {
+                // A step of a slower quota may have given more than the fastest did.
+                Fastest::Other(_) if numbers.bucket.refill() == Refill::Stepped => {
+                    Fastest::Forgotten
+                }
+                fastest => fastest,
+            };
             // The clock is read while nobody else can change the state. Read before, it would give
             // back too much once others charged, and gave back, at a later time.
             if !cell.replace(word, word::held(word)) {
@@ -293,9 +299,7 @@ fn given(elapsed: u64, scale: Scale, fastest: Fastest) -> u128 {
         }
         Fastest::Other(quota) => {
             let (unit, per) = (u128::from(scale.unit), quota.period().as_nanos());
-            // In steps time gives at most a whole one too early.
-            let ahead = if scale.step == 0 { 0 } else { per };
-            let given = (u128::from(elapsed) + ahead).saturating_mul(u128::from(quota.count()));
+            let given = u128::from(elapsed) * u128::from(quota.count());
             // No overflow: what is left of a period is below 2^64, a unit at most 2^60.
             (given / per).saturating_mul(unit).saturating_add((given % per * unit).div_ceil(per))
         }

@@ -65,7 +65,7 @@ impl Trailing {
             if now.since(at) < self.period {
                 break;
             }
-            self.units -= cost;
+            self.units = self.units.saturating_sub(cost);
             self.admitted.pop_front();
         }
         self.units

@@ -81,7 +81,7 @@ impl<'a> Runner<'a> {
         let before = pace.heap.map(|heap| heap());
         // Each key is asked for at three quarters of its rate.
         let gap = u64::try_from(quota.period().as_nanos()).unwrap_or(u64::MAX) / quota.count();
-        let mut allowing = walk((gap / 3 * 4 / keys.max(1) as u64).max(1));
+        let mut allowing = walk(((gap / 3).saturating_mul(4) / keys.max(1) as u64).max(1));
         // Until a key has as much behind it as its quota is long, if there are not too many.
         let visits = quota.count().min(WARM_UP / keys.max(1) as u64).max(1);
         let decisions = keys * visits as usize;
@@ -89,9 +89,8 @@ impl<'a> Runner<'a> {
         allowing
             .take_if(|walk| walk.go(timer, MOST_PATIENCE, order, 1, decisions).made < decisions);
         let bytes = allowing.as_ref().and_then(|walk| match (walk.limiter.memory(), pace.heap) {
-            (Some(bytes), _) => Some(bytes),
-            (None, Some(heap)) => Some(heap().saturating_sub(before.unwrap_or(0))),
-            (None, None) => None,
+            (_, Some(heap)) => Some(heap().saturating_sub(before.unwrap_or(0))),
+            (known, None) => known,
         });
         let mut denying = walk(0).filter(|_| allowing.is_some());
         let all = quota.count();
@@ -160,7 +159,7 @@ impl Walk {
             for _ in 0..chunk {
                 let key = order.get(self.at).copied().unwrap_or(0);
                 self.at = if self.at + 1 < order.len() { self.at + 1 } else { 0 };
-                self.now += self.step;
+                self.now = self.now.saturating_add(self.step);
                 let answer = self.limiter.decide(key, cost, Timestamp::from_nanos(self.now));
                 done.allowed += usize::from(answer.is_allowed());
             }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::cells::Overflow;
 use crate::concurrency_limiter::Rooms;
-use crate::policy::{Amount, Arithmetic, Change, Limit, What};
+use crate::policy::{AlgorithmName, Amount, Change, Limit, What};
 use crate::quota::Quota;
 use crate::rate_limiter::Rate;
 use crate::sync::Arc;
@@ -25,7 +25,7 @@ pub(crate) enum Counts {
 /// What cannot be changed while it runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Made {
-    Rate { max_keys: usize, overflow: Overflow, arithmetic: Arithmetic },
+    Rate { max_keys: usize, overflow: Overflow, algorithm: AlgorithmName },
     Slots,
 }
 
@@ -47,13 +47,13 @@ impl Account {
         reload: &mut Reload,
     ) -> Option<Arc<Account>> {
         let numbers = Numbers::of(limit.what, change)?;
-        let (overflow, arithmetic) = (limit.overflow, limit.arithmetic);
+        let (overflow, algorithm) = (limit.overflow, limit.algorithm);
         let made = match limit.what {
             // An empty key is one key.
             What::Rate(_) if limit.key.is_empty() => {
-                Made::Rate { max_keys: 1, overflow, arithmetic }
+                Made::Rate { max_keys: 1, overflow, algorithm }
             }
-            What::Rate(_) => Made::Rate { max_keys: limit.max_keys, overflow, arithmetic },
+            What::Rate(_) => Made::Rate { max_keys: limit.max_keys, overflow, algorithm },
             What::Slots { .. } => Made::Slots,
         };
         let max_waiters = limit.most_waiters();
@@ -65,8 +65,8 @@ impl Account {
         reload.fresh += 1;
         let clock = clock.clone();
         let counts = match (numbers, made) {
-            (Numbers::Quota(quota), Made::Rate { max_keys, overflow, arithmetic }) => {
-                let store = arithmetic.store(quota, max_keys, overflow);
+            (Numbers::Quota(quota), Made::Rate { max_keys, overflow, algorithm }) => {
+                let store = algorithm.store(quota, max_keys, overflow);
                 Counts::Rate(Rate::new(store, clock, max_waiters))
             }
             (Numbers::Slots { cap, lease }, _) => {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::problem::Field;
-use super::{Arithmetic, Share};
+use super::{AlgorithmName, Share};
 use crate::cells::Overflow;
 use crate::queue::MAX_WAITERS;
 use crate::quota::Quota;
@@ -19,7 +19,7 @@ pub struct Limit {
     pub(crate) mode: Mode,
     pub(crate) rollout: Option<Rollout>,
     pub(crate) cost: Option<String>,
-    pub(crate) arithmetic: Arithmetic,
+    pub(crate) algorithm: AlgorithmName,
     pub(crate) max_keys: usize,
     pub(crate) overflow: Overflow,
     /// How long a request may wait for its turn. `None`: it does not wait.
@@ -124,7 +124,7 @@ impl Limit {
             mode: Mode::default(),
             rollout: None,
             cost: None,
-            arithmetic: Arithmetic::default(),
+            algorithm: AlgorithmName::default(),
             max_keys: 1 << 20,
             overflow: Overflow::default(),
             wait: None,
@@ -182,18 +182,18 @@ impl Limit {
         self
     }
 
-    /// The algorithm it decides by. Default: [`Arithmetic::Gcra`]. Only for a rate.
+    /// The algorithm it decides by. Default: [`AlgorithmName::Gcra`]. Only for a rate.
     ///
     /// ```
-    /// use tollgate::{Arithmetic, Limit, Policy, Quota};
+    /// use tollgate::{AlgorithmName, Limit, Policy, Quota};
     ///
-    /// let codes = Limit::new("codes", Quota::per_hour(5)).algorithm(Arithmetic::SlidingLog);
+    /// let codes = Limit::new("codes", Quota::per_hour(5)).algorithm(AlgorithmName::SlidingLog);
     /// assert!(Policy::new().limit(codes).check().is_ok());
     /// ```
     #[must_use]
-    pub fn algorithm(mut self, arithmetic: Arithmetic) -> Limit {
+    pub fn algorithm(mut self, algorithm: AlgorithmName) -> Limit {
         match self.what {
-            What::Rate(_) => self.arithmetic = arithmetic,
+            What::Rate(_) => self.algorithm = algorithm,
             What::Slots { .. } => self.does_not_have(Field::Algorithm),
         }
         self

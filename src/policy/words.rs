@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Arithmetic, Change, Condition, Limit, Missing, Mode, Policy, What};
+use super::{AlgorithmName, Change, Condition, Limit, Missing, Mode, Policy, What};
 use crate::cells::Overflow;
 use crate::quota::{Quota, in_units};
 
@@ -97,8 +97,8 @@ fn notes(limit: &Limit, parts: &[String]) -> Vec<String> {
         let by = if rollout.by.is_empty() { parts } else { &rollout.by };
         notes.push(format!("{} by {}", rollout.share, by.join(" ")));
     }
-    if limit.arithmetic != Arithmetic::default() {
-        notes.push(format!("by {}", limit.arithmetic));
+    if limit.algorithm != AlgorithmName::default() {
+        notes.push(format!("by {}", limit.algorithm));
     }
     if let Some(fact) = &limit.cost {
         notes.push(format!("costs `{fact}`"));

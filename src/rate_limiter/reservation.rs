@@ -22,7 +22,7 @@ pub struct Reservation<'a> {
 impl Reservation<'_> {
     /// Makes the charge `cost`, more or less than was reserved.
     ///
-    /// What time has already given back is not given back again: of `c` units too many, charged
+    /// What time has already given back is not given back again: by GCRA, of `c` units too many, charged
     /// at `t0`, at `t1` at most `c - (t1 - t0) * count / period` return. More than was reserved
     /// makes debt, whatever the burst.
     ///

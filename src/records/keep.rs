@@ -52,7 +52,7 @@ impl<A: Keep> Records<A> {
         let mut step = Some(step);
         self.run(tag, |shard| {
             let place = match shard.place(tag)? {
-                Place::New if shard.seat(tag, now, &self.room, &|_| false) => Place::Own,
+                Place::New => self.admit(shard, tag, now, &|_| false)?,
                 place => place,
             };
             let step = step.take()?;

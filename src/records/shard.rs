@@ -288,7 +288,7 @@ impl<A: Keep> Shard<A> {
 
 impl<A: Algorithm> Shard<A> {
     /// The most units that time can have given back since a charge that was made `at`, if the quota
-    /// changed meanwhile: by any quota in force since.
+    /// changed meanwhile: by all quotas in force since.
     pub(super) fn given_back(&self, generation: u64, at: Timestamp, now: Timestamp) -> u64 {
         let changes = self.generation.saturating_sub(generation);
         if changes == 0 {
@@ -299,6 +299,11 @@ impl<A: Algorithm> Shard<A> {
         let given = |algorithm: &A| {
             algorithm.bound(elapsed).saturating_sub(algorithm.bound(Duration::ZERO))
         };
-        self.past.iter().skip(known).chain([&self.algorithm]).map(given).max().unwrap_or(0)
+        self.past
+            .iter()
+            .skip(known)
+            .chain([&self.algorithm])
+            .map(given)
+            .fold(0, u64::saturating_add)
     }
 }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 use tollgate::{
-    Algorithm, Allowed, Arithmetic, Denied, Enforcer, FixedWindow, Gcra, LeakyBucket, Limit,
+    Algorithm, AlgorithmName, Allowed, Denied, Enforcer, FixedWindow, Gcra, LeakyBucket, Limit,
     Policy, Quota, RateLimiter, Retry, SlidingGranules, SlidingLog, SlidingWindow, Timestamp,
     VirtualClock, all,
 };
@@ -90,7 +90,7 @@ fn in_set<A: Algorithm>(algorithm: A) -> Decide<'static> {
     })
 }
 
-fn enforced(quota: Quota, arithmetic: Arithmetic) -> Decide<'static> {
+fn enforced(quota: Quota, arithmetic: AlgorithmName) -> Decide<'static> {
     let policy = Policy::new().limit(Limit::new("limit", quota).key(["k"]).algorithm(arithmetic));
     let enforcer = Enforcer::builder(policy).clock(VirtualClock::new().clock()).build().unwrap();
     Box::new(move |key, cost, now| match enforcer.admit_at(&[("k", key)], cost, now) {
@@ -100,7 +100,7 @@ fn enforced(quota: Quota, arithmetic: Arithmetic) -> Decide<'static> {
 }
 
 /// Runs a table everywhere. `arithmetic`: its name in a policy, if it can be had there.
-fn run<A: Algorithm>(algorithm: A, arithmetic: Option<Arithmetic>, table: &[Moment]) {
+fn run<A: Algorithm>(algorithm: A, arithmetic: Option<AlgorithmName>, table: &[Moment]) {
     // Windows of ten seconds begin at each start.
     for start in [0, TODAY, TODAY + 10 * S] {
         let quota = algorithm.quota();
@@ -151,12 +151,12 @@ const BUCKET: [Moment; 22] = [
 
 #[test]
 fn gcra() {
-    run(Gcra::new(five()), Some(Arithmetic::Gcra), &BUCKET);
+    run(Gcra::new(five()), Some(AlgorithmName::Gcra), &BUCKET);
 }
 
 #[test]
 fn leaky_bucket() {
-    run(LeakyBucket::new(five()), Some(Arithmetic::LeakyBucket), &BUCKET);
+    run(LeakyBucket::new(five()), Some(AlgorithmName::LeakyBucket), &BUCKET);
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn fixed_window() {
         (DAY + 5 * S, "a", 5, Left(0)),
         (20 * S, "a", 1, Wait(DAY - 10 * S)),
     ];
-    run(FixedWindow::new(five()), Some(Arithmetic::FixedWindow), &table);
+    run(FixedWindow::new(five()), Some(AlgorithmName::FixedWindow), &table);
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn fixed_window_with_a_larger_burst() {
         (19 * S, "a", 1, Wait(11 * S)),
         (50 * S, "a", 0, Left(12)),
     ];
-    run(FixedWindow::new(quota(5, 10 * S, 12)), Some(Arithmetic::FixedWindow), &table);
+    run(FixedWindow::new(quota(5, 10 * S, 12)), Some(AlgorithmName::FixedWindow), &table);
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn fixed_window_from_the_first_hit() {
         (DAY, "b", 5, Left(0)),
     ];
     let algorithm = FixedWindow::new(five()).from_first_hit();
-    run(algorithm, Some(Arithmetic::FixedWindowFromFirstHit), &table);
+    run(algorithm, Some(AlgorithmName::FixedWindowFromFirstHit), &table);
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn fixed_window_counting_denied() {
         (30 * S, "a", 0, Left(4)),
     ];
     let algorithm = FixedWindow::new(five()).counting_denied();
-    run(algorithm, Some(Arithmetic::FixedWindowCountingDenied), &table);
+    run(algorithm, Some(AlgorithmName::FixedWindowCountingDenied), &table);
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn sliding_window() {
         (DAY, "a", 5, Left(0)),
         (12 * S, "a", 1, Wait(DAY)),
     ];
-    run(SlidingWindow::new(five()), Some(Arithmetic::SlidingWindow), &table);
+    run(SlidingWindow::new(five()), Some(AlgorithmName::SlidingWindow), &table);
 }
 
 // In a policy a window has 60 granules: not these.
@@ -303,5 +303,5 @@ fn sliding_log() {
         (DAY, "a", 5, Left(0)),
         (14 * S, "a", 5, Wait(DAY - 4 * S)),
     ];
-    run(SlidingLog::new(five()), Some(Arithmetic::SlidingLog), &table);
+    run(SlidingLog::new(five()), Some(AlgorithmName::SlidingLog), &table);
 }

@@ -79,6 +79,48 @@ fn what_time_gave_back_under_a_faster_quota_is_not_given_back_again() {
 }
 
 #[test]
+fn a_step_of_a_slower_quota_is_not_given_back_again() {
+    fn holds<A: Algorithm>(algorithm: impl FnOnce(Quota) -> A) {
+        let quota = |count, per| Quota::new(count, nanos(per)).and_then(|q| q.with_burst(100));
+        let time = VirtualClock::starting_at(at(10_990_000));
+        let limiter = limiter(algorithm(quota(100, 1_000_000).unwrap()), &time);
+        let reserved = limiter.reserve(&0, 100).unwrap();
+        // All of it comes back at once.
+        time.set(at(11_000_000));
+        limiter.check_n(&0, 100).unwrap();
+        limiter.set_quota(quota(2, 10_000).unwrap());
+        time.set(at(11_005_000));
+        reserved.cancel();
+        assert_eq!(left(&limiter, 0), 0, "given back by time and by settling");
+    }
+    holds(FixedWindow::new);
+    holds(|quota| FixedWindow::new(quota).shifted_per_key());
+}
+
+#[test]
+fn what_several_quotas_gave_back_in_turn_is_not_given_back_again() {
+    fn holds<A: Algorithm>(algorithm: impl FnOnce(Quota) -> A) {
+        let quota = |per| Quota::new(10, nanos(per)).and_then(|quota| quota.with_burst(30));
+        let time = VirtualClock::starting_at(at(5_900));
+        let limiter = limiter(algorithm(quota(6_000).unwrap()), &time);
+        let reserved = limiter.reserve(&0, 30).unwrap();
+        // A window of each ends, and gives back ten.
+        for (moment, per) in [(6_000, 6_100), (6_100, 6_200)] {
+            time.set(at(moment));
+            assert!(left(&limiter, 0) > 0);
+            limiter.set_quota(quota(per).unwrap());
+        }
+        time.set(at(6_200));
+        limiter.check_n(&0, 30).unwrap();
+        time.set(at(6_210));
+        reserved.cancel();
+        assert_eq!(left(&limiter, 0), 0, "given back by time and by settling");
+    }
+    holds(FixedWindow::new);
+    holds(|quota| FixedWindow::new(quota).shifted_per_key());
+}
+
+#[test]
 fn what_is_held_is_given_back_over_a_change() {
     fn holds<A: Algorithm>(algorithm: A) {
         let time = VirtualClock::starting_at(at(10_000));

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use tollgate::{
-    Arithmetic, Enforcer, FixedWindow, Limit, Overflow, Policy, SlidingLog, VirtualClock,
+    AlgorithmName, Enforcer, FixedWindow, Limit, Overflow, Policy, SlidingLog, VirtualClock,
 };
 
 use crate::{at, each_algorithm, full, key, left, limiter, nanos, quota};
@@ -98,9 +98,9 @@ fn threads_that_reserve_and_settle_lose_nothing() {
 /// Two limits in records and one in a word.
 fn enforcer(time: &VirtualClock) -> Enforcer {
     let policy = Policy::new()
-        .limit(Limit::new("user", quota(5)).key(["user"]).algorithm(Arithmetic::SlidingLog))
+        .limit(Limit::new("user", quota(5)).key(["user"]).algorithm(AlgorithmName::SlidingLog))
         .limit(Limit::new("org", quota(8)).key(["org"]))
-        .limit(Limit::new("all", quota(9)).algorithm(Arithmetic::SlidingWindow));
+        .limit(Limit::new("all", quota(9)).algorithm(AlgorithmName::SlidingWindow));
     Enforcer::builder(policy).clock(time.clock()).build().unwrap()
 }
 

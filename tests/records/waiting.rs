@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
 use tollgate::{
-    AcquireRate, Algorithm, Allowed, Arithmetic, Enforcer, Limit, Policy, Retry, VirtualClock,
+    AcquireRate, Algorithm, AlgorithmName, Allowed, Enforcer, Limit, Policy, Retry, VirtualClock,
     WaitError,
 };
 
@@ -201,14 +201,14 @@ fn an_enforcer_waits_for_records_in_policy_order() {
         .limit(
             Limit::new("user", quota(2))
                 .key(["user"])
-                .algorithm(Arithmetic::SlidingLog)
+                .algorithm(AlgorithmName::SlidingLog)
                 .wait(nanos(10_000)),
         )
         .limit(Limit::new("all", quota(3)).wait(nanos(10_000)))
         .limit(
             Limit::new("org", quota(4))
                 .key(["org"])
-                .algorithm(Arithmetic::SlidingWindow)
+                .algorithm(AlgorithmName::SlidingWindow)
                 .wait(nanos(10_000)),
         );
     let enforcer = Enforcer::builder(policy).clock(time.clock()).build().unwrap();

@@ -100,9 +100,8 @@ impl Checker<'_> {
 
     /// Checks that a burst has a meaning.
     fn burst(&mut self, place: Place, limit: &Limit, quota: Quota) {
-        if !limit.arithmetic.has_burst() && quota.burst_size() != quota.count() {
-            let what =
-                format!("`{}` has no burst: its count is the most at once", limit.arithmetic);
+        if !limit.algorithm.has_burst() && quota.burst_size() != quota.count() {
+            let what = format!("`{}` has no burst: its count is the most at once", limit.algorithm);
             let hint = "leave the burst out, or decide by `gcra`".to_owned();
             self.report(place, what, Some(hint));
         }

@@ -66,11 +66,10 @@ fn totals(report: &Report, screen: &mut Screen) {
          window had room, of all denied; excess: units above the count in the worst window as long \
          as the period, of the count; waits: by how much the worst stated wait is off",
     );
-    if let Some((few, many)) = keys.first().zip(keys.last()) {
+    if let Some(few) = keys.first() {
         legend.push_str(&format!(
-            "; ns: a decision that says yes, and no, {} keys; bytes: a key of {}; ?: not measured",
-            count(*few),
-            count(*many)
+            "; ns: a decision that says yes, and no, {} keys; bytes: one of them; ?: not measured",
+            count(*few)
         ));
     }
     for line in wrap(&legend, LINE - 2) {
@@ -157,7 +156,7 @@ fn shown(contender: &About) -> String {
     }
 }
 
-/// Nanoseconds with the fewest keys, bytes with the most.
+/// With the fewest keys: there each has all behind it that it can have.
 fn cost(report: &Report, contender: &About, keys: &[u64]) -> Vec<String> {
     let row = |keys: Option<&u64>| {
         let rows = report.speed.iter().flat_map(|speed| &speed.rows);
@@ -167,11 +166,11 @@ fn cost(report: &Report, contender: &About, keys: &[u64]) -> Vec<String> {
     let number = |row: Option<&SpeedRow>, of: fn(&SpeedRow) -> Option<f64>| {
         row.and_then(of).map_or_else(|| "?".to_owned(), |number| count(number.round() as u64))
     };
-    let (few, many) = (row(keys.first()), row(keys.last()));
+    let row = row(keys.first());
     vec![
-        number(few, |row| row.allowed_ns),
-        number(few, |row| row.denied_ns),
-        number(many, |row| row.bytes_per_key),
+        number(row, |row| row.allowed_ns),
+        number(row, |row| row.denied_ns),
+        number(row, |row| row.bytes_per_key),
     ]
 }
 

@@ -10,7 +10,7 @@ use super::{LIMIT, Reader, entries};
 use crate::cells::Overflow;
 use crate::policy::limit::Part;
 use crate::policy::problem::{Field, Place};
-use crate::policy::{Arithmetic, Limit, Missing, Mode};
+use crate::policy::{AlgorithmName, Limit, Missing, Mode};
 
 impl Reader<'_> {
     pub(super) fn limit(&mut self, header: Range<usize>, table: &DeTable<'_>) {
@@ -81,8 +81,10 @@ impl Reader<'_> {
                 }
                 "algorithm" => {
                     self.spans.insert(at(Field::Algorithm), value.span());
-                    match self.choice(key, value, &Arithmetic::ALL.map(|a| (a.name(), a))) {
-                        Some(arithmetic) => limit.arithmetic = arithmetic,
+                    let names: Vec<_> =
+                        AlgorithmName::ALL.iter().map(|name| (name.name(), *name)).collect();
+                    match self.choice(key, value, &names) {
+                        Some(algorithm) => limit.algorithm = algorithm,
                         None => self.skip(at(Field::Algorithm)),
                     }
                 }

@@ -43,7 +43,7 @@ impl<'a> Standing<'a> {
             wrongful: took_part().map(|(_, score)| score.wrongful_requests).sum(),
             waits: took_part().filter_map(|(_, score)| score.waits.clone()).reduce(together),
             unable: unable.collect(),
-            speed: most_keys(report).and_then(|keys| speed(report, about, keys)),
+            speed: fewest_keys(report).and_then(|keys| speed(report, about, keys)),
             mistakes: shown
                 .filter(|(_, outcome)| matches!(outcome, Outcome::Shows(_)))
                 .map(|(check, _)| check.row)
@@ -117,9 +117,9 @@ pub(super) fn excess(scenario: &Scenario, score: &Score) -> f64 {
     score.excess as f64 / scenario.count.max(1) as f64
 }
 
-/// The most keys that speed was measured with.
-pub(super) fn most_keys(report: &Report) -> Option<u64> {
-    report.speed.as_ref()?.rows.iter().map(|row| row.keys).max()
+/// The fewest keys that speed was measured with: there each has all behind it that it can have.
+pub(super) fn fewest_keys(report: &Report) -> Option<u64> {
+    report.speed.as_ref()?.rows.iter().map(|row| row.keys).min()
 }
 
 pub(super) fn speed<'a>(report: &'a Report, about: &About, keys: u64) -> Option<&'a SpeedRow> {

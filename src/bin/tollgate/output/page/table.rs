@@ -6,7 +6,7 @@ use tollgate::compare::Report;
 
 use super::figures;
 use super::markup::Outside;
-use super::standing::{Standing, most_keys};
+use super::standing::{Standing, fewest_keys};
 
 /// A column: how good a figure is (less is better), and how it reads.
 struct Column {
@@ -103,7 +103,7 @@ fn columns(report: &Report) -> Vec<Column> {
             cell: |standing| standing.waits.as_ref().map(figures::waits),
         },
     ];
-    if let Some(keys) = most_keys(report) {
+    if let Some(keys) = fewest_keys(report) {
         let with = format!("<small>{} keys</small>", figures::tick(keys as f64));
         columns.extend([
             Column {

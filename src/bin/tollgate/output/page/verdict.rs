@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::markup::{Outside, and};
-use super::standing::{Standing, most_keys};
+use super::standing::{Standing, fewest_keys};
 use super::{badge, figures};
 use crate::text::{count, counted};
 use tollgate::compare::Report;
@@ -81,7 +81,7 @@ pub(super) fn section(html: &mut String, report: &Report, standings: &[Standing]
         }
     }
     html.push_str("</dl>");
-    let keys = match most_keys(report) {
+    let keys = match fewest_keys(report) {
         Some(keys) => format!("Speed and memory are those with {}.", counted(keys, "key", "keys")),
         None => "Speed and memory were not measured.".to_owned(),
     };

@@ -1,0 +1,119 @@
+//! Which algorithm a limit of a policy decides by.
+
+use std::fmt;
+
+use crate::algorithm::{
+    FixedWindow, Gcra, LeakyBucket, SlidingGranules, SlidingLog, SlidingWindow,
+};
+use crate::cells::Overflow;
+use crate::quota::Quota;
+use crate::rate_limiter::Store;
+
+/// Which algorithm a limit of a policy decides by: [`Limit::algorithm`](super::Limit::algorithm).
+///
+/// Its name in a policy file is how it prints. Other forms of them there are in code.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AlgorithmName {
+    /// `gcra`: [`Gcra`].
+    #[default]
+    Gcra,
+    /// `leaky-bucket`: [`LeakyBucket`].
+    LeakyBucket,
+    /// `fixed-window`: [`FixedWindow`], aligned to the epoch.
+    FixedWindow,
+    /// `fixed-window-from-first-hit`: [`FixedWindow::from_first_hit`].
+    FixedWindowFromFirstHit,
+    /// `fixed-window-shifted-per-key`: [`FixedWindow::shifted_per_key`].
+    FixedWindowShiftedPerKey,
+    /// `fixed-window-counting-denied`: [`FixedWindow::counting_denied`].
+    FixedWindowCountingDenied,
+    /// `sliding-window`: [`SlidingWindow`], two weighted windows.
+    SlidingWindow,
+    /// `sliding-granules`: [`SlidingGranules`], 60 to a window.
+    SlidingGranules,
+    /// `sliding-granules-strict`: [`SlidingGranules::strict`], 60 to a window.
+    SlidingGranulesStrict,
+    /// `sliding-log`: [`SlidingLog`].
+    SlidingLog,
+}
+
+/// Granules to a window, in a policy.
+const GRANULES: u32 = 60;
+
+impl AlgorithmName {
+    /// All there are.
+    pub const ALL: &'static [AlgorithmName] = &[
+        AlgorithmName::Gcra,
+        AlgorithmName::LeakyBucket,
+        AlgorithmName::FixedWindow,
+        AlgorithmName::FixedWindowFromFirstHit,
+        AlgorithmName::FixedWindowShiftedPerKey,
+        AlgorithmName::FixedWindowCountingDenied,
+        AlgorithmName::SlidingWindow,
+        AlgorithmName::SlidingGranules,
+        AlgorithmName::SlidingGranulesStrict,
+        AlgorithmName::SlidingLog,
+    ];
+
+    /// Its name in a policy file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            AlgorithmName::Gcra => "gcra",
+            AlgorithmName::LeakyBucket => "leaky-bucket",
+            AlgorithmName::FixedWindow => "fixed-window",
+            AlgorithmName::FixedWindowFromFirstHit => "fixed-window-from-first-hit",
+            AlgorithmName::FixedWindowShiftedPerKey => "fixed-window-shifted-per-key",
+            AlgorithmName::FixedWindowCountingDenied => "fixed-window-counting-denied",
+            AlgorithmName::SlidingWindow => "sliding-window",
+            AlgorithmName::SlidingGranules => "sliding-granules",
+            AlgorithmName::SlidingGranulesStrict => "sliding-granules-strict",
+            AlgorithmName::SlidingLog => "sliding-log",
+        }
+    }
+
+    /// Whether the burst of a quota plays a part.
+    pub(crate) const fn has_burst(self) -> bool {
+        !matches!(
+            self,
+            AlgorithmName::SlidingWindow
+                | AlgorithmName::SlidingGranules
+                | AlgorithmName::SlidingGranulesStrict
+                | AlgorithmName::SlidingLog
+        )
+    }
+
+    /// The states of the keys of a limit.
+    pub(crate) fn store(self, quota: Quota, max_keys: usize, overflow: Overflow) -> Store {
+        let window = FixedWindow::new(quota);
+        let granules = SlidingGranules::new(quota, GRANULES);
+        match self {
+            AlgorithmName::Gcra => Store::new(Gcra::new(quota), max_keys, overflow),
+            AlgorithmName::LeakyBucket => Store::new(LeakyBucket::new(quota), max_keys, overflow),
+            AlgorithmName::FixedWindow => Store::new(window, max_keys, overflow),
+            AlgorithmName::FixedWindowFromFirstHit => {
+                Store::new(window.from_first_hit(), max_keys, overflow)
+            }
+            AlgorithmName::FixedWindowShiftedPerKey => {
+                Store::new(window.shifted_per_key(), max_keys, overflow)
+            }
+            AlgorithmName::FixedWindowCountingDenied => {
+                Store::new(window.counting_denied(), max_keys, overflow)
+            }
+            AlgorithmName::SlidingWindow => {
+                Store::new(SlidingWindow::new(quota), max_keys, overflow)
+            }
+            AlgorithmName::SlidingGranules => Store::new(granules, max_keys, overflow),
+            AlgorithmName::SlidingGranulesStrict => {
+                Store::new(granules.strict(), max_keys, overflow)
+            }
+            AlgorithmName::SlidingLog => Store::new(SlidingLog::new(quota), max_keys, overflow),
+        }
+    }
+}
+
+impl fmt::Display for AlgorithmName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
