@@ -8,8 +8,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
 use tollgate::{
-    AcquireRate, Algorithm, AlgorithmName, Allowed, Enforcer, Limit, Policy, Retry, VirtualClock,
-    WaitError,
+    AcquireRate, Algorithm, AlgorithmName, Allowed, Enforcer, Gcra, Limit, Policy, Retry,
+    SlidingLog, VirtualClock, WaitError, all,
 };
 
 use crate::{at, each_algorithm, left, limiter, nanos, quota};
@@ -225,4 +225,24 @@ fn an_enforcer_waits_for_records_in_policy_order() {
     assert_eq!(bell.0.load(Ordering::Relaxed), 1);
     assert!(waiting.as_mut().poll(&mut cx).is_ready());
     assert_eq!(enforcer.admit(&facts, 1).unwrap_err().limit(), "user");
+}
+
+#[test]
+fn a_grant_behind_a_line_is_denied_as_one_unit_is() {
+    fn holds<A: Algorithm>(algorithm: A) {
+        let time = VirtualClock::starting_at(at(10_000));
+        let limiter = limiter(algorithm, &time);
+        limiter.check_n(&1, 1).unwrap();
+        // Who waits wants all of it, and a part is there.
+        let _waits = Caller::new(limiter.acquire(&1, 6, nanos(1_000)));
+        let retry = limiter.check(&1).unwrap_err().retry();
+        let before = left(&limiter, 1);
+        let set = all((limiter.key(&1), limiter.key(&2)));
+        assert_eq!(set.grant_up_to(4).unwrap_err().retry(), retry);
+        let denied = limiter.grant_up_to(&1, 4).err();
+        assert_eq!(denied.map(|denied| denied.retry()), Some(retry));
+        assert_eq!((left(&limiter, 1), left(&limiter, 2)), (before, 6));
+    }
+    holds(Gcra::new(quota(6)));
+    holds(SlidingLog::new(quota(6)));
 }
