@@ -4,8 +4,9 @@
 //! words are still what they were: then there was a moment at which the whole answer was true. If
 //! all allow, each but the last is held on the way in, the last is charged by one
 //! compare-and-swap, which is the moment of the decision, and the others are charged on the way
-//! out. Where a limit's state is a record, or slots are taken, all are held. Whoever meets a hold waits. Whoever meets one while holding lets go
-//! of everything and starts over, so that no order is needed and no deadlock exists.
+//! out. Where a limit's state is a record, or slots are taken, all are held. Whoever meets a hold
+//! waits. Whoever meets one while holding lets go of everything and starts over, so that no order
+//! is needed and no deadlock exists.
 
 mod recorded;
 mod slots;

@@ -61,6 +61,9 @@ impl FixedWindow {
 
     /// Aligned windows, but of each key at another moment of the period, so that not all keys
     /// come back at once. A change of quota leaves it at that moment.
+    ///
+    /// Keys that share a pool for want of room ([`Overflow::Pool`](crate::Overflow::Pool)) share its
+    /// windows, each at its own moment: the bound is not kept for all of them together.
     #[must_use]
     pub fn shifted_per_key(self) -> FixedWindow {
         let within = period(&self.quota);

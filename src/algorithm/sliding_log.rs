@@ -15,8 +15,8 @@ use crate::time::Timestamp;
 /// **Bound**: `count * (floor(t / period) + 1)` units in any closed interval of length `t`, so at
 /// most `count` in any that is shorter than the period. **Worst case**: `n` at once, and again a
 /// period later. **Memory**: 16 bytes for each stamp within a period at which units were charged;
-/// a decision looks at a few of them, a correction at those after its own. When the quota changes, units are free again a new
-/// period after their stamps; those already free stay so.
+/// a decision looks at a few of them, a correction at those after its own. When the quota changes,
+/// units are free again a new period after their stamps; those already free stay so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlidingLog {
     quota: Quota,

@@ -1,4 +1,4 @@
-//! [`Rate`]: the states of the keys of a limiter, and lines before those of its keys that callers wait for.
+//! [`Rate`]: the states of the keys of a limiter, and lines before those that callers wait for.
 
 use std::collections::HashMap;
 use std::time::Duration;
