@@ -9,8 +9,9 @@ use crate::time::Timestamp;
 
 use super::lines::Rate;
 
-/// A charge that can still be corrected: [`RateLimiter::reserve`], [`RateLimiter::book`]. Dropping
-/// it keeps the charge.
+/// A charge that can still be corrected: [`reserve`](crate::RateLimiter::reserve),
+/// [`book`](crate::RateLimiter::book), [`grant_up_to`](crate::RateLimiter::grant_up_to). Dropping it
+/// keeps the charge.
 #[must_use = "without `settle` or `cancel` the charge stays as reserved"]
 pub struct Reservation<'a> {
     pub(super) rate: &'a Rate,
@@ -22,12 +23,12 @@ pub struct Reservation<'a> {
 impl Reservation<'_> {
     /// Makes the charge `cost`, more or less than was reserved.
     ///
-    /// What time has already given back is not given back again: by GCRA, of `c` units too many, charged
-    /// at `t0`, at `t1` at most `c - (t1 - t0) * count / period` return. More than was reserved
-    /// makes debt, whatever the burst.
+    /// What time has already given back is not given back again: by GCRA, of `c` units too many,
+    /// charged at `t0`, at `t1` at most `c - (t1 - t0) * count / period` return. More than was
+    /// reserved makes debt, whatever the burst.
     ///
     /// `t1` is the latest moment that the limiter's clock has shown. Stamps of one's own
-    /// ([`check_at`](RateLimiter::check_at)) must not be ahead of it.
+    /// ([`check_at`](crate::RateLimiter::check_at)) must not be ahead of it.
     pub fn settle(self, cost: u64) {
         self.rate.settle(&self.charge, cost);
         if mutant("settle_twice") {
