@@ -67,7 +67,8 @@ impl Comparison {
 
     /// Puts all contenders through everything.
     ///
-    /// A contender that panics is caught, and the report says so.
+    /// A contender that panics while it is judged is caught, and the report says so; one that
+    /// panics while it is timed ends the comparison.
     pub fn run(&self, entries: &[Entry]) -> Report {
         let timed: Vec<&Entry> = entries.iter().filter(|entry| entry.takes_time).collect();
         Report {

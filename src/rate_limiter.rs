@@ -402,8 +402,9 @@ impl<S: BuildHasher> RateLimiter<LeakyBucket, S> {
 impl<A, S> RateLimiter<A, S> {
     /// Puts another quota in force for all keys, now.
     ///
-    /// Debt is kept in units and repaid at the new rate: after 100 units of 100 an hour, a quota
-    /// of 500 a second is whole again in 200 ms. Takes time in proportion to the table; others
+    /// By GCRA debt is kept in units and repaid at the new rate: after 100 units of 100 an hour, a
+    /// quota of 500 a second is whole again in 200 ms. Other algorithms say what becomes of their
+    /// states. Takes time in proportion to the table; others
     /// go on meanwhile, each decision under the old quota or the new.
     pub fn set_quota(&self, quota: Quota) {
         self.rate.set_quota(quota);

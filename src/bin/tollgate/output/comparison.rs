@@ -120,7 +120,7 @@ fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
-/// `+99 %`; what is not nothing is not shown as nothing.
+/// `99 %`; what is not nothing is not shown as nothing.
 fn excess(share: f64) -> String {
     match share * 100.0 {
         0.0 => "-".to_owned(),
@@ -147,7 +147,7 @@ fn waits(scores: &[(&Score, u64)]) -> String {
     }
 }
 
-/// The rows of the mistakes it shows.
+/// How many of the mistakes it shows.
 fn shown(contender: &About) -> String {
     let shown = |outcome: &&Outcome| matches!(outcome, Outcome::Shows(_));
     match contender.mistakes.iter().filter(shown).count() {

@@ -73,6 +73,7 @@ struct Gcra {
     limiter: gcra::RateLimiter<u64>,
     limit: gcra::RateLimit,
     clock: Told,
+    /// Its stamps are of std's clock, so the time it is told counts from a real one.
     begun: Instant,
 }
 
