@@ -6,6 +6,7 @@
 
 mod account;
 mod admission;
+mod answers;
 mod compiled;
 mod counter;
 mod decision;
@@ -25,6 +26,7 @@ use arc_swap::ArcSwap;
 use crate::decision::{Allowed, Refused};
 use crate::policy::{Mode, Policy, PolicyError, did_you_mean, nearest};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, RandomState};
+use crate::telemetry;
 use crate::time::{Clock, Timestamp};
 
 use account::Account;
@@ -32,10 +34,11 @@ use compiled::{Compiled, Rule};
 use decision::Decision;
 use facts::Facts;
 
-pub use admission::Admission;
+pub use admission::{Admission, AdmissionWithAnswers};
+pub use answers::{Answers, LimitAnswer};
 pub use compiled::{Absent, Reload};
 pub use facts::Value;
-pub use inspect::{Explanation, LimitStatus, Verdict};
+pub use inspect::{EnforcerTotals, Explanation, LimitStatus, Verdict};
 pub use permit::Permit;
 
 /// Decides requests under a policy.
@@ -141,7 +144,7 @@ impl<S: BuildHasher> Enforcer<S> {
     ) -> Result<Permit, Refused> {
         let mut permit = Permit::new(self.policy.load());
         if !self.is_bypassed() {
-            self.decide(&mut permit, facts, cost, now)?;
+            self.decide(&mut permit, facts, cost, now, None)?;
             permit.settle_in();
         }
         Ok(permit)
@@ -153,6 +156,7 @@ impl<S: BuildHasher> Enforcer<S> {
         facts: &[(&str, V)],
         cost: u64,
         now: Timestamp,
+        answers: Option<&mut Answers>,
     ) -> Result<(), Refused> {
         let (policy, held) = permit.parts();
         let mut known = Facts::new();
@@ -164,6 +168,10 @@ impl<S: BuildHasher> Enforcer<S> {
         decision.ask(&known, cost, now, &self.hasher);
         let decided = decision.admit(cost);
         decision.count(&decided);
+        if let Some(answers) = answers {
+            *answers = decision.answers(decided.is_err(), now);
+        }
+        decision.tell(&decided);
         if let Err(refusal) = decided {
             decision.serve();
             return Err(decision.refused(&refusal));
@@ -222,8 +230,9 @@ impl<S> Enforcer<S> {
     /// Replaces the policy.
     ///
     /// Limits of the same name keep their keys and what these owe in units, and so do overrides
-    /// with the same match, unless `max_keys` or `overflow` changes: then all start fresh. With
-    /// another `key` requests are other keys. Modes are those of the new policy.
+    /// with the same match, unless `max_keys`, `overflow` or `algorithm` changes, or the quota of a
+    /// limit that [says so](crate::CarryOver::Reset): then all start fresh. With another `key`
+    /// requests are other keys. Modes are those of the new policy.
     ///
     /// Who waits goes on waiting, under the numbers of the new policy and the `wait` of the old one; a
     /// line that is there keeps its `max_waiters`. At a limit that is gone nobody waits; at one that
@@ -232,7 +241,7 @@ impl<S> Enforcer<S> {
     /// # Errors
     /// If the policy is not right: all that is wrong with it. The old one stays.
     pub fn reload(&self, policy: Policy) -> Result<Reload, PolicyError> {
-        policy.check()?;
+        policy.check().inspect_err(|error| self.reload_failed(error))?;
         let one_at_a_time = self.reload.lock();
         let before = self.policy.load_full();
         let (compiled, reload) = Compiled::new(&policy, Some(&before), &self.clock);
@@ -251,7 +260,16 @@ impl<S> Enforcer<S> {
             }
             rule.serve_all();
         }
+        // Relaxed: a count.
+        compiled.totals.reloads.fetch_add(1, Ordering::Relaxed);
         Ok(reload)
+    }
+
+    /// Notes that a policy that was to replace this one could not.
+    pub(crate) fn reload_failed(&self, why: &dyn std::fmt::Display) {
+        // Relaxed: a count.
+        self.policy.load().totals.failed_reloads.fetch_add(1, Ordering::Relaxed);
+        telemetry::reload_failed(why);
     }
 
     /// Makes the limit `name` enforce, shadow or neither, until the next reload.

@@ -6,6 +6,7 @@ mod decision;
 mod quota;
 mod sync;
 mod tagged;
+mod telemetry;
 mod ticks;
 mod time;
 // Floor 1
@@ -50,15 +51,15 @@ pub use concurrency_limiter::{
 pub use decision::{Allowed, Denied, Refused, Retry};
 pub use distinct_limiter::{DistinctBuilder, DistinctLimiter};
 pub use enforcer::{
-    Absent, Admission, Enforcer, EnforcerBuilder, Explanation, LimitStatus, Permit, Reload,
-    UnknownLimit, Value, Verdict,
+    Absent, Admission, AdmissionWithAnswers, Answers, Enforcer, EnforcerBuilder, EnforcerTotals,
+    Explanation, LimitAnswer, LimitStatus, Permit, Reload, UnknownLimit, Value, Verdict,
 };
 #[cfg(feature = "stream")]
 pub use pacer::PacedStream;
 pub use pacer::{Batches, BatchesWhenFree, Pacer};
 pub use policy::{
-    AlgorithmName, Amount, Limit, LimitInWords, MAX_FACTS, Missing, Mode, Override, Policy,
-    PolicyError, Problem, Share, ShareError,
+    AlgorithmName, Amount, CarryOver, Limit, LimitInWords, MAX_FACTS, Missing, Mode, Override,
+    Policy, PolicyError, Problem, Share, ShareError,
 };
 pub use queue::WaitError;
 pub use quota::{Quota, QuotaError};

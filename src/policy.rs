@@ -16,8 +16,8 @@ use std::collections::HashSet;
 use crate::quota::Quota;
 
 pub use algorithm_name::AlgorithmName;
+pub use limit::{CarryOver, Limit, Missing, Mode};
 pub(crate) use limit::{Condition, What};
-pub use limit::{Limit, Missing, Mode};
 pub use problem::{PolicyError, Problem};
 pub(crate) use problem::{did_you_mean, nearest};
 pub use share::{Share, ShareError};

@@ -58,6 +58,8 @@ pub(crate) struct Slots {
     shut: Mutex<()>,
     expired: AtomicU64,
     late: AtomicU64,
+    /// How many of `expired` somebody was told of.
+    told: AtomicU64,
 }
 
 struct Hot {
@@ -118,6 +120,7 @@ impl Slots {
             shut: Mutex::new(()),
             expired: AtomicU64::new(0),
             late: AtomicU64::new(0),
+            told: AtomicU64::new(0),
         }
     }
 
@@ -131,6 +134,7 @@ impl Slots {
         self.set_lease(lease);
         self.expired.store(0, Ordering::Relaxed);
         self.late.store(0, Ordering::Relaxed);
+        self.told.store(0, Ordering::Relaxed);
         true
     }
 
@@ -346,6 +350,16 @@ impl Slots {
     /// Leases that ran out, and leases given back late, so far.
     pub(crate) fn past(&self) -> (u64, u64) {
         (self.expired.load(Ordering::Relaxed), self.late.load(Ordering::Relaxed))
+    }
+
+    /// Leases that ran out and of which nobody was told: from now on somebody was.
+    pub(crate) fn tell_expired(&self) -> u64 {
+        // Relaxed: counts. Of two who ask at once each is told of other ones.
+        let expired = self.expired.load(Ordering::Relaxed);
+        if self.told.load(Ordering::Relaxed) >= expired {
+            return 0;
+        }
+        expired.saturating_sub(self.told.fetch_max(expired, Ordering::Relaxed))
     }
 
     /// Bytes allocated besides itself.

@@ -44,7 +44,7 @@ colour = "red"
 "#,
         &[
             "4:1 a limit has no key `Max-Keys` | did you mean `max_keys`?",
-            "5:1 a limit has no key `colour` | it has `name`, `key`, `rate`, `burst`, `when`, `missing`, `mode`, `rollout`, `cost`, `algorithm`, `max_keys`, `overflow`, `concurrent`, `lease`, `weight`, `wait`, `max_waiters`",
+            "5:1 a limit has no key `colour` | it has `name`, `key`, `rate`, `burst`, `when`, `missing`, `mode`, `rollout`, `cost`, `algorithm`, `max_keys`, `overflow`, `carry_over`, `concurrent`, `lease`, `weight`, `wait`, `max_waiters`",
         ],
     );
     says(

@@ -4,17 +4,29 @@ use std::time::Duration;
 
 use crate::cells::Overflow;
 use crate::concurrency_limiter::Rooms;
-use crate::policy::{AlgorithmName, Amount, Change, Limit, What};
+use crate::policy::{AlgorithmName, Amount, CarryOver, Change, Limit, What};
 use crate::quota::Quota;
 use crate::rate_limiter::Rate;
-use crate::sync::Arc;
+use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::time::Clock;
 
 use super::Reload;
+use super::compiled::Live;
 
 pub(crate) struct Account {
     pub(crate) counts: Counts,
     made: Made,
+    /// Of how many overflows somebody was told.
+    told: AtomicU64,
+    past: Arc<Past>,
+}
+
+/// What the accounts of a limit had counted that are gone.
+#[derive(Default)]
+pub(crate) struct Past {
+    pub(crate) overflows: AtomicU64,
+    pub(crate) expired: AtomicU64,
+    pub(crate) late: AtomicU64,
 }
 
 pub(crate) enum Counts {
@@ -43,6 +55,7 @@ impl Account {
         limit: &Limit,
         change: Change,
         before: Option<&Arc<Account>>,
+        live: &Live,
         clock: &Clock,
         reload: &mut Reload,
     ) -> Option<Arc<Account>> {
@@ -57,12 +70,19 @@ impl Account {
             What::Slots { .. } => Made::Slots,
         };
         let max_waiters = limit.most_waiters();
-        if let Some(before) = before.filter(|before| before.made == made) {
+        let is_kept = |before: &&Arc<Account>| {
+            let resets =
+                limit.carry_over == CarryOver::Reset && before.amount() != numbers.amount();
+            before.made == made && !resets
+        };
+        if let Some(before) = before.filter(is_kept) {
             before.set(numbers, max_waiters);
             reload.kept += 1;
             return Some(before.clone());
         }
         reload.fresh += 1;
+        // Relaxed: a count.
+        live.fresh_starts.fetch_add(before.is_some().into(), Ordering::Relaxed);
         let clock = clock.clone();
         let counts = match (numbers, made) {
             (Numbers::Quota(quota), Made::Rate { max_keys, overflow, algorithm }) => {
@@ -75,7 +95,7 @@ impl Account {
             // A quota is made only of a rate.
             (Numbers::Quota(_), Made::Slots) => return None,
         };
-        Some(Arc::new(Account { counts, made }))
+        Some(Arc::new(Account { counts, made, told: AtomicU64::new(0), past: live.past.clone() }))
     }
 
     /// Nobody is served: that is for later, when no lock is held.
@@ -92,12 +112,38 @@ impl Account {
         }
     }
 
+    /// Keys for which there is room, if there is a bound.
+    pub(crate) fn max_keys(&self) -> Option<usize> {
+        match self.made {
+            Made::Rate { max_keys, .. } => Some(max_keys),
+            Made::Slots => None,
+        }
+    }
+
+    /// Slots of each key; of a rate 0.
+    pub(crate) fn cap(&self) -> u32 {
+        match &self.counts {
+            Counts::Rate(_) => 0,
+            Counts::Slots(rooms) => rooms.cap(),
+        }
+    }
+
     /// What it allows.
     pub(crate) fn amount(&self) -> Amount {
         match &self.counts {
             Counts::Rate(rate) => Amount::Quota(rate.store.quota()),
             Counts::Slots(rooms) => Amount::Cap(rooms.cap()),
         }
+    }
+
+    /// How often there was no room for a key, if that has doubled since somebody was told.
+    pub(crate) fn tell_overflows(&self) -> Option<u64> {
+        let Counts::Rate(rate) = &self.counts else { return None };
+        // Relaxed: counts.
+        let (overflows, told) = (rate.store.overflows(), self.told.load(Ordering::Relaxed));
+        let is_due = overflows > 0 && overflows >= told.saturating_mul(2);
+        let tells = || self.told.fetch_max(overflows, Ordering::Relaxed) < overflows;
+        (is_due && tells()).then_some(overflows)
     }
 
     /// Asks all who wait again.
@@ -145,7 +191,30 @@ impl Account {
     }
 }
 
+impl Drop for Account {
+    fn drop(&mut self) {
+        // Relaxed: counts.
+        match &self.counts {
+            Counts::Rate(rate) => {
+                self.past.overflows.fetch_add(rate.store.overflows(), Ordering::Relaxed);
+            }
+            Counts::Slots(rooms) => {
+                let usage = rooms.usage();
+                self.past.expired.fetch_add(usage.expired, Ordering::Relaxed);
+                self.past.late.fetch_add(usage.late, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
 impl Numbers {
+    fn amount(self) -> Amount {
+        match self {
+            Numbers::Quota(quota) => Amount::Quota(quota),
+            Numbers::Slots { cap, .. } => Amount::Cap(cap),
+        }
+    }
+
     /// Those of a limit that is changed so; `None`: exempt.
     fn of(what: What, change: Change) -> Option<Numbers> {
         // What does not fit the limit was found by the policy's check.

@@ -17,13 +17,14 @@ use crate::gate::{INLINE, Refusal};
 use crate::policy::Mode;
 use crate::queue::{Acquire, Attempt, Place, Plan, Turnstile, WaitError, acquire_blocking};
 use crate::sync::{Arc, AtomicBool, AtomicU32, Ordering};
-use crate::time::Timestamp;
+use crate::telemetry;
+use crate::time::{Clock, Timestamp};
 
 use super::account::Counts;
 use super::compiled::{Applies, Compiled};
 use super::decision::{Decision, Source};
 use super::facts::Facts;
-use super::{Enforcer, Permit, Value};
+use super::{Answers, Enforcer, Permit, Value};
 
 /// It stands in no line.
 const NOWHERE: u32 = u32::MAX;
@@ -44,7 +45,7 @@ impl<S: BuildHasher> Enforcer<S> {
         facts: &[(&str, V)],
         cost: u64,
     ) -> Admission {
-        Admission(Acquire::new(self.clock.clone(), self.plan(facts, cost)))
+        Admission(Waiting::new(self.clock.clone(), self.plan(facts, cost)))
     }
 
     /// As [`admit_waiting`](Self::admit_waiting), on this thread. Works on any clock.
@@ -57,7 +58,19 @@ impl<S: BuildHasher> Enforcer<S> {
         facts: &[(&str, V)],
         cost: u64,
     ) -> Result<Permit, WaitError<Refused>> {
-        acquire_blocking(self.plan(facts, cost), &self.clock).map(Permit::taken)
+        let since = self.clock.now();
+        let ended = acquire_blocking(self.plan(facts, cost), &self.clock);
+        tell(&ended, Some(since), &self.clock);
+        match ended {
+            Ok(granted) => Ok(granted.permit.taken()),
+            Err(error) => Err(error.map(|turned_away| turned_away.refused)),
+        }
+    }
+
+    /// Whether a request may have to wait, and can.
+    #[cfg_attr(not(feature = "tower"), allow(dead_code))]
+    pub(crate) fn can_wait(&self) -> bool {
+        self.policy.load().waits && self.clock.has_timer()
     }
 
     fn plan<'f, V: Copy + Into<Value<'f>>>(&self, facts: &[(&str, V)], cost: u64) -> AdmitPlan {
@@ -82,8 +95,25 @@ impl<S: BuildHasher> Enforcer<S> {
             cost,
             since: Timestamp::ZERO,
             stands_at: AtomicU32::new(NOWHERE),
+            with_answers: false,
         }
     }
+}
+
+/// What who waits is granted.
+struct Granted {
+    permit: Permit,
+    answers: Answers,
+}
+
+/// What who waits in vain is told.
+struct TurnedAway {
+    refused: Refused,
+    /// Whether it stood in line before.
+    waited: bool,
+    /// About how many that makes whom the limit refused.
+    nth: u64,
+    answers: Answers,
 }
 
 /// A request that may wait: what it asks of which limits.
@@ -95,6 +125,8 @@ struct AdmitPlan {
     since: Timestamp,
     /// The rule in whose line it stands. Changed only by whoever runs its step.
     stands_at: AtomicU32,
+    /// Whether to say how each limit stands.
+    with_answers: bool,
 }
 
 /// What is asked of one limit.
@@ -160,13 +192,40 @@ impl AdmitPlan {
     }
 
     fn permit(&self) -> Permit {
-        Permit::new(Guard::from_inner(self.policy.clone())).untaken()
+        // Relaxed: as in `decision`.
+        let stands_at = self.stands_at.load(Ordering::Relaxed);
+        let stood_at = (stands_at != NOWHERE).then_some(stands_at);
+        Permit::new(Guard::from_inner(self.policy.clone())).untaken(stood_at)
+    }
+
+    fn answers(&self, decision: &Decision<'_>, is_refused: bool, now: Timestamp) -> Answers {
+        if self.with_answers {
+            decision.answers(is_refused, now)
+        } else {
+            Answers { at: now, limits: Vec::new() }
+        }
+    }
+
+    fn turned_away(
+        &self,
+        decision: &Decision<'_>,
+        refusal: Refusal,
+        waited: bool,
+        now: Timestamp,
+    ) -> TurnedAway {
+        let refused = decision.refused(&refusal);
+        let answers = self.answers(decision, true, now);
+        decision.count(&Err(refusal));
+        let live = &self.policy.rules[refusal.place as usize].live;
+        // Relaxed: a count.
+        live.timeouts.fetch_add(waited.into(), Ordering::Relaxed);
+        TurnedAway { refused, waited, nth: live.refused.of_thread(), answers }
     }
 }
 
 impl Plan for AdmitPlan {
-    type Granted = Permit;
-    type Refusal = Refused;
+    type Granted = Granted;
+    type Refusal = TurnedAway;
 
     fn begin(&mut self, now: Timestamp) {
         self.since = now;
@@ -176,38 +235,41 @@ impl Plan for AdmitPlan {
         &self,
         turn: Option<&Arc<dyn Turnstile>>,
         now: Timestamp,
-    ) -> Attempt<Permit, Refused> {
+    ) -> Attempt<Granted, TurnedAway> {
         // Relaxed: as in `Enforcer::bypass`.
         if self.bypass.load(Ordering::Relaxed) {
-            return Attempt::Granted(self.permit());
+            let answers = Answers { at: now, limits: Vec::new() };
+            return Attempt::Granted(Granted { permit: self.permit(), answers });
         }
         let mut decision = self.decision(now, turn.is_some());
         let decided = decision.admit(self.cost);
-        let Err(refusal) = &decided else {
+        let Err(refusal) = decided else {
             decision.count(&decided);
+            let answers = self.answers(&decision, false, now);
             let mut permit = self.permit();
             decision.hand_over(permit.parts().1);
-            return Attempt::Granted(permit);
+            return Attempt::Granted(Granted { permit, answers });
         };
         let stands_at = turn.map_or(NOWHERE, |_| self.stands_at.load(Ordering::Relaxed));
         if let Some((rule, place, retry)) = self.wait_at(&decision.refusals(), stands_at, now) {
             self.stands_at.store(rule, Ordering::Relaxed);
-            return Attempt::waiting(decision.refused(refusal), retry, place, now);
+            // It can pass in time: what a refusal would say is not asked for.
+            let refused = decision.refused(&refusal);
+            let answers = Answers::default();
+            let turned_away = TurnedAway { refused, waited: turn.is_some(), nth: 0, answers };
+            return Attempt::waiting(turned_away, retry, place, now);
         }
-        decision.count(&decided);
-        Attempt::Refused(decision.refused(refusal))
+        Attempt::Refused(self.turned_away(&decision, refusal, turn.is_some(), now))
     }
 
-    fn refusal(&self, now: Timestamp) -> Refused {
+    fn refusal(&self, now: Timestamp) -> TurnedAway {
         let mut decision = self.decision(now, false);
         let stands_at = self.stands_at.load(Ordering::Relaxed);
         let refusal = decision.peek().err().unwrap_or_else(|| Refusal {
             place: if stands_at == NOWHERE { 0 } else { stands_at },
             denied: Denied::just_now(decision.tightest()),
         });
-        let refused = decision.refused(&refusal);
-        decision.count(&Err(refusal));
-        refused
+        self.turned_away(&decision, refusal, now > self.since, now)
     }
 
     fn serve_others(&self) {
@@ -222,18 +284,104 @@ impl Plan for AdmitPlan {
 
 /// Waits to be admitted: [`Enforcer::admit_waiting`].
 #[must_use = "a future does nothing unless it is awaited"]
-pub struct Admission(Acquire<AdmitPlan>);
+pub struct Admission(Waiting);
+
+/// As [`Admission`], and says how each enforced limit stood in the end:
+/// [`Admission::with_answers`].
+#[must_use = "a future does nothing unless it is awaited"]
+pub struct AdmissionWithAnswers(Waiting);
+
+impl Admission {
+    /// Says how each enforced limit stood in the end, too.
+    pub fn with_answers(mut self) -> AdmissionWithAnswers {
+        if let Some(plan) = self.0.acquire.plan_mut() {
+            plan.with_answers = true;
+        }
+        AdmissionWithAnswers(self.0)
+    }
+}
+
+/// A wait, and since when.
+struct Waiting {
+    acquire: Acquire<AdmitPlan>,
+    clock: Clock,
+    /// When it began to stand in line.
+    since: Option<Timestamp>,
+}
+
+impl Waiting {
+    fn new(clock: Clock, plan: AdmitPlan) -> Waiting {
+        Waiting { acquire: Acquire::new(clock.clone(), plan), clock, since: None }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Granted, WaitError<TurnedAway>>> {
+        let ended = Pin::new(&mut self.acquire).poll(cx);
+        match &ended {
+            Poll::Pending => {
+                self.since.get_or_insert_with(|| self.clock.now());
+            }
+            Poll::Ready(ended) => tell(ended, self.since, &self.clock),
+        }
+        ended
+    }
+}
+
+/// Tells how long somebody stood in line, and of a refusal.
+fn tell(ended: &Result<Granted, WaitError<TurnedAway>>, since: Option<Timestamp>, clock: &Clock) {
+    let waited = since.map(|since| clock.now().since(since));
+    match ended {
+        Ok(Granted { permit, .. }) => {
+            if let (Some(limit), Some(waited)) = (permit.waited_for(), waited) {
+                telemetry::waited(limit, waited, true);
+            }
+        }
+        Err(WaitError::Denied(TurnedAway { refused, waited: stood, nth, .. })) => {
+            telemetry::refused(refused.limit(), &refused.retry(), *nth);
+            if let (true, Some(waited)) = (stood, waited) {
+                telemetry::waited(refused.limit(), waited, false);
+            }
+        }
+        Err(_) => {}
+    }
+}
 
 impl Future for Admission {
     type Output = Result<Permit, WaitError<Refused>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(cx).map_ok(Permit::taken)
+        self.0.poll(cx).map(|ended| match ended {
+            Ok(granted) => Ok(granted.permit.taken()),
+            Err(error) => Err(error.map(|turned_away| turned_away.refused)),
+        })
+    }
+}
+
+impl Future for AdmissionWithAnswers {
+    type Output = (Result<Permit, WaitError<Refused>>, Answers);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll(cx).map(|ended| match ended {
+            Ok(Granted { permit, answers }) => (Ok(permit.taken()), answers),
+            Err(error) => {
+                let mut answers = Answers::default();
+                let error = error.map(|turned_away| {
+                    answers = turned_away.answers;
+                    turned_away.refused
+                });
+                (Err(error), answers)
+            }
+        })
     }
 }
 
 impl fmt::Debug for Admission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Admission").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for AdmissionWithAnswers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdmissionWithAnswers").finish_non_exhaustive()
     }
 }

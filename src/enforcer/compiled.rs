@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::decision::intern;
+use crate::concurrency_limiter::Room;
+use crate::decision::{Denied, intern};
 use crate::policy::{Change, Limit, Missing, Mode, Override, Policy, What};
-use crate::sync::{Arc, AtomicU8, Mutex, Ordering, Weak};
+use crate::sync::{Arc, AtomicU8, AtomicU64, Mutex, Ordering, Weak};
+use crate::telemetry;
 use crate::time::Clock;
 
-use super::account::Account;
+use super::account::{Account, Past};
 use super::counter::Counter;
 use super::facts::{FactId, Facts, Names, Value};
 use super::pattern::Test;
@@ -30,6 +32,20 @@ pub(crate) struct Compiled {
     always: Vec<u32>,
     /// For each fact, rules by the exact value they need it to have.
     routes: Box<[Route]>,
+    /// Whether any rule lets requests wait.
+    pub(crate) waits: bool,
+    /// Counts of the enforcer, through all reloads.
+    pub(crate) totals: Arc<Totals>,
+    /// Of limits that are gone, what they would go on with if they came back.
+    gone: Vec<(&'static str, Arc<Live>)>,
+}
+
+/// What an enforcer counts besides its limits.
+#[derive(Default)]
+pub(crate) struct Totals {
+    pub(crate) admitted: Counter,
+    pub(crate) reloads: AtomicU64,
+    pub(crate) failed_reloads: AtomicU64,
 }
 
 struct Route {
@@ -62,7 +78,7 @@ pub(crate) struct Variant {
     pub(crate) account: Option<Arc<Account>>,
 }
 
-/// What a limit keeps through all reloads.
+/// What a limit keeps through all reloads, those included that have none of its name.
 #[derive(Default)]
 pub(crate) struct Live {
     /// Also seen by who waits under a policy of before.
@@ -70,6 +86,15 @@ pub(crate) struct Live {
     pub(crate) checked: Counter,
     pub(crate) refused: Counter,
     pub(crate) shadow_refused: Counter,
+    /// Requests that took slots, and that gave them back.
+    pub(crate) acquired: Counter,
+    pub(crate) returned: Counter,
+    /// Waits in its lines that ended in a refusal.
+    pub(crate) timeouts: AtomicU64,
+    /// Accounts that began without the keys of a limit or an override that was there.
+    pub(crate) fresh_starts: AtomicU64,
+    /// What accounts had counted that are gone.
+    pub(crate) past: Arc<Past>,
     /// Accounts that a reload replaced. They are there as long as somebody waits or holds there.
     replaced: Mutex<Vec<Weak<Account>>>,
 }
@@ -152,9 +177,20 @@ impl Compiled {
             .map_or(0, |before| before.rules.iter().map(|rule| rule.accounts().count()).sum());
         reload.dropped = had.saturating_sub(reload.kept);
         let (always, routes) = index(&rules);
+        let waits = rules.iter().any(|rule| rule.wait.is_some());
+        let totals = before.map(|before| before.totals.clone()).unwrap_or_default();
+        let had = before.into_iter().flat_map(Compiled::lives);
+        let gone = had.filter(|(name, _)| rules.iter().all(|rule| rule.name != *name));
+        let gone = gone.map(|(name, live)| (name, live.clone())).collect();
         let declared =
             policy.facts.as_ref().map(|facts| facts.iter().map(|f| Box::from(&**f)).collect());
-        (Compiled { names, declared, rules, always, routes }, reload)
+        (Compiled { names, declared, rules, always, routes, waits, totals, gone }, reload)
+    }
+
+    /// All limits there are and were, by name.
+    pub(crate) fn lives(&self) -> impl Iterator<Item = (&'static str, &Arc<Live>)> {
+        let there = self.rules.iter().map(|rule| (rule.name, &rule.live));
+        there.chain(self.gone.iter().map(|(name, live)| (*name, live)))
     }
 
     /// Shows the rules that may apply to `visit`, in order.
@@ -233,7 +269,10 @@ impl Rule {
         clock: &Clock,
         reload: &mut Reload,
     ) -> Option<Rule> {
-        let before = before.and_then(|before| before.rule(&limit.name));
+        let name = intern(&limit.name);
+        let live = before.and_then(|before| before.lives().find(|(had, _)| *had == name));
+        let live = live.map(|(_, live)| live.clone()).unwrap_or_default();
+        let before = before.and_then(|before| before.rule(name));
         let parts = |parts: &mut dyn Iterator<Item = &[String]>| -> Box<[Part]> {
             parts.map(|facts| Part::new(facts, names)).collect()
         };
@@ -249,16 +288,15 @@ impl Rule {
         });
         let own = before.map(|before| &before.account);
         // Only an override exempts.
-        let account = Account::new(limit, Change::Nothing, own, clock, reload)?;
+        let account = Account::new(limit, Change::Nothing, own, &live, clock, reload)?;
         let variants = policy
             .overrides
             .iter()
             .filter(|change| change.limit == limit.name)
-            .map(|change| Variant::new(change, limit, names, before, clock, reload))
+            .map(|change| Variant::new(change, limit, names, before, &live, clock, reload))
             .collect();
-        let live = before.map(|before| before.live.clone()).unwrap_or_default();
         let rule = Rule {
-            name: intern(&limit.name),
+            name,
             key: parts(&mut limit.key.iter().map(|part| &*part.facts)),
             when,
             missing: limit.missing,
@@ -289,13 +327,27 @@ impl Rule {
         variants.chain([&self.account])
     }
 
+    /// Tells of a refusal in its name.
+    #[cold]
+    pub(crate) fn tell_refused(&self, denied: &Denied) {
+        telemetry::refused(self.name, &denied.retry(), self.live.refused.of_thread());
+    }
+
+    /// Tells of leases of the room that ran out, if nobody did.
+    pub(crate) fn tell_expired(&self, room: &Room) {
+        match room.slots.tell_expired() {
+            0 => {}
+            leases => telemetry::leases_expired(self.name, leases),
+        }
+    }
+
     /// Asks all who wait for it again.
     pub(crate) fn serve_all(&self) {
         self.each_account(Account::serve_all);
     }
 
     /// Visits its accounts, those included that a reload replaced.
-    pub(crate) fn each_account(&self, visit: impl Fn(&Account)) {
+    pub(crate) fn each_account(&self, mut visit: impl FnMut(&Account)) {
         self.accounts().for_each(|account| visit(account));
         let replaced: Vec<_> = self.live.replaced.lock().iter().filter_map(Weak::upgrade).collect();
         replaced.iter().for_each(|account| visit(account));
@@ -416,6 +468,7 @@ impl Variant {
         limit: &Limit,
         names: &Names,
         before: Option<&Rule>,
+        live: &Live,
         clock: &Clock,
         reload: &mut Reload,
     ) -> Variant {
@@ -425,7 +478,7 @@ impl Variant {
         Variant {
             tests: change.matches.iter().map(|c| Test::new(c, names)).collect(),
             source: change.clone(),
-            account: Account::new(limit, change.change, before, clock, reload),
+            account: Account::new(limit, change.change, before, live, clock, reload),
         }
     }
 }

@@ -19,6 +19,11 @@ impl Counter {
         self.stripes[stripe()].fetch_add(by, Ordering::Relaxed);
     }
 
+    /// What was counted on this thread's stripe.
+    pub(crate) fn of_thread(&self) -> u64 {
+        self.stripes[stripe()].load(Ordering::Relaxed)
+    }
+
     pub(crate) fn sum(&self) -> u64 {
         self.stripes.iter().map(|stripe| stripe.load(Ordering::Relaxed)).sum()
     }

@@ -14,6 +14,7 @@ use crate::policy::Mode;
 use crate::rate_limiter::Store;
 use crate::slots::Held;
 use crate::sync::Arc;
+use crate::telemetry::{self, LOGS};
 use crate::time::Timestamp;
 
 use super::account::{Account, Counts};
@@ -39,19 +40,26 @@ impl Source {
 pub(crate) struct Holding {
     pub(crate) allowed: Allowed,
     pub(crate) charges: SmallVec<[(Source, Charge); INLINE]>,
-    pub(crate) slots: SmallVec<[(Arc<Room>, Held); 2]>,
+    pub(crate) slots: SmallVec<[HeldSlots; 2]>,
+}
+
+/// Slots that are held, and the rule they are of.
+pub(crate) struct HeldSlots {
+    pub(crate) rule: u32,
+    pub(crate) room: Arc<Room>,
+    pub(crate) held: Held,
 }
 
 pub(super) struct Decision<'a> {
-    policy: &'a Compiled,
-    entries: Entries<'a>,
+    pub(super) policy: &'a Compiled,
+    pub(super) entries: Entries<'a>,
     /// For each entry the rule it is of.
-    sources: SmallVec<[Source; INLINE]>,
-    records: RecordEntries<'a>,
-    record_sources: SmallVec<[Source; INLINE]>,
-    slots: SlotEntries,
+    pub(super) sources: SmallVec<[Source; INLINE]>,
+    pub(super) records: RecordEntries<'a>,
+    pub(super) record_sources: SmallVec<[Source; INLINE]>,
+    pub(super) slots: SlotEntries,
     /// Enforced rules that refuse without being asked, and shadowed ones that would.
-    refusing: SmallVec<[u32; INLINE]>,
+    pub(super) refusing: SmallVec<[u32; INLINE]>,
     shadows: SmallVec<[u32; INLINE]>,
 }
 
@@ -243,8 +251,28 @@ impl<'a> Decision<'a> {
         for place in &self.refusing {
             live(*place).checked.add(1);
         }
+        match decided {
+            Ok(()) => self.policy.totals.admitted.add(1),
+            Err(refusal) => live(refusal.place).refused.add(1),
+        }
+    }
+
+    /// Tells of what came to light. No lock is held, nor any key.
+    pub(super) fn tell(&self, decided: &Result<(), Refusal>) {
+        if !LOGS {
+            return;
+        }
+        let rule = |place: u32| &self.policy.rules[place as usize];
+        for Source { rule: place, variant } in self.sources.iter().chain(&self.record_sources) {
+            if let Some(overflows) = rule(*place).account_of(*variant).tell_overflows() {
+                telemetry::overflowed(rule(*place).name, overflows);
+            }
+        }
+        for entry in &self.slots {
+            rule(entry.place).tell_expired(entry.room());
+        }
         if let Err(refusal) = decided {
-            live(refusal.place).refused.add(1);
+            rule(refusal.place).tell_refused(&refusal.denied);
         }
     }
 
@@ -262,7 +290,13 @@ impl<'a> Decision<'a> {
                 holding.charges.push((*source, charge));
             }
         }
-        holding.slots.extend(self.slots.drain(..).filter_map(SlotEntry::taken));
+        for entry in self.slots.drain(..) {
+            let rule = entry.place;
+            if let Some((room, held)) = entry.taken() {
+                self.policy.rules[rule as usize].live.acquired.add(1);
+                holding.slots.push(HeldSlots { rule, room, held });
+            }
+        }
     }
 
     /// How the enforced limit stands of which the least remains.

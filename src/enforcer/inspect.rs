@@ -5,6 +5,7 @@ use std::hash::BuildHasher;
 use crate::concurrency_limiter::Usage;
 use crate::decision::{Allowed, Denied};
 use crate::policy::{Amount, Mode};
+use crate::sync::Ordering;
 use crate::time::Timestamp;
 
 use super::account::{Account, Counts};
@@ -32,11 +33,21 @@ pub struct LimitStatus {
     pub overflows: u64,
     /// Callers waiting in its lines.
     pub waiting: usize,
+    /// Waits in its lines that ended in a refusal.
+    pub timeouts: u64,
+    /// Requests that took its slots. Not those of a rate.
+    pub acquired: u64,
+    /// Requests that gave its slots back, in time or late.
+    pub returned: u64,
+    /// How often it, or an override of it, was there and a reload had it start without keys.
+    pub fresh_starts: u64,
     /// How its slots stand, of all keys together, if it is a concurrency limit; the cap is that of
     /// one key.
     pub slots: Option<Usage>,
     /// Keys in debt now, or of which slots are held, those of overrides included.
     pub keys: usize,
+    /// Keys for which it has room, those of overrides included; none if there is no bound.
+    pub max_keys: Option<usize>,
     /// Bytes allocated for keys.
     pub memory: usize,
 }
@@ -76,7 +87,37 @@ pub enum Verdict {
     },
 }
 
+/// What an [`Enforcer`] did so far, through all reloads: [`Enforcer::totals`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EnforcerTotals {
+    /// Requests admitted. Those let through by a bypass are not counted.
+    pub admitted: u64,
+    /// Requests refused.
+    pub refused: u64,
+    /// Reloads that replaced the policy.
+    pub reloads: u64,
+    /// Reloads that did not, since the new policy was not right.
+    pub failed_reloads: u64,
+    /// Facts that requests had and a policy with declared facts does not declare.
+    pub undeclared_facts: u64,
+}
+
 impl<S> Enforcer<S> {
+    /// What was decided so far, and how often the policy was replaced.
+    pub fn totals(&self) -> EnforcerTotals {
+        let policy = self.policy.load();
+        EnforcerTotals {
+            admitted: policy.totals.admitted.sum(),
+            // Each refusal is in the name of one limit.
+            refused: policy.lives().map(|(_, live)| live.refused.sum()).sum(),
+            // Relaxed: counts.
+            reloads: policy.totals.reloads.load(Ordering::Relaxed),
+            failed_reloads: policy.totals.failed_reloads.load(Ordering::Relaxed),
+            undeclared_facts: self.undeclared_facts(),
+        }
+    }
+
     /// Each limit as it runs, in the order of the policy. Looks at every slot of every table.
     pub fn limits(&self) -> Vec<LimitStatus> {
         let now = self.clock.now();
@@ -149,6 +190,8 @@ impl Rule {
     }
 
     fn status(&self, now: Timestamp) -> LimitStatus {
+        let plus = |sum: usize, keys: Option<usize>| Some(sum.saturating_add(keys?));
+        // Relaxed: counts.
         let mut status = LimitStatus {
             name: self.name,
             amount: self.account.amount(),
@@ -156,31 +199,39 @@ impl Rule {
             checked: self.live.checked.sum(),
             refused: self.live.refused.sum(),
             shadow_refused: self.live.shadow_refused.sum(),
-            overflows: 0,
+            overflows: self.live.past.overflows.load(Ordering::Relaxed),
             waiting: 0,
+            timeouts: self.live.timeouts.load(Ordering::Relaxed),
+            acquired: self.live.acquired.sum(),
+            returned: self.live.returned.sum(),
+            fresh_starts: self.live.fresh_starts.load(Ordering::Relaxed),
             slots: None,
             keys: 0,
+            max_keys: self.accounts().map(|account| account.max_keys()).try_fold(0, plus),
             memory: 0,
         };
-        for account in self.accounts() {
-            match &account.counts {
-                Counts::Rate(rate) => {
-                    status.overflows += rate.store.overflows();
-                    status.waiting += rate.waiting();
-                    status.keys += rate.store.len(now);
-                    status.memory += rate.store.memory();
-                }
-                Counts::Slots(rooms) => {
-                    let usage = rooms.usage();
-                    status.waiting += usage.waiting;
-                    status.slots = Some(match status.slots {
-                        Some(sum) => usage.plus(&sum),
-                        None => usage,
-                    });
-                    status.keys += rooms.len();
-                    status.memory += rooms.memory();
-                }
+        self.each_account(|account| match &account.counts {
+            Counts::Rate(rate) => {
+                status.overflows += rate.store.overflows();
+                status.waiting += rate.waiting();
+                status.keys += rate.store.len(now);
+                status.memory += rate.store.memory();
             }
+            Counts::Slots(rooms) => {
+                let usage = rooms.usage();
+                status.waiting += usage.waiting;
+                status.slots = Some(match status.slots {
+                    Some(sum) => usage.plus(&sum),
+                    None => usage,
+                });
+                status.keys += rooms.len();
+                status.memory += rooms.memory();
+            }
+        });
+        if let Some(usage) = &mut status.slots {
+            usage.cap = self.account.cap();
+            usage.expired += self.live.past.expired.load(Ordering::Relaxed);
+            usage.late += self.live.past.late.load(Ordering::Relaxed);
         }
         status
     }

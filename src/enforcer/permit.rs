@@ -7,10 +7,11 @@ use crate::concurrency_limiter::Room;
 use crate::decision::Allowed;
 use crate::rate_limiter::Rate;
 use crate::sync::Arc;
+use crate::telemetry::LOGS;
 
 use super::account::Counts;
 use super::compiled::Compiled;
-use super::decision::Holding;
+use super::decision::{HeldSlots, Holding};
 
 /// An admitted request. Dropping it keeps what was charged and gives its slots back, the last taken
 /// first.
@@ -23,6 +24,8 @@ pub struct Permit {
     policy: Guard<Arc<Compiled>>,
     /// It was granted to somebody who waits and has not looked: dropping it takes all back.
     is_untaken: bool,
+    /// The rule in whose line it was granted.
+    stood_at: Option<u32>,
 }
 
 impl Permit {
@@ -34,13 +37,19 @@ impl Permit {
             charges: SmallVec::new(),
             slots: SmallVec::new(),
         };
-        Permit { holding, policy, is_untaken: false }
+        Permit { holding, policy, is_untaken: false, stood_at: None }
     }
 
-    pub(super) fn untaken(self) -> Permit {
+    /// Granted to somebody who waits, in the line of that rule if in one.
+    pub(super) fn untaken(self, stood_at: Option<u32>) -> Permit {
         let mut permit = self;
-        permit.is_untaken = true;
+        (permit.is_untaken, permit.stood_at) = (true, stood_at);
         permit
+    }
+
+    /// The limit in whose line it was waited for.
+    pub(super) fn waited_for(&self) -> Option<&'static str> {
+        self.stood_at.map(|rule| self.policy.rules[rule as usize].name)
     }
 
     pub(super) fn taken(self) -> Permit {
@@ -102,7 +111,22 @@ impl Permit {
                 }
             }
         }
-        self.holding.give_back_slots(&mut asked);
+        self.give_back_slots(&mut asked);
+    }
+
+    /// The last taken first.
+    fn give_back_slots(&mut self, asked: &mut Waited) {
+        while let Some(HeldSlots { rule, room, held }) = self.holding.slots.pop() {
+            let rule = &self.policy.rules[rule as usize];
+            rule.live.returned.add(1);
+            let queued = room.give_back_unserved(&held);
+            if queued {
+                asked.push(WaitedFor::Slots(room.clone()));
+            }
+            if LOGS {
+                rule.tell_expired(&room);
+            }
+        }
     }
 }
 
@@ -111,25 +135,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         if self.is_untaken {
             self.give_back(0, |_, _| true);
-        }
-    }
-}
-
-impl Holding {
-    /// The last taken first.
-    fn give_back_slots(&mut self, asked: &mut Waited) {
-        while let Some((room, held)) = self.slots.pop() {
-            if room.give_back_unserved(&held) {
-                asked.push(WaitedFor::Slots(room));
-            }
-        }
-    }
-}
-
-impl Drop for Holding {
-    #[inline]
-    fn drop(&mut self) {
-        if !self.slots.is_empty() {
+        } else if !self.holding.slots.is_empty() {
             self.give_back_slots(&mut Waited::new());
         }
     }

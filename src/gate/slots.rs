@@ -49,6 +49,14 @@ impl SlotEntry {
         self.look.answer
     }
 
+    pub(crate) fn room(&self) -> &Room {
+        &self.room
+    }
+
+    pub(crate) fn units(&self) -> u32 {
+        self.units
+    }
+
     pub(crate) fn is_enforced(&self) -> bool {
         self.enforced
     }

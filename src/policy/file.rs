@@ -96,6 +96,7 @@ impl Policy {
     /// | `algorithm` | how it decides: `"gcra"`, `"leaky-bucket"`, `"fixed-window"`, `"fixed-window-from-first-hit"`, `"fixed-window-shifted-per-key"`, `"fixed-window-counting-denied"`, `"sliding-window"`, `"sliding-granules"`, `"sliding-granules-strict"`, `"sliding-log"`, of which the sliding ones have no burst: [`AlgorithmName`](crate::AlgorithmName) | `"gcra"` |
     /// | `max_keys` | keys that can be in debt at once, from 1 | 1048576 |
     /// | `overflow` | for keys beyond that: `"pool"` (they share a few cells), `"deny"`, `"allow"` | `"pool"` |
+    /// | `carry_over` | what keys owe when a reload changes the quota: `"debt"` (it stays owed, in units), `"reset"` (every key starts anew) | `"debt"` |
     ///
     /// Only with `concurrent`:
     ///

@@ -25,6 +25,7 @@ pub struct Limit {
     /// How long a request may wait for its turn. `None`: it does not wait.
     pub(crate) wait: Option<Duration>,
     pub(crate) max_waiters: Option<usize>,
+    pub(crate) carry_over: CarryOver,
     /// What was said of it that a limit of its kind does not have.
     pub(crate) unfit: Vec<Field>,
 }
@@ -79,6 +80,16 @@ pub enum Mode {
     Off,
 }
 
+/// What becomes of what keys owe when a reload changes their quota.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CarryOver {
+    /// It stays owed, in units, and is repaid at the new rate.
+    #[default]
+    Debt,
+    /// It is forgotten: every key starts anew.
+    Reset,
+}
+
 /// The part of all requests to which a limit applies.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Rollout {
@@ -129,6 +140,7 @@ impl Limit {
             overflow: Overflow::default(),
             wait: None,
             max_waiters: None,
+            carry_over: CarryOver::default(),
             unfit: Vec::new(),
         }
     }
@@ -215,6 +227,17 @@ impl Limit {
         match self.what {
             What::Rate(_) => self.overflow = overflow,
             What::Slots { .. } => self.does_not_have(Field::Overflow),
+        }
+        self
+    }
+
+    /// What becomes of what keys owe when [`Enforcer::reload`](crate::Enforcer::reload) changes the
+    /// quota, or that of an override. Default: [`CarryOver::Debt`]. Only for a rate.
+    #[must_use]
+    pub fn carry_over(mut self, carry_over: CarryOver) -> Limit {
+        match self.what {
+            What::Rate(_) => self.carry_over = carry_over,
+            What::Slots { .. } => self.does_not_have(Field::CarryOver),
         }
         self
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{AlgorithmName, Change, Condition, Limit, Missing, Mode, Policy, What};
+use super::{AlgorithmName, CarryOver, Change, Condition, Limit, Missing, Mode, Policy, What};
 use crate::cells::Overflow;
 use crate::quota::{Quota, in_units};
 
@@ -112,6 +112,9 @@ fn notes(limit: &Limit, parts: &[String]) -> Vec<String> {
         Overflow::Pool => {}
         Overflow::Deny => notes.push("denies newcomers when full".to_owned()),
         Overflow::Allow => notes.push("allows newcomers when full".to_owned()),
+    }
+    if limit.carry_over == CarryOver::Reset {
+        notes.push("starts anew with another quota".to_owned());
     }
     notes
 }

@@ -316,6 +316,14 @@ impl<P: Plan> Acquire<P> {
     pub(crate) fn new(clock: Clock, plan: P) -> Acquire<P> {
         Acquire { clock, state: Progress::New(plan) }
     }
+
+    /// What is waited for, before the first poll.
+    pub(crate) fn plan_mut(&mut self) -> Option<&mut P> {
+        match &mut self.state {
+            Progress::New(plan) => Some(plan),
+            _ => None,
+        }
+    }
 }
 
 // Nothing in it is pinned.
@@ -375,6 +383,17 @@ impl<P: Plan> Future for Acquire<P> {
                 }
                 _ => return Poll::Pending,
             }
+        }
+    }
+}
+
+impl<R> WaitError<R> {
+    pub(crate) fn map<T>(self, of: impl FnOnce(R) -> T) -> WaitError<T> {
+        match self {
+            WaitError::Denied(refusal) => WaitError::Denied(of(refusal)),
+            WaitError::NoTimer => WaitError::NoTimer,
+            WaitError::InSimulation => WaitError::InSimulation,
+            WaitError::Gone => WaitError::Gone,
         }
     }
 }

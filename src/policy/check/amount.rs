@@ -140,7 +140,7 @@ fn unfit(field: Field) -> (&'static str, &'static str) {
         }
         Field::Burst => ("", "`concurrent` is the most at once; for a rate write another limit"),
         Field::Cost => ("", "`weight` says how many slots a request takes"),
-        Field::MaxKeys | Field::Overflow => {
+        Field::MaxKeys | Field::Overflow | Field::CarryOver => {
             (": keys that hold no slot are forgotten", "leave it out; there is always room")
         }
         _ => ("", "leave it out"),

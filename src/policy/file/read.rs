@@ -36,6 +36,7 @@ const LIMIT: &[&str] = &[
     "algorithm",
     "max_keys",
     "overflow",
+    "carry_over",
     "concurrent",
     "lease",
     "weight",

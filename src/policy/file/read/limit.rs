@@ -10,7 +10,7 @@ use super::{LIMIT, Reader, entries};
 use crate::cells::Overflow;
 use crate::policy::limit::Part;
 use crate::policy::problem::{Field, Place};
-use crate::policy::{AlgorithmName, Limit, Missing, Mode};
+use crate::policy::{AlgorithmName, CarryOver, Limit, Missing, Mode};
 
 impl Reader<'_> {
     pub(super) fn limit(&mut self, header: Range<usize>, table: &DeTable<'_>) {
@@ -102,6 +102,11 @@ impl Reader<'_> {
                         ("allow", Overflow::Allow),
                     ];
                     limit.overflow = self.choice(key, value, &choices).unwrap_or_default();
+                }
+                "carry_over" => {
+                    self.spans.insert(at(Field::CarryOver), value.span());
+                    let choices = [("debt", CarryOver::Debt), ("reset", CarryOver::Reset)];
+                    limit.carry_over = self.choice(key, value, &choices).unwrap_or_default();
                 }
                 "concurrent" => {
                     self.spans.insert(at(Field::Concurrent), value.span());

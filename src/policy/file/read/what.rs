@@ -20,6 +20,7 @@ const OF_RATES: Unfit = &[
     ("algorithm", Field::Algorithm),
     ("max_keys", Field::MaxKeys),
     ("overflow", Field::Overflow),
+    ("carry_over", Field::CarryOver),
 ];
 
 /// Keys that only slots have.

@@ -1,0 +1,198 @@
+//! What each limit said in a decision: what headers and reports are made of.
+
+use std::hash::{BuildHasher, Hash};
+use std::time::Duration;
+
+use crate::algorithm::Algorithm;
+use crate::decision::{Allowed, Denied, Refused, Retry, Standing};
+use crate::policy::Amount;
+use crate::rate_limiter::RateLimiter;
+use crate::time::Timestamp;
+
+use super::account::Counts;
+use super::compiled::Rule;
+use super::decision::{Decision, Source};
+use super::{Enforcer, Permit, Value};
+
+/// How the enforced limits of a request stood when it was decided, in the order of the policy:
+/// [`Enforcer::admit_with_answers`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Answers {
+    /// When it was decided.
+    pub at: Timestamp,
+    /// The limits that applied and are enforced. None while everything is bypassed.
+    pub limits: Vec<LimitAnswer>,
+}
+
+/// How one limit stood when a request was decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LimitAnswer {
+    /// The limit's name.
+    pub limit: &'static str,
+    /// The quota or the cap in force for the key.
+    pub amount: Amount,
+    /// Whether all requests share it: its key has no parts.
+    pub is_shared: bool,
+    /// What it said. Of a refused request nothing is charged, and this is how the limit stands.
+    pub answer: Result<Allowed, Denied>,
+    /// How long until one unit more than remains could be had. None if nothing is missing, and of
+    /// slots, which time alone does not bring.
+    pub next: Option<Duration>,
+}
+
+impl LimitAnswer {
+    /// Of a limiter without a policy, by the name of `limit`: what it said to `key` just now.
+    ///
+    /// ```
+    /// use tollgate::{LimitAnswer, Quota, RateLimiter};
+    ///
+    /// let limiter = RateLimiter::new(Quota::per_minute(5));
+    /// let answer = LimitAnswer::of("logins", &limiter, &"ann", limiter.check("ann"));
+    /// assert_eq!(answer.remaining(), 4);
+    /// ```
+    pub fn of<A: Algorithm, S: BuildHasher, K: Hash + ?Sized>(
+        limit: &'static str,
+        limiter: &RateLimiter<A, S>,
+        key: &K,
+        answer: Result<Allowed, Denied>,
+    ) -> LimitAnswer {
+        let next = match &answer {
+            Ok(allowed) => next(allowed, |cost| limiter.peek_n(key, cost)),
+            Err(denied) => denied.retry.after(),
+        };
+        let amount = Amount::Quota(limiter.quota());
+        LimitAnswer { limit, amount, is_shared: false, answer, next }
+    }
+
+    /// Units, or slots, that remain.
+    pub fn remaining(&self) -> u64 {
+        match &self.answer {
+            Ok(allowed) => allowed.remaining(),
+            Err(denied) => denied.remaining(),
+        }
+    }
+
+    /// How long until all is there again.
+    pub fn reset_after(&self) -> Duration {
+        match &self.answer {
+            Ok(allowed) => allowed.reset_after(),
+            Err(denied) => denied.reset_after(),
+        }
+    }
+}
+
+impl<S: BuildHasher> Enforcer<S> {
+    /// As [`admit`](Self::admit), and says how each enforced limit stands then.
+    ///
+    /// ```
+    /// use tollgate::{Enforcer, Limit, Policy, Quota};
+    ///
+    /// let user = Limit::new("user", Quota::per_second(50)).key(["user"]);
+    /// let enforcer = Enforcer::builder(Policy::new().limit(user)).build()?;
+    /// let (permit, answers) = enforcer.admit_with_answers(&[("user", "42")], 1);
+    /// assert!(permit.is_ok());
+    /// assert_eq!((answers.limits[0].limit, answers.limits[0].remaining()), ("user", 49));
+    /// # Ok::<(), tollgate::PolicyError>(())
+    /// ```
+    pub fn admit_with_answers<'f, V: Copy + Into<Value<'f>>>(
+        &self,
+        facts: &[(&str, V)],
+        cost: u64,
+    ) -> (Result<Permit, Refused>, Answers) {
+        let now = self.clock.now();
+        let mut permit = Permit::new(self.policy.load());
+        let mut answers = Answers { at: now, limits: Vec::new() };
+        if !self.is_bypassed() {
+            if let Err(refused) = self.decide(&mut permit, facts, cost, now, Some(&mut answers)) {
+                return (Err(refused), answers);
+            }
+            permit.settle_in();
+        }
+        (Ok(permit), answers)
+    }
+}
+
+impl Decision<'_> {
+    /// How the enforced limits stand after it.
+    #[cold]
+    pub(super) fn answers(&self, is_refused: bool, now: Timestamp) -> Answers {
+        let words = self.sources.iter().zip(&self.entries);
+        let words = words
+            .filter(|(_, entry)| entry.enforced)
+            .map(|(source, entry)| (source, entry.tag, *entry.answer()));
+        let records = self.record_sources.iter().zip(&self.records);
+        let records = records
+            .filter(|(_, entry)| entry.enforced)
+            .map(|(source, entry)| (source, entry.tag, entry.answer()));
+        let rates = words.chain(records).filter_map(|(source, tag, answer)| {
+            self.rule(source.rule).rate_answer(source, tag, answer, is_refused, now)
+        });
+        let slots = self.slots.iter().filter(|entry| entry.is_enforced()).map(|entry| {
+            let back = if is_refused { entry.units() } else { 0 };
+            let answer = entry.answer().map(|Allowed(standing)| {
+                Allowed(Standing { room: standing.room.saturating_add(back.into()), ..standing })
+            });
+            let amount = Amount::Cap(entry.room().slots.cap());
+            (entry.place, self.rule(entry.place).answer(amount, answer, None))
+        });
+        let refusing = self.refusing.iter().map(|place| {
+            let denied = Denied { standing: Standing::NONE, retry: Retry::Never };
+            let rule = self.rule(*place);
+            (*place, rule.answer(rule.account.amount(), Err(denied), None))
+        });
+        let mut limits: Vec<_> = rates.chain(slots).chain(refusing).collect();
+        limits.sort_by_key(|(place, _)| *place);
+        Answers { at: now, limits: limits.into_iter().map(|(_, answer)| answer).collect() }
+    }
+
+    fn rule(&self, place: u32) -> &Rule {
+        &self.policy.rules[place as usize]
+    }
+}
+
+impl Rule {
+    fn rate_answer(
+        &self,
+        source: &Source,
+        tag: u64,
+        answer: Result<Allowed, Denied>,
+        is_refused: bool,
+        now: Timestamp,
+    ) -> Option<(u32, LimitAnswer)> {
+        let Counts::Rate(rate) = &self.account_of(source.variant).counts else { return None };
+        // What agreed to a request that is refused was not charged.
+        let answer = match answer {
+            Ok(_) if is_refused => rate.store.peek(tag, 0, now),
+            answer => answer,
+        };
+        let next = match &answer {
+            Ok(allowed) => next(allowed, |cost| rate.store.peek(tag, cost, now)),
+            Err(denied) => denied.retry.after(),
+        };
+        Some((source.rule, self.answer(Amount::Quota(rate.store.quota()), answer, next)))
+    }
+
+    fn answer(
+        &self,
+        amount: Amount,
+        answer: Result<Allowed, Denied>,
+        next: Option<Duration>,
+    ) -> LimitAnswer {
+        LimitAnswer { limit: self.name, amount, is_shared: self.key.is_empty(), answer, next }
+    }
+}
+
+/// How long until the key has one unit more: asked of the limit itself, whatever its algorithm.
+fn next(allowed: &Allowed, peek: impl FnOnce(u64) -> Result<Allowed, Denied>) -> Option<Duration> {
+    let remaining = allowed.remaining();
+    if remaining >= allowed.burst() {
+        return None;
+    }
+    match peek(remaining + 1) {
+        Err(denied) => denied.retry.after(),
+        // It came back meanwhile.
+        Ok(_) => Some(Duration::ZERO),
+    }
+}
