@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 use super::account::Counts;
 use super::compiled::Rule;
 use super::decision::{Decision, Source};
-use super::{Enforcer, Permit, Value};
+use super::{Enforcer, Explanation, Permit, Value};
 
 /// How the enforced limits of a request stood when it was decided, in the order of the policy:
 /// [`Enforcer::admit_with_answers`].
@@ -40,6 +40,33 @@ pub struct LimitAnswer {
     /// How long until one unit more than remains could be had. None if nothing is missing, and of
     /// slots, which time alone does not bring.
     pub next: Option<Duration>,
+    /// The key in words, if that was asked for: [`Answers::with_keys`].
+    pub key: Option<String>,
+}
+
+impl Answers {
+    /// Those of limiters without a policy.
+    pub fn new(at: Timestamp, limits: impl IntoIterator<Item = LimitAnswer>) -> Answers {
+        Answers { at, limits: limits.into_iter().collect() }
+    }
+
+    /// When the request would be admitted; none if no limit refuses it.
+    pub fn retry(&self) -> Option<Retry> {
+        let refusals = self.limits.iter().filter_map(|answer| answer.answer.err());
+        refusals.map(|denied| denied.retry).reduce(Retry::max)
+    }
+
+    /// With the keys in words that [`Enforcer::explain`] says of the same facts.
+    #[must_use]
+    pub fn with_keys(mut self, explained: impl IntoIterator<Item = Explanation>) -> Answers {
+        for explanation in explained {
+            let mut limits = self.limits.iter_mut();
+            if let Some(answer) = limits.find(|answer| answer.limit == explanation.limit) {
+                answer.key = Some(explanation.key);
+            }
+        }
+        self
+    }
 }
 
 impl LimitAnswer {
@@ -63,7 +90,7 @@ impl LimitAnswer {
             Err(denied) => denied.retry.after(),
         };
         let amount = Amount::Quota(limiter.quota());
-        LimitAnswer { limit, amount, is_shared: false, answer, next }
+        LimitAnswer { limit, amount, is_shared: false, answer, next, key: None }
     }
 
     /// Units, or slots, that remain.
@@ -180,7 +207,8 @@ impl Rule {
         answer: Result<Allowed, Denied>,
         next: Option<Duration>,
     ) -> LimitAnswer {
-        LimitAnswer { limit: self.name, amount, is_shared: self.key.is_empty(), answer, next }
+        let is_shared = self.key.is_empty();
+        LimitAnswer { limit: self.name, amount, is_shared, answer, next, key: None }
     }
 }
 
