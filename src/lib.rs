@@ -30,6 +30,8 @@ mod policy;
 // Floor 5
 #[cfg(feature = "compare")]
 pub mod compare;
+#[cfg(feature = "http")]
+pub mod http;
 #[cfg(feature = "replay")]
 pub mod replay;
 #[cfg(feature = "simulation")]
