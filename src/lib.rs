@@ -10,6 +10,7 @@ mod ticks;
 mod time;
 // Floor 1
 mod algorithm;
+mod busiest;
 mod roster;
 // Floor 2
 mod cells;
@@ -44,6 +45,7 @@ pub use algorithm::{
     Algorithm, FixedWindow, Gcra, History, LeakyBucket, SlidingGranules, SlidingLog, SlidingWindow,
     Tat, TwoWindows, Window,
 };
+pub use busiest::{Busiest, BusyKey, MAX_LIMITS};
 pub use cells::Overflow;
 pub use concurrency_limiter::{
     AcquireSlots, ConcurrencyLimiter, KeyedConcurrencyLimiter, Lease, Over, SlotKey, SlotsBuilder,
