@@ -31,7 +31,6 @@ pub(super) fn quoted_address(inside: &[u8]) -> Option<IpAddr> {
     while let Some(byte) = bytes.next() {
         let byte = match byte {
             b'\\' => bytes.next()?,
-            b'"' => return None,
             byte => byte,
         };
         *plain.get_mut(length)? = *byte;
