@@ -37,6 +37,8 @@ pub mod http;
 pub mod replay;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+#[cfg(feature = "watch")]
+mod watch;
 
 #[doc = include_str!("../docs/design.md")]
 pub mod design {}
@@ -70,3 +72,5 @@ pub use rate_limiter::{AcquireRate, Builder, Key, RateLimiter, Reservation};
 pub use set::{Keys, Member, Set, SetKey, SetPermit, all};
 pub use slots::MAX_SLOTS;
 pub use time::{Clock, InSimulation, NoTimer, Sleep, Timestamp, VirtualClock};
+#[cfg(feature = "watch")]
+pub use watch::{Look, PolicyWatcher, WatchError, Watching};
