@@ -11,6 +11,7 @@ mod ticks;
 mod time;
 // Floor 1
 mod algorithm;
+mod busiest;
 mod roster;
 // Floor 2
 mod cells;
@@ -37,6 +38,8 @@ pub mod http;
 pub mod replay;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+#[cfg(feature = "watch")]
+mod watch;
 
 #[doc = include_str!("../docs/design.md")]
 pub mod design {}
@@ -45,6 +48,7 @@ pub use algorithm::{
     Algorithm, FixedWindow, Gcra, History, LeakyBucket, SlidingGranules, SlidingLog, SlidingWindow,
     Tat, TwoWindows, Window,
 };
+pub use busiest::{Busiest, BusyKey, MAX_LIMITS};
 pub use cells::Overflow;
 pub use concurrency_limiter::{
     AcquireSlots, ConcurrencyLimiter, KeyedConcurrencyLimiter, Lease, Over, SlotKey, SlotsBuilder,
@@ -69,3 +73,5 @@ pub use rate_limiter::{AcquireRate, Builder, Key, RateLimiter, Reservation};
 pub use set::{Keys, Member, Set, SetKey, SetPermit, all};
 pub use slots::MAX_SLOTS;
 pub use time::{Clock, InSimulation, NoTimer, Sleep, Timestamp, VirtualClock};
+#[cfg(feature = "watch")]
+pub use watch::{Look, PolicyWatcher, WatchError, Watching};

@@ -67,6 +67,8 @@ pub(crate) use std::sync::LazyLock;
 /// Std's in models too: for what no model looks at.
 pub(crate) use std::sync::Mutex as PlainMutex;
 pub(crate) use std::sync::atomic::Ordering;
+#[cfg(feature = "watch")]
+pub(crate) use std::thread::{Builder as ThreadBuilder, JoinHandle, current as current_thread};
 
 /// Waiting for another thread's few instructions: spin, twice as long each time, then yield.
 #[derive(Default)]

@@ -1,12 +1,16 @@
 //! Every fuzz target over its corpus, and over what is near it, without the tools of fuzzing.
-#![cfg(feature = "replay")]
 
 use std::path::Path;
 
+#[cfg(feature = "http")]
+#[path = "../fuzz/targets/addresses.rs"]
+mod addresses;
 #[path = "../fuzz/targets/against_oracle.rs"]
 mod against_oracle;
+#[cfg(feature = "replay")]
 #[path = "../fuzz/targets/log_line.rs"]
 mod log_line;
+#[cfg(feature = "policy")]
 #[path = "../fuzz/targets/policy_file.rs"]
 mod policy_file;
 
@@ -31,6 +35,7 @@ fn replay(name: &str, target: fn(&[u8])) {
     assert!(seeds >= 5, "{name} has {seeds} seeds");
 }
 
+#[cfg(feature = "policy")]
 #[test]
 fn policy_file() {
     replay("policy_file", policy_file::run);
@@ -41,7 +46,14 @@ fn against_oracle() {
     replay("against_oracle", against_oracle::run);
 }
 
+#[cfg(feature = "replay")]
 #[test]
 fn log_line() {
     replay("log_line", log_line::run);
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn addresses() {
+    replay("addresses", addresses::run);
 }

@@ -1,0 +1,126 @@
+//! [`Watching`]: the thread that looks.
+
+use std::hash::BuildHasher;
+use std::io;
+use std::time::Duration;
+
+use crate::sync::{Arc, AtomicBool, JoinHandle, Ordering, Signal, ThreadBuilder, current_thread};
+use crate::time::Clock;
+
+use super::{Look, PolicyWatcher, Record, WatchError};
+
+/// As a debugger shows it; Linux keeps 15 bytes.
+const THREAD_NAME: &str = "tollgate-watch";
+
+/// The shortest time between two looks.
+const LEAST_PAUSE: Duration = Duration::from_millis(1);
+
+/// A thread that looks at a policy file: [`PolicyWatcher::spawn`].
+///
+/// It ends when this is dropped, which waits for the look that is under way, so that no policy is
+/// taken after that; and when the enforcer is gone.
+#[must_use = "when it is dropped nobody looks any more"]
+#[derive(Debug)]
+pub struct Watching {
+    record: Arc<Record>,
+    halt: Arc<Halt>,
+    /// There until it is joined.
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Halt {
+    is_asked: AtomicBool,
+    asked: Signal,
+}
+
+impl<S: BuildHasher + Send + Sync + 'static> PolicyWatcher<S> {
+    /// Looks on a thread of its own, at once and then `every` so often, at most once a millisecond.
+    /// A change is in force after between one and two times `every`.
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
+    pub fn spawn(self, every: Duration) -> io::Result<Watching> {
+        let (record, halt) = (self.record.clone(), Arc::<Halt>::default());
+        let path = self.path.display().to_string();
+        let until = halt.clone();
+        let thread = ThreadBuilder::new()
+            .name(THREAD_NAME.to_owned())
+            .spawn(move || self.look_until(&until, every.max(LEAST_PAUSE)))
+            .map_err(|error| {
+                let what = "no thread could be started to watch";
+                io::Error::new(error.kind(), format!("{what} {path}: {error}"))
+            })?;
+        Ok(Watching { record, halt, thread: Some(thread) })
+    }
+
+    fn look_until(mut self, halt: &Halt, every: Duration) {
+        let clock = Clock::monotonic();
+        while !halt.is_asked() && !matches!(self.look(), Look::Gone) {
+            halt.rest(&clock, every);
+        }
+    }
+}
+
+impl Watching {
+    /// How often a policy was taken.
+    pub fn reloads(&self) -> u64 {
+        self.record.reloads()
+    }
+
+    /// How often the file could not be taken, each time it was reported.
+    pub fn failures(&self) -> u64 {
+        self.record.failures()
+    }
+
+    /// What is wrong with the file, as [`PolicyWatcher::last_error`].
+    pub fn last_error(&self) -> Option<Arc<WatchError>> {
+        self.record.last_error()
+    }
+
+    /// Whether nobody looks any more, since the enforcer is gone.
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.halt.ask();
+        // The thread itself may drop it: with the last of the enforcer, in a look.
+        let other = |thread: &JoinHandle<()>| thread.thread().id() != current_thread().id();
+        if let Some(thread) = self.thread.take().filter(other) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Halt {
+    // Relaxed: the signal's lock orders it.
+    fn ask(&self) {
+        self.is_asked.store(true, Ordering::Relaxed);
+        self.asked.set();
+    }
+
+    fn is_asked(&self) -> bool {
+        self.is_asked.load(Ordering::Relaxed)
+    }
+
+    /// Waits so long, or until it is asked. No shorter: a file must rest so long to be taken.
+    fn rest(&self, clock: &Clock, pause: Duration) {
+        let until = clock.now() + pause;
+        loop {
+            let left = until.since(clock.now());
+            if left.is_zero() || self.is_asked() {
+                return;
+            }
+            self.asked.wait(Some(left));
+        }
+    }
+}
+
+impl std::fmt::Debug for Halt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Halt").field("is_asked", &self.is_asked()).finish_non_exhaustive()
+    }
+}
