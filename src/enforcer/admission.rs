@@ -67,12 +67,6 @@ impl<S: BuildHasher> Enforcer<S> {
         }
     }
 
-    /// Whether a request may have to wait, and can.
-    #[cfg_attr(not(feature = "tower"), allow(dead_code))]
-    pub(crate) fn can_wait(&self) -> bool {
-        self.policy.load().waits && self.clock.has_timer()
-    }
-
     fn plan<'f, V: Copy + Into<Value<'f>>>(&self, facts: &[(&str, V)], cost: u64) -> AdmitPlan {
         let policy = self.policy.load_full();
         let mut known = Facts::new();
@@ -97,6 +91,20 @@ impl<S: BuildHasher> Enforcer<S> {
             stands_at: AtomicU32::new(NOWHERE),
             with_answers: false,
         }
+    }
+}
+
+impl<S> Enforcer<S> {
+    /// Whether a request may have to wait, and cannot.
+    #[cfg_attr(not(feature = "tower"), allow(dead_code))]
+    pub(crate) fn lacks_timer(&self) -> bool {
+        self.policy.load().waits && !self.clock.has_timer()
+    }
+
+    /// Whether a request may have to wait, and can.
+    #[cfg_attr(not(feature = "tower"), allow(dead_code))]
+    pub(crate) fn can_wait(&self) -> bool {
+        self.policy.load().waits && self.clock.has_timer()
     }
 }
 

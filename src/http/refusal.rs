@@ -96,6 +96,7 @@ impl Refusals {
     }
 
     /// Which headers say how limits stand.
+    #[cfg_attr(not(feature = "tower"), allow(dead_code))]
     pub(crate) fn header_style(&self) -> HeaderStyle {
         self.style
     }
@@ -126,6 +127,14 @@ impl Refusals {
         if !kind.is_empty() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         }
+        response
+    }
+
+    /// Where the service can say no more than that it cannot serve.
+    #[cfg_attr(not(feature = "tower"), allow(dead_code))]
+    pub(crate) fn unavailable(&self) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = self.shared;
         response
     }
 

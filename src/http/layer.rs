@@ -1,0 +1,225 @@
+//! [`AdmitLayer`]: every request of a service is decided by an enforcer.
+
+use std::borrow::Cow;
+use std::hash::BuildHasher;
+
+use bytes::Bytes;
+use http::Response;
+use http::request::Parts;
+use smallvec::SmallVec;
+use tower_layer::Layer;
+
+use crate::decision::Refused;
+use crate::enforcer::{AdmissionWithAnswers, Answers, Enforcer, Permit};
+use crate::queue::WaitError;
+use crate::sync::{Arc, RandomState};
+use crate::telemetry;
+
+use super::fact::Fact;
+use super::service::Admit;
+use super::{Refusals, grpc_response, is_grpc};
+
+/// Facts of a request that are read without allocating.
+const INLINE: usize = 8;
+
+/// A layer that lets an [`Enforcer`] decide every request of a service, whatever it is made with:
+/// axum, tonic, hyper.
+///
+/// ```
+/// use tollgate::http::{AdmitLayer, fact};
+/// use tollgate::{Enforcer, Limit, Policy, Quota};
+///
+/// let policy = Policy::new()
+///     .limit(Limit::new("user", Quota::per_second(50).burst(100)).key(["user", "method"]));
+/// let layer = AdmitLayer::new(Enforcer::builder(policy).build()?)
+///     .fact("user", fact::header("x-user"))
+///     .fact("method", fact::method());
+/// // let app = axum::Router::new().route("/", get(handler)).layer(layer);
+/// # Ok::<(), tollgate::PolicyError>(())
+/// ```
+///
+/// All clones share the enforcer, and so do all connections. A request costs 1, or what the fact
+/// says that a limit takes its cost from. Its permit is held until the body of the response has
+/// ended, or the client is gone, the handler panics, or the service is dropped: whatever comes
+/// first. (After an upgrade, as to a WebSocket, the response has no body: the permit ends there.)
+/// A handler can [settle](super::Settle) the cost.
+///
+/// A request that is refused never reaches the service: it is answered at once as [`Refusals`] says,
+/// and gRPC by its own rules. Where the policy lets it `wait`, it waits, holding nothing, and leaves
+/// the line if its client goes away; that needs a clock with a timer,
+/// [`Clock::tokio`](crate::Clock::tokio). On another clock nobody waits.
+///
+/// A fact that a request lacks is the policy's `missing`, never an error.
+pub struct AdmitLayer<H = RandomState> {
+    config: Arc<Config<H>>,
+}
+
+type Respond = dyn Fn(&Parts, &Refused, &Answers) -> Response<Bytes> + Send + Sync;
+
+pub(super) struct Config<H> {
+    pub(super) enforcer: Arc<Enforcer<H>>,
+    facts: Vec<(Box<str>, Arc<dyn Fact>)>,
+    refusals: Refusals,
+    respond: Option<Arc<Respond>>,
+    shows_keys: bool,
+}
+
+impl<H> AdmitLayer<H> {
+    /// A layer over the enforcer, which may be shared: `enforcer.clone()` of an `Arc`.
+    pub fn new(enforcer: impl Into<Arc<Enforcer<H>>>) -> AdmitLayer<H> {
+        let enforcer = enforcer.into();
+        if enforcer.lacks_timer() {
+            telemetry::cannot_wait();
+        }
+        AdmitLayer {
+            config: Arc::new(Config {
+                enforcer,
+                facts: Vec::new(),
+                refusals: Refusals::default(),
+                respond: None,
+                shows_keys: false,
+            }),
+        }
+    }
+
+    /// Has requests have the fact `name`.
+    #[must_use]
+    pub fn fact(mut self, name: impl Into<Box<str>>, fact: impl Fact + 'static) -> AdmitLayer<H> {
+        self.change().facts.push((name.into(), Arc::new(fact)));
+        self
+    }
+
+    /// How refusals are told, and by which headers limits are. Default: [`Refusals::default`].
+    #[must_use]
+    pub fn refusals(mut self, refusals: Refusals) -> AdmitLayer<H> {
+        self.change().refusals = refusals;
+        self
+    }
+
+    /// The response to a refused request, in place of [`Refusals::response`] and gRPC's.
+    #[must_use]
+    pub fn respond<F>(mut self, respond: F) -> AdmitLayer<H>
+    where
+        F: Fn(&Parts, &Refused, &Answers) -> Response<Bytes> + Send + Sync + 'static,
+    {
+        self.change().respond = Some(Arc::new(respond));
+        self
+    }
+
+    /// Has the headers of the draft say the keys in words, as the parameter `pk`. A client then
+    /// reads every fact that it is counted by.
+    #[must_use]
+    pub fn show_keys(mut self) -> AdmitLayer<H> {
+        self.change().shows_keys = true;
+        self
+    }
+
+    fn change(&mut self) -> &mut Config<H> {
+        Arc::make_mut(&mut self.config)
+    }
+}
+
+/// What became of a request.
+pub(super) enum Decided {
+    Admitted(Permit, Answers),
+    Refused(Response<Bytes>),
+    Waits(AdmissionWithAnswers),
+}
+
+impl<H: BuildHasher> Config<H> {
+    /// Decides a request, or begins to wait.
+    pub(super) fn decide(&self, request: &Parts) -> Decided {
+        let values = self.values(request);
+        let facts: SmallVec<[(&str, &str); INLINE]> =
+            values.iter().map(|(name, value)| (*name, &**value)).collect();
+        if self.enforcer.can_wait() {
+            return Decided::Waits(self.enforcer.admit_waiting(&facts, 1).with_answers());
+        }
+        let (admitted, answers) = self.enforcer.admit_with_answers(&facts, 1);
+        self.told(request, admitted.map_err(WaitError::Denied), answers)
+    }
+
+    /// What follows from the end of a wait, or from a decision without one.
+    pub(super) fn told(
+        &self,
+        request: &Parts,
+        admitted: Result<Permit, WaitError<Refused>>,
+        answers: Answers,
+    ) -> Decided {
+        let answers = if self.shows_keys { self.with_keys(request, answers) } else { answers };
+        match admitted {
+            Ok(permit) => Decided::Admitted(permit, answers),
+            Err(WaitError::Denied(refused)) => {
+                Decided::Refused(self.response(request, &refused, &answers))
+            }
+            // The enforcer is there as long as this is, and its clock had a timer.
+            Err(_) => Decided::Refused(self.refusals.unavailable()),
+        }
+    }
+
+    /// Says how limits stand.
+    pub(super) fn add_headers(&self, headers: &mut http::HeaderMap, answers: &Answers) {
+        self.refusals.header_style().add_to(headers, answers);
+    }
+
+    fn response(&self, request: &Parts, refused: &Refused, answers: &Answers) -> Response<Bytes> {
+        match &self.respond {
+            Some(respond) => respond(request, refused, answers),
+            None if is_grpc(&request.headers) => {
+                grpc_response(refused, answers, self.refusals.header_style())
+            }
+            None => self.refusals.response(refused, answers),
+        }
+    }
+
+    fn values<'r>(&'r self, request: &'r Parts) -> SmallVec<[(&'r str, Cow<'r, str>); INLINE]> {
+        let value =
+            |(name, fact): &'r (Box<str>, Arc<dyn Fact>)| Some((&**name, fact.value(request)?));
+        self.facts.iter().filter_map(value).collect()
+    }
+
+    #[cold]
+    fn with_keys(&self, request: &Parts, answers: Answers) -> Answers {
+        let values = self.values(request);
+        let facts: SmallVec<[(&str, &str); INLINE]> =
+            values.iter().map(|(name, value)| (*name, &**value)).collect();
+        answers.with_keys(self.enforcer.explain(&facts, 1))
+    }
+}
+
+impl<H, Inner> Layer<Inner> for AdmitLayer<H> {
+    type Service = Admit<Inner, H>;
+
+    fn layer(&self, inner: Inner) -> Admit<Inner, H> {
+        Admit::new(inner, self.config.clone())
+    }
+}
+
+// By hand: nothing asks that the hasher can be cloned, or shown.
+impl<H> Clone for AdmitLayer<H> {
+    fn clone(&self) -> Self {
+        AdmitLayer { config: self.config.clone() }
+    }
+}
+
+impl<H> Clone for Config<H> {
+    fn clone(&self) -> Self {
+        Config {
+            enforcer: self.enforcer.clone(),
+            facts: self.facts.clone(),
+            refusals: self.refusals.clone(),
+            respond: self.respond.clone(),
+            shows_keys: self.shows_keys,
+        }
+    }
+}
+
+impl<H> std::fmt::Debug for AdmitLayer<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let facts: Vec<&str> = self.config.facts.iter().map(|(name, _)| &**name).collect();
+        f.debug_struct("AdmitLayer")
+            .field("enforcer", &self.config.enforcer)
+            .field("facts", &facts)
+            .finish_non_exhaustive()
+    }
+}
