@@ -156,6 +156,8 @@ impl<S: BuildHasher> PolicyWatcher<S> {
             }
             Err(why) => {
                 let error = Arc::new(WatchError::new(&self.path, why));
+                // What was read was checked: `reload` itself has found nothing.
+                enforcer.reload_failed(&error);
                 self.reported = Some(seen);
                 self.record.count_failure(error.clone());
                 Look::Failed(error)

@@ -209,6 +209,7 @@ fn a_bad_policy_is_told_once_and_the_old_one_decides() {
     scene.write(&bad);
     unchanged(&mut watcher);
     assert_eq!(watcher.failures(), 1);
+    assert_eq!(scene.enforcer.totals().failed_reloads, 1);
 
     scene.write(limit("fast"));
     let error = failed(&mut watcher);

@@ -1,0 +1,144 @@
+//! What is told to logs, and when: nothing under a lock, no key, and not every refusal.
+#![cfg(feature = "tracing")]
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use tollgate::{Enforcer, Limit, Overflow, Policy, Quota, VirtualClock};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+/// Keeps events as lines; and calls the enforcer while it is told, as a logger may.
+#[derive(Clone, Default)]
+struct Log {
+    lines: Arc<Mutex<Vec<(Level, String)>>>,
+    reenters: Arc<Mutex<Option<Arc<Enforcer>>>>,
+}
+
+struct Line(String);
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0 += &format!(" {}={value:?}", field.name());
+    }
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "tollgate"
+    }
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Line(String::new());
+        event.record(&mut line);
+        self.lines.lock().unwrap().push((*event.metadata().level(), line.0));
+        let reenters = self.reenters.lock().unwrap().take();
+        if let Some(enforcer) = reenters {
+            let _ = enforcer.admit(&[("user", "a")], 1);
+            enforcer.limits();
+            assert!(enforcer.reset("user").is_ok());
+            *self.reenters.lock().unwrap() = Some(enforcer);
+        }
+    }
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+impl Log {
+    fn take(&self, level: Level) -> Vec<String> {
+        let lines = std::mem::take(&mut *self.lines.lock().unwrap());
+        lines.into_iter().filter(|(of, _)| *of == level).map(|(_, line)| line).collect()
+    }
+}
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+#[test]
+fn what_happens_is_told_without_keys_and_without_locks() {
+    let log = Log::default();
+    let time = VirtualClock::new();
+    let user = Limit::new("user", Quota::per_hour(1)).key(["user"]);
+    let fresh = Limit::new("fresh", Quota::per_hour(1)).key(["fresh"]).max_keys(8);
+    let queries = Limit::concurrent("queries", 1).lease(secs(5)).wait(secs(60));
+    let policy = Policy::new()
+        .limit(user.when("user", ["*"]))
+        .limit(fresh.when("fresh", ["*"]).overflow(Overflow::Allow))
+        .limit(queries.when("query", ["*"]));
+    let enforcer = Arc::new(Enforcer::builder(policy.clone()).clock(time.clock()).build().unwrap());
+    tracing::subscriber::with_default(log.clone(), || {
+        // Refusals, ever fewer of them.
+        for _ in 0..=2048 {
+            let _ = enforcer.admit(&[("user", "SECRET")], 1);
+        }
+        let told = log.take(Level::DEBUG);
+        assert_eq!(told.len(), 12, "1, 2, 4 … 1024, 2048: {told:?}");
+        assert!(
+            told[0].contains("message=refused limit=\"user\" retry=retry in 3600s"),
+            "{told:?}"
+        );
+
+        // Leases that run out: told by who takes the slot back.
+        let query = [("query", "SECRET")];
+        std::mem::forget(enforcer.admit(&query, 1));
+        time.advance(secs(5));
+        assert!(log.take(Level::WARN).is_empty(), "nobody has looked");
+        let late = enforcer.admit(&query, 1).unwrap();
+        let told = log.take(Level::WARN);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains("limit=\"queries\" leases=1"), "{told:?}");
+        // … or by who gives it back late.
+        time.advance(secs(5));
+        drop(late);
+        assert_eq!(log.take(Level::WARN).len(), 1);
+        drop(enforcer.admit(&query, 1).unwrap());
+        assert!(log.take(Level::WARN).is_empty(), "each is told once");
+
+        // Overflows, when their number has doubled.
+        for nth in 0..1000 {
+            let _ = enforcer.admit(&[("fresh", format!("SECRET{nth}").as_str())], 1);
+        }
+        let overflows = enforcer.limits()[1].overflows;
+        assert!(overflows > 100);
+        let told = log.take(Level::WARN);
+        assert_eq!(told.len() as u32, overflows.ilog2() + 1, "{told:?}");
+
+        // A reload that fails.
+        assert!(enforcer.reload(Policy::new().limit(Limit::concurrent("", 1))).is_err());
+        let told = log.take(Level::WARN);
+        assert!(told[0].contains("reload failed") && told[0].contains("name"), "{told:?}");
+
+        // Who waits in vain.
+        let held = enforcer.admit(&query, 1).unwrap();
+        let _ = log.take(Level::DEBUG);
+        let mut waiting = pin!(enforcer.admit_waiting(&query, 1));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(waiting.as_mut().poll(&mut cx).is_pending());
+        assert!(log.take(Level::DEBUG).is_empty());
+        let _ = enforcer.reload(Policy::new()).unwrap();
+        assert!(waiting.as_mut().poll(&mut cx).is_ready());
+        drop(held);
+        let _ = enforcer.reload(policy.clone()).unwrap();
+
+        // Whoever listens may call.
+        *log.reenters.lock().unwrap() = Some(enforcer.clone());
+        for _ in 0..4 {
+            let _ = enforcer.admit(&[("user", "SECRET")], 1);
+            std::mem::forget(enforcer.admit(&query, 1));
+            time.advance(secs(5));
+        }
+        assert!(!log.lines.lock().unwrap().is_empty());
+        let lines = format!("{:?}", log.lines.lock().unwrap());
+        assert!(!lines.contains("SECRET"), "{lines}");
+    });
+}
