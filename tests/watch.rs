@@ -219,6 +219,15 @@ fn a_bad_policy_is_told_once_and_the_old_one_decides() {
     taken(&mut watcher);
     assert_eq!(scene.left("a"), 1);
     assert_eq!((watcher.reloads(), watcher.failures()), (2, 2));
+    scene.write(limit("fast"));
+    failed(&mut watcher);
+
+    // The same mistake right after another policy is a new one.
+    scene.write(limit("4/h"));
+    unsettled(&mut watcher);
+    assert!(matches!(watcher.look(), Look::Reloaded(_)));
+    scene.write(limit("fast"));
+    failed(&mut watcher);
 }
 
 #[test]
@@ -372,7 +381,16 @@ fn a_thread_looks_until_it_is_dropped() {
 fn a_thread_that_rests_ends_at_once() {
     let scene = Scene::new();
     for every in [HOUR, Duration::MAX] {
-        let watching = scene.watcher().spawn(every).unwrap();
+        // Before it looked,
+        drop(scene.watcher().spawn(every).unwrap());
+        assert_eq!(Arc::weak_count(&scene.enforcer), 0);
+        // and when it did: its look is the second.
+        let mut watcher = scene.watcher();
+        unsettled(&mut watcher);
+        let watching = watcher.spawn(every).unwrap();
+        until(|| watching.failures() == 1);
+        // Most likely it rests by now; if it does not, that is tested less.
+        (0..10_000).for_each(|_| std::thread::yield_now());
         drop(watching);
         assert_eq!(Arc::weak_count(&scene.enforcer), 0);
     }
