@@ -34,6 +34,8 @@ pub mod compare;
 pub mod replay;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+#[cfg(feature = "replay")]
+pub mod suggest;
 
 #[doc = include_str!("../docs/design.md")]
 pub mod design {}

@@ -1,0 +1,143 @@
+//! One fact's requests by caller, and the smallest count with which a limit keeps to what it may
+//! refuse of them.
+
+use std::time::Duration;
+
+use super::Of;
+use super::observed::{Column, Observed};
+use crate::algorithm::{Algorithm, Gcra, Tat};
+use crate::quota::Quota;
+use crate::time::Timestamp;
+
+/// The largest count that is tried: as fast as a quota can be.
+const MAX_COUNT: u64 = 1 << 36;
+
+/// The requests of one fact, each caller's together, in order.
+pub(super) struct Grouped<'o> {
+    observed: &'o Observed,
+    pub(super) column: &'o Column,
+    /// Numbers of requests.
+    order: Vec<u32>,
+    /// Where each caller's begin in it, and where the last one's end.
+    starts: Vec<usize>,
+    /// The units of each caller.
+    units: Vec<u64>,
+}
+
+/// How much was refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Refusals {
+    pub(super) requests: u64,
+    /// Who had any request refused.
+    pub(super) callers: u64,
+}
+
+/// How much may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Allowance {
+    pub(super) of: Of,
+    pub(super) most: u64,
+}
+
+impl Allowance {
+    pub(super) fn covers(&self, refusals: Refusals) -> bool {
+        self.most
+            >= match self.of {
+                Of::Requests => refusals.requests,
+                Of::Callers => refusals.callers,
+            }
+    }
+}
+
+impl<'o> Grouped<'o> {
+    pub(super) fn new(observed: &'o Observed, column: &'o Column) -> Grouped<'o> {
+        let requests = 0..observed.requests() as usize;
+        let with_caller = requests.filter_map(|index| Some((index, column.caller(index)?)));
+        let mut starts = vec![0_usize; column.values() + 1];
+        let mut units = vec![0_u64; column.values()];
+        for (index, caller) in with_caller.clone() {
+            starts[caller + 1] += 1;
+            units[caller] = units[caller].saturating_add(observed.request(index).1);
+        }
+        for caller in 0..column.values() {
+            starts[caller + 1] += starts[caller];
+        }
+        let mut next = starts.clone();
+        let mut order = vec![0; starts[column.values()]];
+        for (index, caller) in with_caller {
+            order[next[caller]] = index as u32;
+            next[caller] += 1;
+        }
+        Grouped { observed, column, order, starts, units }
+    }
+
+    /// Requests that have the fact.
+    pub(super) fn requests(&self) -> u64 {
+        self.order.len() as u64
+    }
+
+    pub(super) fn callers(&self) -> usize {
+        self.units.len()
+    }
+
+    /// A caller's requests: when they came, and what they cost.
+    pub(super) fn of(&self, caller: usize) -> impl Iterator<Item = (Timestamp, u64)> + Clone {
+        let range = match (self.starts.get(caller), self.starts.get(caller + 1)) {
+            (Some(start), Some(end)) => *start..*end,
+            _ => 0..0,
+        };
+        let indices = self.order.get(range).unwrap_or_default();
+        indices.iter().map(|index| self.observed.request(*index as usize))
+    }
+
+    /// The smallest count a `period` with which a limit refuses no more than it may; none if even
+    /// the largest is too small, as for costs beyond it.
+    ///
+    /// A larger count refuses fewer requests of cost 1. Where costs differ that need not be so;
+    /// then the count is one that keeps to it while the next smaller does not.
+    pub(super) fn smallest(&self, period: Duration, allowance: Allowance) -> Option<u64> {
+        let most = self.units.iter().copied().max().unwrap_or(0).clamp(1, MAX_COUNT);
+        if !self.keeps(most, period, allowance) {
+            return None;
+        }
+        let (mut breaks, mut keeps) = (0, most);
+        while keeps - breaks > 1 {
+            let middle = breaks + (keeps - breaks) / 2;
+            match self.keeps(middle, period, allowance) {
+                true => keeps = middle,
+                false => breaks = middle,
+            }
+        }
+        Some(keeps)
+    }
+
+    /// Whether `count` per `period` refuses no more than it may.
+    fn keeps(&self, count: u64, period: Duration, allowance: Allowance) -> bool {
+        let Ok(quota) = Quota::new(count, period) else { return false };
+        let gcra = Gcra::new(quota);
+        let mut all = Refusals::default();
+        // Who asks for no more than the burst, ever, is never refused.
+        let some = |caller: &usize| self.units.get(*caller).is_none_or(|units| *units > count);
+        for caller in (0..self.callers()).filter(some) {
+            let mut state = Tat::default();
+            let before = all.requests;
+            for (at, cost) in self.of(caller) {
+                all.requests += u64::from(!decide(&gcra, &mut state, cost, at));
+            }
+            all.callers += u64::from(all.requests > before);
+            if !allowance.covers(all) {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// Whether it is allowed, and if so charged.
+pub(super) fn decide(gcra: &Gcra, state: &mut Tat, cost: u64, at: Timestamp) -> bool {
+    let allowed = gcra.decide(state, cost, at).is_ok();
+    if allowed {
+        gcra.charge(state, cost, at);
+    }
+    allowed
+}

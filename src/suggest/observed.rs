@@ -1,0 +1,253 @@
+//! What is kept of a log: of each request when it came, what it costs, and by whom.
+
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+
+use crate::policy::MAX_FACTS;
+use crate::replay::{Disorder, Event, Op};
+use crate::time::Timestamp;
+
+/// The most memory for what is kept of a log: about 200 million requests of three facts, if those
+/// have few different values. About as much again is used while limits are sought.
+pub const MAX_BYTES: u64 = 4 << 30;
+
+/// About what a value takes besides its text.
+const BYTES_PER_VALUE: u64 = 64;
+
+/// The coarsest step of stamps that is told apart.
+const SECOND: u64 = 1_000_000_000;
+
+/// A request without the fact.
+const NOBODY: u32 = u32::MAX;
+
+/// What a log has of some facts, as [`suggest`](Observed::suggest) needs it.
+///
+/// A request takes 8 bytes, 4 for each fact, and 8 more where costs are not all 1; each different
+/// value of a fact is kept once.
+#[derive(Debug)]
+pub struct Observed {
+    columns: Vec<Column>,
+    /// When each request came, in an order that never goes back.
+    stamps: Vec<Timestamp>,
+    /// What each costs. Empty as long as that is 1.
+    costs: Vec<u64>,
+    first: Option<Timestamp>,
+    latest: Timestamp,
+    disorder: Disorder,
+    /// In nanoseconds, the largest up to a second of which all stamps are multiples.
+    step: u64,
+    /// The first facts that requests have, whether they are observed or not.
+    names: BTreeSet<String>,
+    bytes: u64,
+    max_bytes: u64,
+}
+
+/// One fact of all requests.
+#[derive(Debug)]
+pub(super) struct Column {
+    pub(super) fact: String,
+    ids: HashMap<String, u32>,
+    /// The value that each request has, or nobody.
+    callers: Vec<u32>,
+}
+
+/// Why something cannot be observed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unobserved {
+    /// A fact without a name, or with several: `a|b`.
+    Misnamed(String),
+    /// A fact that was asked for twice.
+    Twice(String),
+    /// More facts than a policy may name: [`MAX_FACTS`].
+    TooManyFacts,
+    /// More requests or values than [`MAX_BYTES`] hold.
+    TooMuch,
+}
+
+impl Observed {
+    /// Nothing yet, of these facts.
+    ///
+    /// # Errors
+    /// If a fact is misnamed or there twice, or there are too many.
+    pub fn of<'a>(facts: impl IntoIterator<Item = &'a str>) -> Result<Observed, Unobserved> {
+        let mut columns: Vec<Column> = Vec::new();
+        for fact in facts {
+            let fact = fact.to_owned();
+            if fact.is_empty() || fact.trim() != fact || fact.contains('|') {
+                return Err(Unobserved::Misnamed(fact));
+            }
+            if columns.iter().any(|column| column.fact == fact) {
+                return Err(Unobserved::Twice(fact));
+            }
+            columns.push(Column { fact, ids: HashMap::new(), callers: Vec::new() });
+        }
+        if columns.len() > MAX_FACTS {
+            return Err(Unobserved::TooManyFacts);
+        }
+        Ok(Observed {
+            columns,
+            stamps: Vec::new(),
+            costs: Vec::new(),
+            first: None,
+            latest: Timestamp::ZERO,
+            disorder: Disorder::default(),
+            step: SECOND,
+            names: BTreeSet::new(),
+            bytes: 0,
+            max_bytes: MAX_BYTES,
+        })
+    }
+
+    /// Takes note of a request. Of other events only the stamp counts.
+    ///
+    /// # Errors
+    /// If there is no room for it. What was observed before is.
+    pub fn event(&mut self, event: &Event<'_>) -> Result<(), Unobserved> {
+        self.move_time_to(event.at);
+        if event.op != Op::Admit {
+            return Ok(());
+        }
+        let has_costs = !self.costs.is_empty() || event.cost != 1;
+        if has_costs && self.costs.is_empty() {
+            self.costs = vec![1; self.stamps.len()];
+            self.bytes += 8 * self.requests();
+        }
+        let size = 8 + 4 * self.columns.len() as u64 + if has_costs { 8 } else { 0 };
+        if self.bytes + size > self.max_bytes {
+            return Err(Unobserved::TooMuch);
+        }
+        self.bytes += size;
+        self.stamps.push(self.latest);
+        if has_costs {
+            self.costs.push(event.cost);
+        }
+        for (name, _) in &event.facts {
+            if self.names.len() < MAX_FACTS && !self.names.contains(&**name) {
+                self.names.insert(name.to_string());
+            }
+        }
+        for column in &mut self.columns {
+            self.bytes += column.add(event);
+        }
+        Ok(())
+    }
+
+    /// Requests observed.
+    pub fn requests(&self) -> u64 {
+        self.stamps.len() as u64
+    }
+
+    /// The facts that requests have, in the order of the alphabet: of more than 64, 64.
+    pub fn facts(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
+    }
+
+    /// Never moves back.
+    fn move_time_to(&mut self, at: Timestamp) {
+        self.step = gcd(self.step, at.as_nanos());
+        self.first.get_or_insert(at);
+        if at < self.latest {
+            self.disorder.lines += 1;
+            self.disorder.furthest = self.disorder.furthest.max(self.latest.since(at));
+        }
+        self.latest = self.latest.max(at);
+    }
+
+    pub(super) fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// From the first event's stamp to the latest.
+    pub(super) fn span(&self) -> Option<(Timestamp, Timestamp)> {
+        Some((self.first?, self.latest))
+    }
+
+    pub(super) fn disorder(&self) -> Disorder {
+        self.disorder
+    }
+
+    pub(super) fn step_nanos(&self) -> u64 {
+        self.step
+    }
+
+    /// When a request came, and what it costs.
+    pub(super) fn request(&self, index: usize) -> (Timestamp, u64) {
+        let at = self.stamps.get(index).copied().unwrap_or_default();
+        (at, self.costs.get(index).copied().unwrap_or(1))
+    }
+}
+
+impl Column {
+    /// Takes note of who asks; says how many bytes the value took, if it is new.
+    fn add(&mut self, event: &Event<'_>) -> u64 {
+        let named = |(name, _): &&(Cow<'_, str>, Cow<'_, str>)| *name == self.fact;
+        // As for the enforcer: an empty value is a missing fact.
+        let value = event.facts.iter().find(named).map(|(_, value)| &**value);
+        let Some(value) = value.filter(|value| !value.is_empty()) else {
+            self.callers.push(NOBODY);
+            return 0;
+        };
+        if let Some(id) = self.ids.get(value) {
+            self.callers.push(*id);
+            return 0;
+        }
+        // Never as many as there are numbers: each takes more bytes than the bound has for it.
+        let id = u32::try_from(self.ids.len()).unwrap_or(NOBODY);
+        self.ids.insert(value.to_owned(), id);
+        self.callers.push(id);
+        value.len() as u64 + BYTES_PER_VALUE
+    }
+
+    /// Different values.
+    pub(super) fn values(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// The values, each at its number.
+    pub(super) fn names(&self) -> Vec<&str> {
+        let mut names = vec![""; self.ids.len()];
+        for (name, id) in &self.ids {
+            if let Some(place) = names.get_mut(*id as usize) {
+                *place = name;
+            }
+        }
+        names
+    }
+
+    /// The number of the value that a request has.
+    pub(super) fn caller(&self, request: usize) -> Option<usize> {
+        self.callers.get(request).filter(|id| **id != NOBODY).map(|id| *id as usize)
+    }
+}
+
+fn gcd(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+impl fmt::Display for Unobserved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unobserved::Misnamed(fact) => {
+                write!(f, "`{}` is no name of one fact; name each by itself", fact.escape_debug())
+            }
+            Unobserved::Twice(fact) => {
+                write!(f, "fact `{}` is asked for twice", fact.escape_debug())
+            }
+            Unobserved::TooManyFacts => {
+                write!(f, "a policy names at most {MAX_FACTS} facts; ask for fewer")
+            }
+            Unobserved::TooMuch => write!(
+                f,
+                "there are more requests than {} GiB hold; take fewer facts, or a part of the log",
+                MAX_BYTES >> 30
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Unobserved {}

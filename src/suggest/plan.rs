@@ -1,0 +1,258 @@
+//! Limits for several facts at once: what each may refuse by itself, and what all refuse together.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::grouped::{Allowance, Grouped, Refusals, decide};
+use super::observed::Observed;
+use super::suggestion::{Fact, Suggested, Suggestion, limit, max_keys};
+use super::{Of, Target, windows};
+use crate::algorithm::{Gcra, Tat};
+use crate::policy::{Policy, PolicyError};
+use crate::quota::Quota;
+use crate::replay::{Event, Op, Replay};
+
+/// In as many parts what a target allows is dealt out.
+const PARTS: u64 = 64;
+
+/// The periods of limits. Of equals the first is taken: its limit has the most patience.
+const PERIODS: [Duration; 3] =
+    [Duration::from_secs(60), Duration::from_secs(10), Duration::from_secs(1)];
+
+/// A period has at least so many steps of the stamps.
+const STEPS_PER_PERIOD: u128 = 10;
+
+impl Observed {
+    /// The tightest limits that keep to the target; the [module](crate::suggest) says which those
+    /// are.
+    ///
+    /// # Errors
+    /// None that are known: whatever may be observed makes a policy.
+    pub fn suggest(&self, target: Target) -> Result<Suggestion, PolicyError> {
+        let seen = self.columns().iter().filter(|column| column.values() > 0);
+        let facts: Vec<_> = seen.map(|column| Grouped::new(self, column)).collect();
+        let plan = Plan { observed: self, facts, target };
+        let (quotas, refused) = plan.confirmed(plan.quotas())?;
+        Ok(plan.suggestion(&quotas, &refused))
+    }
+}
+
+struct Plan<'o> {
+    observed: &'o Observed,
+    facts: Vec<Grouped<'o>>,
+    target: Target,
+}
+
+/// The quota of each fact's limit, or no limit.
+type Quotas = Vec<Option<Quota>>;
+
+/// What limits together refuse.
+#[derive(Debug, PartialEq, Eq)]
+struct Together {
+    requests: u64,
+    /// In the name of each fact's limit.
+    by_limit: Vec<u64>,
+    /// Of each fact, who had any request refused.
+    callers: Vec<u64>,
+}
+
+impl Plan<'_> {
+    /// Those of the largest part of the target with which all limits together keep to it.
+    fn quotas(&self) -> Quotas {
+        let periods: Vec<_> = self.facts.iter().map(|fact| self.period(fact)).collect();
+        let quotas = |parts| -> Quotas {
+            let facts = self.facts.iter().zip(&periods);
+            facts.map(|(fact, period)| self.quota(fact, (*period)?, parts)).collect()
+        };
+        let all = quotas(PARTS);
+        if self.keeps(&self.together(&all)) {
+            return all;
+        }
+        // Limits that refuse nothing by themselves refuse nothing together.
+        let (mut kept, mut keeps, mut breaks) = (quotas(0), 0, PARTS);
+        while breaks - keeps > 1 {
+            let middle = keeps + (breaks - keeps) / 2;
+            let tried = quotas(middle);
+            match self.keeps(&self.together(&tried)) {
+                true => (kept, keeps) = (tried, middle),
+                false => breaks = middle,
+            }
+        }
+        kept
+    }
+
+    /// The period whose limit lets the least through in its worst minute.
+    fn period(&self, fact: &Grouped<'_>) -> Option<Duration> {
+        let step = u128::from(self.observed.step_nanos());
+        let fine = |period: &Duration| period.as_nanos() >= STEPS_PER_PERIOD * step;
+        let worst_minute = |period: Duration| {
+            let count = u128::from(self.quota(fact, period, PARTS)?.count());
+            Some(count + count * 60 / u128::from(period.as_secs()))
+        };
+        let possible = PERIODS.into_iter().filter(fine);
+        let worst = possible.filter_map(|period| Some((worst_minute(period)?, period)));
+        worst.min_by_key(|(worst, _)| *worst).map(|(_, period)| period)
+    }
+
+    /// The tightest quota of one limit alone that may refuse so many 64ths of the target.
+    fn quota(&self, fact: &Grouped<'_>, period: Duration, parts: u64) -> Option<Quota> {
+        let most = u128::from(self.most(fact)) * u128::from(parts) / u128::from(PARTS);
+        let allowance = Allowance { of: self.target.of, most: most as u64 };
+        Quota::new(fact.smallest(period, allowance)?, period).ok()
+    }
+
+    /// The most that may be refused, of what the target is of.
+    fn most(&self, fact: &Grouped<'_>) -> u64 {
+        self.target.share.of(match self.target.of {
+            Of::Requests => self.observed.requests(),
+            Of::Callers => fact.callers() as u64,
+        })
+    }
+
+    /// Whether what is refused is within the target.
+    fn keeps(&self, refused: &Together) -> bool {
+        self.facts.iter().zip(&refused.callers).all(|(fact, callers)| {
+            let allowance = Allowance { of: self.target.of, most: self.most(fact) };
+            allowance.covers(Refusals { requests: refused.requests, callers: *callers })
+        })
+    }
+
+    /// What limits together refuse, all or nothing.
+    fn together(&self, quotas: &Quotas) -> Together {
+        let states = |fact: &Grouped<'_>| vec![Tat::default(); fact.callers()];
+        let mut limits: Vec<_> = quotas
+            .iter()
+            .zip(&self.facts)
+            .map(|(quota, fact)| Some((Gcra::new((*quota)?), states(fact))))
+            .collect();
+        self.count(|request| {
+            let (at, cost) = self.observed.request(request);
+            let mut applying = limits.iter_mut().zip(&self.facts).enumerate().filter_map(
+                |(index, (limit, fact))| {
+                    let (gcra, states) = limit.as_mut()?;
+                    let state = states.get_mut(fact.column.caller(request)?)?;
+                    Some((index, gcra, state))
+                },
+            );
+            // Each is charged as it agrees; those before one that refuses get it back.
+            let mut charged: SmallVec<[(&mut Tat, Tat); 4]> = SmallVec::new();
+            let refusing = applying.find_map(|(index, gcra, state)| {
+                let before = *state;
+                let allowed = decide(gcra, state, cost, at);
+                charged.push((state, before));
+                (!allowed).then_some(index)
+            });
+            if refusing.is_some() {
+                charged.into_iter().for_each(|(state, before)| *state = before);
+            }
+            refusing
+        })
+    }
+
+    /// Counts what is refused of all requests, by which limit, if any refuses a request.
+    fn count(&self, mut refusing: impl FnMut(usize) -> Option<usize>) -> Together {
+        let mut by_limit = vec![0; self.facts.len()];
+        let mut refused: Vec<_> =
+            self.facts.iter().map(|fact| vec![false; fact.callers()]).collect();
+        for request in 0..self.observed.requests() as usize {
+            let Some(limit) = refusing(request) else { continue };
+            if let Some(count) = by_limit.get_mut(limit) {
+                *count += 1;
+            }
+            for (fact, refused) in self.facts.iter().zip(&mut refused) {
+                let caller = fact.column.caller(request).and_then(|id| refused.get_mut(id));
+                if let Some(refused) = caller {
+                    *refused = true;
+                }
+            }
+        }
+        let callers = |refused: &Vec<bool>| refused.iter().filter(|refused| **refused).count();
+        Together {
+            requests: by_limit.iter().sum(),
+            by_limit,
+            callers: refused.iter().map(|refused| callers(refused) as u64).collect(),
+        }
+    }
+
+    /// The quotas as a replay confirms them: loosened where it refuses more than it may.
+    fn confirmed(&self, mut quotas: Quotas) -> Result<(Quotas, Together), PolicyError> {
+        loop {
+            let refused = self.replayed(&quotas)?;
+            if self.keeps(&refused) {
+                return Ok((quotas, refused));
+            }
+            // Whoever refuses too much refuses something, so there is one to loosen.
+            let refusing = refused.by_limit.iter().zip(&mut quotas);
+            if let Some((_, quota)) = refusing.max_by_key(|(refused, _)| **refused) {
+                *quota = quota.and_then(looser);
+            }
+        }
+    }
+
+    /// What a replay of the policy refuses.
+    fn replayed(&self, quotas: &Quotas) -> Result<Together, PolicyError> {
+        let limits: Vec<(usize, Quota)> = quotas
+            .iter()
+            .enumerate()
+            .filter_map(|(index, quota)| Some((index, (*quota)?)))
+            .collect();
+        let policy = limits.iter().filter_map(|(index, quota)| {
+            let fact = self.facts.get(*index)?;
+            Some(limit(&fact.column.fact, *quota, max_keys(fact.callers())))
+        });
+        let mut replay = Replay::new(policy.fold(Policy::new(), Policy::limit))?;
+        let names: Vec<_> = self.facts.iter().map(|fact| fact.column.names()).collect();
+        Ok(self.count(|request| {
+            let (at, cost) = self.observed.request(request);
+            let facts = self.facts.iter().zip(&names).filter_map(|(fact, names)| {
+                let value = names.get(fact.column.caller(request)?)?;
+                Some((Cow::Borrowed(fact.column.fact.as_str()), Cow::Borrowed(*value)))
+            });
+            let facts = facts.collect();
+            let event = Event { at, id: None, op: Op::Admit, facts, cost, took: None };
+            let refused = replay.event(&event)?.answer.err()?;
+            limits.get(refused.index()).map(|(index, _)| *index)
+        }))
+    }
+
+    fn suggestion(&self, quotas: &Quotas, refused: &Together) -> Suggestion {
+        let observed = self.observed;
+        let numbers = quotas.iter().zip(&refused.by_limit).zip(&refused.callers);
+        let fact = |(fact, ((quota, by_limit), callers)): (
+            &Grouped<'_>,
+            ((&Option<Quota>, &u64), &u64),
+        )| {
+            Fact {
+                fact: fact.column.fact.clone(),
+                requests: fact.requests(),
+                callers: fact.callers() as u64,
+                refused_callers: *callers,
+                windows: windows::of(fact),
+                limit: quota.map(|quota| Suggested {
+                    quota,
+                    max_keys: max_keys(fact.callers()),
+                    refused: *by_limit,
+                }),
+            }
+        };
+        let missing = observed.columns().iter().filter(|column| column.values() == 0);
+        Suggestion {
+            target: self.target,
+            requests: observed.requests(),
+            refused: refused.requests,
+            first: observed.span().map(|(first, _)| first),
+            last: observed.span().map(|(_, last)| last),
+            facts: self.facts.iter().zip(numbers).map(fact).collect(),
+            missing_facts: missing.map(|column| column.fact.clone()).collect(),
+            disorder: observed.disorder(),
+        }
+    }
+}
+
+/// A quota a little larger, if there is one.
+fn looser(quota: Quota) -> Option<Quota> {
+    let count = quota.count();
+    Quota::new(count + 1 + count / 100, quota.period()).ok()
+}
