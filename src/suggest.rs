@@ -33,14 +33,18 @@
 //! the requests of one second were spread.
 //!
 //! **Several facts.** Limits of one policy refuse together, and often the same requests. So each
-//! may by itself refuse the same part of what the target allows, in 64ths: the largest part for
-//! which all of them together keep to it. Then the policy is run over all requests by a
-//! [`Replay`](crate::replay::Replay), and where that should refuse more, limits are loosened until
-//! it does not. Its numbers are those that are told.
+//! may by itself refuse the same part of what the target allows, in 64ths: the largest part with
+//! which all of them together keep to it. What is left then goes to one after the other, in their
+//! order. Each limit alone keeps to the target too, so one can be taken out of the policy.
+//!
+//! **Confirmed.** In the end the policy is run over all requests by a
+//! [`Replay`](crate::replay::Replay), and should that refuse more, limits are loosened until it does
+//! not. Its numbers are those that are told.
 //!
 //! Requests are taken as a replay takes them: one that is stamped earlier than an event before it
 //! counts at the latest stamp there was.
 
+mod dial;
 mod grouped;
 mod observed;
 mod plan;
@@ -72,6 +76,7 @@ pub enum Of {
     #[default]
     Requests,
     /// Of the callers of each fact, its different values: so many have any request refused, by
-    /// whichever limit.
+    /// whichever limit. With several facts that is a lot to ask, since a request that is refused
+    /// counts for the callers of all of them.
     Callers,
 }

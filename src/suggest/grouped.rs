@@ -90,17 +90,22 @@ impl<'o> Grouped<'o> {
         indices.iter().map(|index| self.observed.request(*index as usize))
     }
 
-    /// The smallest count a `period` with which a limit refuses no more than it may; none if even
-    /// the largest is too small, as for costs beyond it.
+    /// A count that nobody asks for more than, as far as a quota can have it.
+    pub(super) fn most_units(&self) -> u64 {
+        self.units.iter().copied().max().unwrap_or(0).clamp(1, MAX_COUNT)
+    }
+
+    /// The smallest count a `period` with which a limit refuses no more than it may, of those
+    /// above one that refuses more and up to one that does not.
     ///
     /// A larger count refuses fewer requests of cost 1. Where costs differ that need not be so;
     /// then the count is one that keeps to it while the next smaller does not.
-    pub(super) fn smallest(&self, period: Duration, allowance: Allowance) -> Option<u64> {
-        let most = self.units.iter().copied().max().unwrap_or(0).clamp(1, MAX_COUNT);
-        if !self.keeps(most, period, allowance) {
-            return None;
-        }
-        let (mut breaks, mut keeps) = (0, most);
+    pub(super) fn smallest(
+        &self,
+        period: Duration,
+        allowance: Allowance,
+        (mut breaks, mut keeps): (u64, u64),
+    ) -> u64 {
         while keeps - breaks > 1 {
             let middle = breaks + (keeps - breaks) / 2;
             match self.keeps(middle, period, allowance) {
@@ -108,11 +113,11 @@ impl<'o> Grouped<'o> {
                 false => breaks = middle,
             }
         }
-        Some(keeps)
+        keeps
     }
 
     /// Whether `count` per `period` refuses no more than it may.
-    fn keeps(&self, count: u64, period: Duration, allowance: Allowance) -> bool {
+    pub(super) fn keeps(&self, count: u64, period: Duration, allowance: Allowance) -> bool {
         let Ok(quota) = Quota::new(count, period) else { return false };
         let gcra = Gcra::new(quota);
         let mut all = Refusals::default();
@@ -120,13 +125,15 @@ impl<'o> Grouped<'o> {
         let some = |caller: &usize| self.units.get(*caller).is_none_or(|units| *units > count);
         for caller in (0..self.callers()).filter(some) {
             let mut state = Tat::default();
-            let before = all.requests;
+            let before = all;
             for (at, cost) in self.of(caller) {
-                all.requests += u64::from(!decide(&gcra, &mut state, cost, at));
-            }
-            all.callers += u64::from(all.requests > before);
-            if !allowance.covers(all) {
-                return false;
+                if !decide(&gcra, &mut state, cost, at) {
+                    all.requests += 1;
+                    all.callers = before.callers + 1;
+                    if !allowance.covers(all) {
+                        return false;
+                    }
+                }
             }
         }
         true
@@ -135,9 +142,8 @@ impl<'o> Grouped<'o> {
 
 /// Whether it is allowed, and if so charged.
 pub(super) fn decide(gcra: &Gcra, state: &mut Tat, cost: u64, at: Timestamp) -> bool {
-    let allowed = gcra.decide(state, cost, at).is_ok();
-    if allowed {
-        gcra.charge(state, cost, at);
-    }
-    allowed
+    let before = *state;
+    gcra.charge(state, cost, at);
+    // A charge changes the state, and nothing else does: asking first would take twice as long.
+    cost == 0 || *state != before
 }

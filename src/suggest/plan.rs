@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::dial::{Dial, PARTS};
 use super::grouped::{Allowance, Grouped, Refusals, decide};
 use super::observed::Observed;
 use super::suggestion::{Fact, Suggested, Suggestion, limit, max_keys};
@@ -13,9 +14,6 @@ use crate::algorithm::{Gcra, Tat};
 use crate::policy::{Policy, PolicyError};
 use crate::quota::Quota;
 use crate::replay::{Event, Op, Replay};
-
-/// In as many parts what a target allows is dealt out.
-const PARTS: u64 = 64;
 
 /// The periods of limits. Of equals the first is taken: its limit has the most patience.
 const PERIODS: [Duration; 3] =
@@ -59,48 +57,43 @@ struct Together {
 }
 
 impl Plan<'_> {
-    /// Those of the largest part of the target with which all limits together keep to it.
+    /// Those of the largest part of the target with which all limits together keep to it; then,
+    /// one after the other, each takes more as long as they do.
     fn quotas(&self) -> Quotas {
-        let periods: Vec<_> = self.facts.iter().map(|fact| self.period(fact)).collect();
-        let quotas = |parts| -> Quotas {
-            let facts = self.facts.iter().zip(&periods);
-            facts.map(|(fact, period)| self.quota(fact, (*period)?, parts)).collect()
-        };
-        let all = quotas(PARTS);
-        if self.keeps(&self.together(&all)) {
-            return all;
-        }
+        let mut dials: Vec<_> = self.facts.iter().map(|fact| self.dial(fact)).collect();
+        let quota = |dial: &mut Option<Dial<'_>>, part| dial.as_mut()?.quota(part);
         // Limits that refuse nothing by themselves refuse nothing together.
-        let (mut kept, mut keeps, mut breaks) = (quotas(0), 0, PARTS);
-        while breaks - keeps > 1 {
-            let middle = keeps + (breaks - keeps) / 2;
-            let tried = quotas(middle);
-            match self.keeps(&self.together(&tried)) {
-                true => (kept, keeps) = (tried, middle),
-                false => breaks = middle,
+        let mut kept: Quotas = dials.iter_mut().map(|dial| quota(dial, 0)).collect();
+        let keeps = |kept: &mut Quotas, tried: Quotas| {
+            let keeps = self.keeps(&self.together(&tried));
+            if keeps {
+                *kept = tried;
             }
+            keeps
+        };
+        let alike = largest_part(0, |part| {
+            keeps(&mut kept, dials.iter_mut().map(|dial| quota(dial, part)).collect())
+        });
+        for (index, dial) in dials.iter_mut().enumerate() {
+            largest_part(alike, |part| {
+                let mut tried = kept.clone();
+                if let Some(one) = tried.get_mut(index) {
+                    *one = quota(dial, part);
+                }
+                keeps(&mut kept, tried)
+            });
         }
         kept
     }
 
-    /// The period whose limit lets the least through in its worst minute.
-    fn period(&self, fact: &Grouped<'_>) -> Option<Duration> {
+    /// A fact's limits for the period whose limit lets the least through in its worst minute.
+    fn dial<'p>(&self, fact: &'p Grouped<'p>) -> Option<Dial<'p>> {
         let step = u128::from(self.observed.step_nanos());
         let fine = |period: &Duration| period.as_nanos() >= STEPS_PER_PERIOD * step;
-        let worst_minute = |period: Duration| {
-            let count = u128::from(self.quota(fact, period, PARTS)?.count());
-            Some(count + count * 60 / u128::from(period.as_secs()))
-        };
-        let possible = PERIODS.into_iter().filter(fine);
-        let worst = possible.filter_map(|period| Some((worst_minute(period)?, period)));
-        worst.min_by_key(|(worst, _)| *worst).map(|(_, period)| period)
-    }
-
-    /// The tightest quota of one limit alone that may refuse so many 64ths of the target.
-    fn quota(&self, fact: &Grouped<'_>, period: Duration, parts: u64) -> Option<Quota> {
-        let most = u128::from(self.most(fact)) * u128::from(parts) / u128::from(PARTS);
-        let allowance = Allowance { of: self.target.of, most: most as u64 };
-        Quota::new(fact.smallest(period, allowance)?, period).ok()
+        let whole = Allowance { of: self.target.of, most: self.most(fact) };
+        let dial = |period| Dial::new(fact, period, whole);
+        let possible = PERIODS.into_iter().filter(fine).filter_map(dial);
+        possible.min_by_key(Dial::worst_minute)
     }
 
     /// The most that may be refused, of what the target is of.
@@ -249,6 +242,22 @@ impl Plan<'_> {
             disorder: observed.disorder(),
         }
     }
+}
+
+/// The largest part that keeps to something, of those above one that does.
+fn largest_part(mut keeps: u64, mut does: impl FnMut(u64) -> bool) -> u64 {
+    if does(PARTS) {
+        return PARTS;
+    }
+    let mut breaks = PARTS;
+    while breaks - keeps > 1 {
+        let middle = keeps + (breaks - keeps) / 2;
+        match does(middle) {
+            true => keeps = middle,
+            false => breaks = middle,
+        }
+    }
+    keeps
 }
 
 /// A quota a little larger, if there is one.
