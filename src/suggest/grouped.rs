@@ -147,3 +147,39 @@ pub(super) fn decide(gcra: &Gcra, state: &mut Tat, cost: u64, at: Timestamp) -> 
     // A charge changes the state, and nothing else does: asking first would take twice as long.
     cost == 0 || *state != before
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replay::Format;
+
+    #[test]
+    fn the_smallest_count_is_found_where_more_may_refuse_more() {
+        // With 5 at once the dear request takes the room of three cheap ones.
+        let mut observed = Observed::of(["user"]).unwrap();
+        for cost in [5, 1, 1, 1] {
+            let line = format!(r#"{{"t": 0, "cost": {cost}, "facts": {{"user": 1}}}}"#);
+            observed.event(&Format::Jsonl.event(line.as_bytes()).unwrap().unwrap()).unwrap();
+        }
+        let grouped = Grouped::new(&observed, &observed.columns()[0]);
+        let minute = Duration::from_secs(60);
+        let keeps =
+            |count, most| grouped.keeps(count, minute, Allowance { of: Of::Requests, most });
+        let refuses_one: Vec<u64> = (1..=8).filter(|count| keeps(*count, 1)).collect();
+        assert_eq!(refuses_one, [3, 4, 7, 8]);
+        let allowance = Allowance { of: Of::Requests, most: 1 };
+        let found = grouped.smallest(minute, allowance, (0, grouped.most_units()));
+        assert!(keeps(found, 1) && !keeps(found - 1, 1), "{found}");
+    }
+
+    #[test]
+    fn it_is_allowed_iff_the_algorithm_says_so() {
+        let gcra = Gcra::new("3/s".parse().unwrap());
+        let mut state = Tat::default();
+        for (at, cost) in [(0, 1), (0, 0), (0, 2), (0, 1), (0, 0), (1, 1), (2, 4), (9, 3), (9, 1)] {
+            let at = Timestamp::from_secs(at);
+            let allowed = gcra.decide(&state, cost, at).is_ok();
+            assert_eq!(decide(&gcra, &mut state, cost, at), allowed, "{at:?} {cost}");
+        }
+    }
+}

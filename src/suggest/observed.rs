@@ -110,19 +110,17 @@ impl Observed {
             return Ok(());
         }
         let has_costs = !self.costs.is_empty() || event.cost != 1;
-        if has_costs && self.costs.is_empty() {
-            self.costs = vec![1; self.stamps.len()];
-            self.bytes += 8 * self.requests();
-        }
-        let size = 8 + 4 * self.columns.len() as u64 + if has_costs { 8 } else { 0 };
+        let costs = if has_costs { self.requests() + 1 - self.costs.len() as u64 } else { 0 };
+        let size = 8 + 4 * self.columns.len() as u64 + 8 * costs;
         if self.bytes + size > self.max_bytes {
             return Err(Unobserved::TooMuch);
         }
         self.bytes += size;
-        self.stamps.push(self.latest);
         if has_costs {
+            self.costs.resize(self.stamps.len(), 1);
             self.costs.push(event.cost);
         }
+        self.stamps.push(self.latest);
         for (name, _) in &event.facts {
             if self.names.len() < MAX_FACTS && !self.names.contains(&**name) {
                 self.names.insert(name.to_string());
@@ -251,3 +249,64 @@ impl fmt::Display for Unobserved {
 }
 
 impl std::error::Error for Unobserved {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replay::Format;
+
+    fn observe(observed: &mut Observed, line: &str) -> Result<(), Unobserved> {
+        observed.event(&Format::Jsonl.event(line.as_bytes()).unwrap().unwrap())
+    }
+
+    #[test]
+    fn the_memory_has_a_bound() {
+        let mut observed = Observed::of(["user"]).unwrap();
+        observed.max_bytes = 12 * 3 + BYTES_PER_VALUE + 1;
+        let line = r#"{"t": 0, "facts": {"user": 7}}"#;
+        for _ in 0..3 {
+            observe(&mut observed, line).unwrap();
+        }
+        assert_eq!(observe(&mut observed, line), Err(Unobserved::TooMuch));
+        assert_eq!(observed.requests(), 3);
+        // Other costs than 1 take room for all of them.
+        assert_eq!(observed.bytes, observed.max_bytes);
+        let dear = r#"{"t": 0, "cost": 2}"#;
+        assert_eq!(observe(&mut observed, dear), Err(Unobserved::TooMuch));
+        observed.max_bytes += 8 * 4 + 12;
+        observe(&mut observed, dear).unwrap();
+        assert_eq!(observed.bytes, observed.max_bytes);
+        assert_eq!([0, 2, 3].map(|index| observed.request(index).1), [1, 1, 2]);
+    }
+
+    #[test]
+    fn names_have_a_bound() {
+        let mut observed = Observed::of([]).unwrap();
+        for name in 0..1_000 {
+            let line = format!(r#"{{"t": 0, "facts": {{"{name}": 1}}}}"#);
+            observe(&mut observed, &line).unwrap();
+        }
+        assert_eq!(observed.facts().count(), MAX_FACTS);
+        let many: Vec<String> = (0..=MAX_FACTS).map(|name| name.to_string()).collect();
+        let of = |names: &[String]| Observed::of(names.iter().map(String::as_str)).map(drop);
+        assert_eq!(of(&many), Err(Unobserved::TooManyFacts));
+        assert_eq!(of(&many[1..]), Ok(()));
+    }
+
+    #[test]
+    fn the_step_of_stamps_is_what_divides_them_all() {
+        for (stamps, step) in [
+            (&["0"][..], SECOND),
+            (&["7", "12"], SECOND),
+            (&["7", "12.5", "13"], SECOND / 2),
+            (&["0.25", "1.2"], SECOND / 20),
+            (&["3.000000001"], 1),
+        ] {
+            let mut observed = Observed::of([]).unwrap();
+            for at in stamps {
+                observe(&mut observed, &format!(r#"{{"t": {at}}}"#)).unwrap();
+            }
+            assert_eq!(observed.step_nanos(), step, "{stamps:?}");
+        }
+    }
+}

@@ -29,9 +29,7 @@ impl Observed {
     /// # Errors
     /// None that are known: whatever may be observed makes a policy.
     pub fn suggest(&self, target: Target) -> Result<Suggestion, PolicyError> {
-        let seen = self.columns().iter().filter(|column| column.values() > 0);
-        let facts: Vec<_> = seen.map(|column| Grouped::new(self, column)).collect();
-        let plan = Plan { observed: self, facts, target };
+        let plan = Plan::new(self, target);
         let (quotas, refused) = plan.confirmed(plan.quotas())?;
         Ok(plan.suggestion(&quotas, &refused))
     }
@@ -56,7 +54,13 @@ struct Together {
     callers: Vec<u64>,
 }
 
-impl Plan<'_> {
+impl<'o> Plan<'o> {
+    fn new(observed: &'o Observed, target: Target) -> Plan<'o> {
+        let seen = observed.columns().iter().filter(|column| column.values() > 0);
+        let facts = seen.map(|column| Grouped::new(observed, column)).collect();
+        Plan { observed, facts, target }
+    }
+
     /// Those of the largest part of the target with which all limits together keep to it; then,
     /// one after the other, each takes more as long as they do.
     fn quotas(&self) -> Quotas {
@@ -264,4 +268,110 @@ fn largest_part(mut keeps: u64, mut does: impl FnMut(u64) -> bool) -> u64 {
 fn looser(quota: Quota) -> Option<Quota> {
     let count = quota.count();
     Quota::new(count + 1 + count / 100, quota.period()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replay::Format;
+    use crate::suggest::Target;
+
+    /// Requests at seeded random, of a few callers and routes, in bursts; of random costs up to
+    /// `costs`.
+    fn observed(seed: u64, costs: u64) -> Observed {
+        let mut state = seed;
+        let mut random = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) % below
+        };
+        let mut observed = Observed::of(["user", "route"]).unwrap();
+        let mut at = 0;
+        for _ in 0..600 {
+            at += [0, 0, 0, 1, 7][random(5) as usize] * random(3_000);
+            let users = 1 + random(9);
+            let (user, route, cost) = (random(users), random(5), 1 + random(costs));
+            let line = format!(
+                r#"{{"t": {}.{:03}, "cost": {cost}, "facts": {{"user": {user}, "route": {route}}}}}"#,
+                at / 1000,
+                at % 1000
+            );
+            observed.event(&Format::Jsonl.event(line.as_bytes()).unwrap().unwrap()).unwrap();
+        }
+        observed
+    }
+
+    fn with_plan<T>(observed: &Observed, share: &str, of: Of, then: impl Fn(&Plan<'_>) -> T) -> T {
+        let target = Target { share: share.parse().unwrap(), of };
+        then(&Plan::new(observed, target))
+    }
+
+    const TARGETS: [(&str, Of); 5] = [
+        ("0%", Of::Requests),
+        ("2%", Of::Requests),
+        ("30%", Of::Requests),
+        ("34%", Of::Callers),
+        ("70%", Of::Callers),
+    ];
+
+    #[test]
+    fn limits_refuse_together_what_a_replay_refuses() {
+        for seed in 0..20 {
+            let observed = observed(seed, 1 + seed % 4);
+            for (share, of) in TARGETS {
+                with_plan(&observed, share, of, |plan| {
+                    let quotas = plan.quotas();
+                    let together = plan.together(&quotas);
+                    assert_eq!(together, plan.replayed(&quotas).unwrap(), "{seed} {share}");
+                    assert!(plan.keeps(&together), "{seed} {share} {together:?}");
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn no_limit_could_take_a_larger_part() {
+        let mut less = 0;
+        for seed in 0..20 {
+            let observed = observed(seed, 1);
+            for (share, of) in TARGETS {
+                with_plan(&observed, share, of, |plan| {
+                    let quotas = plan.quotas();
+                    for (index, fact) in plan.facts.iter().enumerate() {
+                        let mut dial = plan.dial(fact).unwrap();
+                        let tighter = (0..=PARTS)
+                            .filter_map(|part| dial.quota(part))
+                            .filter(|quota| Some(quota.count()) < quotas[index].map(|q| q.count()));
+                        // A count may keep to it by chance, below one that does not.
+                        let next = tighter.max_by_key(Quota::count);
+                        let mut tried = quotas.clone();
+                        tried[index] = next;
+                        let keeps = plan.keeps(&plan.together(&tried));
+                        assert!(next.is_none() || !keeps, "{seed} {share} {quotas:?} {tried:?}");
+                    }
+                });
+                less += 1;
+            }
+        }
+        assert_eq!(less, 100);
+    }
+
+    #[test]
+    fn what_refuses_too_much_is_loosened_until_it_does_not() {
+        let observed = observed(1, 3);
+        for (share, of) in TARGETS {
+            with_plan(&observed, share, of, |plan| {
+                let tight = plan.facts.iter().map(|_| Some(Quota::per_minute(3))).collect();
+                assert!(!plan.keeps(&plan.replayed(&tight).unwrap()), "{share}");
+                let (quotas, refused) = plan.confirmed(tight).unwrap();
+                assert!(plan.keeps(&refused), "{share} {quotas:?} {refused:?}");
+                assert_eq!(refused, plan.replayed(&quotas).unwrap());
+                assert!(quotas.iter().all(|quota| quota.is_some_and(|quota| quota.count() > 3)));
+            });
+        }
+    }
+
+    #[test]
+    fn a_limit_has_room_for_all_callers() {
+        assert_eq!([1 << 20, (1 << 20) + 1].map(max_keys), [None, Some(1 << 21)]);
+    }
 }
