@@ -17,7 +17,7 @@
 //! let suggestion = observed.suggest(nobody)?;
 //! assert_eq!(suggestion.refused, 0);
 //! let limit = suggestion.facts[0].limit.as_ref().unwrap();
-//! assert_eq!(limit.quota.to_string(), "14/10s");
+//! assert_eq!(limit.quota.to_string(), "10/10s");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

@@ -103,8 +103,8 @@ impl Replayed {
     }
 }
 
-/// Suggests, checks, and replays: the share is kept, and by what the file says. Gives the count of
-/// the first limit.
+/// Suggests, checks, and replays: the share is kept, and by what the file says. Gives the sum
+/// of all counts.
 fn confirm(name: &str, log: &str, share: &str, of: &str, facts: &[&str]) -> u64 {
     let by: Vec<&str> = facts.iter().flat_map(|fact| ["--by", fact]).collect();
     let options = [&["--refuse", share, "--of", of], &by[..]].concat();
@@ -133,7 +133,9 @@ fn confirm(name: &str, log: &str, share: &str, of: &str, facts: &[&str]) -> u64 
     }
     let said = format!("refuses {} (", suggestion["refused"].as_u64().unwrap());
     assert!(ended.stdout.replace(',', "").contains(&said), "{said}\n{}", ended.stdout);
-    quota(&suggestion).count()
+    let facts = suggestion["facts"].as_array().unwrap().iter();
+    let quotas = facts.map(|fact| fact["limit"]["quota"].as_str().unwrap());
+    quotas.map(|quota| quota.parse::<Quota>().unwrap().count()).sum()
 }
 
 /// Whether a limit by one fact with another count keeps to the share.

@@ -119,17 +119,12 @@ fn effect(fact: &Fact, suggested: &Suggested, suggestion: &Suggestion, screen: &
     }
     let requests = counted(suggested.refused, "request", "requests");
     let share = percent(suggested.refused, suggestion.requests);
-    let callers = counted(fact.callers, "caller", "callers");
-    let (refused, of) = (count(fact.refused_callers), percent(fact.refused_callers, fact.callers));
-    let by = if suggestion.facts.len() > 1 { ", by any limit" } else { "" };
-    comment(
-        &format!(
-            "{} refuses {requests} ({share}). Of {callers} {refused} ({of}) have a request \
-             refused{by}.",
-            suggested.quota
-        ),
-        screen,
-    );
+    comment(&format!("{} refuses {requests} ({share}).", suggested.quota), screen);
+    let (part, all) = (count(fact.refused_callers), counted(fact.callers, "caller", "callers"));
+    let share = percent(fact.refused_callers, fact.callers);
+    let by = if suggestion.facts.len() > 1 { " by any limit" } else { "" };
+    let have = if fact.refused_callers == 1 { "has" } else { "have" };
+    comment(&format!("{part} of {all} ({share}) {have} a request refused{by}."), screen);
 }
 
 /// The limit as a policy file has it.
