@@ -49,6 +49,7 @@ mod grouped;
 mod observed;
 mod plan;
 mod suggestion;
+mod together;
 mod windows;
 
 use serde::Serialize;

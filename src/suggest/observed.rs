@@ -180,10 +180,10 @@ impl Observed {
 impl Column {
     /// Takes note of who asks; says how many bytes the value took, if it is new.
     fn add(&mut self, event: &Event<'_>) -> u64 {
-        let named = |(name, _): &&(Cow<'_, str>, Cow<'_, str>)| *name == self.fact;
         // As for the enforcer: an empty value is a missing fact.
-        let value = event.facts.iter().find(named).map(|(_, value)| &**value);
-        let Some(value) = value.filter(|value| !value.is_empty()) else {
+        let given =
+            |(name, value): &&(Cow<'_, str>, Cow<'_, str>)| *name == self.fact && !value.is_empty();
+        let Some(value) = event.facts.iter().find(given).map(|(_, value)| &**value) else {
             self.callers.push(NOBODY);
             return 0;
         };
@@ -277,6 +277,21 @@ mod tests {
         observe(&mut observed, dear).unwrap();
         assert_eq!(observed.bytes, observed.max_bytes);
         assert_eq!([0, 2, 3].map(|index| observed.request(index).1), [1, 1, 2]);
+    }
+
+    #[test]
+    fn an_empty_value_is_nobody_and_of_two_values_the_first_counts() {
+        let mut observed = Observed::of(["user"]).unwrap();
+        for values in [&["", "a"][..], &["a", "b"], &["b"], &[]] {
+            let facts = values.iter().map(|value| ("user".into(), (*value).into())).collect();
+            let (at, op) = (Timestamp::ZERO, Op::Admit);
+            observed.event(&Event { at, id: None, op, facts, cost: 1, took: None }).unwrap();
+        }
+        let column = &observed.columns()[0];
+        assert_eq!(column.names(), ["a", "b"]);
+        let callers = [0, 1, 2, 3].map(|request| column.caller(request));
+        // The enforcer takes the first that is not empty.
+        assert_eq!(callers, [Some(0), Some(0), Some(1), None]);
     }
 
     #[test]

@@ -1,19 +1,15 @@
 //! Limits for several facts at once: what each may refuse by itself, and what all refuse together.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
-use smallvec::SmallVec;
-
 use super::dial::{Dial, PARTS};
-use super::grouped::{Allowance, Grouped, Refusals, decide};
+use super::grouped::{Allowance, Grouped, Refusals};
 use super::observed::Observed;
-use super::suggestion::{Fact, Suggested, Suggestion, limit, max_keys};
+use super::suggestion::{Fact, Suggested, Suggestion, max_keys};
+use super::together::{self, Together};
 use super::{Of, Target, windows};
-use crate::algorithm::{Gcra, Tat};
-use crate::policy::{Policy, PolicyError};
+use crate::policy::PolicyError;
 use crate::quota::Quota;
-use crate::replay::{Event, Op, Replay};
 
 /// The periods of limits. Of equals the first is taken: its limit has the most patience.
 const PERIODS: [Duration; 3] =
@@ -43,16 +39,6 @@ struct Plan<'o> {
 
 /// The quota of each fact's limit, or no limit.
 type Quotas = Vec<Option<Quota>>;
-
-/// What limits together refuse.
-#[derive(Debug, PartialEq, Eq)]
-struct Together {
-    requests: u64,
-    /// In the name of each fact's limit.
-    by_limit: Vec<u64>,
-    /// Of each fact, who had any request refused.
-    callers: Vec<u64>,
-}
 
 impl<'o> Plan<'o> {
     fn new(observed: &'o Observed, target: Target) -> Plan<'o> {
@@ -116,61 +102,9 @@ impl<'o> Plan<'o> {
         })
     }
 
-    /// What limits together refuse, all or nothing.
+    /// What limits together refuse, by their algorithm.
     fn together(&self, quotas: &Quotas) -> Together {
-        let states = |fact: &Grouped<'_>| vec![Tat::default(); fact.callers()];
-        let mut limits: Vec<_> = quotas
-            .iter()
-            .zip(&self.facts)
-            .map(|(quota, fact)| Some((Gcra::new((*quota)?), states(fact))))
-            .collect();
-        self.count(|request| {
-            let (at, cost) = self.observed.request(request);
-            let mut applying = limits.iter_mut().zip(&self.facts).enumerate().filter_map(
-                |(index, (limit, fact))| {
-                    let (gcra, states) = limit.as_mut()?;
-                    let state = states.get_mut(fact.column.caller(request)?)?;
-                    Some((index, gcra, state))
-                },
-            );
-            // Each is charged as it agrees; those before one that refuses get it back.
-            let mut charged: SmallVec<[(&mut Tat, Tat); 4]> = SmallVec::new();
-            let refusing = applying.find_map(|(index, gcra, state)| {
-                let before = *state;
-                let allowed = decide(gcra, state, cost, at);
-                charged.push((state, before));
-                (!allowed).then_some(index)
-            });
-            if refusing.is_some() {
-                charged.into_iter().for_each(|(state, before)| *state = before);
-            }
-            refusing
-        })
-    }
-
-    /// Counts what is refused of all requests, by which limit, if any refuses a request.
-    fn count(&self, mut refusing: impl FnMut(usize) -> Option<usize>) -> Together {
-        let mut by_limit = vec![0; self.facts.len()];
-        let mut refused: Vec<_> =
-            self.facts.iter().map(|fact| vec![false; fact.callers()]).collect();
-        for request in 0..self.observed.requests() as usize {
-            let Some(limit) = refusing(request) else { continue };
-            if let Some(count) = by_limit.get_mut(limit) {
-                *count += 1;
-            }
-            for (fact, refused) in self.facts.iter().zip(&mut refused) {
-                let caller = fact.column.caller(request).and_then(|id| refused.get_mut(id));
-                if let Some(refused) = caller {
-                    *refused = true;
-                }
-            }
-        }
-        let callers = |refused: &Vec<bool>| refused.iter().filter(|refused| **refused).count();
-        Together {
-            requests: by_limit.iter().sum(),
-            by_limit,
-            callers: refused.iter().map(|refused| callers(refused) as u64).collect(),
-        }
+        together::decided(self.observed, &self.facts, quotas)
     }
 
     /// The quotas as a replay confirms them: loosened where it refuses more than it may.
@@ -188,30 +122,9 @@ impl<'o> Plan<'o> {
         }
     }
 
-    /// What a replay of the policy refuses.
+    /// What limits together refuse, by a replay of their policy.
     fn replayed(&self, quotas: &Quotas) -> Result<Together, PolicyError> {
-        let limits: Vec<(usize, Quota)> = quotas
-            .iter()
-            .enumerate()
-            .filter_map(|(index, quota)| Some((index, (*quota)?)))
-            .collect();
-        let policy = limits.iter().filter_map(|(index, quota)| {
-            let fact = self.facts.get(*index)?;
-            Some(limit(&fact.column.fact, *quota, max_keys(fact.callers())))
-        });
-        let mut replay = Replay::new(policy.fold(Policy::new(), Policy::limit))?;
-        let names: Vec<_> = self.facts.iter().map(|fact| fact.column.names()).collect();
-        Ok(self.count(|request| {
-            let (at, cost) = self.observed.request(request);
-            let facts = self.facts.iter().zip(&names).filter_map(|(fact, names)| {
-                let value = names.get(fact.column.caller(request)?)?;
-                Some((Cow::Borrowed(fact.column.fact.as_str()), Cow::Borrowed(*value)))
-            });
-            let facts = facts.collect();
-            let event = Event { at, id: None, op: Op::Admit, facts, cost, took: None };
-            let refused = replay.event(&event)?.answer.err()?;
-            limits.get(refused.index()).map(|(index, _)| *index)
-        }))
+        together::replayed(self.observed, &self.facts, quotas)
     }
 
     fn suggestion(&self, quotas: &Quotas, refused: &Together) -> Suggestion {
@@ -250,7 +163,7 @@ impl<'o> Plan<'o> {
 
 /// The largest part that keeps to something, of those above one that does.
 fn largest_part(mut keeps: u64, mut does: impl FnMut(u64) -> bool) -> u64 {
-    if does(PARTS) {
+    if keeps == PARTS || does(PARTS) {
         return PARTS;
     }
     let mut breaks = PARTS;
