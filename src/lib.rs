@@ -38,6 +38,8 @@ pub mod http;
 pub mod replay;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+#[cfg(feature = "replay")]
+pub mod suggest;
 #[cfg(feature = "watch")]
 mod watch;
 

@@ -63,6 +63,7 @@ pub use decision::{Decision, Seconds};
 pub use event::{Event, Op, Unreadable};
 pub use format::{Format, MAX_LINE};
 pub use log::{Line, Log};
+pub(crate) use summary::seconds;
 pub use summary::{Disorder, KeySummary, LimitSummary, Summary};
 pub use timeline::{Columns, Timeline};
 pub use took::Took;

@@ -28,6 +28,18 @@ impl Share {
         Share { billionths: percent * 1_000_000_000 }
     }
 
+    /// The share of a whole number, rounded down.
+    ///
+    /// ```
+    /// use tollgate::Share;
+    /// assert_eq!("0.5%".parse::<Share>()?.of(999), 4);
+    /// # Ok::<(), tollgate::ShareError>(())
+    /// ```
+    pub const fn of(self, whole: u64) -> u64 {
+        // No more than `whole`.
+        (whole as u128 * self.billionths as u128 / HUNDRED_PERCENT as u128) as u64
+    }
+
     /// Whether a request whose hash is this is in the share: iff `hash < floor(p * 2^64 / 100)`.
     pub(crate) fn includes(self, hash: u64) -> bool {
         let threshold = (u128::from(self.billionths) << 64) / u128::from(HUNDRED_PERCENT);

@@ -122,7 +122,7 @@ impl fmt::Display for Summary {
     }
 }
 
-fn seconds<S: Serializer>(at: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn seconds<S: Serializer>(at: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
     let raw = at.and_then(|at| RawValue::from_string(Seconds(at).to_string()).ok());
     raw.serialize(to)
 }

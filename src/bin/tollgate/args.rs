@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Parser;
-use tollgate::Quota;
 use tollgate::replay::{Format, Took};
+use tollgate::suggest::Of;
+use tollgate::{Quota, Share};
 
 use crate::simulate::expect::Expectation;
 
@@ -23,6 +24,7 @@ pub(crate) enum Command {
     Replay(Replay),
     Simulate(Simulate),
     Compare(Compare),
+    Suggest(Suggest),
 }
 
 /// Print the limits of a policy as a table, or all that is wrong with it.
@@ -47,9 +49,25 @@ pub(crate) struct Replay {
     #[arg(long, value_name = "POLICY")]
     pub(crate) policy: PathBuf,
 
+    #[command(flatten)]
+    pub(crate) logs: Logs,
+
+    /// Print the summary as one line of JSON instead of the report.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Write a line of JSON for each request. `-` is standard output; then the report goes to
+    /// standard error, and a summary asked for by --json is the last line.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) decisions: Option<PathBuf>,
+}
+
+// No comment for users: it would stand above every command that reads logs.
+#[derive(clap::Args)]
+pub(crate) struct Logs {
     /// The logs, in order, plain or gzip. `-` is standard input.
     #[arg(required = true, value_name = "LOG")]
-    pub(crate) logs: Vec<PathBuf>,
+    pub(crate) paths: Vec<PathBuf>,
 
     /// Their format: auto (found out for each log from its first readable lines), common, combined
     /// or jsonl.
@@ -62,15 +80,6 @@ pub(crate) struct Replay {
     /// second begin (or end) at once.
     #[arg(long, value_name = "UNIT", value_parser = Took::from_str)]
     pub(crate) duration: Option<Took>,
-
-    /// Print the summary as one line of JSON instead of the report.
-    #[arg(long)]
-    pub(crate) json: bool,
-
-    /// Write a line of JSON for each request. `-` is standard output; then the report goes to
-    /// standard error, and a summary asked for by --json is the last line.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) decisions: Option<PathBuf>,
 
     /// How many of the lines may be unreadable before the exit code is 3.
     #[arg(long, value_name = "PERCENT", default_value = "10%", value_parser = Percent::from_str)]
@@ -156,6 +165,37 @@ pub(crate) struct Compare {
     pub(crate) keys: Vec<u64>,
 }
 
+/// Suggest limits from logs: for each fact the tightest that would have refused no more than this.
+///
+/// Prints a policy: one limit a fact, as GCRA has it, with what was observed in its comments. All
+/// limits together refuse no more than --refuse says, which a replay of the policy has confirmed.
+/// Lines are taken as replay takes them; a request without the fact of a limit is none of its
+/// business.
+#[derive(clap::Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct Suggest {
+    #[command(flatten)]
+    pub(crate) logs: Logs,
+
+    /// What to limit by: a fact that requests of the logs have. Can be given more than once.
+    #[arg(long, value_name = "FACT", default_values = ["ip", "user", "path"])]
+    pub(crate) by: Vec<String>,
+
+    /// How much of what the logs have may be refused. 0% refuses nobody.
+    #[arg(long, value_name = "SHARE", default_value = "1%", value_parser = Share::from_str)]
+    pub(crate) refuse: Share,
+
+    /// Of what: of all requests; or of the callers of each fact, its different values, so that no
+    /// more of them ever have a request refused.
+    #[arg(long, value_name = "requests|callers", default_value = "requests",
+        value_parser = parse_of)]
+    pub(crate) of: Of,
+
+    /// Print what was observed and is suggested as one line of JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 const SCENARIO: &str = r#"The scenario:
   duration = "600s"                   how long clients arrive; the run ends when all are done
   seed     = 1                        what is random follows from it
@@ -202,6 +242,14 @@ fn parse_format(name: &str) -> Result<Auto, String> {
     match name {
         "auto" => Ok(None),
         _ => name.parse().map(Some).map_err(|error| format!("{error}, or `auto`")),
+    }
+}
+
+fn parse_of(name: &str) -> Result<Of, &'static str> {
+    match name {
+        "requests" => Ok(Of::Requests),
+        "callers" => Ok(Of::Callers),
+        _ => Err("a share is of `requests` or of `callers`"),
     }
 }
 

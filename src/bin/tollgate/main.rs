@@ -10,11 +10,13 @@ mod exit;
 mod input;
 mod output;
 mod policy;
+mod reading;
 mod replay;
 #[cfg_attr(unix, path = "same_file/unix.rs")]
 #[cfg_attr(not(unix), path = "same_file/other.rs")]
 mod same_file;
 mod simulate;
+mod suggest;
 mod text;
 
 use std::process::ExitCode;
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         Command::Compare(args) => compare::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Suggest(args) => suggest::run(&args),
     };
     exit::code(done)
 }

@@ -8,6 +8,7 @@ pub(crate) mod page;
 pub(crate) mod progress;
 pub(crate) mod report;
 pub(crate) mod simulation;
+pub(crate) mod suggestion;
 pub(crate) mod svg;
 
 use std::io::{self, IsTerminal, Write};

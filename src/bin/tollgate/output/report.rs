@@ -5,7 +5,7 @@ use tollgate::replay::{Columns, Summary, Timeline, Took};
 
 use super::chart::bars;
 use super::{Screen, limits};
-use crate::replay::Reading;
+use crate::reading::Reading;
 use crate::text::{
     Align, count, counted, cut, duration, is_date, lines, moment, percent, table, wrap,
 };
@@ -22,14 +22,20 @@ const NAME: usize = 14;
 /// As many keys have a chart.
 const KEYS: usize = 5;
 
-pub(crate) fn print(summary: &Summary, reading: &Reading, screen: &mut Screen) {
+/// `limits_concurrency`: whether the policy limits how many requests there are at once.
+pub(crate) fn print(
+    summary: &Summary,
+    reading: &Reading,
+    limits_concurrency: bool,
+    screen: &mut Screen,
+) {
     totals(summary, reading, screen);
     limit_table(summary, screen);
     if let Some(columns) = summary.columns(CHART) {
         limit_chart(summary, &columns, screen);
         key_chart(summary, &columns, screen);
     }
-    notes(summary, reading, screen);
+    notes(summary, reading, limits_concurrency, screen);
 }
 
 fn totals(summary: &Summary, reading: &Reading, screen: &mut Screen) {
@@ -171,12 +177,12 @@ fn axis(columns: &Columns, indent: usize, screen: &mut Screen) {
     screen.line(&screen.dim(&format!("{:indent$}{line}", "")));
 }
 
-fn notes(summary: &Summary, reading: &Reading, screen: &mut Screen) {
+fn notes(summary: &Summary, reading: &Reading, limits_concurrency: bool, screen: &mut Screen) {
     let notes: Vec<String> = cut_short(reading)
         .chain(unreadable(summary, reading))
         .chain(disorder(summary))
         .chain(no_requests(summary))
-        .chain(in_flight(summary, reading))
+        .chain(in_flight(summary, reading, limits_concurrency))
         .chain(overflows(summary))
         .chain(absences(summary))
         .collect();
@@ -224,12 +230,12 @@ fn no_requests(summary: &Summary) -> Option<String> {
     (summary.peeks + summary.finishes > 0).then_some(note)
 }
 
-fn in_flight(summary: &Summary, reading: &Reading) -> Option<String> {
+fn in_flight(summary: &Summary, reading: &Reading, limits_concurrency: bool) -> Option<String> {
     let Some(most) = summary.peak_in_flight else {
         const NOT_TOLD: &str = "The policy limits how many requests there are at once, but nothing \
             told when they end, so each took no time. If access log lines end in how long the \
             request took, give --duration; event lines have `took` or `finish`.";
-        let asks = reading.limits_concurrency && summary.requests > 0;
+        let asks = limits_concurrency && summary.requests > 0;
         return asks.then(|| NOT_TOLD.to_owned());
     };
     let most = counted(most, "request was", "requests were");
