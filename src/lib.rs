@@ -31,6 +31,8 @@ mod policy;
 // Floor 5
 #[cfg(feature = "compare")]
 pub mod compare;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 #[cfg(feature = "replay")]
 pub mod replay;
 #[cfg(feature = "simulation")]
