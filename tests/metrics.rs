@@ -207,6 +207,7 @@ fn a_run_is_told_exactly() {
         let labels = format!(r#"limit="queries",outcome="{outcome}",le="{le}""#);
         scraped.get(&format!("tollgate_wait_seconds_bucket{{{labels}}}"))
     };
+    assert!(WAIT_BUCKETS.is_sorted() && WAIT_BUCKETS.ends_with(&[60.0]));
     for le in WAIT_BUCKETS {
         assert_eq!(below("admitted", *le), f64::from(u8::from(*le >= 3.0)), "{le}");
         assert_eq!(below("refused", *le), f64::from(u8::from(*le >= 60.0)), "{le}");
