@@ -80,7 +80,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    fn of_nothing(cap: u32) -> Usage {
+    pub(crate) fn of_nothing(cap: u32) -> Usage {
         Usage { cap, in_use: 0, overdue: 0, waiting: 0, expired: 0, late: 0 }
     }
 

@@ -248,9 +248,7 @@ impl<S> Enforcer<S> {
         let compiled = Arc::new(compiled);
         self.policy.store(compiled.clone());
         for rule in &before.rules {
-            if let Some(next) = compiled.rule(rule.name) {
-                rule.replaced_by(next);
-            }
+            rule.replaced_by(compiled.rule(rule.name));
         }
         drop(one_at_a_time);
         // Those who wait for a limit that is gone wait no more, and the others are asked again.

@@ -34,6 +34,8 @@ mod policy;
 pub mod compare;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 #[cfg(feature = "replay")]
 pub mod replay;
 #[cfg(feature = "simulation")]

@@ -120,14 +120,6 @@ impl Account {
         }
     }
 
-    /// Slots of each key; of a rate 0.
-    pub(crate) fn cap(&self) -> u32 {
-        match &self.counts {
-            Counts::Rate(_) => 0,
-            Counts::Slots(rooms) => rooms.cap(),
-        }
-    }
-
     /// What it allows.
     pub(crate) fn amount(&self) -> Amount {
         match &self.counts {

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use crate::concurrency_limiter::Room;
 use crate::decision::{Denied, intern};
 use crate::policy::{Change, Limit, Missing, Mode, Override, Policy, What};
-use crate::sync::{Arc, AtomicU8, AtomicU64, Mutex, Ordering, Weak};
+use crate::sync::{Arc, AtomicBool, AtomicU8, AtomicU64, Mutex, Ordering, Weak};
 use crate::telemetry;
 use crate::time::Clock;
 
@@ -89,13 +89,16 @@ pub(crate) struct Live {
     /// Requests that took slots, and that gave them back.
     pub(crate) acquired: Counter,
     pub(crate) returned: Counter,
+    /// Whether it is a concurrency limit, or was.
+    pub(crate) had_slots: AtomicBool,
     /// Waits in its lines that ended in a refusal.
     pub(crate) timeouts: AtomicU64,
     /// Accounts that began without the keys of a limit or an override that was there.
     pub(crate) fresh_starts: AtomicU64,
     /// What accounts had counted that are gone.
     pub(crate) past: Arc<Past>,
-    /// Accounts that a reload replaced. They are there as long as somebody waits or holds there.
+    /// Accounts that a reload replaced or dropped. They are there as long as somebody waits or holds
+    /// there.
     replaced: Mutex<Vec<Weak<Account>>>,
 }
 
@@ -141,6 +144,14 @@ pub(crate) enum Applies<'a> {
         tag: u64,
         cost: u64,
     },
+}
+
+impl Live {
+    /// Visits the accounts that a reload replaced or dropped and that are still there.
+    pub(crate) fn each_replaced(&self, mut visit: impl FnMut(&Account)) {
+        let replaced: Vec<_> = self.replaced.lock().iter().filter_map(Weak::upgrade).collect();
+        replaced.iter().for_each(|account| visit(account));
+    }
 }
 
 impl Part {
@@ -190,7 +201,12 @@ impl Compiled {
     /// All limits there are and were, by name.
     pub(crate) fn lives(&self) -> impl Iterator<Item = (&'static str, &Arc<Live>)> {
         let there = self.rules.iter().map(|rule| (rule.name, &rule.live));
-        there.chain(self.gone.iter().map(|(name, live)| (*name, live)))
+        there.chain(self.gone())
+    }
+
+    /// Limits that a reload dropped, by name.
+    pub(crate) fn gone(&self) -> impl Iterator<Item = (&'static str, &Arc<Live>)> {
+        self.gone.iter().map(|(name, live)| (*name, live))
     }
 
     /// Shows the rules that may apply to `visit`, in order.
@@ -287,6 +303,10 @@ impl Rule {
             Rollout::new(&limit.name, rollout.share, by)
         });
         let own = before.map(|before| &before.account);
+        if matches!(limit.what, What::Slots { .. }) {
+            // Relaxed: nothing else goes with it.
+            live.had_slots.store(true, Ordering::Relaxed);
+        }
         // Only an override exempts.
         let account = Account::new(limit, Change::Nothing, own, &live, clock, reload)?;
         let variants = policy
@@ -349,14 +369,14 @@ impl Rule {
     /// Visits its accounts, those included that a reload replaced.
     pub(crate) fn each_account(&self, mut visit: impl FnMut(&Account)) {
         self.accounts().for_each(|account| visit(account));
-        let replaced: Vec<_> = self.live.replaced.lock().iter().filter_map(Weak::upgrade).collect();
-        replaced.iter().for_each(|account| visit(account));
+        self.live.each_replaced(visit);
     }
 
-    /// Notes which accounts `next` does not go on with.
-    pub(crate) fn replaced_by(&self, next: &Rule) {
-        let goes_on =
-            |account: &&Arc<Account>| next.accounts().any(|next| Arc::ptr_eq(account, next));
+    /// Notes which accounts `next`, if the limit goes on, does not go on with.
+    pub(crate) fn replaced_by(&self, next: Option<&Rule>) {
+        let goes_on = |account: &&Arc<Account>| {
+            next.is_some_and(|next| next.accounts().any(|next| Arc::ptr_eq(account, next)))
+        };
         let replaced = self.accounts().filter(|account| !goes_on(account)).map(Arc::downgrade);
         let mut list = self.live.replaced.lock();
         list.retain(|account| account.strong_count() > 0);

@@ -9,7 +9,7 @@ use crate::sync::Ordering;
 use crate::time::Timestamp;
 
 use super::account::{Account, Counts};
-use super::compiled::{Absent, Applies, Rule};
+use super::compiled::{Absent, Applies, Live, Rule};
 use super::facts::Facts;
 use super::{Enforcer, Value};
 
@@ -41,9 +41,11 @@ pub struct LimitStatus {
     pub returned: u64,
     /// How often it, or an override of it, was there and a reload had it start without keys.
     pub fresh_starts: u64,
-    /// How its slots stand, of all keys together, if it is a concurrency limit; the cap is that of
-    /// one key.
+    /// How its slots stand, of all keys together, if it is a concurrency limit, or was one before a
+    /// reload; the cap is that of one key.
     pub slots: Option<Usage>,
+    /// How full the fullest of its keys is: [`Usage::utilization`] of that key. Of a rate 0.
+    pub fullest: f64,
     /// Keys in debt now, or of which slots are held, those of overrides included.
     pub keys: usize,
     /// Keys for which it has room, those of overrides included; none if there is no bound.
@@ -123,6 +125,16 @@ impl<S> Enforcer<S> {
         let now = self.clock.now();
         self.policy.load().rules.iter().map(|rule| rule.status(now)).collect()
     }
+
+    /// As [`limits`](Self::limits), and behind them those that a reload dropped, with what is still
+    /// held of them.
+    #[cfg_attr(not(feature = "metrics"), allow(dead_code))]
+    pub(crate) fn limits_and_dropped(&self) -> Vec<LimitStatus> {
+        let now = self.clock.now();
+        let policy = self.policy.load();
+        let there = policy.rules.iter().map(|rule| rule.status(now));
+        there.chain(policy.gone().map(|(name, live)| live.status_of_dropped(name))).collect()
+    }
 }
 
 impl<S: BuildHasher> Enforcer<S> {
@@ -191,48 +203,83 @@ impl Rule {
 
     fn status(&self, now: Timestamp) -> LimitStatus {
         let plus = |sum: usize, keys: Option<usize>| Some(sum.saturating_add(keys?));
-        // Relaxed: counts.
-        let mut status = LimitStatus {
-            name: self.name,
-            amount: self.account.amount(),
-            mode: self.mode(),
-            checked: self.live.checked.sum(),
-            refused: self.live.refused.sum(),
-            shadow_refused: self.live.shadow_refused.sum(),
-            overflows: self.live.past.overflows.load(Ordering::Relaxed),
-            waiting: 0,
-            timeouts: self.live.timeouts.load(Ordering::Relaxed),
-            acquired: self.live.acquired.sum(),
-            returned: self.live.returned.sum(),
-            fresh_starts: self.live.fresh_starts.load(Ordering::Relaxed),
-            slots: None,
-            keys: 0,
-            max_keys: self.accounts().map(|account| account.max_keys()).try_fold(0, plus),
-            memory: 0,
-        };
-        self.each_account(|account| match &account.counts {
-            Counts::Rate(rate) => {
-                status.overflows += rate.store.overflows();
-                status.waiting += rate.waiting();
+        let mut status = self.live.status(self.name, self.account.amount(), self.mode());
+        status.max_keys = self.accounts().map(|account| account.max_keys()).try_fold(0, plus);
+        self.each_account(|account| status.add(account));
+        // What was owed in a table that was replaced is not owed any more.
+        for account in self.accounts() {
+            if let Counts::Rate(rate) = &account.counts {
                 status.keys += rate.store.len(now);
-                status.memory += rate.store.memory();
+            }
+        }
+        status
+    }
+}
+
+impl Live {
+    /// As it is without keys.
+    fn status(&self, name: &'static str, amount: Amount, mode: Mode) -> LimitStatus {
+        // Relaxed: counts.
+        let slots = self.had_slots.load(Ordering::Relaxed).then(|| {
+            let cap = match amount {
+                Amount::Cap(cap) => cap,
+                Amount::Quota(_) => 0,
+            };
+            let (expired, late) = (&self.past.expired, &self.past.late);
+            Usage {
+                expired: expired.load(Ordering::Relaxed),
+                late: late.load(Ordering::Relaxed),
+                ..Usage::of_nothing(cap)
+            }
+        });
+        LimitStatus {
+            name,
+            amount,
+            mode,
+            checked: self.checked.sum(),
+            refused: self.refused.sum(),
+            shadow_refused: self.shadow_refused.sum(),
+            overflows: self.past.overflows.load(Ordering::Relaxed),
+            waiting: 0,
+            timeouts: self.timeouts.load(Ordering::Relaxed),
+            acquired: self.acquired.sum(),
+            returned: self.returned.sum(),
+            fresh_starts: self.fresh_starts.load(Ordering::Relaxed),
+            slots,
+            fullest: 0.0,
+            keys: 0,
+            max_keys: None,
+            memory: 0,
+        }
+    }
+
+    /// As if there were room for none.
+    fn status_of_dropped(&self, name: &'static str) -> LimitStatus {
+        let mut status = self.status(name, Amount::Cap(0), Mode::Off);
+        status.max_keys = status.slots.is_none().then_some(0);
+        self.each_replaced(|account| status.add(account));
+        status
+    }
+}
+
+impl LimitStatus {
+    /// All but the keys of a rate.
+    fn add(&mut self, account: &Account) {
+        match &account.counts {
+            Counts::Rate(rate) => {
+                self.overflows += rate.store.overflows();
+                self.waiting += rate.waiting();
+                self.memory += rate.store.memory();
             }
             Counts::Slots(rooms) => {
                 let usage = rooms.usage();
-                status.waiting += usage.waiting;
-                status.slots = Some(match status.slots {
-                    Some(sum) => usage.plus(&sum),
-                    None => usage,
-                });
-                status.keys += rooms.len();
-                status.memory += rooms.memory();
+                self.waiting += usage.waiting;
+                // The cap stays that of the limit.
+                self.slots = self.slots.map(|sum| sum.plus(&usage));
+                rooms.each(|room| self.fullest = self.fullest.max(room.usage().utilization()));
+                self.keys += rooms.len();
+                self.memory += rooms.memory();
             }
-        });
-        if let Some(usage) = &mut status.slots {
-            usage.cap = self.account.cap();
-            usage.expired += self.live.past.expired.load(Ordering::Relaxed);
-            usage.late += self.live.past.late.load(Ordering::Relaxed);
         }
-        status
     }
 }

@@ -1,0 +1,66 @@
+//! A task of the user's, counted however it ends.
+
+use ::metrics::{Counter, counter};
+
+/// A piece of work that counts itself in `tollgate_tasks_total`: as `started`, and in the end as
+/// `completed` or, if it is dropped without that, as `error`: an early return, a panic or a future
+/// that is dropped.
+///
+/// ```
+/// use tollgate::metrics::Task;
+///
+/// fn report() -> Result<(), std::io::Error> {
+///     let task = Task::start("reports");
+///     // Whatever fails here with `?` is an error of the task.
+///     task.complete();
+///     Ok(())
+/// }
+/// # report()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// The name becomes a label, so it is for a kind of task and not for one of them.
+#[must_use = "a task that is dropped at once is counted as an error"]
+pub struct Task {
+    completed: Counter,
+    error: Counter,
+    is_complete: bool,
+}
+
+impl Task {
+    /// Counts a task as started.
+    pub fn start(task: &'static str) -> Task {
+        of(task, "started").increment(1);
+        // Both are there from now on, with 0: a rate sees the first one, too.
+        Task { completed: of(task, "completed"), error: of(task, "error"), is_complete: false }
+    }
+
+    /// Counts a task that was not started, since it was refused.
+    pub fn skipped(task: &'static str) {
+        of(task, "skipped").increment(1);
+    }
+
+    /// Counts it as completed.
+    pub fn complete(mut self) {
+        self.is_complete = true;
+        self.completed.increment(1);
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        if !self.is_complete {
+            self.error.increment(1);
+        }
+    }
+}
+
+impl std::fmt::Debug for Task {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Task").field("is_complete", &self.is_complete).finish_non_exhaustive()
+    }
+}
+
+fn of(task: &'static str, outcome: &'static str) -> Counter {
+    counter!("tollgate_tasks_total", "task" => task, "outcome" => outcome)
+}
