@@ -9,9 +9,6 @@ use crate::tagged::TagMap;
 
 use space_saving::SpaceSaving;
 
-/// Limits that keys are kept of. The refusals of further ones are [not](Busiest::uncounted).
-pub const MAX_LIMITS: usize = 1024;
-
 /// The longest text of a key, in bytes. Keys that begin with the same so many are one.
 const MAX_TEXT: usize = 256;
 
@@ -75,6 +72,9 @@ struct Counts {
 }
 
 impl Busiest {
+    /// Limits whose keys are kept. The refusals of further ones are [not](Self::uncounted).
+    pub const MAX_LIMITS: usize = 1024;
+
     /// Keeps `k` keys of each limit, at least 1, once there are so many: each takes at most 550 bytes.
     pub fn new(k: usize) -> Busiest {
         Busiest { keys: k.max(1), hasher: RandomState::default(), counts: Mutex::default() }
@@ -87,7 +87,7 @@ impl Busiest {
         let (limit, tag) = (self.hasher.hash_one(limit), self.hasher.hash_one(key));
         let mut counts = self.counts.lock();
         let Counts { limits, uncounted } = &mut *counts;
-        if limits.len() < MAX_LIMITS || limits.contains_key(&limit) {
+        if limits.len() < Self::MAX_LIMITS || limits.contains_key(&limit) {
             limits.entry(limit).or_default().count(self.keys, tag, key);
         } else {
             *uncounted = uncounted.saturating_add(1);
@@ -107,7 +107,7 @@ impl Busiest {
         top
     }
 
-    /// How many refusals were not counted since there were [`MAX_LIMITS`] other limits.
+    /// How many refusals were not counted since there were [`MAX_LIMITS`](Self::MAX_LIMITS) other limits.
     pub fn uncounted(&self) -> u64 {
         self.counts.lock().uncounted
     }

@@ -52,7 +52,7 @@ pub use algorithm::{
     Algorithm, FixedWindow, Gcra, History, LeakyBucket, SlidingGranules, SlidingLog, SlidingWindow,
     Tat, TwoWindows, Window,
 };
-pub use busiest::{Busiest, BusyKey, MAX_LIMITS};
+pub use busiest::{Busiest, BusyKey};
 pub use cells::Overflow;
 pub use concurrency_limiter::{
     AcquireSlots, ConcurrencyLimiter, KeyedConcurrencyLimiter, Lease, Over, SlotKey, SlotsBuilder,

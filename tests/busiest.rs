@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use proptest::prelude::*;
-use tollgate::{Busiest, BusyKey, MAX_LIMITS};
+use tollgate::{Busiest, BusyKey};
+
+const MAX_LIMITS: usize = Busiest::MAX_LIMITS;
 
 fn told(k: usize, stream: &[u32]) -> Busiest {
     let busiest = Busiest::new(k);
