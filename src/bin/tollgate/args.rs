@@ -165,12 +165,14 @@ pub(crate) struct Compare {
     pub(crate) keys: Vec<u64>,
 }
 
-/// Suggest limits from logs: for each fact the tightest that would have refused no more than this.
+/// Suggest limits from logs: the tightest that would have refused no more than a share of them.
 ///
 /// Prints a policy: one limit a fact, as GCRA has it, with what was observed in its comments. All
 /// limits together refuse no more than --refuse says, which a replay of the policy has confirmed.
 /// Lines are taken as replay takes them; a request without the fact of a limit is none of its
-/// business.
+/// business. A limit is for a minute, ten seconds or, if stamps are as fine as a tenth of one,
+/// a second: for whichever lets the least through in its worst minute. A million requests take some
+/// ten seconds.
 #[derive(clap::Args)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct Suggest {
