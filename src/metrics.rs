@@ -59,7 +59,7 @@
 //! | `tollgate_limit_keys` | `limit` | keys in debt now, or of which slots are held |
 //! | `tollgate_limit_keys_max` | `limit` | keys there is room for; absent without a bound, 1 for an empty key |
 //! | `tollgate_limit_memory_bytes` | `limit` | bytes allocated for keys |
-//! | `tollgate_policy_reloads_total` | `outcome`: `replaced`, `failed` | calls of [`Enforcer::reload`], which a text that is no policy does not come to |
+//! | `tollgate_policy_reloads_total` | `outcome`: `replaced`, `failed` | calls of [`Enforcer::reload`], and what a [`PolicyWatcher`](crate::PolicyWatcher) could not take |
 //! | `tollgate_undeclared_facts_total` | | facts given that the policy does not declare |
 //! | `tollgate_tasks_total` | `task`, `outcome`: `started`, `completed`, `error`, `skipped` | [`Task`] |
 //!

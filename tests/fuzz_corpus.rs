@@ -7,6 +7,9 @@ use std::path::Path;
 mod addresses;
 #[path = "../fuzz/targets/against_oracle.rs"]
 mod against_oracle;
+#[cfg(feature = "http")]
+#[path = "../fuzz/targets/headers.rs"]
+mod headers;
 #[cfg(feature = "replay")]
 #[path = "../fuzz/targets/log_line.rs"]
 mod log_line;
@@ -56,4 +59,10 @@ fn log_line() {
 #[test]
 fn addresses() {
     replay("addresses", addresses::run);
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn headers() {
+    replay("headers", headers::run);
 }
