@@ -112,6 +112,7 @@ impl<S> Enforcer<S> {
     /// Looks at every slot of every table, as [`limits`](Self::limits) does. Also
     /// [describes](describe) what it tells, each time, for the recorder may be a new one.
     pub fn record_metrics(&self) {
+        describe();
         let totals = self.totals();
         counter!("tollgate_checks_total", "outcome" => "admitted").absolute(totals.admitted);
         counter!("tollgate_checks_total", "outcome" => "refused").absolute(totals.refused);
