@@ -138,7 +138,18 @@ impl Cells {
 
     /// What `check` of `cost` would say, charging nothing.
     pub(crate) fn peek(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
-        self.peek_behind(tag, self.queued.ahead(tag), cost, now)
+        self.peek_past(tag, 0, cost, now)
+    }
+
+    /// As `peek`, `own` of the units that the key's line waits for being the caller's.
+    pub(crate) fn peek_past(
+        &self,
+        tag: u64,
+        own: u64,
+        cost: u64,
+        now: Timestamp,
+    ) -> Result<Allowed, Denied> {
+        self.peek_behind(tag, self.queued.ahead(tag).saturating_sub(own), cost, now)
     }
 
     /// What `check` of `cost` would say after `ahead` units were had by others.

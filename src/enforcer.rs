@@ -169,7 +169,7 @@ impl<S: BuildHasher> Enforcer<S> {
         let decided = decision.admit(cost);
         decision.count(&decided);
         if let Some(answers) = answers {
-            *answers = decision.answers(decided.is_err(), now);
+            *answers = decision.answers(decided.is_err(), None, now);
         }
         decision.tell(&decided);
         if let Err(refusal) = decided {

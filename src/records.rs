@@ -63,7 +63,11 @@ pub(crate) trait Recorded: Send + Sync {
         turn: bool,
     ) -> Result<(Charge, Allowed), Denied>;
     /// What `take` would say, charging nothing.
-    fn peek(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied>;
+    fn peek(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
+        self.peek_past(tag, 0, cost, now)
+    }
+    /// As `peek`, `own` of the units that the key's line waits for being the caller's.
+    fn peek_past(&self, tag: u64, own: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied>;
     /// Makes a charge what it should have been.
     fn settle(&self, charge: &Charge, cost: u64, clock: &Clock);
     /// Makes the key as if never seen.
@@ -292,8 +296,8 @@ impl<A: Algorithm> Recorded for Records<A> {
         })
     }
 
-    fn peek(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
-        let ahead = self.queued.ahead(tag);
+    fn peek_past(&self, tag: u64, own: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
+        let ahead = self.queued.ahead(tag).saturating_sub(own);
         self.run(tag, |shard| {
             let place = shard.place(tag)?;
             Some(Self::answer(shard, tag, place, ahead, cost, now))

@@ -159,6 +159,37 @@ fn who_waits_is_told_as_of_the_end() {
     assert_eq!(enforcer.limits()[0].timeouts, 0);
 }
 
+/// Who is granted stands in line no more: what it was charged is not counted twice.
+#[test]
+fn the_next_unit_after_a_wait_comes_after_who_waits_behind() {
+    // Behind others records know the least time only.
+    for (algorithm, behind) in [(AlgorithmName::Gcra, 2), (AlgorithmName::SlidingLog, 1)] {
+        let time = VirtualClock::new();
+        let limit = Limit::new("user", Quota::per_second(1)).algorithm(algorithm).wait(secs(10));
+        let policy = Policy::new().limit(limit);
+        let enforcer = Enforcer::builder(policy).clock(time.clock()).build().unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(enforcer.admit(NOTHING, 1).is_ok());
+        let mut alone = pin!(enforcer.admit_waiting(NOTHING, 1).with_answers());
+        assert!(alone.as_mut().poll(&mut cx).is_pending());
+        time.advance(secs(1));
+        let Poll::Ready((Ok(_), answers)) = alone.as_mut().poll(&mut cx) else { panic!() };
+        assert_eq!(answers.limits[0].next, Some(secs(1)), "{algorithm}");
+
+        let mut first = pin!(enforcer.admit_waiting(NOTHING, 1).with_answers());
+        let mut second = pin!(enforcer.admit_waiting(NOTHING, 1).with_answers());
+        assert!(first.as_mut().poll(&mut cx).is_pending());
+        assert!(second.as_mut().poll(&mut cx).is_pending());
+        time.advance(secs(1));
+        let Poll::Ready((Ok(_), answers)) = first.as_mut().poll(&mut cx) else { panic!() };
+        assert_eq!(
+            answers.limits[0].next,
+            Some(secs(behind)),
+            "{algorithm}: the second comes first"
+        );
+    }
+}
+
 #[test]
 fn what_is_counted_only_grows_through_reloads() {
     let queries = |cap| Limit::concurrent("queries", cap).key(["org"]).lease(secs(10));

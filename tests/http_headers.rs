@@ -338,6 +338,23 @@ fn keys_are_told_on_request() {
     }
 }
 
+/// Clients choose keys, and no key makes headers that nobody takes.
+#[test]
+fn long_keys_are_not_told() {
+    let service = Service::new(Policy::new().limit(user(Quota::per_second(5))));
+    // With `user=` 256 bytes, and one more.
+    for (length, told) in [(251, true), (252, false)] {
+        let user = "x".repeat(length);
+        let facts = [("user", user.as_str())];
+        let (_, answers) = service.enforcer.admit_with_answers(&facts, 1);
+        let answers = answers.with_keys(service.enforcer.explain(&facts, 1));
+        let mut headers = HeaderMap::new();
+        HeaderStyle::Draft.add_to(&mut headers, &answers);
+        let (_, parameters) = list(&headers, "ratelimit").remove(0);
+        assert_eq!(parameters.contains_key("pk"), told, "{length}");
+    }
+}
+
 #[test]
 fn styles_go_by_name() {
     for style in STYLES {

@@ -208,7 +208,13 @@ impl AdmitPlan {
 
     fn answers(&self, decision: &Decision<'_>, is_refused: bool, now: Timestamp) -> Answers {
         if self.with_answers {
-            decision.answers(is_refused, now)
+            // Relaxed: as in `decision`.
+            let stands_at = self.stands_at.load(Ordering::Relaxed);
+            let here = self.asks.iter().find(|ask| ask.source.rule == stands_at);
+            // Who is granted stands in line until it is told.
+            let in_line =
+                here.filter(|_| !is_refused).and_then(|ask| Some((stands_at, ask.asked?.1)));
+            decision.answers(is_refused, in_line, now)
         } else {
             Answers { at: now, limits: Vec::new() }
         }

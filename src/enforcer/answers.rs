@@ -142,9 +142,15 @@ impl<S: BuildHasher> Enforcer<S> {
 }
 
 impl Decision<'_> {
-    /// How the enforced limits stand after it.
+    /// How the enforced limits stand after it. `in_line`: the rule in whose line it still stands,
+    /// and for how many units.
     #[cold]
-    pub(super) fn answers(&self, is_refused: bool, now: Timestamp) -> Answers {
+    pub(super) fn answers(
+        &self,
+        is_refused: bool,
+        in_line: Option<(u32, u64)>,
+        now: Timestamp,
+    ) -> Answers {
         let words = self.sources.iter().zip(&self.entries);
         let words = words
             .filter(|(_, entry)| entry.enforced)
@@ -154,7 +160,8 @@ impl Decision<'_> {
             .filter(|(_, entry)| entry.enforced)
             .map(|(source, entry)| (source, entry.tag, entry.answer()));
         let rates = words.chain(records).filter_map(|(source, tag, answer)| {
-            self.rule(source.rule).rate_answer(source, tag, answer, is_refused, now)
+            let own = in_line.filter(|(rule, _)| *rule == source.rule).map_or(0, |(_, own)| own);
+            self.rule(source.rule).rate_answer(source, tag, answer, is_refused, own, now)
         });
         let slots = self.slots.iter().filter(|entry| entry.is_enforced()).map(|entry| {
             let back = if is_refused { entry.units() } else { 0 };
@@ -186,6 +193,7 @@ impl Rule {
         tag: u64,
         answer: Result<Allowed, Denied>,
         is_refused: bool,
+        own: u64,
         now: Timestamp,
     ) -> Option<(u32, LimitAnswer)> {
         let Counts::Rate(rate) = &self.account_of(source.variant).counts else { return None };
@@ -195,7 +203,7 @@ impl Rule {
             answer => answer,
         };
         let next = match &answer {
-            Ok(allowed) => next(allowed, |cost| rate.store.peek(tag, cost, now)),
+            Ok(allowed) => next(allowed, |cost| rate.store.peek_past(tag, own, cost, now)),
             Err(denied) => denied.retry.after(),
         };
         Some((source.rule, self.answer(Amount::Quota(rate.store.quota()), answer, next)))

@@ -115,6 +115,10 @@ impl std::fmt::Display for UnknownStyle {
 
 impl std::error::Error for UnknownStyle {}
 
+/// The longest key that is told, in bytes: clients choose keys, and take no headers that are too
+/// long.
+const MAX_KEY: usize = 256;
+
 /// Whole seconds, rounded up.
 pub(super) fn secs_up(time: Duration) -> u64 {
     time.as_secs().saturating_add((time.subsec_nanos() > 0).into())
@@ -158,7 +162,7 @@ fn draft(headers: &mut HeaderMap, answers: &Answers) {
         if let Some(next) = next {
             left.integer("t", next);
         }
-        if let Some(key) = &answer.key {
+        if let Some(key) = answer.key.as_ref().filter(|key| key.len() <= MAX_KEY) {
             policy.bytes("pk", key.as_bytes());
             left.bytes("pk", key.as_bytes());
         }

@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::hash::BuildHasher;
 
 use bytes::Bytes;
-use http::Response;
+use http::header::CONTENT_LENGTH;
 use http::request::Parts;
+use http::{Method, Response};
 use smallvec::SmallVec;
 use tower_layer::Layer;
 
@@ -107,7 +108,7 @@ impl<H> AdmitLayer<H> {
     }
 
     /// Has the headers of the draft say the keys in words, as the parameter `pk`. A client then
-    /// reads every fact that it is counted by.
+    /// reads every fact that it is counted by. Keys of more than 256 bytes are left out.
     #[must_use]
     pub fn show_keys(mut self) -> AdmitLayer<H> {
         self.change().shows_keys = true;
@@ -116,6 +117,15 @@ impl<H> AdmitLayer<H> {
 
     fn change(&mut self) -> &mut Config<H> {
         Arc::make_mut(&mut self.config)
+    }
+}
+
+/// As the answer to `HEAD`: it says how long the body would be. Over HTTP/1 servers leave it out by
+/// themselves, over HTTP/2 not all do.
+fn without_body(response: &mut Response<Bytes>) {
+    let body = std::mem::take(response.body_mut());
+    if !body.is_empty() {
+        response.headers_mut().insert(CONTENT_LENGTH, body.len().into());
     }
 }
 
@@ -163,13 +173,17 @@ impl<H: BuildHasher> Config<H> {
     }
 
     fn response(&self, request: &Parts, refused: &Refused, answers: &Answers) -> Response<Bytes> {
-        match &self.respond {
+        let mut response = match &self.respond {
             Some(respond) => respond(request, refused, answers),
             None if is_grpc(&request.headers) => {
                 grpc_response(refused, answers, self.refusals.header_style())
             }
             None => self.refusals.response(refused, answers),
+        };
+        if request.method == Method::HEAD {
+            without_body(&mut response);
         }
+        response
     }
 
     fn values<'r>(&'r self, request: &'r Parts) -> SmallVec<[(&'r str, Cow<'r, str>); INLINE]> {

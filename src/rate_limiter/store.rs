@@ -40,9 +40,20 @@ impl Store {
 
     /// What `decide` would say, charging nothing.
     pub(crate) fn peek(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
+        self.peek_past(tag, 0, cost, now)
+    }
+
+    /// As `peek`, `own` of the units that the key's line waits for being the caller's.
+    pub(crate) fn peek_past(
+        &self,
+        tag: u64,
+        own: u64,
+        cost: u64,
+        now: Timestamp,
+    ) -> Result<Allowed, Denied> {
         match self {
-            Store::Words(cells) => cells.peek(tag, cost, now),
-            Store::Records(records) => records.peek(tag, cost, now),
+            Store::Words(cells) => cells.peek_past(tag, own, cost, now),
+            Store::Records(records) => records.peek_past(tag, own, cost, now),
         }
     }
 
