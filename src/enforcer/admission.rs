@@ -1,7 +1,10 @@
 //! Waiting to be admitted, where the policy lets a request wait.
 //!
 //! A request queues at the first limit that refuses it, holding nothing. At the head of that line
-//! its whole step is run; if another limit refuses, it goes to the end of that one's line.
+//! its whole step is run; if another limit refuses, it goes to the end of that one's line. This file
+//! is the face, `plan` what is run.
+
+mod plan;
 
 use std::fmt;
 use std::future::Future;
@@ -9,25 +12,15 @@ use std::hash::BuildHasher;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use arc_swap::Guard;
-use smallvec::SmallVec;
-
-use crate::decision::{Denied, Refused, Retry};
-use crate::gate::{INLINE, Refusal};
-use crate::policy::Mode;
-use crate::queue::{Acquire, Attempt, Place, Plan, Turnstile, WaitError, acquire_blocking};
-use crate::sync::{Arc, AtomicBool, AtomicU32, Ordering};
+use crate::decision::Refused;
+use crate::queue::{Acquire, WaitError, acquire_blocking};
 use crate::telemetry;
 use crate::time::{Clock, Timestamp};
 
-use super::account::Counts;
-use super::compiled::{Applies, Compiled};
-use super::decision::{Decision, Source};
 use super::facts::Facts;
 use super::{Answers, Enforcer, Permit, Value};
 
-/// It stands in no line.
-const NOWHERE: u32 = u32::MAX;
+use plan::{AdmitPlan, Granted, TurnedAway};
 
 impl<S: BuildHasher> Enforcer<S> {
     /// As [`admit`](Self::admit), and where a limit that refuses has a `wait`, waits in its line
@@ -74,23 +67,7 @@ impl<S: BuildHasher> Enforcer<S> {
         if let (Some(declared), true) = (&policy.declared, unnamed > 0) {
             self.count_undeclared(declared, facts);
         }
-        let mut asks = SmallVec::new();
-        policy.for_each(&known, |place, rule| match rule.applies(&known, cost, &self.hasher) {
-            Applies::Not(_) => {}
-            Applies::Refuses => asks.push(Ask { source: Source::new(place, None), asked: None }),
-            Applies::Decides { variant, tag, cost, .. } => {
-                asks.push(Ask { source: Source::new(place, variant), asked: Some((tag, cost)) });
-            }
-        });
-        AdmitPlan {
-            policy,
-            bypass: self.bypass.clone(),
-            asks,
-            cost,
-            since: Timestamp::ZERO,
-            stands_at: AtomicU32::new(NOWHERE),
-            with_answers: false,
-        }
+        AdmitPlan::new(policy, self.bypass.clone(), &known, cost, &self.hasher)
     }
 }
 
@@ -108,194 +85,6 @@ impl<S> Enforcer<S> {
     }
 }
 
-/// What who waits is granted.
-struct Granted {
-    permit: Permit,
-    answers: Answers,
-}
-
-/// What who waits in vain is told.
-struct TurnedAway {
-    refused: Refused,
-    /// Whether it stood in line before.
-    waited: bool,
-    /// About how many that makes whom the limit refused.
-    nth: u64,
-    answers: Answers,
-}
-
-/// A request that may wait: what it asks of which limits.
-struct AdmitPlan {
-    policy: Arc<Compiled>,
-    bypass: Arc<AtomicBool>,
-    asks: SmallVec<[Ask; INLINE]>,
-    cost: u64,
-    since: Timestamp,
-    /// The rule in whose line it stands. Changed only by whoever runs its step.
-    stands_at: AtomicU32,
-    /// Whether to say how each limit stands.
-    with_answers: bool,
-}
-
-/// What is asked of one limit.
-struct Ask {
-    source: Source,
-    /// The identity of the key, and the cost; none if the limit refuses without being asked.
-    asked: Option<(u64, u64)>,
-}
-
-impl AdmitPlan {
-    fn decision(&self, now: Timestamp, turn: bool) -> Decision<'_> {
-        // Relaxed: written under the lock of the line under which it is read.
-        let stands_at = self.stands_at.load(Ordering::Relaxed);
-        let mut decision = Decision::new(&self.policy);
-        for Ask { source, asked } in &self.asks {
-            let rule = &self.policy.rules[source.rule as usize];
-            let mode = rule.mode();
-            match asked {
-                _ if mode == Mode::Off => {}
-                None => decision.refuses(source.rule, mode),
-                Some((tag, cost)) => {
-                    let account = rule.account_of(source.variant);
-                    let turn = turn && stands_at == source.rule;
-                    decision.look(account, *source, *tag, *cost, now, mode, turn);
-                }
-            }
-        }
-        decision
-    }
-
-    /// Where it waits, if each limit that refuses may have it wait and can let it pass in time: where
-    /// it stands, if that one refuses, or else at the first.
-    fn wait_at(
-        &self,
-        refusals: &[(u32, Denied)],
-        stands_at: u32,
-        now: Timestamp,
-    ) -> Option<(u32, Place, Retry)> {
-        let mut chosen = None;
-        for (rule, denied) in refusals {
-            let deadline = self.since + self.policy.rules[*rule as usize].wait?;
-            let in_time = match denied.retry() {
-                Retry::Never => false,
-                Retry::After(wait) => now + wait <= deadline,
-                Retry::Unknown { .. } => now < deadline,
-            };
-            if !in_time {
-                return None;
-            }
-            if chosen.is_none() || *rule == stands_at {
-                chosen = Some((*rule, deadline, denied.retry()));
-            }
-        }
-        let (rule, deadline, retry) = chosen?;
-        let Ask { source, asked } = self.asks.iter().find(|ask| ask.source.rule == rule)?;
-        let (tag, cost) = (*asked)?;
-        let of = &self.policy.rules[rule as usize];
-        let (at, units): (Arc<dyn Turnstile>, u64) = match &of.account_of(source.variant).counts {
-            Counts::Rate(rate) => (rate.line(tag), cost),
-            Counts::Slots(rooms) => (rooms.room(tag), of.weight.into()),
-        };
-        Some((rule, Place { at, units, deadline }, retry))
-    }
-
-    fn permit(&self) -> Permit {
-        // Relaxed: as in `decision`.
-        let stands_at = self.stands_at.load(Ordering::Relaxed);
-        let stood_at = (stands_at != NOWHERE).then_some(stands_at);
-        Permit::new(Guard::from_inner(self.policy.clone())).untaken(stood_at)
-    }
-
-    fn answers(&self, decision: &Decision<'_>, is_refused: bool, now: Timestamp) -> Answers {
-        if self.with_answers {
-            // Relaxed: as in `decision`.
-            let stands_at = self.stands_at.load(Ordering::Relaxed);
-            let here = self.asks.iter().find(|ask| ask.source.rule == stands_at);
-            // Who is granted stands in line until it is told.
-            let in_line =
-                here.filter(|_| !is_refused).and_then(|ask| Some((stands_at, ask.asked?.1)));
-            decision.answers(is_refused, in_line, now)
-        } else {
-            Answers { at: now, limits: Vec::new() }
-        }
-    }
-
-    fn turned_away(
-        &self,
-        decision: &Decision<'_>,
-        refusal: Refusal,
-        waited: bool,
-        now: Timestamp,
-    ) -> TurnedAway {
-        let refused = decision.refused(&refusal);
-        let answers = self.answers(decision, true, now);
-        decision.count(&Err(refusal));
-        let live = &self.policy.rules[refusal.place as usize].live;
-        // Relaxed: a count.
-        live.timeouts.fetch_add(waited.into(), Ordering::Relaxed);
-        TurnedAway { refused, waited, nth: live.refused.of_thread(), answers }
-    }
-}
-
-impl Plan for AdmitPlan {
-    type Granted = Granted;
-    type Refusal = TurnedAway;
-
-    fn begin(&mut self, now: Timestamp) {
-        self.since = now;
-    }
-
-    fn attempt(
-        &self,
-        turn: Option<&Arc<dyn Turnstile>>,
-        now: Timestamp,
-    ) -> Attempt<Granted, TurnedAway> {
-        // Relaxed: as in `Enforcer::bypass`.
-        if self.bypass.load(Ordering::Relaxed) {
-            let answers = Answers { at: now, limits: Vec::new() };
-            return Attempt::Granted(Granted { permit: self.permit(), answers });
-        }
-        let mut decision = self.decision(now, turn.is_some());
-        let decided = decision.admit(self.cost);
-        let Err(refusal) = decided else {
-            decision.count(&decided);
-            let answers = self.answers(&decision, false, now);
-            let mut permit = self.permit();
-            decision.hand_over(permit.parts().1);
-            return Attempt::Granted(Granted { permit, answers });
-        };
-        let stands_at = turn.map_or(NOWHERE, |_| self.stands_at.load(Ordering::Relaxed));
-        if let Some((rule, place, retry)) = self.wait_at(&decision.refusals(), stands_at, now) {
-            self.stands_at.store(rule, Ordering::Relaxed);
-            // It can pass in time: what a refusal would say is not asked for.
-            let refused = decision.refused(&refusal);
-            let answers = Answers::default();
-            let turned_away = TurnedAway { refused, waited: turn.is_some(), nth: 0, answers };
-            return Attempt::waiting(turned_away, retry, place, now);
-        }
-        Attempt::Refused(self.turned_away(&decision, refusal, turn.is_some(), now))
-    }
-
-    fn refusal(&self, now: Timestamp) -> TurnedAway {
-        let mut decision = self.decision(now, false);
-        let stands_at = self.stands_at.load(Ordering::Relaxed);
-        let refusal = decision.peek().err().unwrap_or_else(|| Refusal {
-            place: if stands_at == NOWHERE { 0 } else { stands_at },
-            denied: Denied::just_now(decision.tightest()),
-        });
-        self.turned_away(&decision, refusal, now > self.since, now)
-    }
-
-    fn serve_others(&self) {
-        for Ask { source, asked } in &self.asks {
-            if let Some((tag, _)) = asked {
-                let rule = &self.policy.rules[source.rule as usize];
-                rule.account_of(source.variant).serve_queued(*tag);
-            }
-        }
-    }
-}
-
 /// Waits to be admitted: [`Enforcer::admit_waiting`].
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct Admission(Waiting);
@@ -309,7 +98,7 @@ impl Admission {
     /// Says how each enforced limit stood in the end, too.
     pub fn with_answers(mut self) -> AdmissionWithAnswers {
         if let Some(plan) = self.0.acquire.plan_mut() {
-            plan.with_answers = true;
+            plan.say_answers();
         }
         AdmissionWithAnswers(self.0)
     }

@@ -1,0 +1,241 @@
+//! A request that may wait, as a plan of the queue: its whole step, and where it then stands.
+
+use std::hash::BuildHasher;
+
+use arc_swap::Guard;
+use smallvec::SmallVec;
+
+use crate::decision::{Denied, Refused, Retry};
+use crate::enforcer::account::Counts;
+use crate::enforcer::compiled::{Applies, Compiled};
+use crate::enforcer::decision::{Decision, Source};
+use crate::enforcer::facts::Facts;
+use crate::enforcer::{Answers, Permit};
+use crate::gate::{INLINE, Refusal};
+use crate::policy::Mode;
+use crate::queue::{Attempt, Place, Plan, Turnstile};
+use crate::sync::{Arc, AtomicBool, AtomicU32, Ordering};
+use crate::time::Timestamp;
+
+/// It stands in no line.
+const NOWHERE: u32 = u32::MAX;
+
+/// What who waits is granted.
+pub(super) struct Granted {
+    pub(super) permit: Permit,
+    pub(super) answers: Answers,
+}
+
+/// What who waits in vain is told.
+pub(super) struct TurnedAway {
+    pub(super) refused: Refused,
+    /// Whether it stood in line before.
+    pub(super) waited: bool,
+    /// About how many that makes whom the limit refused.
+    pub(super) nth: u64,
+    pub(super) answers: Answers,
+}
+
+/// A request that may wait: what it asks of which limits.
+pub(super) struct AdmitPlan {
+    policy: Arc<Compiled>,
+    bypass: Arc<AtomicBool>,
+    asks: SmallVec<[Ask; INLINE]>,
+    cost: u64,
+    since: Timestamp,
+    /// The rule in whose line it stands. Changed only by whoever runs its step.
+    stands_at: AtomicU32,
+    /// Whether to say how each limit stands.
+    with_answers: bool,
+}
+
+/// What is asked of one limit.
+struct Ask {
+    source: Source,
+    /// The identity of the key, and the cost; none if the limit refuses without being asked.
+    asked: Option<(u64, u64)>,
+}
+
+impl AdmitPlan {
+    /// What a request of these facts asks of which limits.
+    pub(super) fn new<S: BuildHasher>(
+        policy: Arc<Compiled>,
+        bypass: Arc<AtomicBool>,
+        facts: &Facts<'_>,
+        cost: u64,
+        hasher: &S,
+    ) -> AdmitPlan {
+        let mut asks = SmallVec::new();
+        policy.for_each(facts, |place, rule| match rule.applies(facts, cost, hasher) {
+            Applies::Not(_) => {}
+            Applies::Refuses => asks.push(Ask { source: Source::new(place, None), asked: None }),
+            Applies::Decides { variant, tag, cost, .. } => {
+                asks.push(Ask { source: Source::new(place, variant), asked: Some((tag, cost)) });
+            }
+        });
+        AdmitPlan {
+            policy,
+            bypass,
+            asks,
+            cost,
+            since: Timestamp::ZERO,
+            stands_at: AtomicU32::new(NOWHERE),
+            with_answers: false,
+        }
+    }
+
+    /// Has it say how each limit stands in the end.
+    pub(super) fn say_answers(&mut self) {
+        self.with_answers = true;
+    }
+
+    fn decision(&self, now: Timestamp, turn: bool) -> Decision<'_> {
+        // Relaxed: written under the lock of the line under which it is read.
+        let stands_at = self.stands_at.load(Ordering::Relaxed);
+        let mut decision = Decision::new(&self.policy);
+        for Ask { source, asked } in &self.asks {
+            let rule = &self.policy.rules[source.rule as usize];
+            let mode = rule.mode();
+            match asked {
+                _ if mode == Mode::Off => {}
+                None => decision.refuses(source.rule, mode),
+                Some((tag, cost)) => {
+                    let account = rule.account_of(source.variant);
+                    let turn = turn && stands_at == source.rule;
+                    decision.look(account, *source, *tag, *cost, now, mode, turn);
+                }
+            }
+        }
+        decision
+    }
+
+    /// Where it waits, if each limit that refuses may have it wait and can let it pass in time: where
+    /// it stands, if that one refuses, or else at the first.
+    fn wait_at(
+        &self,
+        refusals: &[(u32, Denied)],
+        stands_at: u32,
+        now: Timestamp,
+    ) -> Option<(u32, Place, Retry)> {
+        let mut chosen = None;
+        for (rule, denied) in refusals {
+            let deadline = self.since + self.policy.rules[*rule as usize].wait?;
+            let in_time = match denied.retry() {
+                Retry::Never => false,
+                Retry::After(wait) => now + wait <= deadline,
+                Retry::Unknown { .. } => now < deadline,
+            };
+            if !in_time {
+                return None;
+            }
+            if chosen.is_none() || *rule == stands_at {
+                chosen = Some((*rule, deadline, denied.retry()));
+            }
+        }
+        let (rule, deadline, retry) = chosen?;
+        let Ask { source, asked } = self.asks.iter().find(|ask| ask.source.rule == rule)?;
+        let (tag, cost) = (*asked)?;
+        let of = &self.policy.rules[rule as usize];
+        let (at, units): (Arc<dyn Turnstile>, u64) = match &of.account_of(source.variant).counts {
+            Counts::Rate(rate) => (rate.line(tag), cost),
+            Counts::Slots(rooms) => (rooms.room(tag), of.weight.into()),
+        };
+        Some((rule, Place { at, units, deadline }, retry))
+    }
+
+    fn permit(&self) -> Permit {
+        // Relaxed: as in `decision`.
+        let stands_at = self.stands_at.load(Ordering::Relaxed);
+        let stood_at = (stands_at != NOWHERE).then_some(stands_at);
+        Permit::new(Guard::from_inner(self.policy.clone())).untaken(stood_at)
+    }
+
+    fn answers(&self, decision: &Decision<'_>, is_refused: bool, now: Timestamp) -> Answers {
+        if self.with_answers {
+            // Relaxed: as in `decision`.
+            let stands_at = self.stands_at.load(Ordering::Relaxed);
+            let here = self.asks.iter().find(|ask| ask.source.rule == stands_at);
+            // Who is granted stands in line until it is told.
+            let in_line =
+                here.filter(|_| !is_refused).and_then(|ask| Some((stands_at, ask.asked?.1)));
+            decision.answers(is_refused, in_line, now)
+        } else {
+            Answers { at: now, limits: Vec::new() }
+        }
+    }
+
+    fn turned_away(
+        &self,
+        decision: &Decision<'_>,
+        refusal: Refusal,
+        waited: bool,
+        now: Timestamp,
+    ) -> TurnedAway {
+        let refused = decision.refused(&refusal);
+        let answers = self.answers(decision, true, now);
+        decision.count(&Err(refusal));
+        let live = &self.policy.rules[refusal.place as usize].live;
+        // Relaxed: a count.
+        live.timeouts.fetch_add(waited.into(), Ordering::Relaxed);
+        TurnedAway { refused, waited, nth: live.refused.of_thread(), answers }
+    }
+}
+
+impl Plan for AdmitPlan {
+    type Granted = Granted;
+    type Refusal = TurnedAway;
+
+    fn begin(&mut self, now: Timestamp) {
+        self.since = now;
+    }
+
+    fn attempt(
+        &self,
+        turn: Option<&Arc<dyn Turnstile>>,
+        now: Timestamp,
+    ) -> Attempt<Granted, TurnedAway> {
+        // Relaxed: as in `Enforcer::bypass`.
+        if self.bypass.load(Ordering::Relaxed) {
+            let answers = Answers { at: now, limits: Vec::new() };
+            return Attempt::Granted(Granted { permit: self.permit(), answers });
+        }
+        let mut decision = self.decision(now, turn.is_some());
+        let decided = decision.admit(self.cost);
+        let Err(refusal) = decided else {
+            decision.count(&decided);
+            let answers = self.answers(&decision, false, now);
+            let mut permit = self.permit();
+            decision.hand_over(permit.parts().1);
+            return Attempt::Granted(Granted { permit, answers });
+        };
+        let stands_at = turn.map_or(NOWHERE, |_| self.stands_at.load(Ordering::Relaxed));
+        if let Some((rule, place, retry)) = self.wait_at(&decision.refusals(), stands_at, now) {
+            self.stands_at.store(rule, Ordering::Relaxed);
+            // It can pass in time: what a refusal would say is not asked for.
+            let refused = decision.refused(&refusal);
+            let answers = Answers::default();
+            let turned_away = TurnedAway { refused, waited: turn.is_some(), nth: 0, answers };
+            return Attempt::waiting(turned_away, retry, place, now);
+        }
+        Attempt::Refused(self.turned_away(&decision, refusal, turn.is_some(), now))
+    }
+
+    fn refusal(&self, now: Timestamp) -> TurnedAway {
+        let mut decision = self.decision(now, false);
+        let stands_at = self.stands_at.load(Ordering::Relaxed);
+        let refusal = decision.peek().err().unwrap_or_else(|| Refusal {
+            place: if stands_at == NOWHERE { 0 } else { stands_at },
+            denied: Denied::just_now(decision.tightest()),
+        });
+        self.turned_away(&decision, refusal, now > self.since, now)
+    }
+
+    fn serve_others(&self) {
+        for Ask { source, asked } in &self.asks {
+            if let Some((tag, _)) = asked {
+                let rule = &self.policy.rules[source.rule as usize];
+                rule.account_of(source.variant).serve_queued(*tag);
+            }
+        }
+    }
+}
