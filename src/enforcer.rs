@@ -260,6 +260,7 @@ impl<S> Enforcer<S> {
         }
         // Relaxed: a count.
         compiled.totals.reloads.fetch_add(1, Ordering::Relaxed);
+        telemetry::reloaded(&reload);
         Ok(reload)
     }
 

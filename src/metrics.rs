@@ -1,7 +1,7 @@
 //! What an [`Enforcer`] counts, told to the recorder of the `metrics` crate when somebody asks.
 //!
 //! A decision tells nothing: all is read by [`record_metrics`](Enforcer::record_metrics), which an
-//! endpoint calls before it renders. So a lease that ran out is in no gauge, though nobody noticed.
+//! endpoint calls before it renders. So gauges leave out leases that ran out, even if nobody has noticed yet.
 //! Only how long a wait took is recorded as it ends, and tasks as they go ([`Task`]).
 //!
 //! ```
@@ -34,6 +34,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Prometheus's exporter drops old samples of histograms only when asked, so call its handle's
+//! `run_upkeep` every few seconds, from a task of yours.
+//!
 //! # What there is
 //!
 //! Labels are names of limits and tasks, and outcomes; never a key, nor anything else of a request.
@@ -45,7 +48,7 @@
 //! | `tollgate_limit_refusals_total` | `limit` | requests refused in its name |
 //! | `tollgate_limit_shadow_refusals_total` | `limit` | requests it would have denied, in shadow |
 //! | `tollgate_limit_waiting` | `limit` | callers in its lines |
-//! | `tollgate_wait_seconds` | `limit`, `outcome`: `admitted`, `refused` | a histogram of how long who stood in line did, by the limit in whose line or name it ended |
+//! | `tollgate_wait_seconds` | `limit`, `outcome`: `admitted`, `refused` | how long who stood in line did, by the limit in whose line or name it ended; a histogram if the exporter is given [`WAIT_BUCKETS`], as above (without, Prometheus's makes quantiles, and the dashboard shows none of them) |
 //! | `tollgate_wait_timeouts_total` | `limit` | waits that ended in a refusal |
 //! | `tollgate_slots_in_flight` | `limit` | slots held by leases that are not over, of all keys |
 //! | `tollgate_slots_cap` | `limit` | slots there are, for each key |
@@ -59,8 +62,8 @@
 //! | `tollgate_limit_keys` | `limit` | keys in debt now, or of which slots are held |
 //! | `tollgate_limit_keys_max` | `limit` | keys there is room for; absent without a bound, 1 for an empty key |
 //! | `tollgate_limit_memory_bytes` | `limit` | bytes allocated for keys |
-//! | `tollgate_policy_reloads_total` | `outcome`: `replaced`, `failed` | calls of [`Enforcer::reload`], and what a [`PolicyWatcher`](crate::PolicyWatcher) could not take |
-//! | `tollgate_undeclared_facts_total` | | facts given that the policy does not declare |
+//! | `tollgate_policy_reloads_total` | `outcome`: `replaced`, `failed` | calls of [`Enforcer::reload`], and what a `PolicyWatcher` could not take; its first look counts too |
+//! | `tollgate_undeclared_facts_total` | | facts given that a policy with declared `facts` does not declare; 0 where none are declared |
 //! | `tollgate_tasks_total` | `task`, `outcome`: `started`, `completed`, `error`, `skipped` | [`Task`] |
 //!
 //! For keyed slots the flight is that of all keys and the cap that of one, so their quotient means

@@ -72,6 +72,19 @@ impl<S: BuildHasher> Enforcer<S> {
 }
 
 impl<S> Enforcer<S> {
+    /// Of the facts `given` those that the policy does not name, and those that it does and are not
+    /// among them.
+    #[cfg_attr(not(feature = "tower"), allow(dead_code))]
+    pub(crate) fn tell_facts(&self, given: &[&str]) {
+        let policy = self.policy.load();
+        let lacking: Vec<&str> = policy.names.all().filter(|name| !given.contains(name)).collect();
+        let unknown: Vec<&str> =
+            given.iter().filter(|name| policy.names.find(name).is_none()).copied().collect();
+        if !lacking.is_empty() || !unknown.is_empty() {
+            telemetry::facts_differ(&lacking, &unknown);
+        }
+    }
+
     /// Whether a request may have to wait, and cannot.
     #[cfg_attr(not(feature = "tower"), allow(dead_code))]
     pub(crate) fn lacks_timer(&self) -> bool {

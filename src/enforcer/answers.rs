@@ -37,9 +37,13 @@ pub struct LimitAnswer {
     pub is_shared: bool,
     /// What it said. Of a refused request nothing is charged, and this is how the limit stands.
     pub answer: Result<Allowed, Denied>,
-    /// How long until one unit more than remains could be had. None if nothing is missing, and of
-    /// slots, which time alone does not bring.
+    /// Of a limit that agrees, how long until one unit more than remains could be had: none if
+    /// nothing is missing. Of one that refuses, how long until the whole cost could be: none if no
+    /// wait is known that helps. Of slots always none: time alone does not bring them.
     pub next: Option<Duration>,
+    /// Whether it refused the request as it is, asking for nothing: a fact of its key is missing, or
+    /// its cost is no whole number.
+    pub is_unfit: bool,
     /// The key in words, if that was asked for: [`Answers::with_keys`].
     pub key: Option<String>,
 }
@@ -50,7 +54,7 @@ impl Answers {
         Answers { at, limits: limits.into_iter().collect() }
     }
 
-    /// When the request would be admitted; none if no limit refuses it.
+    /// How long the request would have to wait for all of them; none if no limit refuses it.
     pub fn retry(&self) -> Option<Retry> {
         let refusals = self.limits.iter().filter_map(|answer| answer.answer.err());
         refusals.map(|denied| denied.retry).reduce(Retry::max)
@@ -90,7 +94,7 @@ impl LimitAnswer {
             Err(denied) => denied.retry.after(),
         };
         let amount = Amount::Quota(limiter.quota());
-        LimitAnswer { limit, amount, is_shared: false, answer, next, key: None }
+        LimitAnswer { limit, amount, is_shared: false, answer, next, is_unfit: false, key: None }
     }
 
     /// Units, or slots, that remain.
@@ -111,7 +115,14 @@ impl LimitAnswer {
 }
 
 impl<S: BuildHasher> Enforcer<S> {
-    /// As [`admit`](Self::admit), and says how each enforced limit stands then.
+    /// As [`admit`](Self::admit), and says how each enforced limit that applies stands afterwards,
+    /// whether it agreed or not. Limits in shadow are left out, and while everything is bypassed all
+    /// are. Takes a second look at each limit: use `admit` where nobody reads the answers.
+    ///
+    /// It never waits; [`Admission::with_answers`](crate::Admission::with_answers) does.
+    ///
+    /// # Errors
+    /// As [`admit`](Self::admit); the answers are there all the same.
     ///
     /// ```
     /// use tollgate::{Enforcer, Limit, Policy, Quota};
@@ -174,7 +185,8 @@ impl Decision<'_> {
         let refusing = self.refusing.iter().map(|place| {
             let denied = Denied { standing: Standing::NONE, retry: Retry::Never };
             let rule = self.rule(*place);
-            (*place, rule.answer(rule.account.amount(), Err(denied), None))
+            let answer = rule.answer(rule.account.amount(), Err(denied), None);
+            (*place, LimitAnswer { is_unfit: true, ..answer })
         });
         let mut limits: Vec<_> = rates.chain(slots).chain(refusing).collect();
         limits.sort_by_key(|(place, _)| *place);
@@ -216,7 +228,15 @@ impl Rule {
         next: Option<Duration>,
     ) -> LimitAnswer {
         let is_shared = self.key.is_empty();
-        LimitAnswer { limit: self.name, amount, is_shared, answer, next, key: None }
+        LimitAnswer {
+            limit: self.name,
+            amount,
+            is_shared,
+            answer,
+            next,
+            is_unfit: false,
+            key: None,
+        }
     }
 }
 

@@ -133,6 +133,11 @@ impl Names {
         None
     }
 
+    #[cfg_attr(not(feature = "tower"), allow(dead_code))]
+    pub(crate) fn all(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(|name| &*name.text)
+    }
+
     pub(crate) fn name(&self, id: FactId) -> &str {
         &self.names[usize::from(id)].text
     }

@@ -15,7 +15,10 @@ const COUNTERS: [(&str, &str); 14] = [
     ("tollgate_limit_fresh_starts_total", "Times that a reload had the limit start without keys."),
     ("tollgate_limit_overflows_total", "Requests for whose key there was no room."),
     ("tollgate_policy_reloads_total", "Reloads of the policy, by outcome."),
-    ("tollgate_undeclared_facts_total", "Facts of requests that the policy does not declare."),
+    (
+        "tollgate_undeclared_facts_total",
+        "Facts of requests that a policy with declared facts does not declare.",
+    ),
     ("tollgate_tasks_total", "Tasks, by outcome."),
 ];
 

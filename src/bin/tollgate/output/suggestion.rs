@@ -58,7 +58,7 @@ fn source(suggestion: &Suggestion, reading: &Reading, screen: &mut Screen) {
     });
     let disorder = (suggestion.disorder.lines > 0).then(|| {
         let late = counted(suggestion.disorder.lines, "event is", "events are");
-        format!("{late} stamped earlier than one before, and counted at the latest time")
+        format!("{late} stamped earlier than one before, and taken at the latest")
     });
     let all = reading.logs.iter().chain(&reading.cut_short).cloned();
     for line in all.chain(unreadable).chain(span).chain(disorder) {
