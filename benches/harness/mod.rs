@@ -126,14 +126,14 @@ impl<'a, K> Race<'a, K> {
 
 /// Nanoseconds that this thread has run: what else runs on the machine does not count.
 #[cfg(target_os = "linux")]
-fn worked_nanos() -> u64 {
+pub(crate) fn worked_nanos() -> u64 {
     let t = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
 }
 
 /// Where the system does not say, all the time there is.
 #[cfg(not(target_os = "linux"))]
-fn worked_nanos() -> u64 {
+pub(crate) fn worked_nanos() -> u64 {
     tollgate::Clock::monotonic().now().as_nanos()
 }
 
