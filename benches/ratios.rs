@@ -4,6 +4,8 @@
 //! `cargo bench --bench ratios -- keyed set 1k 1M`. Prints Markdown.
 
 mod contenders;
+#[path = "harness/counted.rs"]
+mod counted;
 mod harness;
 
 use std::hash::{Hash, Hasher as _};
@@ -12,9 +14,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use contenders::*;
-use harness::{
-    ALLOCATOR, Answer, BATCH, Fold, Race, Run, Sip, Work, kept_bytes, machine, median, together,
-};
+use counted::{ALLOCATOR, kept_bytes};
+use harness::{Answer, BATCH, Fold, Race, Run, Sip, Work, machine, median, together};
 use stats_alloc::Region;
 use tollgate::{Enforcer, Gcra, Limit, Missing, Mode, Policy, Quota, RateLimiter, all};
 

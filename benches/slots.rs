@@ -8,6 +8,8 @@
 
 #[allow(dead_code, reason = "each bench uses a part of it")]
 mod contenders;
+#[path = "harness/counted.rs"]
+mod counted;
 mod harness;
 
 use std::future::Future;
@@ -17,8 +19,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use contenders::{Hasher, Keys};
+use counted::{ALLOCATOR, kept_bytes};
 use dashmap::DashMap;
-use harness::{ALLOCATOR, Answer, BATCH, Fold, Race, Run, Sip, Work, kept_bytes, machine};
+use harness::{Answer, BATCH, Fold, Race, Run, Sip, Work, machine};
 use harness::{median, together};
 use stats_alloc::Region;
 use tokio::runtime::{Builder, Runtime};

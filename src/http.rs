@@ -15,6 +15,8 @@ mod refusal;
 #[cfg(feature = "tower")]
 mod service;
 mod structured;
+#[cfg(feature = "tower")]
+mod told_policy;
 
 #[cfg(feature = "tower")]
 pub use body::{AdmittedBody, Settle};

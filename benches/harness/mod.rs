@@ -1,17 +1,10 @@
 //! How both tables of ratios are taken: contenders take turns within one run, round by round, and
 //! the median of the rounds counts, so that whatever else the machine does meets them all.
 
-use std::alloc::System;
 use std::collections::BTreeSet;
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
-
-use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-
-/// Counts bytes for the memory rows. It costs only those who allocate.
-#[global_allocator]
-pub(crate) static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 pub(crate) type Sip = std::hash::RandomState;
 pub(crate) type Fold = foldhash::fast::RandomState;
@@ -19,12 +12,6 @@ pub(crate) type Fold = foldhash::fast::RandomState;
 const ROUNDS: usize = 41;
 /// Keys of a round. The first eighth only warms up.
 pub(crate) const BATCH: usize = 16_384;
-
-/// Bytes asked of the allocator since and not given back.
-pub(crate) fn kept_bytes(since: &Region<'_, System>) -> f64 {
-    let change = since.change();
-    change.bytes_allocated as f64 - change.bytes_deallocated as f64
-}
 
 pub(crate) fn machine() -> String {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -126,14 +113,14 @@ impl<'a, K> Race<'a, K> {
 
 /// Nanoseconds that this thread has run: what else runs on the machine does not count.
 #[cfg(target_os = "linux")]
-fn worked_nanos() -> u64 {
+pub(crate) fn worked_nanos() -> u64 {
     let t = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
 }
 
 /// Where the system does not say, all the time there is.
 #[cfg(not(target_os = "linux"))]
-fn worked_nanos() -> u64 {
+pub(crate) fn worked_nanos() -> u64 {
     tollgate::Clock::monotonic().now().as_nanos()
 }
 

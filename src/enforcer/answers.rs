@@ -3,6 +3,8 @@
 use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use crate::algorithm::Algorithm;
 use crate::decision::{Allowed, Denied, Refused, Retry, Standing};
 use crate::policy::Amount;
@@ -13,6 +15,9 @@ use super::account::Counts;
 use super::compiled::Rule;
 use super::decision::{Decision, Source};
 use super::{Enforcer, Explanation, Permit, Value};
+
+/// Limits of a request that are put in order without allocating.
+const INLINE: usize = 4;
 
 /// How the enforced limits of a request stood when it was decided, in the order of the policy:
 /// [`Enforcer::admit_with_answers`].
@@ -188,7 +193,8 @@ impl Decision<'_> {
             let answer = rule.answer(rule.account.amount(), Err(denied), None);
             (*place, LimitAnswer { is_unfit: true, ..answer })
         });
-        let mut limits: Vec<_> = rates.chain(slots).chain(refusing).collect();
+        let mut limits = SmallVec::<[(u32, LimitAnswer); INLINE]>::new();
+        limits.extend(rates.chain(slots).chain(refusing));
         limits.sort_by_key(|(place, _)| *place);
         Answers { at: now, limits: limits.into_iter().map(|(_, answer)| answer).collect() }
     }

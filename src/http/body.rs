@@ -23,13 +23,14 @@ pub struct Settle(pub u64);
 
 /// What an admitted request holds. Dropping it gives it back.
 pub(super) struct Held {
-    permit: Option<Permit>,
+    /// In a box, since it moves from the future to the body and with both.
+    permit: Option<Box<Permit>>,
     settle: Option<Settle>,
 }
 
 impl Held {
     pub(super) fn new(permit: Permit) -> Held {
-        Held { permit: Some(permit), settle: None }
+        Held { permit: Some(Box::new(permit)), settle: None }
     }
 
     /// Is held until the body has ended that follows `response`.

@@ -72,7 +72,7 @@ impl HeaderStyle {
     /// ```
     pub fn add_to(self, headers: &mut HeaderMap, answers: &Answers) {
         match self {
-            HeaderStyle::Draft => draft(headers, answers),
+            HeaderStyle::Draft => draft(headers, answers, policy_value(answers)),
             HeaderStyle::Triple => triple(headers, answers, TRIPLE),
             HeaderStyle::XRateLimit => triple(headers, answers, X_RATE_LIMIT),
             HeaderStyle::XSentry => x_sentry(headers, answers),
@@ -138,12 +138,11 @@ fn window(quota: &Quota) -> u64 {
     u64::try_from(secs).unwrap_or(u64::MAX)
 }
 
-fn draft(headers: &mut HeaderMap, answers: &Answers) {
-    let (mut policy, mut left) = (List::default(), List::default());
-    let refused = answers.retry();
+/// The value of `RateLimit-Policy`.
+pub(super) fn policy_value(answers: &Answers) -> Option<HeaderValue> {
+    let mut policy = List::with_room(answers.limits.len());
     for answer in &answers.limits {
         policy.string(answer.limit);
-        left.string(answer.limit);
         match &answer.amount {
             Amount::Quota(quota) => {
                 policy.integer("q", quota.burst_size());
@@ -154,6 +153,27 @@ fn draft(headers: &mut HeaderMap, answers: &Answers) {
                 policy.word("qu", "concurrent-requests");
             }
         }
+        if let Some(key) = told_key(answer) {
+            policy.bytes("pk", key);
+        }
+    }
+    policy.into_value()
+}
+
+/// The key, if it is to be told.
+fn told_key(answer: &LimitAnswer) -> Option<&[u8]> {
+    answer.key.as_ref().map(String::as_bytes).filter(|key| key.len() <= MAX_KEY)
+}
+
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const LEFT: HeaderName = HeaderName::from_static("ratelimit");
+
+/// The headers of the draft, of which somebody may have kept one.
+pub(super) fn draft(headers: &mut HeaderMap, answers: &Answers, policy: Option<HeaderValue>) {
+    let mut left = List::with_room(answers.limits.len());
+    let refused = answers.retry();
+    for answer in &answers.limits {
+        left.string(answer.limit);
         left.integer("r", answer.remaining());
         let next = match answer.answer {
             Ok(_) => answer.next.map(secs_up),
@@ -162,14 +182,16 @@ fn draft(headers: &mut HeaderMap, answers: &Answers) {
         if let Some(next) = next {
             left.integer("t", next);
         }
-        if let Some(key) = answer.key.as_ref().filter(|key| key.len() <= MAX_KEY) {
-            policy.bytes("pk", key.as_bytes());
-            left.bytes("pk", key.as_bytes());
+        if let Some(key) = told_key(answer) {
+            left.bytes("pk", key);
         }
     }
-    if !answers.limits.is_empty() {
-        set_text(headers, HeaderName::from_static("ratelimit-policy"), policy.into_text());
-        set_text(headers, HeaderName::from_static("ratelimit"), left.into_text());
+    if answers.limits.is_empty() {
+        return;
+    }
+    if let Some((policy, left)) = policy.zip(left.into_value()) {
+        headers.insert(POLICY, policy);
+        headers.insert(LEFT, left);
     }
 }
 

@@ -17,8 +17,10 @@ use crate::sync::{Arc, RandomState};
 use crate::telemetry;
 
 use super::fact::Fact;
+use super::headers::draft;
 use super::service::Admit;
-use super::{Refusals, grpc_response, is_grpc};
+use super::told_policy::ToldPolicy;
+use super::{HeaderStyle, Refusals, grpc_response, is_grpc};
 
 /// Facts of a request that are read without allocating.
 const INLINE: usize = 8;
@@ -63,6 +65,7 @@ pub(super) struct Config<H> {
     refusals: Refusals,
     respond: Option<Arc<Respond>>,
     shows_keys: bool,
+    told_policy: Arc<ToldPolicy>,
 }
 
 impl<H> AdmitLayer<H> {
@@ -79,6 +82,7 @@ impl<H> AdmitLayer<H> {
                 refusals: Refusals::default(),
                 respond: None,
                 shows_keys: false,
+                told_policy: Arc::default(),
             }),
         }
     }
@@ -169,7 +173,10 @@ impl<H: BuildHasher> Config<H> {
 
     /// Says how limits stand.
     pub(super) fn add_headers(&self, headers: &mut http::HeaderMap, answers: &Answers) {
-        self.refusals.header_style().add_to(headers, answers);
+        match self.refusals.header_style() {
+            HeaderStyle::Draft => draft(headers, answers, self.told_policy.value(answers)),
+            style => style.add_to(headers, answers),
+        }
     }
 
     fn response(&self, request: &Parts, refused: &Refused, answers: &Answers) -> Response<Bytes> {
@@ -224,6 +231,7 @@ impl<H> Clone for Config<H> {
             refusals: self.refusals.clone(),
             respond: self.respond.clone(),
             shows_keys: self.shows_keys,
+            told_policy: self.told_policy.clone(),
         }
     }
 }

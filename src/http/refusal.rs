@@ -156,6 +156,9 @@ struct Problem<'a> {
     violated_policies: Vec<&'a str>,
 }
 
+/// Room for a problem of a few limits.
+const PROBLEM_BYTES: usize = 384;
+
 fn problem(refused: &Refused, answers: &Answers, shared: bool, status: StatusCode) -> Bytes {
     let (r#type, title) = if shared {
         (
@@ -175,6 +178,8 @@ fn problem(refused: &Refused, answers: &Answers, shared: bool, status: StatusCod
     }
     let detail = refused.to_string();
     let problem = Problem { r#type, title, status: status.as_u16(), detail, violated_policies };
+    let mut text = Vec::with_capacity(PROBLEM_BYTES);
     // It has neither maps nor numbers that JSON lacks.
-    serde_json::to_vec(&problem).unwrap_or_default().into()
+    let _ = serde_json::to_writer(&mut text, &problem);
+    text.into()
 }

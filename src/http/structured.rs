@@ -4,15 +4,21 @@ use std::fmt::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use http::HeaderValue;
 
 /// The largest integer a structured field can have.
 const MAX_INTEGER: u64 = 999_999_999_999_999;
+const MAX_DIGITS: usize = 15;
 
 /// Members of a list, one after the other.
-#[derive(Default)]
 pub(super) struct List(String);
 
 impl List {
+    /// Of about so many members.
+    pub(super) fn with_room(members: usize) -> List {
+        List(String::with_capacity(members * 32))
+    }
+
     /// Begins a member: a string, to which parameters follow.
     ///
     /// A string has printable ASCII only: the bytes of any other character are written as `%XX`.
@@ -26,8 +32,19 @@ impl List {
     /// A whole number. What is larger than one can be counts as the largest.
     pub(super) fn integer(&mut self, key: &str, number: u64) {
         self.key(key);
-        // Writing to a string cannot fail.
-        let _ = write!(self.0, "{}", number.min(MAX_INTEGER));
+        // Without the machinery of `write!`, of which a response would have nine times.
+        let mut left = number.min(MAX_INTEGER);
+        let mut digits = [b'0'; MAX_DIGITS];
+        let mut first = MAX_DIGITS;
+        loop {
+            first -= 1;
+            digits[first] = b'0' + (left % 10) as u8;
+            left /= 10;
+            if left == 0 {
+                break;
+            }
+        }
+        self.0.extend(digits[first..].iter().map(|digit| char::from(*digit)));
     }
 
     pub(super) fn word(&mut self, key: &str, text: &str) {
@@ -43,8 +60,9 @@ impl List {
         self.0.push(':');
     }
 
-    pub(super) fn into_text(self) -> String {
-        self.0
+    /// As the value of a header. What is written here is printable ASCII, so there is one.
+    pub(super) fn into_value(self) -> Option<HeaderValue> {
+        HeaderValue::try_from(self.0).ok()
     }
 
     fn key(&mut self, key: &str) {
@@ -55,6 +73,11 @@ impl List {
 
     fn quote(&mut self, text: &str) {
         self.0.push('"');
+        if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+            self.0.push_str(text);
+            self.0.push('"');
+            return;
+        }
         for byte in text.bytes() {
             match byte {
                 b'"' | b'\\' => {
@@ -63,6 +86,7 @@ impl List {
                 }
                 b' '..=b'~' => self.0.push(byte.into()),
                 _ => {
+                    // Writing to a string cannot fail.
                     let _ = write!(self.0, "%{byte:02X}");
                 }
             }

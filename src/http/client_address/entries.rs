@@ -5,9 +5,11 @@
 
 use std::net::IpAddr;
 
-use http::header::{FORWARDED, GetAll, HeaderMap, HeaderValue};
+use http::header::{FORWARDED, GetAll, HeaderMap, HeaderName, HeaderValue};
 
 use super::node;
+
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The header in which proxies say whom they were called by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,7 +32,7 @@ pub(super) struct Entries<'a> {
 impl<'a> Entries<'a> {
     pub(super) fn new(headers: &'a HeaderMap, header: ProxyHeader) -> Entries<'a> {
         let lines = match header {
-            ProxyHeader::XForwardedFor => headers.get_all("x-forwarded-for"),
+            ProxyHeader::XForwardedFor => headers.get_all(&X_FORWARDED_FOR),
             ProxyHeader::Forwarded => headers.get_all(FORWARDED),
         };
         Entries { header, lines: lines.into_iter().rev(), line: None }

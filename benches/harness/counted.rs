@@ -1,0 +1,14 @@
+//! An allocator that counts, for benches that measure memory: it costs those who allocate.
+
+use std::alloc::System;
+
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+pub(crate) static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Bytes asked of the allocator since and not given back.
+pub(crate) fn kept_bytes(since: &Region<'_, System>) -> f64 {
+    let change = since.change();
+    change.bytes_allocated as f64 - change.bytes_deallocated as f64
+}
