@@ -284,7 +284,7 @@ fn on_a_refusal_the_limit_that_refuses_is_told_and_all_that_do_are_named() {
         "type": "https://iana.org/assignments/http-problem-types#quota-exceeded",
         "title": "Request cannot be satisfied as assigned quota has been exceeded",
         "status": 429,
-        "detail": "refused by limit user, retry in 10s",
+        "detail": "refused by limit user, retry in 10 s",
         "violated-policies": ["user", "org"],
     });
     assert_eq!(body, expected);
@@ -314,7 +314,7 @@ fn status_and_body_are_a_choice() {
     assert_eq!(problem["status"], 503);
 
     let plain = Refusals::default().body(RefusalBody::Plain).response(&refused, &answers);
-    assert_eq!(&plain.body()[..], b"refused by limit all, retry in 500ms\n");
+    assert_eq!(&plain.body()[..], b"refused by limit all, retry in 1 s\n");
     assert_eq!(plain.headers()["content-type"], "text/plain; charset=utf-8");
     let empty = Refusals::default().body(RefusalBody::Empty).response(&refused, &answers);
     assert!(empty.body().is_empty() && !empty.headers().contains_key("content-type"));
@@ -360,6 +360,7 @@ fn styles_go_by_name() {
     for style in STYLES {
         assert_eq!(style.to_string().parse(), Ok(style));
     }
+    assert_eq!("X-RateLimit".parse(), Ok(HeaderStyle::XRateLimit));
     let unknown = "drafts".parse::<HeaderStyle>().unwrap_err().to_string();
     assert!(unknown.contains("did you mean `draft`?"), "{unknown}");
 }
@@ -430,13 +431,32 @@ fn a_grpc_refusal_is_read_by_tonic() {
 }
 
 #[test]
-fn a_missing_fact_that_refuses_is_a_refusal_like_any_other() {
-    let service =
-        Service::new(Policy::new().limit(user(Quota::per_second(1)).missing(Missing::Refuse)));
+fn a_request_that_lacks_what_a_limit_counts_by_has_not_used_up_its_quota() {
+    let needs = user(Quota::per_second(1)).missing(Missing::Refuse);
+    let service = Service::new(Policy::new().limit(needs).limit(Limit::concurrent("queries", 3)));
     let (refused, answers) = service.enforcer.admit_with_answers(&[("user", "")], 1);
-    let response = Refusals::default().response(&refused.unwrap_err(), &answers);
-    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
-    assert!(!response.headers().contains_key("retry-after"));
+    let refused = refused.unwrap_err();
+    let response = Refusals::default().response(&refused, &answers);
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(
+        lines(response.headers()),
+        "content-type: application/problem+json\n\
+         ratelimit: \"queries\";r=3\n\
+         ratelimit-policy: \"queries\";q=3;qu=\"concurrent-requests\""
+    );
+    let problem: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+    assert_eq!(
+        (&problem["type"], &problem["title"]),
+        (&"about:blank".into(), &"Bad Request".into())
+    );
+    assert!(problem["detail"].as_str().unwrap().starts_with("limit user counts by what"));
+    let refusals = Refusals::default().unfit_status(StatusCode::FORBIDDEN);
+    assert_eq!(refusals.status(&refused, &answers), StatusCode::FORBIDDEN);
+    says(HeaderStyle::Triple, &answers, &["ratelimit-limit: 3", "ratelimit-remaining: 3"]);
+    let alone =
+        Service::new(Policy::new().limit(user(Quota::per_second(1)).missing(Missing::Refuse)));
+    let (_, answers) = alone.enforcer.admit_with_answers(&[("user", "")], 1);
+    STYLES.iter().for_each(|style| says(*style, &answers, &[""]));
 }
 
 type Parameters = std::collections::BTreeMap<String, BareItem>;

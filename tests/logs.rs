@@ -142,3 +142,58 @@ fn what_happens_is_told_without_keys_and_without_locks() {
         assert!(!lines.contains("SECRET"), "{lines}");
     });
 }
+
+#[cfg(feature = "tower")]
+#[test]
+fn a_layer_warns_once_of_what_would_go_unnoticed() {
+    use tollgate::http::{AdmitLayer, ClientAddress, fact};
+    use tower::{Layer, Service, service_fn};
+
+    let log = Log::default();
+    let user = Limit::new("user", Quota::per_hour(1)).key(["user", "ip"]);
+    let deaf = tollgate::Clock::coarse();
+    let enforcer =
+        Enforcer::builder(Policy::new().limit(user.clone())).clock(deaf).build().unwrap();
+    let enforcer = Arc::new(enforcer);
+    tracing::subscriber::with_default(log.clone(), || {
+        let peer = |at: &std::net::SocketAddr| *at;
+        let layer = AdmitLayer::new(enforcer.clone())
+            .fact("usr", fact::header("X-User"))
+            .fact("ip", fact::client_address(ClientAddress::peer(), peer));
+        let handler = service_fn(async |_: http::Request<()>| {
+            Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
+        });
+        let mut service = layer.layer(handler);
+        let _another_route = layer.layer(handler);
+        let told = log.take(Level::WARN);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains(r#"lacking=["user"] unknown=["usr"]"#), "{told:?}");
+
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut ask = || {
+            let response = pin!(service.call(http::Request::new(()))).poll(&mut cx);
+            assert!(response.is_ready());
+        };
+        ask();
+        ask();
+        let told = log.take(Level::WARN);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains("SocketAddr"), "{told:?}");
+
+        // A wait that a reload brings, on a clock that wakes nobody.
+        let waits = Policy::new().limit(user.wait(secs(5)));
+        let _ = enforcer.reload(waits).unwrap();
+        ask();
+        ask();
+        let told = log.take(Level::WARN);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains("no timer"), "{told:?}");
+
+        // Nothing to warn of.
+        let right = AdmitLayer::new(enforcer.clone())
+            .fact("user", fact::header("x-user"))
+            .fact("ip", fact::path());
+        drop(right.layer(handler));
+        assert_eq!(log.take(Level::WARN).len(), 1, "the timer");
+    });
+}

@@ -10,8 +10,11 @@ use pin_project_lite::pin_project;
 
 use crate::enforcer::Permit;
 
-/// What a request cost in the end: a handler puts it among the extensions of its response, and the
-/// permit is [settled](crate::Permit::settle) so when the response has ended.
+/// What a request cost in the end: a handler puts it among the extensions of its response (with axum
+/// `(Extension(Settle(5)), body)`), and when the response has ended the permit is
+/// [settled](crate::Permit::settle) so: limits that take their cost from a fact, or if there is none
+/// all that the request was charged in. More than the burst makes debt, which is paid before anything
+/// else is admitted. The response's own headers still tell of the charge before.
 ///
 /// ```
 /// # use tollgate::http::Settle;

@@ -14,11 +14,12 @@ use super::structured::List;
 
 /// Which headers say how limits stand. Chosen by name: `"draft".parse()`.
 ///
-/// All times are whole seconds, rounded up; what remains is rounded down.
+/// Only limits that were asked for something are told of, not one that refuses a request as it is
+/// ([`LimitAnswer::is_unfit`]). All times are whole seconds, rounded up; what remains is rounded down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HeaderStyle {
-    /// `draft`: the IETF draft *RateLimit header fields for HTTP* (-09 and later), of every limit.
+    /// `draft`: the IETF draft *RateLimit header fields for HTTP* (-10), of every limit.
     ///
     /// ```text
     /// RateLimit-Policy: "user";q=100;w=2, "queries";q=50;qu="concurrent-requests"
@@ -89,7 +90,7 @@ impl FromStr for HeaderStyle {
     type Err = UnknownStyle;
 
     fn from_str(text: &str) -> Result<HeaderStyle, UnknownStyle> {
-        let found = HeaderStyle::NAMES.iter().find(|(name, _)| *name == text);
+        let found = HeaderStyle::NAMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
         found.map(|(_, style)| *style).ok_or_else(|| UnknownStyle(text.to_owned()))
     }
 }
@@ -141,7 +142,7 @@ fn window(quota: &Quota) -> u64 {
 /// The value of `RateLimit-Policy`.
 pub(super) fn policy_value(answers: &Answers) -> Option<HeaderValue> {
     let mut policy = List::with_room(answers.limits.len());
-    for answer in &answers.limits {
+    for answer in asked(answers) {
         policy.string(answer.limit);
         match &answer.amount {
             Amount::Quota(quota) => {
@@ -160,6 +161,11 @@ pub(super) fn policy_value(answers: &Answers) -> Option<HeaderValue> {
     policy.into_value()
 }
 
+/// The limits that were asked for something.
+fn asked(answers: &Answers) -> impl Iterator<Item = &LimitAnswer> {
+    answers.limits.iter().filter(|answer| !answer.is_unfit)
+}
+
 /// The key, if it is to be told.
 fn told_key(answer: &LimitAnswer) -> Option<&[u8]> {
     answer.key.as_ref().map(String::as_bytes).filter(|key| key.len() <= MAX_KEY)
@@ -172,7 +178,7 @@ const LEFT: HeaderName = HeaderName::from_static("ratelimit");
 pub(super) fn draft(headers: &mut HeaderMap, answers: &Answers, policy: Option<HeaderValue>) {
     let mut left = List::with_room(answers.limits.len());
     let refused = answers.retry();
-    for answer in &answers.limits {
+    for answer in asked(answers) {
         left.string(answer.limit);
         left.integer("r", answer.remaining());
         let next = match answer.answer {
@@ -186,7 +192,7 @@ pub(super) fn draft(headers: &mut HeaderMap, answers: &Answers, policy: Option<H
             left.bytes("pk", key);
         }
     }
-    if answers.limits.is_empty() {
+    if asked(answers).next().is_none() {
         return;
     }
     if let Some((policy, left)) = policy.zip(left.into_value()) {
@@ -208,8 +214,8 @@ const X_RATE_LIMIT: [HeaderName; 3] = [
 ];
 
 fn triple(headers: &mut HeaderMap, answers: &Answers, [limit, remaining, reset]: [HeaderName; 3]) {
-    let refusing = answers.limits.iter().find(|answer| answer.answer.is_err());
-    let Some(answer) = refusing.or_else(|| tightest(answers, is_rate)).or(answers.limits.first())
+    let refusing = asked(answers).find(|answer| answer.answer.is_err());
+    let Some(answer) = refusing.or_else(|| tightest(answers, is_rate)).or(asked(answers).next())
     else {
         return;
     };
@@ -247,7 +253,7 @@ fn units(answer: &LimitAnswer) -> u64 {
 
 /// The first that refuses, or else the one of which the least remains.
 fn tightest(answers: &Answers, of: impl Fn(&LimitAnswer) -> bool) -> Option<&LimitAnswer> {
-    let kind = || answers.limits.iter().filter(|answer| of(answer));
+    let kind = || asked(answers).filter(|answer| of(answer));
     let refusing = kind().find(|answer| answer.answer.is_err());
     refusing.or_else(|| kind().min_by_key(|answer| answer.remaining()))
 }

@@ -11,9 +11,9 @@ use smallvec::SmallVec;
 use tower_layer::Layer;
 
 use crate::decision::Refused;
-use crate::enforcer::{AdmissionWithAnswers, Answers, Enforcer, Permit};
+use crate::enforcer::{AdmissionWithAnswers, Answers, Enforcer, Explanation, Permit};
 use crate::queue::WaitError;
-use crate::sync::{Arc, RandomState};
+use crate::sync::{Arc, AtomicBool, Ordering, RandomState};
 use crate::telemetry;
 
 use super::fact::Fact;
@@ -49,13 +49,17 @@ const INLINE: usize = 8;
 ///
 /// A request that is refused never reaches the service: it is answered at once as [`Refusals`] says,
 /// and gRPC by its own rules. Where the policy lets it `wait`, it waits, holding nothing, and leaves
-/// the line if its client goes away; that needs a clock with a timer,
-/// [`Clock::tokio`](crate::Clock::tokio). On another clock nobody waits.
+/// the line if its client goes away; that needs a clock with a timer, `Clock::tokio()`. On another
+/// clock nobody waits.
 ///
-/// A fact that a request lacks is the policy's `missing`, never an error.
+/// A fact that a request lacks is the policy's `missing`, never an error. With the feature `tracing`
+/// it is warned of, once, if the layer does not give a fact that the policy counts by, or a policy
+/// has a `wait` and the clock no timer.
 pub struct AdmitLayer<H = RandomState> {
     config: Arc<Config<H>>,
 }
+
+type Observe = dyn Fn(&Refused, &str) + Send + Sync;
 
 type Respond = dyn Fn(&Parts, &Refused, &Answers) -> Response<Bytes> + Send + Sync;
 
@@ -64,30 +68,30 @@ pub(super) struct Config<H> {
     facts: Vec<(Box<str>, Arc<dyn Fact>)>,
     refusals: Refusals,
     respond: Option<Arc<Respond>>,
+    on_refused: Option<Arc<Observe>>,
     shows_keys: bool,
+    warned: Warned,
     told_policy: Arc<ToldPolicy>,
 }
 
 impl<H> AdmitLayer<H> {
     /// A layer over the enforcer, which may be shared: `enforcer.clone()` of an `Arc`.
     pub fn new(enforcer: impl Into<Arc<Enforcer<H>>>) -> AdmitLayer<H> {
-        let enforcer = enforcer.into();
-        if enforcer.lacks_timer() {
-            telemetry::cannot_wait();
-        }
         AdmitLayer {
             config: Arc::new(Config {
-                enforcer,
+                enforcer: enforcer.into(),
                 facts: Vec::new(),
                 refusals: Refusals::default(),
                 respond: None,
+                on_refused: None,
+                warned: Warned::default(),
                 shows_keys: false,
                 told_policy: Arc::default(),
             }),
         }
     }
 
-    /// Has requests have the fact `name`.
+    /// Gives each request the fact `name`. Of several of one name the first that a request has counts.
     #[must_use]
     pub fn fact(mut self, name: impl Into<Box<str>>, fact: impl Fact + 'static) -> AdmitLayer<H> {
         self.change().facts.push((name.into(), Arc::new(fact)));
@@ -101,7 +105,8 @@ impl<H> AdmitLayer<H> {
         self
     }
 
-    /// The response to a refused request, in place of [`Refusals::response`] and gRPC's.
+    /// The response to a refused request, in place of [`Refusals::response`] and gRPC's. Nothing is
+    /// added to it, neither headers of limits nor `Retry-After`: begin with one of these two.
     #[must_use]
     pub fn respond<F>(mut self, respond: F) -> AdmitLayer<H>
     where
@@ -111,8 +116,32 @@ impl<H> AdmitLayer<H> {
         self
     }
 
-    /// Has the headers of the draft say the keys in words, as the parameter `pk`. A client then
-    /// reads every fact that it is counted by. Keys of more than 256 bytes are left out.
+    /// Is shown each refusal by a limit, and the request's key there in words: `ip=192.0.2.1`.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use tollgate::http::AdmitLayer;
+    /// use tollgate::{Busiest, Enforcer, Policy};
+    ///
+    /// let busiest = Arc::new(Busiest::new(20));
+    /// let counted = busiest.clone();
+    /// let layer = AdmitLayer::new(Enforcer::builder(Policy::new()).build()?)
+    ///     .on_refused(move |refused, key| counted.count(refused.limit(), key));
+    /// // And on a page of yours: busiest.top("user")
+    /// # Ok::<(), tollgate::PolicyError>(())
+    /// ```
+    #[must_use]
+    pub fn on_refused<F>(mut self, observe: F) -> AdmitLayer<H>
+    where
+        F: Fn(&Refused, &str) + Send + Sync + 'static,
+    {
+        self.change().on_refused = Some(Arc::new(observe));
+        self
+    }
+
+    /// Has the headers of the draft say the key of each limit, as the parameter `pk`: the bytes of
+    /// `ip=192.0.2.1`, in base64. A client then reads every fact that it is counted by. Keys of more
+    /// than 256 bytes are left out.
     #[must_use]
     pub fn show_keys(mut self) -> AdmitLayer<H> {
         self.change().shows_keys = true;
@@ -150,6 +179,9 @@ impl<H: BuildHasher> Config<H> {
             return Decided::Waits(self.enforcer.admit_waiting(&facts, 1).with_answers());
         }
         let (admitted, answers) = self.enforcer.admit_with_answers(&facts, 1);
+        if admitted.is_err() {
+            self.warn_of_timer();
+        }
         self.told(request, admitted.map_err(WaitError::Denied), answers)
     }
 
@@ -164,6 +196,9 @@ impl<H: BuildHasher> Config<H> {
         match admitted {
             Ok(permit) => Decided::Admitted(permit, answers),
             Err(WaitError::Denied(refused)) => {
+                if let Some(observe) = &self.on_refused {
+                    observe(&refused, &self.key(request, &refused));
+                }
                 Decided::Refused(self.response(request, &refused, &answers))
             }
             // The enforcer is there as long as this is, and its clock had a timer.
@@ -201,10 +236,45 @@ impl<H: BuildHasher> Config<H> {
 
     #[cold]
     fn with_keys(&self, request: &Parts, answers: Answers) -> Answers {
+        answers.with_keys(self.explain(request))
+    }
+
+    #[cold]
+    fn key(&self, request: &Parts, refused: &Refused) -> String {
+        let mut explained = self.explain(request).into_iter();
+        // A reload may have dropped it just now.
+        explained.find(|limit| limit.limit == refused.limit()).map_or(String::new(), |of| of.key)
+    }
+
+    fn explain(&self, request: &Parts) -> Vec<Explanation> {
         let values = self.values(request);
         let facts: SmallVec<[(&str, &str); INLINE]> =
             values.iter().map(|(name, value)| (*name, &**value)).collect();
-        answers.with_keys(self.enforcer.explain(&facts, 1))
+        self.enforcer.explain(&facts, 1)
+    }
+}
+
+/// What is warned of once.
+#[derive(Default)]
+struct Warned {
+    of_facts: AtomicBool,
+    of_timer: AtomicBool,
+}
+
+// Relaxed, twice: nothing else goes with it.
+impl<H> Config<H> {
+    fn warn_of_facts(&self) {
+        if !self.warned.of_facts.swap(true, Ordering::Relaxed) {
+            let given: Vec<&str> = self.facts.iter().map(|(name, _)| &**name).collect();
+            self.enforcer.tell_facts(&given);
+        }
+    }
+
+    /// A reload may bring a `wait`, too.
+    fn warn_of_timer(&self) {
+        if self.enforcer.lacks_timer() && !self.warned.of_timer.swap(true, Ordering::Relaxed) {
+            telemetry::cannot_wait();
+        }
     }
 }
 
@@ -212,6 +282,8 @@ impl<H, Inner> Layer<Inner> for AdmitLayer<H> {
     type Service = Admit<Inner, H>;
 
     fn layer(&self, inner: Inner) -> Admit<Inner, H> {
+        self.config.warn_of_facts();
+        self.config.warn_of_timer();
         Admit::new(inner, self.config.clone())
     }
 }
@@ -230,6 +302,8 @@ impl<H> Clone for Config<H> {
             facts: self.facts.clone(),
             refusals: self.refusals.clone(),
             respond: self.respond.clone(),
+            on_refused: self.on_refused.clone(),
+            warned: Warned::default(),
             shows_keys: self.shows_keys,
             told_policy: self.told_policy.clone(),
         }

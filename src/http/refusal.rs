@@ -5,7 +5,7 @@ use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use serde::Serialize;
 
-use crate::decision::Refused;
+use crate::decision::{Refused, Retry};
 use crate::enforcer::Answers;
 
 use super::headers::{HeaderStyle, retry_after};
@@ -32,6 +32,7 @@ use super::headers::{HeaderStyle, retry_after};
 pub struct Refusals {
     own: StatusCode,
     shared: StatusCode,
+    unfit: StatusCode,
     shared_limits: Vec<String>,
     style: HeaderStyle,
     body: RefusalBody,
@@ -41,9 +42,10 @@ pub struct Refusals {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RefusalBody {
-    /// `application/problem+json` (RFC 9457): `type` (`quota-exceeded`, or
-    /// `temporary-reduced-capacity` of shared capacity), `title`, `status`, `detail`, and as
-    /// `violated-policies` the names of all limits that refuse.
+    /// `application/problem+json` (RFC 9457): `type` (`quota-exceeded`;
+    /// `temporary-reduced-capacity` of shared capacity; `about:blank` of a request that cannot be
+    /// decided as it is), `title`, `status`, `detail`, and as `violated-policies` the names of all
+    /// limits that refuse.
     #[default]
     Problem,
     /// A sentence.
@@ -57,6 +59,7 @@ impl Default for Refusals {
         Refusals {
             own: StatusCode::TOO_MANY_REQUESTS,
             shared: StatusCode::SERVICE_UNAVAILABLE,
+            unfit: StatusCode::BAD_REQUEST,
             shared_limits: Vec::new(),
             style: HeaderStyle::default(),
             body: RefusalBody::default(),
@@ -75,6 +78,13 @@ impl Refusals {
     #[must_use]
     pub fn shared_status(self, shared: StatusCode) -> Refusals {
         Refusals { shared, ..self }
+    }
+
+    /// The status where a limit refuses the request as it is: a fact of its key is missing
+    /// ([`Missing::Refuse`](crate::Missing::Refuse)), or its cost is no whole number. Default: 400.
+    #[must_use]
+    pub fn unfit_status(self, unfit: StatusCode) -> Refusals {
+        Refusals { unfit, ..self }
     }
 
     /// Limits that are shared capacity though they have a key. Those without a key always are.
@@ -103,18 +113,24 @@ impl Refusals {
 
     /// The status of a refusal: by the first limit that refuses.
     pub fn status(&self, refused: &Refused, answers: &Answers) -> StatusCode {
-        if self.is_shared(refused, answers) { self.shared } else { self.own }
+        match self.cause(refused, answers) {
+            Cause::Own => self.own,
+            Cause::Shared => self.shared,
+            Cause::Unfit => self.unfit,
+        }
     }
 
-    /// A refusal as a response. Without answers it names the first limit alone.
+    /// A refusal as a response. If `answers` is empty, the body names only `refused.limit()`.
     pub fn response(&self, refused: &Refused, answers: &Answers) -> Response<Bytes> {
         let status = self.status(refused, answers);
         let (kind, body) = match self.body {
             RefusalBody::Problem => {
-                let shared = self.is_shared(refused, answers);
-                ("application/problem+json", problem(refused, answers, shared, status))
+                let cause = self.cause(refused, answers);
+                ("application/problem+json", problem(refused, answers, cause, status))
             }
-            RefusalBody::Plain => ("text/plain; charset=utf-8", format!("{refused}\n").into()),
+            RefusalBody::Plain => {
+                ("text/plain; charset=utf-8", format!("{}\n", in_words(refused)).into())
+            }
             RefusalBody::Empty => ("", Bytes::new()),
         };
         let mut response = Response::new(body);
@@ -138,10 +154,40 @@ impl Refusals {
         response
     }
 
-    fn is_shared(&self, refused: &Refused, answers: &Answers) -> bool {
-        let named = |name: &String| name == refused.limit();
+    fn cause(&self, refused: &Refused, answers: &Answers) -> Cause {
         let answer = answers.limits.iter().find(|answer| answer.limit == refused.limit());
-        answer.is_some_and(|answer| answer.is_shared) || self.shared_limits.iter().any(named)
+        if answer.is_some_and(|answer| answer.is_unfit) {
+            return Cause::Unfit;
+        }
+        let is_named = self.shared_limits.iter().any(|name| name == refused.limit());
+        if is_named || answer.is_some_and(|answer| answer.is_shared) {
+            Cause::Shared
+        } else {
+            Cause::Own
+        }
+    }
+}
+
+/// What a request is refused for.
+#[derive(Clone, Copy)]
+enum Cause {
+    /// A limit of the caller's own.
+    Own,
+    /// Capacity that is shared.
+    Shared,
+    /// It cannot be decided as it is.
+    Unfit,
+}
+
+/// A refusal in the words of its headers: in whole seconds.
+fn in_words(refused: &Refused) -> String {
+    let limit = refused.limit();
+    match retry_after(refused.retry()) {
+        Some(secs) => format!("refused by limit {limit}, retry in {secs} s"),
+        None if refused.retry() == Retry::Never => {
+            format!("refused by limit {limit}, no wait helps")
+        }
+        None => format!("refused by limit {limit}, retry when a slot is free"),
     }
 }
 
@@ -149,7 +195,7 @@ impl Refusals {
 #[derive(Serialize)]
 struct Problem<'a> {
     r#type: &'static str,
-    title: &'static str,
+    title: &'a str,
     status: u16,
     detail: String,
     #[serde(rename = "violated-policies")]
@@ -159,24 +205,31 @@ struct Problem<'a> {
 /// Room for a problem of a few limits.
 const PROBLEM_BYTES: usize = 384;
 
-fn problem(refused: &Refused, answers: &Answers, shared: bool, status: StatusCode) -> Bytes {
-    let (r#type, title) = if shared {
-        (
-            "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
-            "Request cannot be satisfied due to temporary server capacity constraints",
-        )
-    } else {
-        (
+fn problem(refused: &Refused, answers: &Answers, cause: Cause, status: StatusCode) -> Bytes {
+    let (r#type, title) = match cause {
+        Cause::Own => (
             "https://iana.org/assignments/http-problem-types#quota-exceeded",
             "Request cannot be satisfied as assigned quota has been exceeded",
-        )
+        ),
+        Cause::Shared => (
+            "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
+            "Request cannot be satisfied due to temporary server capacity constraints",
+        ),
+        // No more than the status says.
+        Cause::Unfit => ("about:blank", status.canonical_reason().unwrap_or_default()),
     };
     let refuses = answers.limits.iter().filter(|answer| answer.answer.is_err());
     let mut violated_policies: Vec<&str> = refuses.map(|answer| answer.limit).collect();
     if violated_policies.is_empty() {
         violated_policies.push(refused.limit());
     }
-    let detail = refused.to_string();
+    let detail = match cause {
+        Cause::Own | Cause::Shared => in_words(refused),
+        Cause::Unfit => format!(
+            "limit {} counts by what the request lacks, or cannot read what it costs",
+            refused.limit()
+        ),
+    };
     let problem = Problem { r#type, title, status: status.as_u16(), detail, violated_policies };
     let mut text = Vec::with_capacity(PROBLEM_BYTES);
     // It has neither maps nor numbers that JSON lacks.

@@ -1,10 +1,11 @@
 //! What clients are told, and what they are counted by together.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Response, StatusCode};
 use tollgate::http::{HeaderStyle, RefusalBody, Refusals, fact};
-use tollgate::{Limit, Missing, Mode, Policy, Quota};
+use tollgate::{Busiest, Limit, Missing, Mode, Policy, Quota};
 
 use crate::server::{Gate, Server, Under, request};
 
@@ -232,6 +233,30 @@ async fn refusals_can_be_answered_by_hand() {
             assert_eq!(told.header("content-length"), told.body.len().to_string());
             assert!(!told.tells_limits() && told.header("retry-after") == "-");
         }
+    }
+}
+
+#[tokio::test]
+async fn the_busiest_keys_are_counted_as_they_are_refused() {
+    for under in Under::ALL {
+        let busiest = Arc::new(Busiest::new(2));
+        let counted = busiest.clone();
+        let gate = Gate::new(Policy::new().limit(user(Quota::per_minute(1))));
+        let layer = gate
+            .layer()
+            .fact("user", fact::header("x-user"))
+            .on_refused(move |refused, key| counted.count(refused.limit(), key));
+        let server = Server::start(under, layer).await;
+        let mut client = server.client().await;
+        for (name, times) in [("ann", 4), ("bob", 3), ("cleo", 1)] {
+            for _ in 0..times {
+                let told = client.get("/", &[("x-user", name)]).await;
+                assert!(!format!("{told:?}").contains("user="), "the client is told no key");
+            }
+        }
+        let top = busiest.top("user").into_iter().map(|busy| (busy.key, busy.at_most));
+        let expected = [("user=ann".to_owned(), 3), ("user=bob".to_owned(), 2)];
+        assert_eq!(top.collect::<Vec<_>>(), expected, "{under:?}");
     }
 }
 

@@ -115,7 +115,7 @@ async fn a_missing_fact_is_the_policys_choice() {
                 Missing::Marker => assert_eq!(statuses, [200, 429], "{under:?}"),
                 Missing::Skip => assert_eq!(statuses, [200, 200], "{under:?}"),
                 Missing::Refuse => {
-                    assert_eq!(statuses, [429, 429], "{under:?}");
+                    assert_eq!(statuses, [400, 400], "{under:?}");
                     assert_eq!(told[0].header("retry-after"), "-", "no wait helps");
                 }
             }
@@ -174,7 +174,7 @@ async fn without_a_peer_and_a_header_the_address_is_missing_and_no_error() {
         for (missing, expected) in [
             (Missing::Marker, [200, 200, 429]),
             (Missing::Skip, [200, 200, 200]),
-            (Missing::Refuse, [429, 429, 429]),
+            (Missing::Refuse, [400, 400, 400]),
         ] {
             for address in [ClientAddress::peer(), ClientAddress::hops(1)] {
                 let gate = Gate::new(Policy::new().limit(ip().missing(missing)));
