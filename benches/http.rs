@@ -218,9 +218,8 @@ impl Run {
             self.rounds,
             each * CONNECTIONS,
         );
-        println!(
-            "| server | requests/s | of handler alone | work, ns a request | of handler alone |"
-        );
+        println!("`hello`: 5 bytes, the least a handler can do. A page: {ITEMS} items as JSON.\n");
+        println!("| server | requests/s | of it alone | work, ns a request | of it alone |");
         println!("|---|---|---|---|---|");
         let of = |at: usize, what: fn(&(f64, f64)) -> f64| {
             median(&mut rounds[at].iter().map(what).collect::<Vec<_>>())

@@ -290,27 +290,29 @@ async fn keys_are_shown_on_request() {
     }
 }
 
-/// Requests of more sets of limits than are kept, of other numbers after reloads: each is told its
-/// own.
+/// Requests of few sets of limits, and of more than are kept, of other numbers after reloads: each
+/// is told its own.
 #[tokio::test]
 async fn the_policy_that_is_told_is_that_of_the_request() {
-    let policy = |burst: u64| {
-        (0..12).fold(Policy::new(), |policy, nth| {
-            let quota = Quota::per_second(1).burst(burst + nth);
-            let path = format!("/{nth}");
-            policy.limit(Limit::new(format!("limit {nth}"), quota).when("path", [&*path]))
-        })
-    };
-    let gate = Gate::new(policy(100));
-    let server = Server::start(Under::Axum1, gate.layer().fact("path", fact::path())).await;
-    let mut client = server.client().await;
-    for burst in [100, 200, 100] {
-        let _ = gate.enforcer.reload(policy(burst)).unwrap();
-        for nth in (0..12).chain(0..12) {
-            let told = client.get(&format!("/{nth}"), &[]).await;
-            let q = burst + nth;
-            let expected = format!(r#""limit {nth}";q={q};w={q}"#);
-            assert_eq!(told.header("ratelimit-policy"), expected);
+    for sets in [2, 12] {
+        let policy = |burst: u64| {
+            (0..sets).fold(Policy::new(), |policy, nth| {
+                let quota = Quota::per_second(1).burst(burst + nth);
+                let path = format!("/{nth}");
+                policy.limit(Limit::new(format!("limit {nth}"), quota).when("path", [&*path]))
+            })
+        };
+        let gate = Gate::new(policy(100));
+        let server = Server::start(Under::Axum1, gate.layer().fact("path", fact::path())).await;
+        let mut client = server.client().await;
+        for burst in [100, 200, 100] {
+            let _ = gate.enforcer.reload(policy(burst)).unwrap();
+            for nth in (0..sets).chain(0..sets) {
+                let told = client.get(&format!("/{nth}"), &[]).await;
+                let q = burst + nth;
+                let expected = format!(r#""limit {nth}";q={q};w={q}"#);
+                assert_eq!(told.header("ratelimit-policy"), expected);
+            }
         }
     }
 }
