@@ -54,7 +54,17 @@ pub use watching::Watching;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// To let a thread look, [`spawn`](Self::spawn).
+/// To let a thread look, every few seconds: [`spawn`](Self::spawn).
+///
+/// ```no_run
+/// # use std::sync::Arc;
+/// # use tollgate::{Enforcer, Policy, PolicyWatcher};
+/// # let enforcer = Arc::new(Enforcer::builder(Policy::new()).build()?);
+/// // Kept as long as it is to look: dropping it ends the thread.
+/// let _watching = PolicyWatcher::new("limits.toml", &enforcer)
+///     .spawn(std::time::Duration::from_secs(5))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// The first file that it sees is taken whatever the enforcer was built with, so that no change
 /// between the two is lost; keys and what they owe are kept, as [`Enforcer::reload`] says. Of
