@@ -138,7 +138,26 @@ impl Cells {
 
     /// What `check` of `cost` would say, charging nothing.
     pub(crate) fn peek(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
-        self.peek_past(tag, 0, cost, now)
+        match self.peek_at_once(tag, cost, now) {
+            Some(answer) => answer,
+            None => self.peek_past(tag, 0, cost, now),
+        }
+    }
+
+    /// `peek` as `decide_at_once` decides.
+    #[inline]
+    fn peek_at_once(&self, tag: u64, cost: u64, now: Timestamp) -> Option<Result<Allowed, Denied>> {
+        if self.queued.may_be(tag) {
+            return None;
+        }
+        let cell = self.table.find(tag)?;
+        let word = cell.load()?;
+        let (generation, bucket, moment) = self.published.at_once(now)?;
+        if !word::is_free_of(word, generation) {
+            return None;
+        }
+        let decided = bucket.decide(word::decode(word, tag, generation), cost, moment);
+        cell.is_still(word).then(|| decided.map(|(_, allowed)| allowed))
     }
 
     /// As `peek`, `own` of the units that the key's line waits for being the caller's.

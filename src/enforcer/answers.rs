@@ -3,8 +3,6 @@
 use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
-use smallvec::SmallVec;
-
 use crate::algorithm::Algorithm;
 use crate::decision::{Allowed, Denied, Refused, Retry, Standing};
 use crate::policy::Amount;
@@ -15,9 +13,6 @@ use super::account::Counts;
 use super::compiled::Rule;
 use super::decision::{Decision, Source};
 use super::{Enforcer, Explanation, Permit, Value};
-
-/// Limits of a request that are put in order without allocating.
-const INLINE: usize = 4;
 
 /// How the enforced limits of a request stood when it was decided, in the order of the policy:
 /// [`Enforcer::admit_with_answers`].
@@ -51,6 +46,8 @@ pub struct LimitAnswer {
     pub is_unfit: bool,
     /// The key in words, if that was asked for: [`Answers::with_keys`].
     pub key: Option<String>,
+    /// Its place in the policy.
+    place: u32,
 }
 
 impl Answers {
@@ -99,7 +96,16 @@ impl LimitAnswer {
             Err(denied) => denied.retry.after(),
         };
         let amount = Amount::Quota(limiter.quota());
-        LimitAnswer { limit, amount, is_shared: false, answer, next, is_unfit: false, key: None }
+        LimitAnswer {
+            limit,
+            amount,
+            is_shared: false,
+            answer,
+            next,
+            is_unfit: false,
+            key: None,
+            place: 0,
+        }
     }
 
     /// Units, or slots, that remain.
@@ -167,36 +173,39 @@ impl Decision<'_> {
         in_line: Option<(u32, u64)>,
         now: Timestamp,
     ) -> Answers {
-        let words = self.sources.iter().zip(&self.entries);
-        let words = words
-            .filter(|(_, entry)| entry.enforced)
-            .map(|(source, entry)| (source, entry.tag, *entry.answer()));
-        let records = self.record_sources.iter().zip(&self.records);
-        let records = records
-            .filter(|(_, entry)| entry.enforced)
-            .map(|(source, entry)| (source, entry.tag, entry.answer()));
-        let rates = words.chain(records).filter_map(|(source, tag, answer)| {
+        let many = self.entries.len() + self.records.len() + self.slots.len();
+        let mut limits = Vec::with_capacity(many + self.refusing.len());
+        let mut add = |source: &Source, tag, answer| {
             let own = in_line.filter(|(rule, _)| *rule == source.rule).map_or(0, |(_, own)| own);
-            self.rule(source.rule).rate_answer(source, tag, answer, is_refused, own, now)
-        });
-        let slots = self.slots.iter().filter(|entry| entry.is_enforced()).map(|entry| {
+            let rule = self.rule(source.rule);
+            limits.extend(rule.rate_answer(source, tag, answer, is_refused, own, now));
+        };
+        for (source, entry) in self.sources.iter().zip(&self.entries) {
+            if entry.enforced {
+                add(source, entry.tag, *entry.answer());
+            }
+        }
+        for (source, entry) in self.record_sources.iter().zip(&self.records) {
+            if entry.enforced {
+                add(source, entry.tag, entry.answer());
+            }
+        }
+        for entry in self.slots.iter().filter(|entry| entry.is_enforced()) {
             let back = if is_refused { entry.units() } else { 0 };
             let answer = entry.answer().map(|Allowed(standing)| {
                 Allowed(Standing { room: standing.room.saturating_add(back.into()), ..standing })
             });
             let amount = Amount::Cap(entry.room().slots.cap());
-            (entry.place, self.rule(entry.place).answer(amount, answer, None))
-        });
-        let refusing = self.refusing.iter().map(|place| {
+            limits.push(self.rule(entry.place).answer(entry.place, amount, answer, None));
+        }
+        for place in &self.refusing {
             let denied = Denied { standing: Standing::NONE, retry: Retry::Never };
             let rule = self.rule(*place);
-            let answer = rule.answer(rule.account.amount(), Err(denied), None);
-            (*place, LimitAnswer { is_unfit: true, ..answer })
-        });
-        let mut limits = SmallVec::<[(u32, LimitAnswer); INLINE]>::new();
-        limits.extend(rates.chain(slots).chain(refusing));
-        limits.sort_by_key(|(place, _)| *place);
-        Answers { at: now, limits: limits.into_iter().map(|(_, answer)| answer).collect() }
+            let answer = rule.answer(*place, rule.account.amount(), Err(denied), None);
+            limits.push(LimitAnswer { is_unfit: true, ..answer });
+        }
+        limits.sort_by_key(|answer| answer.place);
+        Answers { at: now, limits }
     }
 
     fn rule(&self, place: u32) -> &Rule {
@@ -213,7 +222,7 @@ impl Rule {
         is_refused: bool,
         own: u64,
         now: Timestamp,
-    ) -> Option<(u32, LimitAnswer)> {
+    ) -> Option<LimitAnswer> {
         let Counts::Rate(rate) = &self.account_of(source.variant).counts else { return None };
         // What agreed to a request that is refused was not charged.
         let answer = match answer {
@@ -221,14 +230,18 @@ impl Rule {
             answer => answer,
         };
         let next = match &answer {
-            Ok(allowed) => next(allowed, |cost| rate.store.peek_past(tag, own, cost, now)),
+            Ok(allowed) if own > 0 => {
+                next(allowed, |cost| rate.store.peek_past(tag, own, cost, now))
+            }
+            Ok(allowed) => next(allowed, |cost| rate.store.peek(tag, cost, now)),
             Err(denied) => denied.retry.after(),
         };
-        Some((source.rule, self.answer(Amount::Quota(rate.store.quota()), answer, next)))
+        Some(self.answer(source.rule, Amount::Quota(rate.store.quota()), answer, next))
     }
 
     fn answer(
         &self,
+        place: u32,
         amount: Amount,
         answer: Result<Allowed, Denied>,
         next: Option<Duration>,
@@ -242,6 +255,7 @@ impl Rule {
             next,
             is_unfit: false,
             key: None,
+            place,
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::queue::WaitError;
 use crate::sync::{Arc, AtomicBool, Ordering, RandomState};
 use crate::telemetry;
 
+use super::body::Held;
 use super::fact::Fact;
 use super::headers::draft;
 use super::service::Admit;
@@ -164,7 +165,7 @@ fn without_body(response: &mut Response<Bytes>) {
 
 /// What became of a request.
 pub(super) enum Decided {
-    Admitted(Permit, Answers),
+    Admitted(Held, Answers),
     Refused(Response<Bytes>),
     Waits(AdmissionWithAnswers),
 }
@@ -194,7 +195,7 @@ impl<H: BuildHasher> Config<H> {
     ) -> Decided {
         let answers = if self.shows_keys { self.with_keys(request, answers) } else { answers };
         match admitted {
-            Ok(permit) => Decided::Admitted(permit, answers),
+            Ok(permit) => Decided::Admitted(Held::new(permit), answers),
             Err(WaitError::Denied(refused)) => {
                 if let Some(observe) = &self.on_refused {
                     observe(&refused, &self.key(request, &refused));

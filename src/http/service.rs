@@ -49,9 +49,9 @@ where
         let (parts, body) = request.into_parts();
         let config = self.config.clone();
         let stage = match self.config.decide(&parts) {
-            Decided::Admitted(permit, answers) => {
+            Decided::Admitted(held, answers) => {
                 let future = self.inner.call(Request::from_parts(parts, body));
-                Stage::Runs { future, held: Some(Held::new(permit)), answers }
+                Stage::Runs { future, held: Some(held), answers }
             }
             Decided::Refused(response) => Stage::Refused { response: Some(response) },
             Decided::Waits(admission) => {
@@ -105,9 +105,9 @@ where
                     // Polled after it was ready: there is nothing more.
                     let Some((mut inner, parts, body)) = call.take() else { return Poll::Pending };
                     match this.config.told(&parts, admitted, answers) {
-                        Decided::Admitted(permit, answers) => {
+                        Decided::Admitted(held, answers) => {
                             let future = inner.call(Request::from_parts(parts, body));
-                            Stage::Runs { future, held: Some(Held::new(permit)), answers }
+                            Stage::Runs { future, held: Some(held), answers }
                         }
                         Decided::Refused(response) => Stage::Refused { response: Some(response) },
                         Decided::Waits(_) => return Poll::Pending,

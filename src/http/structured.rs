@@ -1,6 +1,6 @@
 //! Structured field values (RFC 9651), as far as headers of limits need them.
 
-use std::fmt::Write;
+use std::io::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,12 +11,12 @@ const MAX_INTEGER: u64 = 999_999_999_999_999;
 const MAX_DIGITS: usize = 15;
 
 /// Members of a list, one after the other.
-pub(super) struct List(String);
+pub(super) struct List(Vec<u8>);
 
 impl List {
     /// Of about so many members.
     pub(super) fn with_room(members: usize) -> List {
-        List(String::with_capacity(members * 32))
+        List(Vec::with_capacity(members * 32))
     }
 
     /// Begins a member: a string, to which parameters follow.
@@ -24,7 +24,7 @@ impl List {
     /// A string has printable ASCII only: the bytes of any other character are written as `%XX`.
     pub(super) fn string(&mut self, text: &str) {
         if !self.0.is_empty() {
-            self.0.push_str(", ");
+            self.0.extend_from_slice(b", ");
         }
         self.quote(text);
     }
@@ -44,7 +44,7 @@ impl List {
                 break;
             }
         }
-        self.0.extend(digits[first..].iter().map(|digit| char::from(*digit)));
+        self.0.extend_from_slice(&digits[first..]);
     }
 
     pub(super) fn word(&mut self, key: &str, text: &str) {
@@ -55,9 +55,9 @@ impl List {
     /// Bytes, in base64.
     pub(super) fn bytes(&mut self, key: &str, bytes: &[u8]) {
         self.key(key);
-        self.0.push(':');
-        STANDARD.encode_string(bytes, &mut self.0);
-        self.0.push(':');
+        self.0.push(b':');
+        self.0.extend_from_slice(STANDARD.encode(bytes).as_bytes());
+        self.0.push(b':');
     }
 
     /// As the value of a header. What is written here is printable ASCII, so there is one.
@@ -66,31 +66,31 @@ impl List {
     }
 
     fn key(&mut self, key: &str) {
-        self.0.push(';');
-        self.0.push_str(key);
-        self.0.push('=');
+        self.0.push(b';');
+        self.0.extend_from_slice(key.as_bytes());
+        self.0.push(b'=');
     }
 
     fn quote(&mut self, text: &str) {
-        self.0.push('"');
+        self.0.push(b'"');
         if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
-            self.0.push_str(text);
-            self.0.push('"');
+            self.0.extend_from_slice(text.as_bytes());
+            self.0.push(b'"');
             return;
         }
         for byte in text.bytes() {
             match byte {
                 b'"' | b'\\' => {
-                    self.0.push('\\');
-                    self.0.push(byte.into());
+                    self.0.push(b'\\');
+                    self.0.push(byte);
                 }
                 b' '..=b'~' => self.0.push(byte.into()),
                 _ => {
-                    // Writing to a string cannot fail.
+                    // Writing to memory cannot fail.
                     let _ = write!(self.0, "%{byte:02X}");
                 }
             }
         }
-        self.0.push('"');
+        self.0.push(b'"');
     }
 }

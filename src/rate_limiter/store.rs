@@ -40,7 +40,10 @@ impl Store {
 
     /// What `decide` would say, charging nothing.
     pub(crate) fn peek(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
-        self.peek_past(tag, 0, cost, now)
+        match self {
+            Store::Words(cells) => cells.peek(tag, cost, now),
+            Store::Records(records) => records.peek(tag, cost, now),
+        }
     }
 
     /// As `peek`, `own` of the units that the key's line waits for being the caller's.
