@@ -221,7 +221,10 @@ impl<H: BuildHasher> Config<H> {
             None if is_grpc(&request.headers) => {
                 grpc_response(refused, answers, self.refusals.header_style())
             }
-            None => self.refusals.response(refused, answers),
+            None => {
+                let say_limits = |headers: &mut _| self.add_headers(headers, answers);
+                self.refusals.response_with(refused, answers, say_limits)
+            }
         };
         if request.method == Method::HEAD {
             without_body(&mut response);

@@ -1,7 +1,7 @@
 //! A refusal as a response.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use serde::Serialize;
 
@@ -122,6 +122,16 @@ impl Refusals {
 
     /// A refusal as a response. If `answers` is empty, the body names only `refused.limit()`.
     pub fn response(&self, refused: &Refused, answers: &Answers) -> Response<Bytes> {
+        self.response_with(refused, answers, |headers| self.style.add_to(headers, answers))
+    }
+
+    /// As [`response`](Self::response), by who has another way to say how limits stand.
+    pub(crate) fn response_with(
+        &self,
+        refused: &Refused,
+        answers: &Answers,
+        say_limits: impl FnOnce(&mut HeaderMap),
+    ) -> Response<Bytes> {
         let status = self.status(refused, answers);
         let (kind, body) = match self.body {
             RefusalBody::Problem => {
@@ -136,7 +146,7 @@ impl Refusals {
         let mut response = Response::new(body);
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        self.style.add_to(headers, answers);
+        say_limits(headers);
         if let Some(secs) = retry_after(refused.retry()) {
             headers.insert(RETRY_AFTER, secs.into());
         }

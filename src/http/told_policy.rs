@@ -28,11 +28,16 @@ struct Kept {
 impl Kept {
     fn is_of(&self, answers: &Answers) -> bool {
         let same = |((limit, amount), answer): (&(&'static str, Amount), &LimitAnswer)| {
-            std::ptr::eq(*limit, answer.limit) && *amount == answer.amount && answer.key.is_none()
+            std::ptr::eq(*limit, answer.limit) && *amount == answer.amount && is_kept(answer)
         };
         self.limits.len() == answers.limits.len()
             && self.limits.iter().zip(&answers.limits).all(same)
     }
+}
+
+/// Keys in words are of one client, and a limit that was asked for nothing is not told of.
+fn is_kept(answer: &LimitAnswer) -> bool {
+    answer.key.is_none() && !answer.is_unfit
 }
 
 impl ToldPolicy {
@@ -48,8 +53,7 @@ impl ToldPolicy {
     #[cold]
     fn keep(&self, before: &[Kept], answers: &Answers) -> Option<HeaderValue> {
         let value = policy_value(answers)?;
-        // Keys in words are of one client.
-        if answers.limits.iter().all(|answer| answer.key.is_none()) {
+        if answers.limits.iter().all(is_kept) {
             let before = if before.len() < MOST { before } else { &[] };
             let limits = answers.limits.iter().map(|answer| (answer.limit, answer.amount));
             let new = Kept { limits: limits.collect(), value: value.clone() };
