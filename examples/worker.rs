@@ -13,7 +13,7 @@ use std::time::Duration;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use tollgate::metrics::{Task, WAIT_BUCKETS};
 use tollgate::simulation::{Handle, Simulation};
-use tollgate::{Enforcer, Pacer, Policy, PolicyError};
+use tollgate::{Enforcer, Pacer, Policy, PolicyError, Verdict};
 
 fn policy(share: &str) -> Result<Policy, PolicyError> {
     let text = r#"
@@ -96,7 +96,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         let peak = round(&mut simulation, &enforcer, 0);
         println!("{share:>4} of organizations: {peak} in flight at most");
     }
-    println!("a request would meet {:?}", enforcer.explain(&[("org", 7)], 1)[0].verdict);
+    for explained in enforcer.explain(&[("org", 7)], 1) {
+        if let Verdict::Decided { amount, answer: Ok(allowed), .. } = explained.verdict {
+            let left = allowed.remaining();
+            println!("a request would meet {}: {amount}, {left} left after it", explained.limit);
+        }
+    }
 
     let held = || {
         let slots = enforcer.limits().into_iter().find_map(|limit| limit.slots);

@@ -147,17 +147,9 @@ impl Cells {
     /// `peek` as `decide_at_once` decides.
     #[inline]
     fn peek_at_once(&self, tag: u64, cost: u64, now: Timestamp) -> Option<Result<Allowed, Denied>> {
-        if self.queued.may_be(tag) {
-            return None;
-        }
-        let cell = self.table.find(tag)?;
-        let word = cell.load()?;
-        let (generation, bucket, moment) = self.published.at_once(now)?;
-        if !word::is_free_of(word, generation) {
-            return None;
-        }
-        let decided = bucket.decide(word::decode(word, tag, generation), cost, moment);
-        cell.is_still(word).then(|| decided.map(|(_, allowed)| allowed))
+        let mut look = Look::blank();
+        self.look_at_once(tag, cost, now, &mut look)?;
+        look.is_still().then_some(look.answer)
     }
 
     /// As `peek`, `own` of the units that the key's line waits for being the caller's.

@@ -39,7 +39,7 @@ impl Cells {
 
     /// `look` as `decide_at_once` decides.
     #[inline(always)]
-    fn look_at_once<'a>(
+    pub(super) fn look_at_once<'a>(
         &'a self,
         tag: u64,
         cost: u64,
@@ -186,6 +186,12 @@ impl<'a> Look<'a> {
     #[inline]
     pub(crate) fn blank() -> Self {
         Look::nowhere(Seat::Uncounted, 0, 0, Ok(Allowed::UNLIMITED))
+    }
+
+    /// Whether the word is still the one that was decided on: what was said by it stands.
+    #[inline]
+    pub(super) fn is_still(&self) -> bool {
+        self.cell.is_some_and(|cell| cell.is_still(self.word))
     }
 
     fn nowhere(
