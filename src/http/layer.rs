@@ -167,7 +167,8 @@ fn without_body(response: &mut Response<Bytes>) {
 pub(super) enum Decided {
     Admitted(Held, Answers),
     Refused(Response<Bytes>),
-    Waits(AdmissionWithAnswers),
+    /// In a box: seldom, and large.
+    Waits(Box<AdmissionWithAnswers>),
 }
 
 impl<H: BuildHasher> Config<H> {
@@ -177,7 +178,8 @@ impl<H: BuildHasher> Config<H> {
         let facts: SmallVec<[(&str, &str); INLINE]> =
             values.iter().map(|(name, value)| (*name, &**value)).collect();
         if self.enforcer.can_wait() {
-            return Decided::Waits(self.enforcer.admit_waiting(&facts, 1).with_answers());
+            let admission = self.enforcer.admit_waiting(&facts, 1).with_answers();
+            return Decided::Waits(Box::new(admission));
         }
         let (admitted, answers) = self.enforcer.admit_with_answers(&facts, 1);
         if admitted.is_err() {

@@ -81,7 +81,7 @@ pin_project! {
 pin_project! {
     #[project = StageNow]
     enum Stage<Inner, F, B> {
-        Waits { admission: AdmissionWithAnswers, call: Option<(Inner, Parts, B)> },
+        Waits { admission: Box<AdmissionWithAnswers>, call: Option<(Inner, Parts, B)> },
         Runs { #[pin] future: F, held: Option<Held>, answers: Answers },
         Refused { response: Option<Response<Bytes>> },
     }

@@ -84,7 +84,7 @@ impl List {
                     self.0.push(b'\\');
                     self.0.push(byte);
                 }
-                b' '..=b'~' => self.0.push(byte.into()),
+                b' '..=b'~' => self.0.push(byte),
                 _ => {
                     // Writing to memory cannot fail.
                     let _ = write!(self.0, "%{byte:02X}");
