@@ -171,13 +171,19 @@ impl<S: BuildHasher> Enforcer<S> {
         if let Some(answers) = answers {
             *answers = decision.answers(decided.is_err(), None, now);
         }
-        decision.tell(&decided);
-        if let Err(refusal) = decided {
-            decision.serve();
-            return Err(decision.refused(&refusal));
+        // Told last: who listens may panic, and what was taken is then the permit's to give back.
+        match decided {
+            Ok(()) => {
+                decision.hand_over(held);
+                decision.tell(None, held);
+                Ok(())
+            }
+            Err(refusal) => {
+                decision.serve();
+                decision.tell(Some(&refusal), held);
+                Err(decision.refused(&refusal))
+            }
         }
-        decision.hand_over(held);
-        Ok(())
     }
 
     /// What [`admit`](Self::admit) would say, charging and counting nothing.

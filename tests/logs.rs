@@ -197,3 +197,59 @@ fn a_layer_warns_once_of_what_would_go_unnoticed() {
         assert_eq!(log.take(Level::WARN).len(), 1, "the timer");
     });
 }
+
+/// Keeps nothing, and panics at every event while told to.
+struct Broken(Arc<std::sync::atomic::AtomicBool>);
+
+impl Subscriber for Broken {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "tollgate"
+    }
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn event(&self, _: &Event<'_>) {
+        assert!(!self.0.load(std::sync::atomic::Ordering::Relaxed), "the disk is full");
+    }
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+#[test]
+fn a_logger_that_panics_leaks_no_slot() {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    let is_broken = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let break_it = |broken| is_broken.store(broken, std::sync::atomic::Ordering::Relaxed);
+    let time = VirtualClock::new();
+    let policy = Policy::new()
+        .limit(Limit::concurrent("endless", 9))
+        .limit(Limit::concurrent("leased", 1).lease(secs(5)));
+    let enforcer = Enforcer::builder(policy).clock(time.clock()).build().unwrap();
+    let in_use = || {
+        let limits = enforcer.limits();
+        [0, 1].map(|limit: usize| limits[limit].slots.unwrap().in_use)
+    };
+    let none: &[(&str, &str)] = &[];
+    tracing::subscriber::with_default(Broken(is_broken.clone()), || {
+        // Told while taking: somebody's lease has run out.
+        let held = enforcer.admit(none, 1).unwrap();
+        time.advance(secs(5));
+        break_it(true);
+        assert!(catch_unwind(AssertUnwindSafe(|| enforcer.admit(none, 1))).is_err());
+        break_it(false);
+        assert_eq!(in_use(), [1, 0]);
+        drop(held);
+        assert_eq!(in_use(), [0, 0]);
+
+        // Told while giving back: its own has.
+        let late = enforcer.admit(none, 1).unwrap();
+        time.advance(secs(5));
+        break_it(true);
+        assert!(catch_unwind(AssertUnwindSafe(|| drop(late))).is_err());
+        break_it(false);
+        assert_eq!(in_use(), [0, 0]);
+    });
+}

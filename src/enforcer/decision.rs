@@ -257,8 +257,9 @@ impl<'a> Decision<'a> {
         }
     }
 
-    /// Tells of what came to light. No lock is held, nor any key.
-    pub(super) fn tell(&self, decided: &Result<(), Refusal>) {
+    /// Tells of what came to light, after what was taken is `held`. No lock is held, nor any key.
+    #[inline]
+    pub(super) fn tell(&self, refusal: Option<&Refusal>, held: &Holding) {
         if !LOGS {
             return;
         }
@@ -271,7 +272,10 @@ impl<'a> Decision<'a> {
         for entry in &self.slots {
             rule(entry.place).tell_expired(entry.room());
         }
-        if let Err(refusal) = decided {
+        for HeldSlots { rule: place, room, .. } in &held.slots {
+            rule(*place).tell_expired(room);
+        }
+        if let Some(refusal) = refusal {
             rule(refusal.place).tell_refused(&refusal.denied);
         }
     }

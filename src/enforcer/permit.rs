@@ -111,20 +111,23 @@ impl Permit {
                 }
             }
         }
-        self.give_back_slots(&mut asked);
+        self.give_back_slots(asked);
     }
 
-    /// The last taken first.
-    fn give_back_slots(&mut self, asked: &mut Waited) {
-        while let Some(HeldSlots { rule, room, held }) = self.holding.slots.pop() {
-            let rule = &self.policy.rules[rule as usize];
-            rule.live.returned.add(1);
-            let queued = room.give_back_unserved(&held);
-            if queued {
+    /// Gives back its slots, the last taken first, then serves who waits for them or is `asked`, and
+    /// only then tells of leases that ran out: who listens may panic.
+    fn give_back_slots(&mut self, mut asked: Waited) {
+        let slots = std::mem::take(&mut self.holding.slots);
+        for HeldSlots { rule, room, held } in slots.iter().rev() {
+            self.policy.rules[*rule as usize].live.returned.add(1);
+            if room.give_back_unserved(held) {
                 asked.push(WaitedFor::Slots(room.clone()));
             }
-            if LOGS {
-                rule.tell_expired(&room);
+        }
+        drop(asked);
+        if LOGS {
+            for HeldSlots { rule, room, .. } in &slots {
+                self.policy.rules[*rule as usize].tell_expired(room);
             }
         }
     }
@@ -136,7 +139,7 @@ impl Drop for Permit {
         if self.is_untaken {
             self.give_back(0, |_, _| true);
         } else if !self.holding.slots.is_empty() {
-            self.give_back_slots(&mut Waited::new());
+            self.give_back_slots(Waited::new());
         }
     }
 }
