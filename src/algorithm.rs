@@ -21,6 +21,7 @@ use crate::time::Timestamp;
 
 pub(crate) use bucket::{Bucket, Moment};
 pub use fixed_window::{FixedWindow, Window};
+pub(crate) use gcra::step;
 pub use gcra::{Gcra, Tat};
 pub use history::History;
 pub(crate) use history::Span;

@@ -20,6 +20,7 @@ mod numbers;
 mod pool;
 mod queued;
 mod settle;
+mod sight;
 mod table;
 mod word;
 
@@ -32,7 +33,7 @@ use crate::time::Timestamp;
 use change::Changes;
 use numbers::{Numbers, Published, read_word};
 use pool::{Full, PoolCell};
-use table::{Cell, Claim, Table, Use};
+use table::{Cell, Claim, Meaning, Start, Table, Use};
 
 pub(crate) use look::Look;
 pub use pool::Overflow;
@@ -69,55 +70,45 @@ pub(crate) enum Seat {
 impl Cells {
     pub(crate) fn new(quota: Quota, refill: Refill, max_keys: usize, overflow: Overflow) -> Cells {
         Cells {
-            published: Published::new(Bucket::new(&quota, refill)),
+            published: Published::new(quota, refill),
             table: Table::new(max_keys),
             queued: Queued::default(),
             overflow,
             pool: OnceLock::new(),
             overflows: AtomicU64::new(0),
-            changes: Mutex::new(Changes::new(quota)),
+            changes: Mutex::new(Changes::default()),
         }
     }
 
-    /// Decides `cost` for the key and charges it if allowed. A cost of 0 is a peek.
+    /// Decides `cost` for the key and charges it if allowed, if the key stands in its slot, nobody
+    /// waits in line and nothing comes between. `None` leaves it to [`decide`](Self::decide), and so
+    /// does a cost of 0.
     #[inline(always)]
-    pub(crate) fn decide(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
-        if mutant("add_then_check") {
-            return self.add_then_check(tag, cost, now);
-        }
-        match self.decide_at_once(tag, cost, now) {
-            Some(answer) => answer,
-            None => self.decide_in_turn(tag, cost, now),
-        }
-    }
-
-    /// `decide` for a key that is there, if nothing comes between: one turn of `run`, small
-    /// enough to become part of the caller, where what it does not ask for costs nothing.
-    #[inline(always)]
-    fn decide_at_once(
+    pub(crate) fn decide_fast(
         &self,
         tag: u64,
         cost: u64,
         now: Timestamp,
     ) -> Option<Result<Allowed, Denied>> {
-        if self.queued.may_be(tag) {
+        if mutant("add_then_check") {
             return None;
         }
-        let cell = self.table.find(tag)?;
-        let word = cell.load()?;
-        let (generation, bucket, moment) = self.published.at_once(now)?;
-        if !word::is_free_of(word, generation) {
-            return None;
-        }
-        match decide(word::decode(word, tag, generation), cost, &bucket, moment) {
-            Step::Stay(answer) => cell.is_still(word).then_some(answer),
-            Step::Move(next, answer) => {
-                cell.replace(word, word::encode(next, tag, generation)).then_some(answer)
-            }
+        let sight = self.sight(tag, now)?;
+        match sight.step(cost)? {
+            Ok(next) => sight.charge(next).then(|| Ok(sight.allowed(next))),
+            Err(at) => sight.stands().then(|| Err(sight.denied(at))),
         }
     }
 
+    /// Decides `cost` for the key and charges it if allowed. A cost of 0 is a peek.
     #[inline(never)]
+    pub(crate) fn decide(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
+        if mutant("add_then_check") {
+            return self.add_then_check(tag, cost, now);
+        }
+        self.decide_in_turn(tag, cost, now)
+    }
+
     fn decide_in_turn(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
         let ahead = self.queued.ahead(tag);
         if ahead > 0 && cost > 0 {
@@ -138,18 +129,7 @@ impl Cells {
 
     /// What `check` of `cost` would say, charging nothing.
     pub(crate) fn peek(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
-        match self.peek_at_once(tag, cost, now) {
-            Some(answer) => answer,
-            None => self.peek_past(tag, 0, cost, now),
-        }
-    }
-
-    /// `peek` as `decide_at_once` decides.
-    #[inline]
-    fn peek_at_once(&self, tag: u64, cost: u64, now: Timestamp) -> Option<Result<Allowed, Denied>> {
-        let mut look = Look::blank();
-        self.look_at_once(tag, cost, now, &mut look)?;
-        look.is_still().then_some(look.answer)
+        self.peek_past(tag, 0, cost, now)
     }
 
     /// As `peek`, `own` of the units that the key's line waits for being the caller's.
@@ -184,7 +164,7 @@ impl Cells {
     /// Says how many units callers wait for in the line of the key: whoever does not wait comes
     /// after them.
     pub(crate) fn set_queued(&self, tag: u64, units: u64) {
-        self.queued.set(tag, units);
+        self.queued.set(tag, units, |any| self.published.set_queued(any));
     }
 
     /// Whether callers wait for any key.
@@ -255,7 +235,7 @@ impl Cells {
     #[inline]
     fn find(&self, seat: Seat, tag: u64) -> Option<Cell<'_>> {
         match seat {
-            Seat::Own => self.table.find(tag),
+            Seat::Own => self.table.find(tag, word::spread(tag)),
             Seat::Pool | Seat::Uncounted => self.pool_cell(tag),
         }
     }
@@ -302,7 +282,8 @@ impl Cells {
         }
     }
 
-    /// `run` for a key that was not found: `None` if it may be there now.
+    /// `run` for a key that was not found, decided under the lock of its group: `None` if it is there
+    /// now.
     #[inline(never)]
     fn run_new<R>(
         &self,
@@ -311,17 +292,25 @@ impl Cells {
         step: &impl Fn(u64, &Numbers, Moment) -> Step<R>,
     ) -> Option<Result<R, Full>> {
         let (numbers, moment) = self.numbers_at(now);
-        let forgotten = self.table.forgotten(tag);
-        let tat = self.initial(tag, forgotten, &numbers, moment)?;
-        match step(tat, &numbers, moment) {
-            Step::Stay(result) => self.table.is_absent(tag, forgotten).then_some(Ok(result)),
-            Step::Move(next, result) => {
-                match self.claim(tag, tat, next, &numbers, moment, |_| false) {
-                    Claim::Made(_) => Some(Ok(result)),
-                    Claim::Full { until } => Some(Err(Full { until })),
-                    Claim::Present(_) | Claim::Stale => None,
-                }
-            }
+        let mut result = None;
+        let claim = self.claim(
+            tag,
+            &numbers,
+            moment,
+            |_| false,
+            |tat| {
+                let (next, made) = match step(tat, &numbers, moment) {
+                    Step::Stay(made) => (None, made),
+                    Step::Move(next, made) => (Some(next), made),
+                };
+                result = Some(made);
+                next
+            },
+        );
+        match claim {
+            Claim::Full { until } => Some(Err(Full { until })),
+            Claim::Made(_) | Claim::None => result.map(Ok),
+            Claim::Present(_) | Claim::Stale => None,
         }
     }
 
@@ -343,30 +332,31 @@ impl Cells {
         Some(if Bucket::is_idle(pooled, moment) { tat } else { tat.max(pooled) })
     }
 
-    /// Claims a slot whose first state is `next`, which was decided from `tat`.
+    /// Claims a slot in the state that `first` makes, under the lock, of the state of a key that has
+    /// none; or no slot, if `first` wants none.
     ///
     /// Slots of keys that are `taken` are not free, though their keys are idle.
     fn claim(
         &self,
         tag: u64,
-        tat: u64,
-        next: u64,
         numbers: &Numbers,
         moment: Moment,
         taken: impl Fn(u64) -> bool,
+        mut first: impl FnMut(u64) -> Option<u64>,
     ) -> Claim<'_> {
-        let use_of = |word, tag| match read_word(&self.published, numbers, word, tag) {
-            None => Use::Unknown,
-            Some(_) if taken(tag) => Use::Live { until: u64::MAX },
-            Some(tick) if Bucket::is_idle(tick, moment) => Use::Idle { since: numbers.stamp(tick) },
-            Some(tick) => Use::Live { until: numbers.stamp(tick.saturating_add(1)) },
-        };
-        let ready = |forgotten| {
-            let same = self.published.is_current(numbers.generation)
-                && self.initial(tag, forgotten, numbers, moment) == Some(tat);
-            (same || mutant("claim_unasked")).then(|| word::encode(next, tag, numbers.generation))
-        };
-        self.table.claim(tag, use_of, ready)
+        let words = Words { published: &self.published, numbers, moment, taken };
+        self.table.claim(tag, &words, |forgotten| {
+            if !self.published.is_current(numbers.generation) && !mutant("claim_unasked") {
+                return Start::Stale;
+            }
+            match self.initial(tag, forgotten, numbers, moment) {
+                None => Start::Stale,
+                Some(tat) => match first(tat) {
+                    None => Start::None,
+                    Some(next) => Start::With(word::encode(next, tag, numbers.generation)),
+                },
+            }
+        })
     }
 
     /// Shows each used slot and whether it is idle at `now`, until `visit` says it is done with it.
@@ -393,6 +383,31 @@ impl Cells {
                 backoff.wait();
             }
         });
+    }
+}
+
+/// What words mean under these numbers at this moment.
+struct Words<'a, F> {
+    published: &'a Published,
+    numbers: &'a Numbers,
+    moment: Moment,
+    taken: F,
+}
+
+impl<F: Fn(u64) -> bool> Meaning for Words<'_, F> {
+    #[inline]
+    fn of(&self, word: u64, tag: u64) -> Use {
+        match read_word(self.published, self.numbers, word, tag) {
+            None => Use::Unknown,
+            Some(_) if (self.taken)(tag) => Use::Live(u64::MAX),
+            Some(tick) if Bucket::is_idle(tick, self.moment) => Use::Idle(tick),
+            Some(tick) => Use::Live(tick),
+        }
+    }
+
+    #[inline]
+    fn stamp(&self, tick: u64) -> u64 {
+        self.numbers.stamp(tick)
     }
 }
 

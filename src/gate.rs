@@ -78,7 +78,7 @@ impl<'a> Entry<'a> {
         self.cost = cost;
         self.now = now;
         self.enforced = enforced;
-        cells.look(tag, cost, now, &mut self.look);
+        self.look = cells.look(tag, cost, now);
     }
 
     /// For who is at the head of the key's line.
@@ -93,7 +93,7 @@ impl<'a> Entry<'a> {
         if self.turn {
             self.look = self.cells.look_at_head(self.tag, self.cost, self.now);
         } else {
-            self.cells.look(self.tag, self.cost, self.now, &mut self.look);
+            self.look = self.cells.look(self.tag, self.cost, self.now);
         }
     }
 
@@ -418,7 +418,7 @@ fn commit(outer: &[Entry<'_>], entry: &mut Entry<'_>) -> Result<(), Again> {
         // Somebody else charged it; whoever is held up here waits for nobody.
         let cost = entry.cost.saturating_add(entry.carried);
         if mutant("wait_while_holding") {
-            entry.cells.look(entry.tag, cost, entry.now, &mut entry.look);
+            entry.look = entry.cells.look(entry.tag, cost, entry.now);
             continue;
         }
         let look = entry.look.again(entry.cells, cost, entry.now).ok_or(Again)?;

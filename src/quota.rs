@@ -154,6 +154,11 @@ impl Quota {
         }
     }
 
+    /// A quota from the parts of one, which were checked when it was made.
+    pub(crate) fn known(count: u64, per_nanos: u64, burst: u64) -> Quota {
+        Quota { count, per_nanos, burst }
+    }
+
     /// The scale of its ticks. Every constructor has tried it.
     pub(crate) fn scale(&self) -> Scale {
         Scale::fit(self.count, self.per_nanos, self.burst).unwrap_or(Scale {

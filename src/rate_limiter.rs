@@ -208,12 +208,10 @@ impl<A: Algorithm, S: BuildHasher> RateLimiter<A, S> {
         now: Timestamp,
     ) -> Result<Allowed, Denied> {
         let tag = self.tag(key);
-        let answer = self.rate.store.decide(tag, cost, now);
-        if answer.is_err() {
-            // Perhaps it is the turn of those who wait, and nobody told them.
-            self.rate.serve_queued(tag);
+        match self.rate.store.decide_fast(tag, cost, now) {
+            Some(answer) => answer,
+            None => self.rate.decide(tag, cost, now),
         }
-        answer
     }
 
     /// What [`check`](Self::check) would say, charging nothing.
@@ -257,8 +255,8 @@ impl<A: Algorithm, S: BuildHasher> RateLimiter<A, S> {
             // The loads must happen; their values do not matter.
             std::hint::black_box(seen);
             answers.extend(tags.iter().take(batch.len()).map(|tag| {
-                let answer = self.rate.store.decide(*tag, 1, now);
-                answer.inspect_err(|_| self.rate.serve_queued(*tag))
+                let answer = self.rate.store.decide_fast(*tag, 1, now);
+                answer.unwrap_or_else(|| self.rate.decide(*tag, 1, now))
             }));
         }
     }

@@ -10,7 +10,7 @@ use crate::decision::{Allowed, Denied, Retry, Standing};
 use crate::quota::Quota;
 use crate::ticks::Scale;
 
-use super::Refill;
+use super::{Refill, gcra};
 
 /// The latest tick that a booking may reach: well within what a word can say.
 const MAX_BOOKED: u64 = 1 << 60;
@@ -77,15 +77,15 @@ impl Bucket {
             Some(charge) if charge <= self.capacity => charge,
             _ => return Err(self.denied(debt, tat, Retry::Never, now)),
         };
-        let owed = debt + charge;
-        if owed <= self.capacity {
-            let next = tat.max(now.ceil) + charge;
-            // Not `owed`: what was rounded up at the start of a busy period cannot be had either.
-            return Ok((next, Allowed(self.standing(next - now.floor, next, now))));
+        match gcra::step(tat, charge, self.capacity, now.floor, now.ceil) {
+            // What was rounded up at the start of a busy period cannot be had either.
+            Ok(next) => Ok((next, Allowed(self.standing(next - now.floor, next, now)))),
+            // Allowed once `floor` reaches this tick, and at no earlier nanosecond.
+            Err(tick) => {
+                let wait = Duration::from_nanos(self.until(tick, now));
+                Err(self.denied(debt, tat, Retry::After(wait), now))
+            }
         }
-        // Allowed once `floor` reaches this tick, and at no earlier nanosecond.
-        let wait = self.until(tat + charge - self.capacity, now);
-        Err(self.denied(debt, tat, Retry::After(Duration::from_nanos(wait)), now))
     }
 
     /// `decide` for who comes after others that wait for `ahead` units.

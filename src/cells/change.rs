@@ -13,22 +13,19 @@ use super::{Cells, word};
 /// Changes of quota that a reservation can look back on. Over an older one nothing is given back.
 const REMEMBERED_CHANGES: usize = 16;
 
+#[derive(Default)]
 pub(super) struct Changes {
-    pub(super) quota: Quota,
-    /// The generation in which it came into force.
+    /// The generation in which the present quota came into force.
     began: u64,
     /// The quotas before it and when each began, the latest last.
     past: VecDeque<(u64, Quota)>,
 }
 
 impl Changes {
-    pub(super) fn new(quota: Quota) -> Changes {
-        Changes { quota, began: 0, past: VecDeque::new() }
-    }
-
-    /// The fastest quota in force since `generation`; `None` if that is too many changes ago.
-    pub(super) fn fastest_since(&self, generation: u64) -> Option<Quota> {
-        let mut fastest = self.quota;
+    /// The fastest quota in force since `generation`, `present` being the latest; `None` if that is
+    /// too many changes ago.
+    pub(super) fn fastest_since(&self, generation: u64, present: Quota) -> Option<Quota> {
+        let mut fastest = present;
         if generation < self.began {
             let from = self.past.iter().rposition(|(began, _)| *began <= generation)?;
             for (_, quota) in self.past.iter().skip(from) {
@@ -43,15 +40,16 @@ impl Changes {
 }
 
 impl Cells {
+    /// The quota in force. Takes no lock.
     pub(crate) fn quota(&self) -> Quota {
-        self.changes.lock().quota
+        self.published.load().quota
     }
 
     /// Puts another quota in force at `now`. Debt is kept in units.
     pub(crate) fn set_quota(&self, quota: Quota, now: Timestamp) {
         let mut changes = self.changes.lock();
-        let numbers = self.published.load().changed(&quota, now);
-        self.change(&mut changes, &numbers, quota);
+        let before = self.published.load();
+        self.change(&mut changes, &before, &before.changed(quota, now));
     }
 
     /// Moves the origin of the axis so that it reaches to `now`. The first stamp comes here, and
@@ -59,22 +57,20 @@ impl Cells {
     #[cold]
     pub(super) fn move_axis(&self, now: Timestamp) {
         let mut changes = self.changes.lock();
-        let numbers = self.published.load();
-        if numbers.moment(now).is_none() {
-            let quota = changes.quota;
-            self.change(&mut changes, &numbers.moved(now), quota);
+        let before = self.published.load();
+        if before.moment(now).is_none() {
+            self.change(&mut changes, &before, &before.moved(now));
         }
     }
 
     /// Publishes `numbers` and makes every word follow.
-    fn change(&self, changes: &mut Changes, numbers: &Numbers, quota: Quota) {
-        if quota != changes.quota {
+    fn change(&self, changes: &mut Changes, before: &Numbers, numbers: &Numbers) {
+        if numbers.quota != before.quota {
             if changes.past.len() == REMEMBERED_CHANGES {
                 changes.past.pop_front();
             }
-            let before = (changes.began, changes.quota);
-            changes.past.push_back(before);
-            (changes.began, changes.quota) = (numbers.generation, quota);
+            changes.past.push_back((changes.began, before.quota));
+            changes.began = numbers.generation;
         }
         self.published.publish(numbers);
         self.table.for_each(|cell| self.follow(&cell, numbers));

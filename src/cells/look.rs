@@ -23,13 +23,8 @@ pub(crate) struct Look<'a> {
 
 impl Cells {
     /// What `decide` would say, with what it would write. Waits while the key is held.
-    ///
-    /// Written where it is to be: a look that is moved is read before it has reached memory.
-    #[inline(always)]
-    pub(crate) fn look<'a>(&'a self, tag: u64, cost: u64, now: Timestamp, look: &mut Look<'a>) {
-        if self.look_at_once(tag, cost, now, look).is_none() {
-            *look = self.look_in_turn(tag, self.queued.ahead(tag), cost, now);
-        }
+    pub(crate) fn look(&self, tag: u64, cost: u64, now: Timestamp) -> Look<'_> {
+        self.look_in_turn(tag, self.queued.ahead(tag), cost, now)
     }
 
     /// `look` for who is at the head of the line, if there is one.
@@ -37,46 +32,11 @@ impl Cells {
         self.look_in_turn(tag, 0, cost, now)
     }
 
-    /// `look` as `decide_at_once` decides.
-    #[inline(always)]
-    pub(super) fn look_at_once<'a>(
-        &'a self,
-        tag: u64,
-        cost: u64,
-        now: Timestamp,
-        look: &mut Look<'a>,
-    ) -> Option<()> {
-        if self.queued.may_be(tag) {
-            return None;
-        }
-        let cell = self.table.find(tag)?;
-        let word = cell.load()?;
-        let (generation, bucket, moment) = self.published.at_once(now)?;
-        if !word::is_free_of(word, generation) {
-            return None;
-        }
-        look.cell = Some(cell);
-        look.seat = Seat::Own;
-        look.word = word;
-        look.generation = generation;
-        match bucket.decide(word::decode(word, tag, generation), cost, moment) {
-            Ok((next, allowed)) => {
-                look.next = word::encode(next, tag, generation);
-                look.answer = Ok(allowed);
-            }
-            Err(denied) => {
-                look.next = word;
-                look.answer = Err(denied);
-            }
-        }
-        Some(())
-    }
-
     #[inline(never)]
     fn look_in_turn(&self, tag: u64, ahead: u64, cost: u64, now: Timestamp) -> Look<'_> {
         let mut backoff = Backoff::default();
         loop {
-            match self.table.find(tag) {
+            match self.table.find(tag, word::spread(tag)) {
                 Some(cell) => match self.look_at(cell, Seat::Own, ahead, cost, now) {
                     Sight::Clear(look) => return look,
                     Sight::Held => backoff.wait(),
@@ -146,10 +106,9 @@ impl Cells {
         taken: impl Fn(u64) -> bool,
     ) -> Option<Look<'_>> {
         let (numbers, moment) = self.numbers_at(now);
-        let tat = self.initial(tag, self.table.forgotten(tag), &numbers, moment)?;
-        let (cell, seat) = match self.claim(tag, tat, tat, &numbers, moment, taken) {
+        let (cell, seat) = match self.claim(tag, &numbers, moment, taken, Some) {
             Claim::Made(cell) | Claim::Present(cell) => (cell, Seat::Own),
-            Claim::Stale => return None,
+            Claim::None | Claim::Stale => return None,
             Claim::Full { until } => match self.overflow {
                 Overflow::Pool => (self.pool_cell(tag)?, Seat::Pool),
                 Overflow::Allow | Overflow::Deny => {

@@ -2,9 +2,10 @@
 //!
 //! A pair of slots, as in a seqlock: readers take no lock, and a change writes the slot that is not
 //! in use, then moves the generation on. The slot before it stays readable until the next change,
-//! which waits until no word of its generation is left.
+//! which waits until no word of its generation is left. What the fast path reads of the slot in use
+//! stands once more on a cache line of its own, beside the sequence word.
 
-use crate::algorithm::{Bucket, Moment};
+use crate::algorithm::{Bucket, Moment, Refill};
 use crate::quota::Quota;
 use crate::sync::{AtomicU64, CachePadded, Ordering, fence};
 use crate::ticks::Scale;
@@ -23,6 +24,7 @@ const SECOND: u64 = 1_000_000_000;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Numbers {
     pub(crate) generation: u64,
+    pub(crate) quota: Quota,
     pub(crate) bucket: Bucket,
     /// Stamp of tick 0, in nanoseconds.
     origin: u64,
@@ -34,7 +36,14 @@ pub(crate) struct Numbers {
 
 impl Numbers {
     /// The numbers of a quota from `since` on, on an axis on which `now` has room both ways.
-    fn new(generation: u64, bucket: Bucket, now: Timestamp, since: Timestamp) -> Self {
+    fn new(
+        generation: u64,
+        quota: Quota,
+        refill: Refill,
+        now: Timestamp,
+        since: Timestamp,
+    ) -> Self {
+        let bucket = Bucket::new(&quota, refill);
         let now = now.as_nanos();
         let origin = now.saturating_sub(bucket.scale.span(PAST));
         // On whole seconds, so that stamps of whole seconds are exact; on whole steps, which begin
@@ -46,7 +55,7 @@ impl Numbers {
         if now - origin >= Numbers::span(&bucket) {
             origin = now - now % bucket.scale.step.max(1);
         }
-        Numbers::on_axis(generation, bucket, origin, since.as_nanos())
+        Numbers::on_axis(generation, quota, bucket, origin, since.as_nanos())
     }
 
     /// Nanoseconds that an axis can show: within its first step no tick passes.
@@ -54,16 +63,16 @@ impl Numbers {
         bucket.scale.span(MAX_NOW).max(bucket.scale.step)
     }
 
-    fn on_axis(generation: u64, bucket: Bucket, origin: u64, since: u64) -> Self {
+    fn on_axis(generation: u64, quota: Quota, bucket: Bucket, origin: u64, since: u64) -> Self {
         // Not beyond the end of time: an earlier stamp, which wraps, lies outside.
         let span = Numbers::span(&bucket).min((u64::MAX - origin).saturating_add(1));
-        Numbers { generation, bucket, origin, span, since }
+        Numbers { generation, quota, bucket, origin, span, since }
     }
 
     /// The same quota on an axis that reaches to `now`.
     pub(crate) fn moved(&self, now: Timestamp) -> Self {
-        let Numbers { generation, bucket, mut origin, span, .. } =
-            Numbers::new(self.generation + 1, self.bucket, now, now);
+        let Numbers { generation, quota, bucket, mut origin, span, .. } =
+            Numbers::new(self.generation + 1, self.quota, self.bucket.refill(), now, now);
         let den = bucket.scale.den;
         if self.span > 0 && SECOND % den != 0 && bucket.scale.step == 0 {
             // By whole ticks, so that no word is rounded; unless too little would lie ahead.
@@ -71,22 +80,22 @@ impl Numbers {
             origin -= if part < span / 4 { part } else { 0 };
         }
         // Converted as of the new origin, words only shift.
-        Numbers::on_axis(generation, bucket, origin, origin)
+        Numbers::on_axis(generation, quota, bucket, origin, origin)
     }
 
     /// Before any stamp: the axis has no length, so the first stamp gives it an origin.
-    fn unset(generation: u64, bucket: Bucket) -> Self {
-        let numbers = Numbers::new(generation, bucket, Timestamp::ZERO, Timestamp::ZERO);
+    fn unset(generation: u64, quota: Quota, refill: Refill) -> Self {
+        let numbers = Numbers::new(generation, quota, refill, Timestamp::ZERO, Timestamp::ZERO);
         Numbers { span: 0, ..numbers }
     }
 
     /// Another quota from `now` on.
-    pub(crate) fn changed(&self, quota: &Quota, now: Timestamp) -> Self {
-        let bucket = Bucket::new(quota, self.bucket.refill());
+    pub(crate) fn changed(&self, quota: Quota, now: Timestamp) -> Self {
+        let refill = self.bucket.refill();
         if self.span == 0 {
-            return Numbers::unset(self.generation + 1, bucket);
+            return Numbers::unset(self.generation + 1, quota, refill);
         }
-        Numbers::new(self.generation + 1, bucket, now, now)
+        Numbers::new(self.generation + 1, quota, refill, now, now)
     }
 
     /// Where `now` lies on the axis; `None` if it lies beyond its end. A stamp before the origin
@@ -147,32 +156,75 @@ impl Numbers {
 
 /// The numbers in force and those before them.
 pub(crate) struct Published {
-    generation: CachePadded<AtomicU64>,
+    line: FastLine,
     slots: [CachePadded<Slot>; 2],
+}
+
+/// In the sequence word: callers wait in line for some key.
+const QUEUED: u64 = 1;
+/// The numbers are being changed: the line is not to be read.
+const CHANGING: u64 = 2;
+/// The generation is counted from here on.
+const GENERATION_SHIFT: u32 = 2;
+
+/// One cache line: the sequence word, and what the fast path reads of the slot in use.
+#[derive(Default)]
+#[repr(align(64))]
+struct FastLine {
+    sequence: AtomicU64,
+    origin: AtomicU64,
+    /// The span of the axis if every nanosecond is a whole number of ticks, else 0.
+    span: AtomicU64,
+    num: AtomicU64,
+    unit: AtomicU64,
+    burst: AtomicU64,
+    capacity: AtomicU64,
+    /// [`word::salt`] of the generation.
+    salt: AtomicU64,
+}
+
+/// The numbers in force as the fast path has them, with the tick that is now.
+#[derive(Clone, Copy)]
+pub(crate) struct FastNumbers {
+    /// The sequence word that they stood behind, its flags down.
+    sequence: u64,
+    pub(crate) now: u64,
+    /// Ticks that pass in a nanosecond.
+    pub(crate) num: u64,
+    pub(crate) unit: u64,
+    pub(crate) burst: u64,
+    pub(crate) capacity: u64,
+    pub(crate) salt: u64,
+}
+
+impl FastNumbers {
+    #[inline]
+    pub(crate) fn generation(&self) -> u64 {
+        self.sequence >> GENERATION_SHIFT
+    }
 }
 
 #[derive(Default)]
 struct Slot {
     unit: AtomicU64,
     num: AtomicU64,
-    burst: AtomicU64,
-    capacity: AtomicU64,
-    origin: AtomicU64,
-    /// `span` if every nanosecond is a whole number of ticks, else 0.
-    whole_span: AtomicU64,
     den: AtomicU64,
     step: AtomicU64,
+    burst: AtomicU64,
+    capacity: AtomicU64,
+    count: AtomicU64,
+    per: AtomicU64,
+    origin: AtomicU64,
     span: AtomicU64,
     since: AtomicU64,
 }
 
 impl Published {
-    pub(crate) fn new(bucket: Bucket) -> Published {
-        let published = Published {
-            generation: CachePadded::default(),
-            slots: [CachePadded::default(), CachePadded::default()],
-        };
-        published.slots[0].write(&Numbers::unset(0, bucket));
+    pub(crate) fn new(quota: Quota, refill: Refill) -> Published {
+        let published = Published { line: FastLine::default(), slots: Default::default() };
+        let numbers = Numbers::unset(0, quota, refill);
+        published.slots[0].write(&numbers);
+        published.line.write(&numbers);
         published
     }
 
@@ -181,7 +233,7 @@ impl Published {
     pub(crate) fn load(&self) -> Numbers {
         loop {
             // Acquire: sees the slot as it was published with this generation.
-            let generation = self.generation.load(Ordering::Acquire);
+            let generation = self.line.sequence.load(Ordering::Acquire) >> GENERATION_SHIFT;
             let numbers = self.slots[(generation & 1) as usize].read(generation);
             if self.is_current(generation) {
                 return numbers;
@@ -189,25 +241,36 @@ impl Published {
         }
     }
 
-    /// The generation and quota in force and `now` on their axis, in as few steps as can be, for
-    /// all but a few quotas and stamps; `None` leaves it to `load` and `moment`.
+    /// The numbers in force and `now` on their axis, for all but a few quotas and stamps, unless
+    /// callers wait in line for a key or the numbers are being changed. They are whole if
+    /// [`is_unchanged`](Self::is_unchanged) says so later.
     #[inline(always)]
-    pub(crate) fn at_once(&self, now: Timestamp) -> Option<(u64, Bucket, Moment)> {
+    pub(crate) fn fast(&self, now: Timestamp) -> Option<FastNumbers> {
         // Acquire: as in `load`.
-        let generation = self.generation.load(Ordering::Acquire);
-        let slot = &self.slots[(generation & 1) as usize];
+        let sequence = self.line.sequence.load(Ordering::Acquire);
+        // Relaxed: `is_unchanged` orders the line.
         let get = |field: &AtomicU64| field.load(Ordering::Relaxed);
-        let bucket = Bucket {
-            scale: Scale { unit: get(&slot.unit), num: get(&slot.num).max(1), den: 1, step: 0 },
-            burst: get(&slot.burst),
-            capacity: get(&slot.capacity),
-        };
-        let nanos = now.as_nanos().wrapping_sub(get(&slot.origin));
-        let whole = nanos < get(&slot.whole_span);
-        // Within the span nothing wraps.
-        let tick = nanos.wrapping_mul(bucket.scale.num);
-        let moment = Moment { nanos, early: 0, floor: tick, ceil: tick };
-        (whole && self.is_current(generation)).then_some((generation, bucket, moment))
+        let nanos = now.as_nanos().wrapping_sub(get(&self.line.origin));
+        let num = get(&self.line.num);
+        (sequence & (QUEUED | CHANGING) == 0 && nanos < get(&self.line.span)).then(|| FastNumbers {
+            sequence,
+            // Within the span nothing wraps.
+            now: nanos.wrapping_mul(num),
+            num,
+            unit: get(&self.line.unit),
+            burst: get(&self.line.burst),
+            capacity: get(&self.line.capacity),
+            salt: get(&self.line.salt),
+        })
+    }
+
+    /// Whether the numbers are still in force, and nobody waits in line.
+    #[inline(always)]
+    pub(crate) fn is_unchanged(&self, numbers: &FastNumbers) -> bool {
+        // Pairs with the fence in `publish`: if anything read before was of a later change, its
+        // mark is visible now.
+        fence(Ordering::Acquire);
+        self.line.sequence.load(Ordering::Relaxed) == numbers.sequence
     }
 
     /// The numbers before `current`, or `None` if `current` is no longer in force.
@@ -223,18 +286,48 @@ impl Published {
         // Pairs with the fence in `publish`: if any word read before was of a later change, the
         // generation that came before that change is visible now.
         fence(Ordering::Acquire);
-        self.generation.load(Ordering::Relaxed) == generation
+        self.line.sequence.load(Ordering::Relaxed) >> GENERATION_SHIFT == generation
     }
 
     /// Puts `numbers` in force. One caller at a time, and only when no word of a generation before
     /// the present one is left.
     pub(crate) fn publish(&self, numbers: &Numbers) {
-        // Pairs with the fence in `is_current`: whoever reads what is written below also sees that
-        // the slot's old generation is over.
+        // Relaxed: the fence below orders it.
+        self.line.sequence.fetch_or(CHANGING, Ordering::Relaxed);
+        // Pairs with the fences in `is_current` and `is_unchanged`: a thread that reads what is
+        // written below also sees the mark, and that the slot's old generation is over.
         fence(Ordering::Release);
         self.slots[(numbers.generation & 1) as usize].write(numbers);
-        // Release: publishes the slot.
-        self.generation.store(numbers.generation, Ordering::Release);
+        self.line.write(numbers);
+        // Release: publishes the slot and the line. The next generation, and the mark taken away.
+        self.line.sequence.fetch_add((1 << GENERATION_SHIFT) - CHANGING, Ordering::Release);
+    }
+
+    /// Says whether callers wait in line for any key: then no check takes the fast path.
+    pub(crate) fn set_queued(&self, any: bool) {
+        // Relaxed: a caller that began to wait before a check did so before it for the checker,
+        // too, and against one who begins meanwhile either order is right.
+        if any {
+            self.line.sequence.fetch_or(QUEUED, Ordering::Relaxed);
+        } else {
+            self.line.sequence.fetch_and(!QUEUED, Ordering::Relaxed);
+        }
+    }
+}
+
+impl FastLine {
+    // Relaxed: `Published` orders the line.
+    fn write(&self, numbers: &Numbers) {
+        let set = |field: &AtomicU64, value| field.store(value, Ordering::Relaxed);
+        let Bucket { scale, burst, capacity, .. } = numbers.bucket;
+        let is_whole = scale.den == 1 && scale.step == 0;
+        set(&self.origin, numbers.origin);
+        set(&self.span, if is_whole { numbers.span } else { 0 });
+        set(&self.num, scale.num);
+        set(&self.unit, scale.unit);
+        set(&self.burst, burst);
+        set(&self.capacity, capacity);
+        set(&self.salt, word::salt(numbers.generation));
     }
 }
 
@@ -243,8 +336,10 @@ impl Slot {
     #[inline]
     fn read(&self, generation: u64) -> Numbers {
         let get = |field: &AtomicU64| field.load(Ordering::Relaxed);
+        let burst = get(&self.burst);
         Numbers {
             generation,
+            quota: Quota::known(get(&self.count), get(&self.per), burst),
             bucket: Bucket {
                 // A slot never written has zeros; nothing may divide by them.
                 scale: Scale {
@@ -253,7 +348,7 @@ impl Slot {
                     den: get(&self.den).max(1),
                     step: get(&self.step),
                 },
-                burst: get(&self.burst),
+                burst,
                 capacity: get(&self.capacity),
             },
             origin: get(&self.origin),
@@ -270,10 +365,10 @@ impl Slot {
         set(&self.step, numbers.bucket.scale.step);
         set(&self.burst, numbers.bucket.burst);
         set(&self.capacity, numbers.bucket.capacity);
+        set(&self.count, numbers.quota.count());
+        set(&self.per, numbers.quota.period().as_nanos() as u64);
         set(&self.origin, numbers.origin);
         set(&self.span, numbers.span);
-        let is_whole = numbers.bucket.scale.den == 1 && numbers.bucket.scale.step == 0;
-        set(&self.whole_span, if is_whole { numbers.span } else { 0 });
         set(&self.since, numbers.since);
     }
 }

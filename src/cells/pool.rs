@@ -46,7 +46,7 @@ impl Cells {
     /// Whether the key has no slot and its pool cell is in debt, which is then its own.
     #[cold]
     pub(super) fn is_pooled(&self, tag: u64, now: Timestamp) -> bool {
-        if self.pool.get().is_none() || self.table.find(tag).is_some() {
+        if self.pool.get().is_none() || self.table.find(tag, word::spread(tag)).is_some() {
             return false;
         }
         let (numbers, moment) = self.numbers_at(now);

@@ -51,7 +51,9 @@ impl Queued {
         if self.may_be(tag) { self.waited.lock().units.get(&tag).copied().unwrap_or(0) } else { 0 }
     }
 
-    pub(crate) fn set(&self, tag: u64, units: u64) {
+    /// Notes how many units are waited for of `tag`, and says to `mark`, under the lock, whether any
+    /// are of any key.
+    pub(crate) fn set(&self, tag: u64, units: u64, mark: impl FnOnce(bool)) {
         let mut waited = self.waited.lock();
         let waited = &mut *waited;
         let before =
@@ -66,7 +68,9 @@ impl Queued {
         let others = self.groups.load(Ordering::Relaxed) & !bit;
         // Relaxed: as in `may_be`. The fence: whoever brings news and does not see this is seen by
         // whoever looks at the key after it.
-        self.groups.store(if *keys > 0 { others | bit } else { others }, Ordering::Relaxed);
+        let groups = if *keys > 0 { others | bit } else { others };
+        self.groups.store(groups, Ordering::Relaxed);
+        mark(groups != 0);
         fence(Ordering::SeqCst);
     }
 }

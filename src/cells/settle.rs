@@ -9,7 +9,6 @@ use crate::sync::{Backoff, Ordering, mutant};
 use crate::ticks::Scale;
 use crate::time::{Clock, Timestamp};
 
-use super::look::Look;
 use super::numbers::Numbers;
 use super::pool::Full;
 use super::word::MAX_TICK;
@@ -43,14 +42,9 @@ impl Cells {
         now: Timestamp,
         turn: bool,
     ) -> Result<(Charge, Allowed), Denied> {
-        let look_now = || {
-            let mut look = Look::blank();
-            if turn {
-                look = self.look_at_head(tag, cost, now);
-            } else {
-                self.look(tag, cost, now, &mut look);
-            }
-            look
+        let look_now = || match turn {
+            true => self.look_at_head(tag, cost, now),
+            false => self.look(tag, cost, now),
         };
         let mut look = look_now();
         loop {
@@ -236,7 +230,7 @@ impl Cells {
         if charge.generation == numbers.generation {
             return Fastest::Present;
         }
-        match self.changes.lock().fastest_since(charge.generation) {
+        match self.changes.lock().fastest_since(charge.generation, numbers.quota) {
             Some(quota) => Fastest::Other(quota),
             None => Fastest::Forgotten,
         }

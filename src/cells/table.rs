@@ -6,9 +6,14 @@
 //! when its parent (i without its top bit) is split into itself and i, each word going to the same
 //! place in the twin. Until then its keys stand in the parent. What is allocated is never moved
 //! or freed, so that nobody who reads needs a lock.
+//!
+//! An idle key keeps its slot while the table is smaller than [`CACHED_BYTES`]: most keys of a
+//! service are idle again by their next visit, and a claim takes a lock. In a larger table a
+//! newcomer takes the slot that has been idle longest in the nearest line that has one, and the
+//! table grows only for keys that are not idle.
 
 use crate::sync::{
-    AtomicBool, AtomicU8, AtomicU32, AtomicU64, Backoff, Mutex, OnceLock, Ordering, mutant,
+    AtomicBool, AtomicU8, AtomicU64, Backoff, Mutex, MutexGuard, OnceLock, Ordering, mutant,
 };
 
 use super::word::{self, IN_TRANSIT, NEVER_USED};
@@ -35,6 +40,20 @@ const GROUP_LINES: usize = 1;
 /// While the table can grow, a key stands at most this many lines from its own.
 const NEAR: usize = 8;
 
+/// The logarithm of how many groups the root segment has: those of a small table are found without
+/// a search.
+#[cfg(not(tollgate_loom))]
+const ROOT_BITS: u32 = 2;
+#[cfg(tollgate_loom)]
+const ROOT_BITS: u32 = 0;
+const ROOT_GROUPS: usize = 1 << ROOT_BITS;
+
+/// A table grows to this size rather than forget idle keys: about what a second-level cache holds.
+#[cfg(not(tollgate_loom))]
+const CACHED_BYTES: usize = 1 << 20;
+#[cfg(tollgate_loom)]
+const CACHED_BYTES: usize = 0;
+
 /// Lines for each 128 keys of the capacity: 1.47 slots a key, which with the bookkeeping makes
 /// 24 bytes. Keys fall on groups at random, and a group of 512 slots whose mean is 348 keys
 /// overfills with a chance of 10^-15.
@@ -44,13 +63,17 @@ const LINES_PER_128_KEYS: usize = 47;
 const LINES_PER_128_KEYS: usize = 64;
 
 pub(crate) struct Table {
-    /// How many low bits of a tag name its group. Only rises.
-    level: AtomicU32,
-    /// The level at which the table has its full size.
-    top: u32,
+    /// The low bits of a tag that name its group: as many as the level. Only rises.
+    mask: AtomicU64,
+    /// The mask at which the table has its full size.
+    top: u64,
+    /// Up to this mask the table grows rather than forget idle keys.
+    cached: u64,
     /// Lines of a group.
     lines: usize,
-    /// Segment 0 is group 0; segment s holds the 2^(s-1) groups that level s adds.
+    /// The first `1 << ROOT_BITS` groups.
+    root: OnceLock<Segment>,
+    /// Segment s holds the groups that level `ROOT_BITS + s + 1` adds.
     segments: Box<[OnceLock<Segment>]>,
 }
 
@@ -118,12 +141,28 @@ impl<'a> Cell<'a> {
 
 /// What a word means to the table.
 pub(crate) enum Use {
-    /// Its key is idle, its bucket full since the stamp `since`, in nanoseconds.
-    Idle { since: u64 },
-    /// Its key is in debt until the stamp `until`.
-    Live { until: u64 },
+    /// Its key is idle, its bucket full since this tick.
+    Idle(u64),
+    /// Its key is in debt until after this tick.
+    Live(u64),
     /// Written under numbers the caller does not know.
     Unknown,
+}
+
+/// What the owner of the words knows of them.
+pub(crate) trait Meaning {
+    fn of(&self, word: u64, tag: u64) -> Use;
+    /// The stamp of a tick, in nanoseconds.
+    fn stamp(&self, tick: u64) -> u64;
+}
+
+/// What a claim starts with.
+pub(crate) enum Start {
+    With(u64),
+    /// No slot is wanted.
+    None,
+    /// The caller knows numbers that are no longer in force.
+    Stale,
 }
 
 /// What became of a claim.
@@ -132,6 +171,8 @@ pub(crate) enum Claim<'a> {
     Made(Cell<'a>),
     /// The key was there.
     Present(Cell<'a>),
+    /// The key has no slot, and none was wanted.
+    None,
     /// The caller decided on what is no longer so.
     Stale,
     /// No slot is free before the stamp `until`.
@@ -141,94 +182,108 @@ pub(crate) enum Claim<'a> {
 impl Table {
     pub(crate) fn new(max_keys: usize) -> Table {
         let all = max_keys.saturating_mul(LINES_PER_128_KEYS).div_ceil(128).max(1);
-        let top = (all / GROUP_LINES).max(1).ilog2();
+        let levels = (all / GROUP_LINES).max(1).ilog2();
+        let lines = all >> levels;
+        let cached = (CACHED_BYTES / (lines * size_of::<Line>())).max(1).ilog2();
         Table {
-            level: AtomicU32::new(0),
-            top,
-            lines: all >> top,
-            segments: (0..=top).map(|_| OnceLock::new()).collect(),
+            mask: AtomicU64::new(0),
+            top: low_bits(levels),
+            cached: low_bits(cached.min(levels)),
+            lines,
+            root: OnceLock::new(),
+            segments: (ROOT_BITS..levels).map(|_| OnceLock::new()).collect(),
         }
     }
 
     /// The slot of the key, if it is seen. That it is not seen proves nothing: see `claim`.
+    ///
+    /// `spread` is [`word::spread`] of the tag.
     #[inline(always)]
-    pub(crate) fn find(&self, tag: u64) -> Option<Cell<'_>> {
+    pub(crate) fn find(&self, tag: u64, spread: u64) -> Option<Cell<'_>> {
         // Relaxed: any level that ever was finds the key or leads to `claim`.
-        let group = self.index(tag, self.level.load(Ordering::Relaxed));
-        if let Some(place) = self.place(group) {
-            let (home, _) = place.home(tag, self.lines);
-            if let Some((line, slot)) = place
-                .line(home)
-                .and_then(|line| seek(line, tag))
-                .or_else(|| place.beyond(home, tag, self.lines))
-            {
-                return Some(cell(line, slot, tag));
+        let group = (tag & self.mask.load(Ordering::Relaxed)) as usize;
+        let (segment, index) = self.segment_of(group)?;
+        let segment = segment.get()?;
+        let line = segment.line(index * self.lines + home(spread, self.lines))?;
+        // One key in eight stands behind the line that its tag names.
+        let (line, slot) = seek(line, tag).or_else(|| self.find_beyond(tag, spread))?;
+        Some(cell(line, slot, tag))
+    }
+
+    /// The slot of a key that does not stand in the line that its tag names.
+    // Apart, with arguments and an answer that fit registers.
+    #[inline(never)]
+    fn find_beyond(&self, tag: u64, spread: u64) -> Option<Spot<'_>> {
+        let mut group = (tag & self.mask.load(Ordering::Relaxed)) as usize;
+        loop {
+            if let Some(place) = self.place(group) {
+                if let Some(spot) = place.find(tag, spread) {
+                    return Some(spot);
+                }
+                // Acquire: sees the words that moved at birth.
+                if place.group.born.load(Ordering::Acquire) {
+                    return None;
+                }
             }
+            // The group is not born: the key may stand in one that it comes from.
+            group = parent(group)?;
         }
-        self.find_above(group, tag)
     }
 
     /// Brings the key's line near, without waiting for it.
     #[inline]
     pub(crate) fn touch(&self, tag: u64) -> u64 {
-        let group = self.index(tag, self.level.load(Ordering::Relaxed));
+        let group = (tag & self.mask.load(Ordering::Relaxed)) as usize;
         let Some(place) = self.place(group) else { return 0 };
-        let (line, slot) = place.home(tag, self.lines);
-        place.line(line).map_or(0, |line| line[slot].load(Ordering::Relaxed))
-    }
-
-    /// The slot of a key that does not stand in `group`: perhaps that is not born, and it stands in
-    /// a group that this comes from.
-    #[inline(never)]
-    fn find_above(&self, mut group: usize, tag: u64) -> Option<Cell<'_>> {
-        while !self.is_born(group) {
-            group = parent(group)?;
-            let place = self.place(group);
-            if let Some(cell) = place.and_then(|place| place.find(tag, self.lines)) {
-                return Some(cell);
-            }
-        }
-        None
+        let line = place.line(place.home(word::spread(tag)));
+        line.map_or(0, |line| line[favourite(tag)].load(Ordering::Relaxed))
     }
 
     /// Makes a slot the key's, unless it has one. Under the lock of the key's group.
     ///
-    /// `ready` says, under the lock, the word to start with, or `None` if what the caller decided
-    /// on is no longer so; it is given the stamp of `forgotten`. `use_of` says what a word means.
+    /// `start` is asked under the lock what to start with, and given the stamp of `forgotten`.
+    /// `meaning` says what a word means.
     pub(crate) fn claim(
         &self,
         tag: u64,
-        use_of: impl Fn(u64, u64) -> Use,
-        ready: impl Fn(u64) -> Option<u64>,
+        meaning: &impl Meaning,
+        mut start: impl FnMut(u64) -> Start,
     ) -> Claim<'_> {
+        let spread = word::spread(tag);
         loop {
             let group = self.home(tag);
             let Some(place) = self.place(group) else { continue };
-            let guard = (!mutant("claim_unlocked")).then(|| place.group.lock.lock());
+            let guard = (!mutant("claim_unlocked")).then(|| place.group.lock());
             // Only under this lock are keys claimed in this group and moved out of it.
-            let level = self.level.load(Ordering::Acquire);
+            let mask = self.mask.load(Ordering::Acquire);
             if self.home(tag) != group {
                 continue;
             }
-            if let Some(cell) = place.find(tag, self.lines).filter(|_| !mutant("two_cells")) {
-                return Claim::Present(cell);
+            if let Some(spot) = place.find(tag, spread).filter(|_| !mutant("two_cells")) {
+                return Claim::Present(cell(spot.0, spot.1, tag));
             }
-            if let Some(child) = next_towards(group, self.index(tag, level)) {
+            if let Some(child) = next_towards(group, (tag & mask) as usize) {
                 self.split(&place, child);
                 continue;
             }
-            let growing = level < self.top;
-            let claim = self.take(&place, tag, growing, &use_of, &ready);
+            // Relaxed: written under this lock.
+            let start = match start(place.group.forgotten.load(Ordering::Relaxed)) {
+                Start::With(word) => word,
+                Start::None => return Claim::None,
+                Start::Stale => return Claim::Stale,
+            };
+            let lines = if mask < self.top { self.lines.min(NEAR) } else { self.lines };
+            let claim = place.take(tag, spread, start, lines, mask >= self.cached, meaning);
             let Claim::Full { .. } = claim else { return claim };
             // That there is no room and that no child is unborn hold under the same lock.
-            match self.unborn_child(group, level) {
+            match self.unborn_child(group, mask) {
                 Some(child) => self.split(&place, child),
-                None if growing => {
+                None if mask < self.top => {
                     drop(guard);
                     // Relaxed: a level says where to look first, and no more.
-                    let _ = self.level.compare_exchange(
-                        level,
-                        level + 1,
+                    let _ = self.mask.compare_exchange(
+                        mask,
+                        mask << 1 | 1,
                         Ordering::Relaxed,
                         Ordering::Relaxed,
                     );
@@ -239,8 +294,9 @@ impl Table {
     }
 
     /// A group that would take words from `group` at its birth.
-    fn unborn_child(&self, group: usize, level: u32) -> Option<usize> {
+    fn unborn_child(&self, group: usize, mask: u64) -> Option<usize> {
         let bits = usize::BITS - group.leading_zeros();
+        let level = mask.count_ones();
         (bits..level).map(|bit| group | 1 << bit).find(|child| !self.is_born(*child))
     }
 
@@ -258,71 +314,13 @@ impl Table {
         loop {
             let group = self.home(tag);
             let Some(place) = self.place(group) else { continue };
-            let _guard = place.group.lock.lock();
+            let _guard = place.group.lock();
             if self.home(tag) == group {
                 // Relaxed: written under this lock.
                 return place.group.forgotten.load(Ordering::Relaxed) == forgotten
-                    && place.find(tag, self.lines).is_none();
+                    && place.find(tag, word::spread(tag)).is_none();
             }
         }
-    }
-
-    /// Takes the nearest free slot for `tag`. The group's lock is held.
-    fn take<'a>(
-        &'a self,
-        place: &Place<'a>,
-        tag: u64,
-        growing: bool,
-        use_of: &impl Fn(u64, u64) -> Use,
-        ready: &impl Fn(u64) -> Option<u64>,
-    ) -> Claim<'a> {
-        // Relaxed: written under this lock.
-        let forgotten = place.group.forgotten.load(Ordering::Relaxed);
-        let Some(start) = ready(forgotten) else { return Claim::Stale };
-        let (home, favourite) = place.home(tag, self.lines);
-        let mut full_until = u64::MAX;
-        let lines = if growing { self.lines.min(NEAR) } else { self.lines };
-        for distance in 0..lines {
-            let Some(line) = place.line(wrap(home + distance, self.lines)) else { break };
-            for slot in (0..SLOTS).map(|i| (favourite + i) % SLOTS) {
-                count_touch();
-                let (tag_at, word_at) = (&line[slot], &line[SLOTS + slot]);
-                // Relaxed: tags change only under this lock.
-                let old_tag = tag_at.load(Ordering::Relaxed);
-                // Acquire: see `Cell::load`. The swap below makes sure of the word.
-                let old = word_at.load(Ordering::Acquire);
-                let since = match old_tag {
-                    0 => 0,
-                    _ if word::is_held(old) => continue,
-                    _ => match use_of(old, old_tag) {
-                        Use::Idle { since } => since,
-                        Use::Live { until } => {
-                            full_until = full_until.min(until);
-                            continue;
-                        }
-                        Use::Unknown => return Claim::Stale,
-                    },
-                };
-                // Relaxed: whoever sees the mark waits; what follows is published below.
-                if word_at
-                    .compare_exchange(old, IN_TRANSIT, Ordering::Relaxed, Ordering::Relaxed)
-                    .is_err()
-                {
-                    continue;
-                }
-                if since > forgotten {
-                    // Release: whoever decides on this stamp may find the slot gone.
-                    place.group.forgotten.store(since, Ordering::Release);
-                }
-                place.reach(home).fetch_max(distance as u8, Ordering::Relaxed);
-                // Release: whoever sees the tag sees that the old word is gone.
-                tag_at.store(tag, Ordering::Release);
-                // Release: whoever sees the word sees its tag.
-                word_at.store(start, Ordering::Release);
-                return Claim::Made(Cell { tag_at, word: word_at, tag });
-            }
-        }
-        Claim::Full { until: full_until }
     }
 
     /// The stamp `forgotten` of the key's group, to decide on before a claim.
@@ -371,14 +369,9 @@ impl Table {
             self.place_or_allocate(0);
         }
         // Asked when the walk gets there: a segment may be made meanwhile.
-        let made = |segment: &usize| self.segments[*segment].get().is_some();
-        let groups = |segment: usize| match segment {
-            0 => 0..1,
-            _ => 1 << (segment - 1)..1 << segment,
-        };
-        for group in (0..self.segments.len()).filter(made).flat_map(groups) {
+        for group in 0..=self.top as usize {
             let Some(place) = self.place(group) else { continue };
-            let _guard = place.group.lock.lock();
+            let _guard = place.group.lock();
             for line in (0..self.lines).filter_map(|index| place.line(index)) {
                 for slot in 0..SLOTS {
                     // Relaxed: tags change only under this lock.
@@ -393,17 +386,13 @@ impl Table {
 
     /// Bytes allocated.
     pub(crate) fn memory(&self) -> usize {
-        let segments = self.segments.iter().filter_map(OnceLock::get);
+        let segments = self.segments.iter().chain([&self.root]).filter_map(OnceLock::get);
         size_of_val(&*self.segments) + segments.map(Segment::memory).sum::<usize>()
-    }
-
-    fn index(&self, tag: u64, level: u32) -> usize {
-        (tag & ((1 << level) - 1)) as usize
     }
 
     /// The group that the key stands in, if it is anywhere.
     fn home(&self, tag: u64) -> usize {
-        let mut group = self.index(tag, self.level.load(Ordering::Acquire));
+        let mut group = (tag & self.mask.load(Ordering::Acquire)) as usize;
         while !self.is_born(group) {
             match parent(group) {
                 Some(parent) => group = parent,
@@ -421,15 +410,29 @@ impl Table {
 
     #[inline(always)]
     fn place(&self, group: usize) -> Option<Place<'_>> {
-        let (segment, index) = segment_of(group);
-        Place::new(self.segments.get(segment)?.get()?, index, self.lines)
+        let (segment, index) = self.segment_of(group)?;
+        Place::new(segment.get()?, index, self.lines)
     }
 
     fn place_or_allocate(&self, group: usize) -> Option<Place<'_>> {
-        let (segment, index) = segment_of(group);
-        let groups = 1 << segment.saturating_sub(1);
-        let segment = self.segments.get(segment)?.get_or_init(|| Segment::new(groups, self.lines));
+        let (segment, index) = self.segment_of(group)?;
+        let groups = if group < ROOT_GROUPS {
+            ROOT_GROUPS.min(self.top as usize + 1)
+        } else {
+            1 << group.ilog2()
+        };
+        let segment = segment.get_or_init(|| Segment::new(groups, self.lines));
         Place::new(segment, index, self.lines)
+    }
+
+    /// The segment of a group, and its index there.
+    #[inline(always)]
+    fn segment_of(&self, group: usize) -> Option<(&OnceLock<Segment>, usize)> {
+        if group < ROOT_GROUPS {
+            return Some((&self.root, group));
+        }
+        let top = group.ilog2();
+        Some((self.segments.get((top - ROOT_BITS) as usize)?, group ^ 1 << top))
     }
 }
 
@@ -439,40 +442,114 @@ struct Place<'a> {
     group: &'a Group,
     /// Index of its first line.
     first: usize,
+    lines: usize,
 }
 
 impl<'a> Place<'a> {
-    #[inline]
+    #[inline(always)]
     fn new(segment: &'a Segment, index: usize, lines: usize) -> Option<Self> {
-        Some(Place { segment, group: segment.groups.get(index)?, first: index * lines })
+        Some(Place { segment, group: segment.groups.get(index)?, first: index * lines, lines })
     }
 
-    #[inline]
+    #[inline(always)]
     fn line(&self, index: usize) -> Option<&'a Line> {
         self.segment.line(self.first + index)
+    }
+
+    fn home(&self, spread: u64) -> usize {
+        home(spread, self.lines)
     }
 
     fn reach(&self, index: usize) -> &'a AtomicU8 {
         &self.segment.reach[self.first + index]
     }
 
-    /// The line and slot that a tag names. Its high half names the line, bits below them the slot;
-    /// the low bits name the group.
-    #[inline]
-    fn home(&self, tag: u64, lines: usize) -> (usize, usize) {
-        ((((tag >> 32) * lines as u64) >> 32) as usize, (tag >> 30) as usize % SLOTS)
+    fn find(&self, tag: u64, spread: u64) -> Option<Spot<'a>> {
+        let mut index = self.home(spread);
+        // Relaxed: a caller that must be certain holds the lock under which it was written.
+        let mut left = self.reach(index).load(Ordering::Relaxed);
+        loop {
+            let spot = seek(self.line(index)?, tag);
+            if spot.is_some() || left == 0 {
+                return spot;
+            }
+            left -= 1;
+            index = wrap(index + 1, self.lines);
+        }
     }
 
-    fn find(&self, tag: u64, lines: usize) -> Option<Cell<'a>> {
-        let (home, _) = self.home(tag, lines);
-        let (line, slot) = seek(self.line(home)?, tag).or_else(|| self.beyond(home, tag, lines))?;
-        Some(cell(line, slot, tag))
-    }
-
-    /// Where the key stands behind the line that its tag names: one in eight does.
-    #[inline]
-    fn beyond(&self, home: usize, tag: u64, lines: usize) -> Option<Spot<'a>> {
-        self.segment.beyond(self.first, home, tag, lines)
+    /// Takes a slot for `tag` in the nearest line that has one, of `lines` from its own: one that no
+    /// key has, or if it `may_forget` that of the key idle longest. The group's lock is held.
+    fn take(
+        &self,
+        tag: u64,
+        spread: u64,
+        start: u64,
+        lines: usize,
+        may_forget: bool,
+        meaning: &impl Meaning,
+    ) -> Claim<'a> {
+        let (home, favourite) = (self.home(spread), favourite(tag));
+        let mut full_until = u64::MAX;
+        for distance in 0..lines {
+            let Some(line) = self.line(wrap(home + distance, self.lines)) else { break };
+            // The slot, its word, and since when its key is idle.
+            let mut chosen: Option<(usize, u64, Option<u64>)> = None;
+            for slot in (0..SLOTS).map(|i| (favourite + i) % SLOTS) {
+                count_touch();
+                // Relaxed: tags change only under this lock.
+                let old_tag = line[slot].load(Ordering::Relaxed);
+                // Acquire: see `Cell::load`. The swap below makes sure of the word.
+                let old = line[SLOTS + slot].load(Ordering::Acquire);
+                if old_tag == 0 {
+                    chosen = Some((slot, old, None));
+                    break;
+                }
+                if word::is_held(old) {
+                    continue;
+                }
+                match meaning.of(old, old_tag) {
+                    Use::Idle(_) if !may_forget => {}
+                    Use::Idle(tick) => match chosen {
+                        Some((.., Some(since))) if since <= tick => {}
+                        _ => chosen = Some((slot, old, Some(tick))),
+                    },
+                    Use::Live(tick) => full_until = full_until.min(tick),
+                    Use::Unknown => return Claim::Stale,
+                }
+            }
+            let Some((slot, old, since)) = chosen else { continue };
+            let (tag_at, word_at) = (&line[slot], &line[SLOTS + slot]);
+            // Relaxed: everybody who sees the mark waits; what follows is published below.
+            let marked =
+                word_at.compare_exchange(old, IN_TRANSIT, Ordering::Relaxed, Ordering::Relaxed);
+            if marked.is_err() {
+                // Its key came back. The caller looks at the line again.
+                return Claim::Stale;
+            }
+            if let Some(since) = since.map(|tick| meaning.stamp(tick)) {
+                // Relaxed: written under this lock.
+                if since > self.group.forgotten.load(Ordering::Relaxed) {
+                    // Release: a caller who decides on this stamp may find the slot gone.
+                    self.group.forgotten.store(since, Ordering::Release);
+                }
+            }
+            // Relaxed: as in `find`.
+            let reach = self.reach(home);
+            if usize::from(reach.load(Ordering::Relaxed)) < distance {
+                reach.store(distance as u8, Ordering::Relaxed);
+            }
+            // Release: a thread that sees the tag sees that the old word is gone.
+            tag_at.store(tag, Ordering::Release);
+            // Release: a thread that sees the word sees its tag.
+            word_at.store(start, Ordering::Release);
+            return Claim::Made(Cell { tag_at, word: word_at, tag });
+        }
+        let until = match full_until {
+            u64::MAX => u64::MAX,
+            tick => meaning.stamp(tick.saturating_add(1)),
+        };
+        Claim::Full { until }
     }
 }
 
@@ -492,17 +569,9 @@ impl Segment {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn line(&self, index: usize) -> Option<&Line> {
         self.words.get(self.start + index * LINE..)?.first_chunk()
-    }
-
-    // Apart, with arguments and an answer that fit registers.
-    #[inline(never)]
-    fn beyond(&self, first: usize, home: usize, tag: u64, lines: usize) -> Option<Spot<'_>> {
-        // Relaxed: who must be certain holds the lock under which it was written.
-        let reach = usize::from(self.reach[first + home].load(Ordering::Relaxed));
-        (1..=reach).find_map(|distance| seek(self.line(first + wrap(home + distance, lines))?, tag))
     }
 
     fn memory(&self) -> usize {
@@ -514,6 +583,22 @@ impl Group {
     fn new() -> Group {
         Group { lock: Mutex::new(()), born: AtomicBool::new(false), forgotten: AtomicU64::new(0) }
     }
+
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        count_lock();
+        self.lock.lock()
+    }
+}
+
+/// The line of its group that a tag names.
+#[inline(always)]
+fn home(spread: u64, lines: usize) -> usize {
+    (((spread >> 32) * lines as u64) >> 32) as usize
+}
+
+/// The slot of its line that a tag names, if that is free.
+fn favourite(tag: u64) -> usize {
+    (tag >> 30) as usize % SLOTS
 }
 
 /// Where the key stands in this line. Looks at all slots and branches once: nobody can foresee
@@ -530,6 +615,8 @@ fn seek(line: &Line, tag: u64) -> Option<Spot<'_>> {
 
 #[inline(always)]
 fn cell(line: &Line, slot: usize, tag: u64) -> Cell<'_> {
+    // A slot always is: said once more where the compiler can see it.
+    let slot = slot % SLOTS;
     Cell { tag_at: &line[slot], word: &line[SLOTS + slot], tag }
 }
 
@@ -569,33 +656,42 @@ fn next_towards(group: usize, target: usize) -> Option<usize> {
     (missing != 0).then(|| group | 1 << missing.trailing_zeros())
 }
 
-/// Segment and index in it.
-#[inline]
-fn segment_of(group: usize) -> (usize, usize) {
-    // Without a branch: in a small table either way would be as likely.
-    let segment = (group << 1 | 1).ilog2();
-    (segment as usize, group ^ (1 << segment >> 1))
+/// A number of as many low bits.
+fn low_bits(count: u32) -> u64 {
+    (1 << count) - 1
 }
 
 #[cfg(not(test))]
 fn count_touch() {}
+#[cfg(not(test))]
+fn count_lock() {}
 
 #[cfg(test)]
-pub(crate) use touches::count_touch;
+use touches::{count_lock, count_touch};
 
-/// How many slots the calls of this thread have touched.
+/// How many slots the calls of this thread have touched, and how many groups they have locked.
 #[cfg(test)]
 pub(crate) mod touches {
     use std::cell::Cell;
 
     thread_local!(static TOUCHES: Cell<usize> = const { Cell::new(0) });
+    thread_local!(static LOCKS: Cell<usize> = const { Cell::new(0) });
 
     pub(crate) fn count_touch() {
         TOUCHES.set(TOUCHES.get() + 1);
     }
 
-    /// The count since the last call.
+    pub(crate) fn count_lock() {
+        LOCKS.set(LOCKS.get() + 1);
+    }
+
+    /// Slots touched since the last call.
     pub(crate) fn take() -> usize {
         TOUCHES.take()
+    }
+
+    /// Groups locked since the last call.
+    pub(crate) fn take_locks() -> usize {
+        LOCKS.take()
     }
 }

@@ -17,7 +17,9 @@
 //! The mask is made from the key's tag and the number of the quota's generation. A thread that
 //! read a word, stalled, and writes after the slot went to another key, or after the quota changed
 //! twice, finds another word there: its compare-and-swap fails, unless 62 bits agree by chance.
-//! The generation bit stands outside the mask, so a reader knows which of two masks to take off.
+//! The generation bit stands outside these 62, so a reader knows which of two masks to take off.
+//! With it in the mask, a word that is held or of the generation before unmasks to more than any
+//! tick: the fast path asks all three questions, and whether there is room, by one comparison.
 
 use crate::sync::mutant;
 
@@ -39,23 +41,36 @@ pub(crate) const NEVER_USED: u64 = 0;
 /// Odd, so that multiplying loses nothing: 2^64 divided by the golden ratio.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
+/// The tag with each bit spread over those above it: its high bits name a line, and it is a part of
+/// the mask. Hashers exist whose high bits alone are poor.
 #[inline]
-fn mask(tag: u64, generation: u64) -> u64 {
-    let tag = if mutant("unbound_tag") { 0 } else { tag };
-    let generation = if mutant("unbound_generation") { 0 } else { generation };
-    (tag ^ generation.wrapping_mul(SPREAD)).wrapping_mul(SPREAD) >> 2
+pub(crate) fn spread(tag: u64) -> u64 {
+    tag.wrapping_mul(SPREAD)
+}
+
+/// The part of the mask that depends on the generation.
+#[inline]
+pub(crate) fn salt(generation: u64) -> u64 {
+    if mutant("unbound_generation") { 0 } else { generation.wrapping_mul(SPREAD) }
+}
+
+/// What turns the tick of a key into its word of a generation and back.
+#[inline]
+pub(crate) fn mask(spread: u64, salt: u64, generation: u64) -> u64 {
+    let spread = if mutant("unbound_tag") { 0 } else { spread };
+    (spread ^ salt) >> 2 | (generation & 1) << 62
 }
 
 /// The word of `tick` for the key `tag` in this generation.
 #[inline]
 pub(crate) fn encode(tick: u64, tag: u64, generation: u64) -> u64 {
-    (tick ^ mask(tag, generation)) & VALUE | (generation & 1) << 62
+    tick & VALUE ^ mask(spread(tag), salt(generation), generation)
 }
 
 /// The tick of a word of this generation, held or not.
 #[inline]
 pub(crate) fn decode(word: u64, tag: u64, generation: u64) -> u64 {
-    (word ^ mask(tag, generation)) & VALUE
+    (word ^ mask(spread(tag), salt(generation), generation)) & VALUE
 }
 
 #[inline]
@@ -75,12 +90,6 @@ pub(crate) fn is_of(word: u64, generation: u64) -> bool {
     (word & GENERATION != 0) == (generation & 1 != 0)
 }
 
-/// `is_of`, and not held.
-#[inline]
-pub(crate) fn is_free_of(word: u64, generation: u64) -> bool {
-    word >> 62 == generation & 1
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,8 +101,12 @@ mod tests {
                 let word = encode(tick, 77, generation);
                 assert!(!is_held(word) && is_held(held(word)));
                 assert!(is_of(word, generation) && !is_of(word, generation + 1));
-                assert!(is_free_of(word, generation) && !is_free_of(held(word), generation));
-                assert!(!is_free_of(word, generation + 1));
+                // One comparison tells a word that is held or of another generation.
+                let unmasked = |word, of| word ^ mask(spread(77), salt(of), of);
+                assert_eq!(unmasked(word, generation), tick);
+                assert!(unmasked(held(word), generation) > MAX_TICK);
+                assert!(unmasked(word, generation + 1) > MAX_TICK);
+                assert!(unmasked(IN_TRANSIT, generation) > MAX_TICK);
                 assert_eq!(decode(held(word), 77, generation), tick);
                 assert_ne!(word, encode(tick, 78, generation));
                 assert_ne!(word, encode(tick, 77, generation + 2));

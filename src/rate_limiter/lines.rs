@@ -52,6 +52,13 @@ impl Rate {
         line
     }
 
+    /// Decides `cost` for the key where the fast path does not.
+    #[cold]
+    pub(crate) fn decide(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
+        // A denial may find those who wait ready: nobody tells them that time has passed.
+        self.store.decide(tag, cost, now).inspect_err(|_| self.serve_queued(tag))
+    }
+
     /// Serves whoever waits for the key, if anybody, after something was given back to it.
     fn serve(&self, tag: u64) {
         news();

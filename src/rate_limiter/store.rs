@@ -27,8 +27,21 @@ impl Store {
         }
     }
 
-    /// Decides `cost` for the key and charges it if allowed. A cost of 0 is a peek.
+    /// [`Cells::decide_fast`], where the keys are words.
     #[inline(always)]
+    pub(crate) fn decide_fast(
+        &self,
+        tag: u64,
+        cost: u64,
+        now: Timestamp,
+    ) -> Option<Result<Allowed, Denied>> {
+        match self {
+            Store::Words(cells) => cells.decide_fast(tag, cost, now),
+            Store::Records(_) => None,
+        }
+    }
+
+    /// Decides `cost` for the key and charges it if allowed. A cost of 0 is a peek.
     pub(crate) fn decide(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
         match self {
             Store::Words(cells) => cells.decide(tag, cost, now),
@@ -167,7 +180,7 @@ impl Store {
     pub(crate) fn set_queued(&self, tag: u64, units: u64) {
         match self {
             Store::Words(cells) => cells.set_queued(tag, units),
-            Store::Records(records) => records.queued().set(tag, units),
+            Store::Records(records) => records.queued().set(tag, units, |_| {}),
         }
     }
 

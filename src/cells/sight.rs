@@ -1,0 +1,144 @@
+//! The fast path: a key that stands in its slot, under numbers that are not being changed, while
+//! nobody waits in line.
+//!
+//! A sight is a few numbers that stay in registers. It says what a charge would make of the word,
+//! and answers are made of it only where somebody reads them.
+
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use crate::algorithm;
+use crate::decision::{Allowed, Denied, Retry, Standing};
+use crate::sync::{Ordering, mutant};
+use crate::time::Timestamp;
+
+use super::numbers::FastNumbers;
+use super::table::Cell;
+use super::word::{self, MAX_TICK};
+use super::{Cells, Charge, Seat};
+
+/// A key as the fast path sees it.
+#[derive(Clone, Copy)]
+pub(crate) struct Sight<'a> {
+    cell: Cell<'a>,
+    word: u64,
+    /// What makes a word of a tick.
+    mask: u64,
+    numbers: FastNumbers,
+}
+
+impl Cells {
+    /// The key, if it stands in its slot and the fast path may decide it.
+    #[inline(always)]
+    pub(crate) fn sight(&self, tag: u64, now: Timestamp) -> Option<Sight<'_>> {
+        let spread = word::spread(tag);
+        let numbers = self.published.fast(now)?;
+        let cell = self.table.find(tag, spread)?;
+        let word = cell.load()?;
+        // After the word: whatever changed before it was written is seen here.
+        if !self.published.is_unchanged(&numbers) {
+            return None;
+        }
+        let mask = word::mask(spread, numbers.salt, numbers.generation());
+        Some(Sight { cell, word, mask, numbers })
+    }
+
+    /// Whether the numbers of the sight are still in force.
+    #[inline(always)]
+    pub(crate) fn is_current(&self, sight: &Sight<'_>) -> bool {
+        mutant("mixed_quotas") || self.published.is_unchanged(&sight.numbers)
+    }
+}
+
+impl<'a> Sight<'a> {
+    /// The step of GCRA for this key. `None`: the word is held or of another generation, or the cost
+    /// is 0 or above the burst.
+    #[inline(always)]
+    pub(crate) fn step(&self, cost: u64) -> Option<Result<u64, u64>> {
+        let charge = cost.checked_mul(self.numbers.unit)?;
+        if cost == 0 || charge > self.numbers.capacity {
+            return None;
+        }
+        let (state, now) = (self.word ^ self.mask, self.numbers.now);
+        let step = algorithm::step(state, charge, self.numbers.capacity, now, now);
+        // A word that is held or of another generation unmasks to more than any tick.
+        if step.is_err() && state > MAX_TICK { None } else { Some(step) }
+    }
+
+    /// Writes the charge, unless something came between.
+    #[inline(always)]
+    pub(crate) fn charge(&self, next: u64) -> bool {
+        self.cell.replace(self.word, next ^ self.mask)
+    }
+
+    /// Whether the word is still what it was.
+    #[inline(always)]
+    pub(crate) fn stands(&self) -> bool {
+        self.cell.is_still(self.word)
+    }
+
+    /// Holds the key, unless something came between. Then `release` or `release_charged` must follow.
+    #[inline(always)]
+    pub(crate) fn hold(&self) -> bool {
+        let held = self.cell.replace(self.word, word::held(self.word));
+        if held && mutant("release_early") {
+            self.release();
+        }
+        held
+    }
+
+    /// Lets go of a key that is held, as it was.
+    #[inline(always)]
+    pub(crate) fn release(&self) {
+        // Release: as in `release_charged`.
+        self.cell.word.store(self.word, Ordering::Release);
+    }
+
+    /// Lets go of a key that is held, charged.
+    #[inline(always)]
+    pub(crate) fn release_charged(&self, next: u64) {
+        // Release: a thread that reads this word sees the commit that it belongs to.
+        self.cell.word.store(next ^ self.mask, Ordering::Release);
+    }
+
+    /// The answer of a charge after which the bucket is full at `next`.
+    #[inline(always)]
+    pub(crate) fn allowed(&self, next: u64) -> Allowed {
+        Allowed(self.standing(next - self.numbers.now))
+    }
+
+    /// The answer to a charge that would be allowed at the tick `at`.
+    #[inline(always)]
+    pub(crate) fn denied(&self, at: u64) -> Denied {
+        let owed = (self.word ^ self.mask).saturating_sub(self.numbers.now);
+        let wait = self.nanos(at - self.numbers.now);
+        Denied { standing: self.standing(owed), retry: Retry::After(Duration::from_nanos(wait)) }
+    }
+
+    #[inline(always)]
+    fn standing(&self, owed: u64) -> Standing {
+        Standing {
+            burst: self.numbers.burst,
+            room: self.numbers.capacity.saturating_sub(owed),
+            unit: self.numbers.unit,
+            reset_nanos: self.nanos(owed),
+        }
+    }
+
+    /// Nanoseconds until `ticks` have passed, rounded up.
+    #[inline(always)]
+    fn nanos(&self, ticks: u64) -> u64 {
+        // Never 0, as the type says: a division that nobody reads is left out only where it cannot
+        // panic.
+        let per_nano = NonZeroU64::new(self.numbers.num).unwrap_or(NonZeroU64::MIN);
+        // Below 2^62 and 2^7, so that nothing wraps.
+        (ticks + (per_nano.get() - 1)) / per_nano
+    }
+
+    /// What settling needs to know of a charge of `cost`.
+    #[inline(always)]
+    pub(crate) fn receipt(&self, cost: u64, now: Timestamp) -> Charge {
+        let (tag, generation) = (self.cell.tag, self.numbers.generation());
+        Charge { tag, cost, at: now, seat: Seat::Own, generation }
+    }
+}
