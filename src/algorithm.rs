@@ -35,7 +35,7 @@ pub use sliding_window::{SlidingWindow, TwoWindows};
 /// Pure functions of a small value. The time is an argument; keys, locks and forgetting are the
 /// limiter's. A state's default means "never seen".
 ///
-/// The laws, which a limiter relies on and `tests/algorithms` holds each algorithm to:
+/// The laws, which a limiter relies on and `tests/core/algorithms` holds each algorithm to:
 /// 1. A cost of 0 is allowed, whatever the state, and charging it changes nothing.
 /// 2. [`charge`](Self::charge) is called only with what [`decide`](Self::decide) just allowed, or
 ///    denied if the algorithm [counts those](Self::counts_denied).

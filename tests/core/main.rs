@@ -1,0 +1,39 @@
+//! What needs no feature but a clock, an executor or a stream to wait with: rates, slots, sets,
+//! lines, policies. Each room is one subject; `--test core queue::` runs one.
+
+mod admission;
+mod admission_model;
+mod admission_threads;
+mod algorithms;
+mod answers;
+mod architecture;
+mod bound;
+mod busiest;
+mod compat;
+mod conformance;
+mod differential;
+mod distinct;
+mod enforcer;
+mod extremes;
+mod flood;
+mod forgetting;
+mod leases;
+mod moments;
+mod named_cases;
+mod oracle;
+mod pacer;
+mod peer_bugs;
+mod queue;
+mod records;
+mod replaced;
+mod sets;
+mod settling;
+mod slots;
+mod stepped;
+mod threads;
+#[cfg(feature = "tokio")]
+mod turned_away;
+#[cfg(feature = "tokio")]
+mod unserved;
+mod waits;
+mod wakers;

@@ -1,0 +1,25 @@
+//! What stands around the core, each behind its feature: files, logs, HTTP, metrics, simulation,
+//! comparison.
+
+mod access_log;
+#[cfg(feature = "http")]
+mod client_address;
+#[cfg(feature = "compare")]
+mod compare;
+#[cfg(feature = "replay")]
+mod durations;
+#[cfg(feature = "policy")]
+mod example_policy;
+mod fuzz_corpus;
+#[cfg(feature = "http")]
+mod http_headers;
+#[cfg(feature = "tower")]
+mod http_layer;
+#[cfg(all(feature = "metrics", feature = "tokio"))]
+mod metrics;
+#[cfg(feature = "policy")]
+mod policy_file;
+#[cfg(feature = "simulation")]
+mod simulation;
+#[cfg(feature = "watch")]
+mod watch;
