@@ -369,7 +369,12 @@ impl Table {
             self.place_or_allocate(0);
         }
         // Asked when the walk gets there: a segment may be made meanwhile.
-        for group in 0..=self.top as usize {
+        let later = (0..self.segments.len()).filter(|at| self.segments[*at].get().is_some());
+        let later = later.flat_map(|at| {
+            let first = ROOT_GROUPS << at;
+            first..2 * first
+        });
+        for group in (0..ROOT_GROUPS).chain(later) {
             let Some(place) = self.place(group) else { continue };
             let _guard = place.group.lock();
             for line in (0..self.lines).filter_map(|index| place.line(index)) {
