@@ -26,12 +26,12 @@ use arc_swap::ArcSwap;
 use crate::decision::{Allowed, Refused};
 use crate::policy::{Mode, Policy, PolicyError, did_you_mean, nearest};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, RandomState};
-use crate::telemetry;
+use crate::telemetry::{self, LOGS};
 use crate::time::{Clock, Timestamp};
 
 use account::Account;
 use compiled::{Compiled, Rule};
-use decision::Decision;
+use decision::{Asks, Decision, Fast, Holding};
 use facts::Facts;
 
 pub use admission::{Admission, AdmissionWithAnswers};
@@ -164,24 +164,59 @@ impl<S: BuildHasher> Enforcer<S> {
         if let (Some(declared), true) = (&policy.declared, unnamed > 0) {
             self.count_undeclared(declared, facts);
         }
-        let mut decision = Decision::new(policy);
-        decision.ask(&known, cost, now, &self.hasher);
+        let asks = policy.asks(&known, cost, &self.hasher, true);
+        let mut fast = Fast::new(policy);
+        let Some(decided) = fast.admit(&asks, now) else {
+            return Self::decide_slow(policy, held, &asks, cost, now, answers);
+        };
+        fast.count(&decided);
+        if let Some(answers) = answers {
+            *answers = policy.answers(&fast.said(), decided.is_err(), None, now);
+        }
+        match decided {
+            Ok(()) => {
+                fast.hand_over(held);
+                Ok(())
+            }
+            Err(refusal) => {
+                if LOGS {
+                    policy.rules[refusal.place as usize].tell_refused(&refusal.denied);
+                }
+                Err(policy.refused(&refusal))
+            }
+        }
+    }
+
+    /// Decides what the fast path does not.
+    #[cold]
+    fn decide_slow(
+        policy: &Compiled,
+        held: &mut Holding,
+        asks: &Asks,
+        cost: u64,
+        now: Timestamp,
+        answers: Option<&mut Answers>,
+    ) -> Result<(), Refused> {
+        let mut decision = Decision::new(policy, asks, now, None);
         let decided = decision.admit(cost);
         decision.count(&decided);
         if let Some(answers) = answers {
             *answers = decision.answers(decided.is_err(), None, now);
         }
-        // Told last: who listens may panic, and what was taken is then the permit's to give back.
+        // Logged last: a logger may panic, and what was taken is then the permit's to give back.
         match decided {
             Ok(()) => {
                 decision.hand_over(held);
-                decision.tell(None, held);
+                decision.tell(held);
                 Ok(())
             }
             Err(refusal) => {
                 decision.serve();
-                decision.tell(Some(&refusal), held);
-                Err(decision.refused(&refusal))
+                decision.tell(held);
+                if LOGS {
+                    policy.rules[refusal.place as usize].tell_refused(&refusal.denied);
+                }
+                Err(policy.refused(&refusal))
             }
         }
     }
@@ -198,11 +233,11 @@ impl<S: BuildHasher> Enforcer<S> {
         }
         let mut known = Facts::new();
         known.take(&policy.names, facts);
-        let mut decision = Decision::new(&policy);
-        decision.ask(&known, cost, self.clock.now(), &self.hasher);
+        let asks = policy.asks(&known, cost, &self.hasher, true);
+        let mut decision = Decision::new(&policy, &asks, self.clock.now(), None);
         match decision.peek() {
             Ok(()) => Ok(decision.tightest()),
-            Err(refusal) => Err(decision.refused(&refusal)),
+            Err(refusal) => Err(policy.refused(&refusal)),
         }
     }
 

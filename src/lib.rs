@@ -20,10 +20,10 @@ mod slots;
 // Floor 3
 mod concurrency_limiter;
 mod distinct_limiter;
-mod gate;
 mod queue;
 mod rate_limiter;
 mod set;
+mod transaction;
 // Floor 4
 pub mod compat;
 mod enforcer;

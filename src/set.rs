@@ -1,14 +1,14 @@
 //! [`all`]: several limiters decided as one step, without a policy.
 
-mod beside;
+mod slow;
 
-use crate::cells::{Cells, Charge};
+use crate::cells::Charge;
 use crate::concurrency_limiter::{Lease, SlotKey};
 use crate::decision::{Allowed, Refused};
-use crate::gate::{self, Entry, Refusal, Rest};
-use crate::rate_limiter::{Key, Rate, Store};
+use crate::rate_limiter::{Key, Rate};
 use crate::records::Ask;
 use crate::time::{Clock, Timestamp};
+use crate::transaction::{FastPart, Refusal};
 
 /// Several limits to be decided as one: all of them are charged, or none.
 ///
@@ -32,16 +32,13 @@ use crate::time::{Clock, Timestamp};
 /// ```
 #[inline(always)]
 pub fn all<'a, const N: usize, K: Keys<'a, N>>(keys: K) -> Set<'a, N> {
-    Set { keys: keys.list(), are_rates: K::ARE_RATES }
+    Set { keys: keys.list() }
 }
 
 /// Keys of limiters that are decided together: [`all`].
 #[derive(Clone)]
 pub struct Set<'a, const N: usize> {
     keys: [Member<'a>; N],
-    /// Known from the types of the keys. Known when the set is compiled, it keeps what slots cost
-    /// away from sets that have none.
-    are_rates: bool,
 }
 
 /// One key of a set, of a rate or of slots: made of either with `into`.
@@ -57,35 +54,25 @@ enum Kind<'a> {
 /// What [`all`] takes: a tuple of up to eight keys, or an array.
 pub trait Keys<'a, const N: usize> {
     #[doc(hidden)]
-    const ARE_RATES: bool;
-    #[doc(hidden)]
     fn list(self) -> [Member<'a>; N];
 }
 
 /// What a set is made of: a [`Key`] of a rate, a [`SlotKey`], or a [`Member`] that is one of both.
-pub trait SetKey<'a>: Into<Member<'a>> {
-    #[doc(hidden)]
-    const IS_RATE: bool;
-}
+pub trait SetKey<'a>: Into<Member<'a>> {}
 
-impl<'a> SetKey<'a> for Key<'a> {
-    const IS_RATE: bool = true;
-}
+impl<'a> SetKey<'a> for Key<'a> {}
 
-impl<'a> SetKey<'a> for SlotKey<'a> {
-    const IS_RATE: bool = false;
-}
+impl<'a> SetKey<'a> for SlotKey<'a> {}
 
-impl<'a> SetKey<'a> for Member<'a> {
-    const IS_RATE: bool = false;
-}
+impl<'a> SetKey<'a> for Member<'a> {}
 
 /// What an admitted set of limits was charged, and the slots it holds. Dropping it keeps the charge
 /// and gives the slots back.
 #[derive(Debug)]
 pub struct SetPermit<'a, const N: usize> {
     charges: [Option<Charged<'a>>; N],
-    leases: Vec<Lease>,
+    // A box, so that a set without slots has nothing to drop.
+    leases: Option<Box<[Lease]>>,
     /// What it was admitted at.
     cost: u64,
     allowed: Allowed,
@@ -96,6 +83,42 @@ pub struct SetPermit<'a, const N: usize> {
 struct Charged<'a> {
     rate: &'a Rate,
     charge: Charge,
+}
+
+/// Holds each key while those after it are charged, and the last by one compare-and-swap, which is
+/// the moment of the decision. Nothing in between can panic.
+macro_rules! commit {
+    ($last:ident) => { $last.commit() };
+    ($first:ident $($rest:ident)+) => {
+        $first.hold() && {
+            let is_charged = commit!($($rest)+);
+            $first.release(is_charged);
+            is_charged
+        }
+    };
+}
+
+/// The fast path of a set of these keys. Values of one key each, rather than arrays of them, stay
+/// in registers.
+macro_rules! fast {
+    ($set:ident, $cost:ident, $now:ident, $($key:ident)+) => {{
+        $(let $key = $key.part($cost, $now)?;)+
+        if $set.repeats() {
+            return None;
+        }
+        let (mut refusal, mut place): (Option<Refusal>, u32) = (None, 0);
+        $(if let Some(other) = $key.refusal(place) {
+            refusal = Some(refusal.map_or(other, |first| first.and(other)));
+        }
+        place += 1;)+
+        let _ = place;
+        if let Some(refusal) = refusal {
+            // They were all so at one moment if all still are.
+            let stands = $($key.stands())&&+;
+            return stands.then(|| Err($set.refusal(&refusal)));
+        }
+        commit!($($key)+).then(|| Ok($set.permit(&[$($key),+], $cost)))
+    }};
 }
 
 impl<'a, const N: usize> Set<'a, N> {
@@ -128,7 +151,7 @@ impl<'a, const N: usize> Set<'a, N> {
     /// # Errors
     /// If one of them has nothing left: as if one unit had been asked.
     pub fn grant_up_to(&self, up_to: u64) -> Result<SetPermit<'a, N>, Refused> {
-        self.decide_beside(Ask::UpTo(up_to), &mut |clock| clock.now())
+        self.decide_slow(Ask::UpTo(up_to), &mut |clock| clock.now())
     }
 
     /// [`admit`](Self::admit) at `now`, whatever the clocks say.
@@ -137,41 +160,68 @@ impl<'a, const N: usize> Set<'a, N> {
         self.decide(cost, |_| now)
     }
 
-    // Always inlined: then a caller that drops the permit does not pay for it.
     #[inline(always)]
     fn decide(
         &self,
         cost: u64,
         mut now: impl FnMut(&'a Clock) -> Timestamp,
     ) -> Result<SetPermit<'a, N>, Refused> {
-        let any = if self.are_rates { self.keys.iter().find_map(Member::words) } else { None };
-        let Some((_, any)) = any else {
-            return self.decide_beside(Ask::All(cost), &mut now);
-        };
-        // Filled in place: an entry is too long to be moved for nothing.
-        let mut entries = [Entry::blank(any); N];
-        let mut filled = 0;
-        for (index, (entry, key)) in entries.iter_mut().zip(&self.keys).enumerate() {
-            if let Some((key, cells)) = key.words() {
-                let cost = self.cost(index, key, cost);
-                entry.ask(cells, key.tag, cost, now(key.clock), true);
-                entry.place = index as u32;
-                filled += 1;
-            }
-        }
-        // Nothing is written yet.
-        if filled < N {
-            return self.decide_beside(Ask::All(cost), &mut now);
-        }
-        match gate::admit(&mut entries, &mut Rest::none()) {
-            Ok(()) => Ok(self.permit(&entries, cost)),
-            Err(refusal) => Err(self.refused(&refusal, cost, now)),
+        match self.decide_fast(cost, &mut now) {
+            Some(decided) => decided,
+            None => self.decide_slow(Ask::All(cost), &mut now),
         }
     }
 
+    /// Decides a set of up to four rates whose keys are words that stand in their slots, each listed
+    /// once. `None`: something else, or something came between; nothing is written.
+    // Always inlined: then a caller that drops the permit does not pay for it.
+    #[inline(always)]
+    fn decide_fast(
+        &self,
+        cost: u64,
+        now: &mut impl FnMut(&'a Clock) -> Timestamp,
+    ) -> Option<Result<SetPermit<'a, N>, Refused>> {
+        // The length is known when the set is compiled: one arm is left.
+        match &self.keys[..] {
+            [a] => fast!(self, cost, now, a),
+            [a, b] => fast!(self, cost, now, a b),
+            [a, b, c] => fast!(self, cost, now, a b c),
+            [a, b, c, d] => fast!(self, cost, now, a b c d),
+            _ => None,
+        }
+    }
+
+    /// What the keys were charged on the fast path.
+    #[inline(always)]
+    fn permit(&self, parts: &[FastPart<'a>], cost: u64) -> SetPermit<'a, N> {
+        let mut permit = self.nothing(cost);
+        permit.charges = std::array::from_fn(|index| {
+            let (part, key) = (parts.get(index)?, self.keys[index].rate()?);
+            Some(Charged { rate: key.rate, charge: part.charge(cost) })
+        });
+        let all_allowed = parts.iter().filter_map(FastPart::allowed);
+        let tighter = |a: Allowed, b: Allowed| *a.tighter(&b);
+        permit.allowed = all_allowed.reduce(tighter).unwrap_or(Allowed::UNLIMITED);
+        permit
+    }
+
+    #[inline(always)]
     fn nothing(&self, cost: u64) -> SetPermit<'a, N> {
-        let allowed = Allowed::UNLIMITED;
-        SetPermit { charges: [None; N], leases: Vec::new(), cost, allowed }
+        SetPermit { charges: [None; N], leases: None, cost, allowed: Allowed::UNLIMITED }
+    }
+
+    /// Whether two of the keys are one.
+    #[inline(always)]
+    fn repeats(&self) -> bool {
+        let same = |a: &Member<'a>, b: &Member<'a>| match (a.rate(), b.rate()) {
+            (Some(a), Some(b)) => a.is_same(b),
+            _ => false,
+        };
+        match &self.keys[..] {
+            [a, b] => same(a, b),
+            [a, b, c] => same(a, b) || same(a, c) || same(b, c),
+            keys => keys.iter().enumerate().any(|(at, a)| keys[..at].iter().any(|b| same(a, b))),
+        }
     }
 
     /// What is asked of the key at `index`: of one that is listed several times the first time all,
@@ -187,16 +237,10 @@ impl<'a, const N: usize> Set<'a, N> {
     }
 
     #[inline(always)]
-    fn permit(&self, entries: &[Entry<'a>; N], cost: u64) -> SetPermit<'a, N> {
-        let allowed = entries.iter().filter_map(|entry| entry.answer().as_ref().ok());
-        let allowed = allowed.reduce(Allowed::tighter).copied().unwrap_or(Allowed::UNLIMITED);
-        let mut permit = SetPermit { charges: [None; N], leases: Vec::new(), cost, allowed };
-        for ((slot, key), entry) in permit.charges.iter_mut().zip(&self.keys).zip(entries) {
-            if let (Some(charge), Some(key)) = (entry.charge(), key.rate()) {
-                *slot = Some(Charged { rate: key.rate, charge });
-            }
-        }
-        permit
+    fn refusal(&self, refusal: &Refusal) -> Refused {
+        let index = refusal.place as usize;
+        let name = self.keys.get(index).and_then(Member::name);
+        Refused::new(name, index, refusal.denied)
     }
 
     fn refused(
@@ -242,14 +286,15 @@ impl<'a> Member<'a> {
         }
     }
 
-    /// A rate whose keys are words.
+    /// A key on the fast path, if it may take it.
     #[inline(always)]
-    fn words(&self) -> Option<(&Key<'a>, &'a Cells)> {
-        let key = self.rate()?;
-        match &key.rate.store {
-            Store::Words(cells) => Some((key, cells)),
-            Store::Records(_) => None,
-        }
+    fn part(
+        &self,
+        cost: u64,
+        now: &mut impl FnMut(&'a Clock) -> Timestamp,
+    ) -> Option<FastPart<'a>> {
+        let Key { rate, clock, tag, .. } = *self.rate()?;
+        FastPart::new(&rate.store, tag, cost, now(clock))
     }
 
     /// After a refusal: perhaps it is the turn of those who wait, and nobody told them.
@@ -260,6 +305,7 @@ impl<'a> Member<'a> {
         }
     }
 
+    #[inline(always)]
     fn name(&self) -> Option<&'static str> {
         match &self.0 {
             Kind::Rate(key) => key.name,
@@ -322,8 +368,6 @@ impl std::fmt::Debug for Charged<'_> {
 }
 
 impl<'a, const N: usize, K: SetKey<'a>> Keys<'a, N> for [K; N] {
-    const ARE_RATES: bool = K::IS_RATE;
-
     #[inline(always)]
     fn list(self) -> [Member<'a>; N] {
         self.map(Into::into)
@@ -333,8 +377,6 @@ impl<'a, const N: usize, K: SetKey<'a>> Keys<'a, N> for [K; N] {
 macro_rules! tuple {
     ($count:literal $($name:ident)+) => {
         impl<'a, $($name: SetKey<'a>),+> Keys<'a, $count> for ($($name,)+) {
-            const ARE_RATES: bool = $($name::IS_RATE)&&+;
-
             #[inline(always)]
             #[allow(non_snake_case)]
             fn list(self) -> [Member<'a>; $count] {

@@ -23,13 +23,10 @@ pub(crate) struct Look<'a> {
 
 impl Cells {
     /// What `decide` would say, with what it would write. Waits while the key is held.
-    pub(crate) fn look(&self, tag: u64, cost: u64, now: Timestamp) -> Look<'_> {
-        self.look_in_turn(tag, self.queued.ahead(tag), cost, now)
-    }
-
-    /// `look` for who is at the head of the line, if there is one.
-    pub(crate) fn look_at_head(&self, tag: u64, cost: u64, now: Timestamp) -> Look<'_> {
-        self.look_in_turn(tag, 0, cost, now)
+    /// `turn`: for the caller at the head of the key's line.
+    pub(crate) fn look(&self, tag: u64, cost: u64, now: Timestamp, turn: bool) -> Look<'_> {
+        let ahead = if turn { 0 } else { self.queued.ahead(tag) };
+        self.look_in_turn(tag, ahead, cost, now)
     }
 
     #[inline(never)]
@@ -38,10 +35,10 @@ impl Cells {
         loop {
             match self.table.find(tag, word::spread(tag)) {
                 Some(cell) => match self.look_at(cell, Seat::Own, ahead, cost, now) {
-                    Sight::Clear(look) => return look,
-                    Sight::Held => backoff.wait(),
-                    Sight::Beyond => self.move_axis(now),
-                    Sight::Gone => {}
+                    Seen::Clear(look) => return look,
+                    Seen::Held => backoff.wait(),
+                    Seen::Beyond => self.move_axis(now),
+                    Seen::Gone => {}
                 },
                 None => {
                     if let Some(look) = self.look_at_absent(tag, ahead, cost, now) {
@@ -60,20 +57,20 @@ impl Cells {
         ahead: u64,
         cost: u64,
         now: Timestamp,
-    ) -> Sight<'a> {
-        let Some(word) = cell.load() else { return Sight::Gone };
+    ) -> Seen<'a> {
+        let Some(word) = cell.load() else { return Seen::Gone };
         if word::is_held(word) {
-            return Sight::Held;
+            return Seen::Held;
         }
         let numbers = self.published.load();
         // Moving the axis waits for holds, and the caller may hold: that is for the caller to do.
         if mutant("move_while_holding") {
             let _ = self.numbers_at(now);
         }
-        let Some(moment) = numbers.moment(now) else { return Sight::Beyond };
-        let Some(tat) = self.state(&cell, word, &numbers) else { return Sight::Gone };
+        let Some(moment) = numbers.moment(now) else { return Seen::Beyond };
+        let Some(tat) = self.state(&cell, word, &numbers) else { return Seen::Gone };
         let decided = numbers.bucket.decide_behind(tat, ahead, cost, moment);
-        Sight::Clear(Look {
+        Seen::Clear(Look {
             cell: Some(cell),
             seat,
             word,
@@ -119,8 +116,8 @@ impl Cells {
             },
         };
         match self.look_at(cell, seat, 0, cost, now) {
-            Sight::Clear(look) => Some(look),
-            Sight::Held | Sight::Beyond | Sight::Gone => None,
+            Seen::Clear(look) => Some(look),
+            Seen::Held | Seen::Beyond | Seen::Gone => None,
         }
     }
 
@@ -132,7 +129,7 @@ impl Cells {
     }
 }
 
-enum Sight<'a> {
+enum Seen<'a> {
     Clear(Look<'a>),
     Held,
     /// Now lies beyond the axis.
@@ -141,18 +138,6 @@ enum Sight<'a> {
 }
 
 impl<'a> Look<'a> {
-    /// At nothing.
-    #[inline]
-    pub(crate) fn blank() -> Self {
-        Look::nowhere(Seat::Uncounted, 0, 0, Ok(Allowed::UNLIMITED))
-    }
-
-    /// Whether the word is still the one that was decided on: what was said by it stands.
-    #[inline]
-    pub(super) fn is_still(&self) -> bool {
-        self.cell.is_some_and(|cell| cell.is_still(self.word))
-    }
-
     fn nowhere(
         seat: Seat,
         forgotten: u64,
@@ -162,10 +147,9 @@ impl<'a> Look<'a> {
         Look { cell: None, seat, word: forgotten, next: forgotten, generation, answer }
     }
 
-    /// Whether both are of one state of the key, under one quota.
-    pub(crate) fn is_of_same_state(&self, other: &Look<'_>) -> bool {
-        (self.word, self.generation) == (other.word, other.generation)
-            && self.cell.is_some() == other.cell.is_some()
+    /// Equal for two looks at one state of the key under one quota.
+    pub(crate) fn state(&self) -> [u64; 3] {
+        [self.word, self.generation, self.cell.is_some().into()]
     }
 
     /// Whether the key must be given a slot before it can be held.
@@ -244,8 +228,8 @@ impl<'a> Look<'a> {
     /// Looks again, without waiting. `None` if the key is held or gone.
     pub(crate) fn again(&self, cells: &'a Cells, cost: u64, now: Timestamp) -> Option<Look<'a>> {
         match cells.look_at(self.cell?, self.seat, 0, cost, now) {
-            Sight::Clear(look) => Some(look),
-            Sight::Held | Sight::Beyond | Sight::Gone => None,
+            Seen::Clear(look) => Some(look),
+            Seen::Held | Seen::Beyond | Seen::Gone => None,
         }
     }
 

@@ -42,10 +42,7 @@ impl Cells {
         now: Timestamp,
         turn: bool,
     ) -> Result<(Charge, Allowed), Denied> {
-        let look_now = || match turn {
-            true => self.look_at_head(tag, cost, now),
-            false => self.look(tag, cost, now),
-        };
+        let look_now = || self.look(tag, cost, now, turn);
         let mut look = look_now();
         loop {
             // A cost of 0 is a peek: no key.

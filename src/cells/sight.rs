@@ -74,7 +74,7 @@ impl<'a> Sight<'a> {
     /// Whether the word is still what it was.
     #[inline(always)]
     pub(crate) fn stands(&self) -> bool {
-        self.cell.is_still(self.word)
+        mutant("answer_unconfirmed") || self.cell.is_still(self.word)
     }
 
     /// Holds the key, unless something came between. Then `release` or `release_charged` must follow.
@@ -115,6 +115,14 @@ impl<'a> Sight<'a> {
         Denied { standing: self.standing(owed), retry: Retry::After(Duration::from_nanos(wait)) }
     }
 
+    /// What remains after a charge, in parts, and how many make a unit.
+    #[inline]
+    pub(crate) fn room(&self, next: u64) -> (u64, NonZeroU64) {
+        let owed = next.saturating_sub(self.numbers.now);
+        let unit = NonZeroU64::new(self.numbers.unit).unwrap_or(NonZeroU64::MIN);
+        (self.numbers.capacity.saturating_sub(owed), unit)
+    }
+
     #[inline(always)]
     fn standing(&self, owed: u64) -> Standing {
         Standing {
@@ -135,9 +143,9 @@ impl<'a> Sight<'a> {
         (ticks + (per_nano.get() - 1)) / per_nano
     }
 
-    /// What settling needs to know of a charge of `cost`.
+    /// A charge of `cost`, for settling.
     #[inline(always)]
-    pub(crate) fn receipt(&self, cost: u64, now: Timestamp) -> Charge {
+    pub(crate) fn charged(&self, cost: u64, now: Timestamp) -> Charge {
         let (tag, generation) = (self.cell.tag, self.numbers.generation());
         Charge { tag, cost, at: now, seat: Seat::Own, generation }
     }

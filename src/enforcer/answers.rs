@@ -6,12 +6,11 @@ use std::time::Duration;
 use crate::algorithm::Algorithm;
 use crate::decision::{Allowed, Denied, Refused, Retry, Standing};
 use crate::policy::Amount;
-use crate::rate_limiter::RateLimiter;
+use crate::rate_limiter::{Rate, RateLimiter};
 use crate::time::Timestamp;
 
-use super::account::Counts;
-use super::compiled::Rule;
-use super::decision::{Decision, Source};
+use super::compiled::{Compiled, Rule};
+use super::decision::{Decision, RateSaid, rate_of};
 use super::{Enforcer, Explanation, Permit, Value};
 
 /// How the enforced limits of a request stood when it was decided, in the order of the policy:
@@ -163,9 +162,29 @@ impl<S: BuildHasher> Enforcer<S> {
     }
 }
 
+impl Compiled {
+    /// How enforced rates stand after a decision. `in_line`: the rule in whose line the request still
+    /// stands, and for how many units.
+    #[cold]
+    pub(super) fn answers(
+        &self,
+        said: &[RateSaid],
+        is_refused: bool,
+        in_line: Option<(u32, u64)>,
+        now: Timestamp,
+    ) -> Answers {
+        let limits = said.iter().filter_map(|RateSaid { source, tag, answer }| {
+            let own = in_line.filter(|(rule, _)| *rule == source.rule).map_or(0, |(_, own)| own);
+            let rule = &self.rules[source.rule as usize];
+            let rate = rate_of(self, *source)?;
+            Some(rule.rate_answer(rate, source.rule, *tag, *answer, is_refused, own, now))
+        });
+        Answers { at: now, limits: limits.collect() }
+    }
+}
+
 impl Decision<'_> {
-    /// How the enforced limits stand after it. `in_line`: the rule in whose line it still stands,
-    /// and for how many units.
+    /// How the enforced limits stand after it. `in_line`: as in [`Compiled::answers`].
     #[cold]
     pub(super) fn answers(
         &self,
@@ -173,39 +192,25 @@ impl Decision<'_> {
         in_line: Option<(u32, u64)>,
         now: Timestamp,
     ) -> Answers {
-        let many = self.entries.len() + self.records.len() + self.slots.len();
-        let mut limits = Vec::with_capacity(many + self.refusing.len());
-        let mut add = |source: &Source, tag, answer| {
-            let own = in_line.filter(|(rule, _)| *rule == source.rule).map_or(0, |(_, own)| own);
-            let rule = self.rule(source.rule);
-            limits.extend(rule.rate_answer(source, tag, answer, is_refused, own, now));
-        };
-        for (source, entry) in self.sources.iter().zip(&self.entries) {
-            if entry.enforced {
-                add(source, entry.tag, *entry.answer());
-            }
-        }
-        for (source, entry) in self.record_sources.iter().zip(&self.records) {
-            if entry.enforced {
-                add(source, entry.tag, entry.answer());
-            }
-        }
-        for entry in self.slots.iter().filter(|entry| entry.is_enforced()) {
-            let back = if is_refused { entry.units() } else { 0 };
+        let mut answers = self.policy.answers(&self.said(), is_refused, in_line, now);
+        for entry in self.entries.iter().filter(|entry| entry.asked.enforced) {
+            let Some(room) = entry.room() else { continue };
+            let back = if is_refused { entry.asked.cost } else { 0 };
             let answer = entry.answer().map(|Allowed(standing)| {
-                Allowed(Standing { room: standing.room.saturating_add(back.into()), ..standing })
+                Allowed(Standing { room: standing.room.saturating_add(back), ..standing })
             });
-            let amount = Amount::Cap(entry.room().slots.cap());
-            limits.push(self.rule(entry.place).answer(entry.place, amount, answer, None));
+            let amount = Amount::Cap(room.slots.cap());
+            let place = entry.asked.place;
+            answers.limits.push(self.rule(place).answer(place, amount, answer, None));
         }
         for place in &self.refusing {
             let denied = Denied { standing: Standing::NONE, retry: Retry::Never };
             let rule = self.rule(*place);
             let answer = rule.answer(*place, rule.account.amount(), Err(denied), None);
-            limits.push(LimitAnswer { is_unfit: true, ..answer });
+            answers.limits.push(LimitAnswer { is_unfit: true, ..answer });
         }
-        limits.sort_by_key(|answer| answer.place);
-        Answers { at: now, limits }
+        answers.limits.sort_by_key(|answer| answer.place);
+        answers
     }
 
     fn rule(&self, place: u32) -> &Rule {
@@ -214,16 +219,17 @@ impl Decision<'_> {
 }
 
 impl Rule {
+    #[allow(clippy::too_many_arguments)]
     fn rate_answer(
         &self,
-        source: &Source,
+        rate: &Rate,
+        place: u32,
         tag: u64,
         answer: Result<Allowed, Denied>,
         is_refused: bool,
         own: u64,
         now: Timestamp,
-    ) -> Option<LimitAnswer> {
-        let Counts::Rate(rate) = &self.account_of(source.variant).counts else { return None };
+    ) -> LimitAnswer {
         // What agreed to a request that is refused was not charged.
         let answer = match answer {
             Ok(_) if is_refused => rate.store.peek(tag, 0, now),
@@ -236,7 +242,7 @@ impl Rule {
             Ok(allowed) => next(allowed, |cost| rate.store.peek(tag, cost, now)),
             Err(denied) => denied.retry.after(),
         };
-        Some(self.answer(source.rule, Amount::Quota(rate.store.quota()), answer, next))
+        self.answer(place, Amount::Quota(rate.store.quota()), answer, next)
     }
 
     fn answer(

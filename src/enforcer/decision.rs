@@ -1,4 +1,7 @@
-//! One request under one policy: which limits it meets, and what they say.
+//! One request under one policy: what it asks of which limits, and what they say.
+//!
+//! [`Asks`] are found once. [`Fast`] decides them where all are enforced rates whose keys are words
+//! that stand in their slots; [`Decision`] decides whatever there may be.
 
 use std::hash::BuildHasher;
 
@@ -7,17 +10,17 @@ use smallvec::SmallVec;
 use crate::cells::Charge;
 use crate::concurrency_limiter::Room;
 use crate::decision::{Allowed, Denied, Refused, Retry, Standing};
-use crate::gate::{
-    self, Entries, Entry, INLINE, RecordEntries, RecordEntry, Refusal, Rest, SlotEntries, SlotEntry,
-};
 use crate::policy::Mode;
-use crate::rate_limiter::Store;
+use crate::rate_limiter::Rate;
 use crate::slots::Held;
 use crate::sync::Arc;
 use crate::telemetry::{self, LOGS};
 use crate::time::Timestamp;
+use crate::transaction::{
+    self, Asked, Entries, Entry, FastPart, INLINE, Refusal, commit_fast,
+};
 
-use super::account::{Account, Counts};
+use super::account::Counts;
 use super::compiled::{Applies, Compiled};
 use super::facts::Facts;
 
@@ -30,11 +33,22 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    pub(super) fn new(rule: u32, variant: Option<usize>) -> Source {
+    fn new(rule: u32, variant: Option<usize>) -> Source {
         let variant = variant.and_then(|index| u32::try_from(index).ok()).unwrap_or(u32::MAX);
         Source { rule, variant }
     }
 }
+
+/// What is asked of one limit.
+#[derive(Clone, Copy)]
+pub(super) struct LimitAsked {
+    pub(super) source: Source,
+    /// The identity of the key, and the cost; none if the limit refuses without being asked.
+    pub(super) key: Option<(u64, u64)>,
+}
+
+/// What a request asks, in the order of the policy.
+pub(super) type Asks = SmallVec<[LimitAsked; INLINE]>;
 
 /// What an admitted request was charged and holds.
 pub(crate) struct Holding {
@@ -50,142 +64,217 @@ pub(crate) struct HeldSlots {
     pub(crate) held: Held,
 }
 
+/// What an enforced rate said.
+pub(super) struct RateSaid {
+    pub(super) source: Source,
+    pub(super) tag: u64,
+    pub(super) answer: Result<Allowed, Denied>,
+}
+
+impl Compiled {
+    /// What a request with these facts asks of which limits. Those whose mode is off are left out if
+    /// `skip_off`.
+    #[inline]
+    pub(super) fn asks<S: BuildHasher>(
+        &self,
+        facts: &Facts<'_>,
+        cost: u64,
+        hasher: &S,
+        skip_off: bool,
+    ) -> Asks {
+        let mut asks = Asks::new();
+        self.for_each(facts, |place, rule| {
+            if skip_off && rule.mode() == Mode::Off {
+                return;
+            }
+            match rule.applies(facts, cost, hasher) {
+                Applies::Not(_) => {}
+                Applies::Refuses => {
+                    asks.push(LimitAsked { source: Source::new(place, None), key: None });
+                }
+                Applies::Decides { variant, tag, cost, .. } => {
+                    let source = Source::new(place, variant);
+                    asks.push(LimitAsked { source, key: Some((tag, cost)) });
+                }
+            }
+        });
+        asks
+    }
+
+    fn counts(&self, source: Source) -> &Counts {
+        &self.rules[source.rule as usize].account_of(source.variant).counts
+    }
+
+    /// A refusal in the name of its limit.
+    pub(super) fn refused(&self, refusal: &Refusal) -> Refused {
+        let place = refusal.place as usize;
+        Refused::new(Some(self.rules[place].name), place, refusal.denied)
+    }
+
+    /// Counts a limit that applied.
+    fn count(&self, place: u32, is_shadow_refused: bool) {
+        let live = &self.rules[place as usize].live;
+        live.checked.add(1);
+        if is_shadow_refused {
+            live.shadow_refused.add(1);
+        }
+    }
+
+    fn count_decided(&self, decided: &Result<(), Refusal>) {
+        match decided {
+            Ok(()) => self.totals.admitted.add(1),
+            Err(refusal) => self.rules[refusal.place as usize].live.refused.add(1),
+        }
+    }
+}
+
+/// A request on the fast path.
+pub(super) struct Fast<'a> {
+    policy: &'a Compiled,
+    /// Rules by place, and the parts of their keys.
+    sources: SmallVec<[LimitAsked; INLINE]>,
+    parts: SmallVec<[FastPart<'a>; INLINE]>,
+}
+
+impl<'a> Fast<'a> {
+    #[inline]
+    pub(super) fn new(policy: &'a Compiled) -> Self {
+        Fast { policy, sources: SmallVec::new(), parts: SmallVec::new() }
+    }
+
+    /// Charges all, or says why not. `None`: a limit is not an enforced rate whose key is a word in
+    /// its slot, a cost is 0, or something came between. Then nothing is written.
+    #[inline]
+    pub(super) fn admit(&mut self, asks: &Asks, now: Timestamp) -> Option<Result<(), Refusal>> {
+        for asked in asks {
+            let rule = &self.policy.rules[asked.source.rule as usize];
+            match rule.mode() {
+                Mode::Enforce => {}
+                Mode::Shadow => return None,
+                Mode::Off => continue,
+            }
+            let (tag, cost) = asked.key?;
+            let Counts::Rate(rate) = self.policy.counts(asked.source) else { return None };
+            self.parts.push(FastPart::new(&rate.store, tag, cost, now)?);
+            self.sources.push(*asked);
+        }
+        let mut refused = false;
+        for part in &self.parts {
+            refused |= part.is_denied();
+        }
+        if !refused {
+            return commit_fast(&self.parts).then_some(Ok(()));
+        }
+        // They were all so at one moment if all still are.
+        let stands = self.parts.iter().all(FastPart::stands);
+        stands.then(|| self.refusal().map_or(Ok(()), Err))
+    }
+
+    #[cold]
+    fn refusal(&self) -> Option<Refusal> {
+        let each = self.sources.iter().zip(&self.parts);
+        each.filter_map(|(asked, part)| part.refusal(asked.source.rule)).reduce(Refusal::and)
+    }
+
+    /// Counts what was decided, for each limit that applied.
+    #[inline]
+    pub(super) fn count(&self, decided: &Result<(), Refusal>) {
+        self.sources.iter().for_each(|asked| self.policy.count(asked.source.rule, false));
+        self.policy.count_decided(decided);
+    }
+
+    /// Hands over what was charged.
+    #[inline]
+    pub(super) fn hand_over(&self, holding: &mut Holding) {
+        let tightest = self.parts.iter().reduce(FastPart::tighter);
+        holding.allowed = tightest.and_then(FastPart::allowed).unwrap_or(Allowed::UNLIMITED);
+        for (asked, part) in self.sources.iter().zip(&self.parts) {
+            let cost = asked.key.map_or(0, |(_, cost)| cost);
+            holding.charges.push((asked.source, part.charge(cost)));
+        }
+    }
+
+    /// What each limit said.
+    pub(super) fn said(&self) -> SmallVec<[RateSaid; INLINE]> {
+        let each = self.sources.iter().zip(&self.parts);
+        let said = |(asked, part): (&LimitAsked, &FastPart<'_>)| {
+            Some(RateSaid { source: asked.source, tag: asked.key?.0, answer: part.answer() })
+        };
+        each.filter_map(said).collect()
+    }
+}
+
+/// A request decided as a transaction.
 pub(super) struct Decision<'a> {
     pub(super) policy: &'a Compiled,
     pub(super) entries: Entries<'a>,
     /// For each entry the rule it is of.
-    pub(super) sources: SmallVec<[Source; INLINE]>,
-    pub(super) records: RecordEntries<'a>,
-    pub(super) record_sources: SmallVec<[Source; INLINE]>,
-    pub(super) slots: SlotEntries,
+    sources: SmallVec<[Source; INLINE]>,
     /// Enforced rules that refuse without being asked, and shadowed ones that would.
     pub(super) refusing: SmallVec<[u32; INLINE]>,
     shadows: SmallVec<[u32; INLINE]>,
 }
 
 impl<'a> Decision<'a> {
-    #[inline]
-    pub(super) fn new(policy: &'a Compiled) -> Self {
-        Decision {
+    /// Looks at each limit. The request is at the head of the line of the rule `turn_at`, if that is
+    /// one.
+    pub(super) fn new(
+        policy: &'a Compiled,
+        asks: &Asks,
+        now: Timestamp,
+        turn_at: Option<u32>,
+    ) -> Self {
+        let mut decision = Decision {
             policy,
             entries: Entries::new(),
             sources: SmallVec::new(),
-            records: RecordEntries::new(),
-            record_sources: SmallVec::new(),
-            slots: SlotEntries::new(),
             refusing: SmallVec::new(),
             shadows: SmallVec::new(),
+        };
+        for LimitAsked { source, key } in asks {
+            let place = source.rule;
+            let rule = &policy.rules[place as usize];
+            let enforced = match rule.mode() {
+                Mode::Enforce => true,
+                Mode::Shadow => false,
+                Mode::Off => continue,
+            };
+            let Some((tag, cost)) = *key else {
+                let list = if enforced { &mut decision.refusing } else { &mut decision.shadows };
+                list.push(place);
+                continue;
+            };
+            let turn = turn_at == Some(place);
+            let asked = |cost| Asked { place, cost, now, enforced, turn };
+            decision.entries.push(match policy.counts(*source) {
+                Counts::Rate(rate) => Entry::rate(&rate.store, tag, asked(cost)),
+                Counts::Slots(rooms) => Entry::slots(rooms.room(tag), asked(rule.weight.into())),
+            });
+            decision.sources.push(*source);
         }
-    }
-
-    /// Finds the limits that apply, and looks at each.
-    #[inline]
-    pub(super) fn ask<S: BuildHasher>(
-        &mut self,
-        facts: &Facts<'_>,
-        cost: u64,
-        now: Timestamp,
-        hasher: &S,
-    ) {
-        let policy = self.policy;
-        policy.for_each(facts, |place, rule| {
-            let mode = rule.mode();
-            if mode == Mode::Off {
-                return;
-            }
-            match rule.applies(facts, cost, hasher) {
-                Applies::Not(_) => {}
-                Applies::Refuses => self.refuses(place, mode),
-                Applies::Decides { account, variant, tag, cost } => {
-                    let source = Source::new(place, variant);
-                    self.look(account, source, tag, cost, now, mode, false);
-                }
-            }
-        });
-    }
-
-    /// A rule that refuses without being asked.
-    pub(super) fn refuses(&mut self, place: u32, mode: Mode) {
-        match mode {
-            Mode::Enforce => self.refusing.push(place),
-            Mode::Shadow => self.shadows.push(place),
-            Mode::Off => {}
-        }
-    }
-
-    /// Looks at one account, at the head of its line if that is where the request waits.
-    #[inline]
-    #[allow(clippy::too_many_arguments)]
-    pub(super) fn look(
-        &mut self,
-        account: &'a Account,
-        source: Source,
-        tag: u64,
-        cost: u64,
-        now: Timestamp,
-        mode: Mode,
-        turn: bool,
-    ) {
-        let enforced = mode == Mode::Enforce;
-        match &account.counts {
-            Counts::Rate(rate) => match &rate.store {
-                Store::Words(cells) => {
-                    self.entries.push(Entry::blank(cells));
-                    if let Some(entry) = self.entries.last_mut() {
-                        entry.ask(cells, tag, cost, now, enforced);
-                        entry.place = source.rule;
-                        if turn {
-                            entry.at_head();
-                        }
-                    }
-                    self.sources.push(source);
-                }
-                Store::Records(records) => {
-                    let (records, place) = (&**records, source.rule);
-                    let entry = RecordEntry::new(records, tag, cost, now, enforced, place, turn);
-                    self.records.push(entry);
-                    self.record_sources.push(source);
-                }
-            },
-            Counts::Slots(rooms) => {
-                let weight = self.policy.rules[source.rule as usize].weight;
-                let room = rooms.room(tag);
-                self.slots.push(SlotEntry::new(room, weight, now, enforced, source.rule, turn));
-            }
-        }
+        decision
     }
 
     /// Charges and takes all, or none. A cost of 0 is a peek.
     pub(super) fn admit(&mut self, cost: u64) -> Result<(), Refusal> {
         match self.refusing.first() {
             None if cost == 0 => self.peek(),
-            None => {
-                let (entries, mut rest) = self.parts();
-                gate::admit(entries, &mut rest)
-            }
+            None => transaction::admit(&mut self.entries),
             Some(place) => Err(self.refuse(*place)),
         }
     }
 
     pub(super) fn peek(&mut self) -> Result<(), Refusal> {
         match self.refusing.first() {
-            None => {
-                let (entries, mut rest) = self.parts();
-                gate::peek(entries, &mut rest)
-            }
+            None => transaction::peek(&mut self.entries),
             Some(place) => Err(self.refuse(*place)),
         }
-    }
-
-    fn parts(&mut self) -> (&mut [Entry<'a>], Rest<'_, 'a>) {
-        (&mut self.entries, Rest { records: &mut self.records, slots: &mut self.slots })
     }
 
     /// The refusal of a request that no wait will help: by `place`, or by a limit before it.
     fn refuse(&mut self, place: u32) -> Refusal {
         let never = |denied: Denied| Denied { retry: Retry::Never, ..denied };
-        let (entries, mut rest) = self.parts();
-        match gate::peek(entries, &mut rest) {
+        match transaction::peek(&mut self.entries) {
             Err(refusal) if refusal.place < place => {
                 Refusal { denied: never(refusal.denied), ..refusal }
             }
@@ -202,86 +291,56 @@ impl<'a> Decision<'a> {
         if !self.refusing.is_empty() {
             return SmallVec::new();
         }
-        let rates = self.entries.iter().filter(|entry| entry.enforced);
-        let rates = rates.filter_map(|entry| Some((entry.place, entry.answer().err()?)));
-        let records = self.records.iter().filter(|entry| entry.enforced);
-        let records = records.filter_map(|entry| Some((entry.place, entry.answer().err()?)));
-        let slots = self.slots.iter().filter(|entry| entry.is_enforced());
-        let slots = slots.filter_map(|entry| Some((entry.place, entry.answer().err()?)));
-        let mut refusals: SmallVec<_> = rates.chain(records).chain(slots).collect();
-        refusals.sort_by_key(|(place, _)| *place);
-        refusals
+        self.entries.iter().filter_map(Entry::refusal).map(|r| (r.place, r.denied)).collect()
     }
 
-    /// After a refusal: perhaps it is the turn of those who wait, and nobody told them.
+    /// After a refusal: waiters may be ready, and nobody tells them that time has passed.
     pub(super) fn serve(&self) {
-        let words = self.sources.iter().zip(self.entries.iter().map(|entry| entry.tag));
-        let records = self.record_sources.iter().zip(self.records.iter().map(|entry| entry.tag));
-        for (source, tag) in words.chain(records) {
-            let rule = &self.policy.rules[source.rule as usize];
-            rule.account_of(source.variant).serve_queued(tag);
+        for (entry, source) in self.entries.iter().zip(&self.sources) {
+            match (entry.tag(), entry.room()) {
+                (Some(tag), _) => {
+                    let rule = &self.policy.rules[source.rule as usize];
+                    rule.account_of(source.variant).serve_queued(tag);
+                }
+                (None, Some(room)) => room.serve_queued(),
+                (None, None) => {}
+            }
         }
-        self.slots.iter().for_each(SlotEntry::serve);
-    }
-
-    pub(super) fn refused(&self, refusal: &Refusal) -> Refused {
-        let place = refusal.place as usize;
-        Refused::new(Some(self.policy.rules[place].name), place, refusal.denied)
     }
 
     /// Counts what was decided, for each limit that applied.
     pub(super) fn count(&self, decided: &Result<(), Refusal>) {
-        let live = |place: u32| &self.policy.rules[place as usize].live;
-        let rates = self.entries.iter();
-        let rates = rates.map(|entry| (entry.place, entry.enforced, entry.answer().is_err()));
-        let records = self.records.iter();
-        let records = records.map(|entry| (entry.place, entry.enforced, entry.answer().is_err()));
-        let slots = self.slots.iter();
-        let slots = slots.map(|entry| (entry.place, entry.is_enforced(), entry.answer().is_err()));
-        for (place, enforced, denied) in rates.chain(records).chain(slots) {
-            live(place).checked.add(1);
-            if !enforced && denied {
-                live(place).shadow_refused.add(1);
-            }
+        for entry in &self.entries {
+            let is_shadow_refused = !entry.asked.enforced && entry.answer().is_err();
+            self.policy.count(entry.asked.place, is_shadow_refused);
         }
-        for place in &self.shadows {
-            live(*place).checked.add(1);
-            live(*place).shadow_refused.add(1);
-        }
-        for place in &self.refusing {
-            live(*place).checked.add(1);
-        }
-        match decided {
-            Ok(()) => self.policy.totals.admitted.add(1),
-            Err(refusal) => live(refusal.place).refused.add(1),
-        }
+        self.shadows.iter().for_each(|place| self.policy.count(*place, true));
+        self.refusing.iter().for_each(|place| self.policy.count(*place, false));
+        self.policy.count_decided(decided);
     }
 
-    /// Tells of what came to light, after what was taken is `held`. No lock is held, nor any key.
-    #[inline]
-    pub(super) fn tell(&self, refusal: Option<&Refusal>, held: &Holding) {
+    /// Logs what came to light, after what was taken is `held`. No lock is held, nor any key.
+    pub(super) fn tell(&self, held: &Holding) {
         if !LOGS {
             return;
         }
-        let rule = |place: u32| &self.policy.rules[place as usize];
-        for Source { rule: place, variant } in self.sources.iter().chain(&self.record_sources) {
-            if let Some(overflows) = rule(*place).account_of(*variant).tell_overflows() {
-                telemetry::overflowed(rule(*place).name, overflows);
+        for source in &self.sources {
+            let rule = &self.policy.rules[source.rule as usize];
+            if let Some(overflows) = rule.account_of(source.variant).tell_overflows() {
+                telemetry::overflowed(rule.name, overflows);
             }
         }
-        for entry in &self.slots {
-            rule(entry.place).tell_expired(entry.room());
+        for entry in &self.entries {
+            if let Some(room) = entry.room() {
+                self.policy.rules[entry.asked.place as usize].tell_expired(room);
+            }
         }
-        for HeldSlots { rule: place, room, .. } in &held.slots {
-            rule(*place).tell_expired(room);
-        }
-        if let Some(refusal) = refusal {
-            rule(refusal.place).tell_refused(&refusal.denied);
+        for HeldSlots { rule, room, .. } in &held.slots {
+            self.policy.rules[*rule as usize].tell_expired(room);
         }
     }
 
     /// Hands over what was charged and taken.
-    #[inline]
     pub(super) fn hand_over(&mut self, holding: &mut Holding) {
         holding.allowed = self.tightest();
         for (source, entry) in self.sources.iter().zip(&self.entries) {
@@ -289,13 +348,8 @@ impl<'a> Decision<'a> {
                 holding.charges.push((*source, charge));
             }
         }
-        for (source, entry) in self.record_sources.iter().zip(&self.records) {
-            if let Some(charge) = entry.charge() {
-                holding.charges.push((*source, charge));
-            }
-        }
-        for entry in self.slots.drain(..) {
-            let rule = entry.place;
+        for entry in self.entries.drain(..) {
+            let rule = entry.asked.place;
             if let Some((room, held)) = entry.taken() {
                 self.policy.rules[rule as usize].live.acquired.add(1);
                 holding.slots.push(HeldSlots { rule, room, held });
@@ -305,14 +359,26 @@ impl<'a> Decision<'a> {
 
     /// How the enforced limit stands of which the least remains.
     pub(super) fn tightest(&self) -> Allowed {
-        let rates = self.entries.iter().filter(|entry| entry.enforced);
-        let rates = rates.filter_map(|entry| entry.answer().as_ref().ok());
-        let rates = rates.reduce(Allowed::tighter).copied();
-        let records = self.records.iter().filter(|entry| entry.enforced);
-        let records = records.filter_map(|entry| entry.answer().ok());
-        let slots = self.slots.iter().filter(|entry| entry.is_enforced());
-        let slots = slots.filter_map(|entry| entry.answer().ok());
-        let tighter = |a: Allowed, b: Allowed| *a.tighter(&b);
-        rates.into_iter().chain(records).chain(slots).reduce(tighter).unwrap_or(Allowed::UNLIMITED)
+        let enforced = self.entries.iter().filter(|entry| entry.asked.enforced);
+        let allowed = enforced.filter_map(|entry| entry.answer().ok());
+        allowed.reduce(|a, b| *a.tighter(&b)).unwrap_or(Allowed::UNLIMITED)
+    }
+
+    /// What each enforced rate said.
+    pub(super) fn said(&self) -> SmallVec<[RateSaid; INLINE]> {
+        let each = self.entries.iter().zip(&self.sources);
+        let said = |(entry, source): (&Entry<'_>, &Source)| {
+            let (tag, answer) = (entry.tag()?, entry.answer());
+            entry.asked.enforced.then_some(RateSaid { source: *source, tag, answer })
+        };
+        each.filter_map(said).collect()
+    }
+}
+
+/// The rate of a rule, if it is one.
+pub(super) fn rate_of(policy: &Compiled, source: Source) -> Option<&Rate> {
+    match policy.counts(source) {
+        Counts::Rate(rate) => Some(rate),
+        Counts::Slots(_) => None,
     }
 }

@@ -56,10 +56,9 @@ impl Look {
         Charge { tag, cost, at: self.at, seat, generation: self.generation }
     }
 
-    /// Whether both are of one state of the key.
-    pub(crate) fn is_of_same_state(&self, other: &Look) -> bool {
-        (self.place, self.version, self.generation)
-            == (other.place, other.version, other.generation)
+    /// Equal for two looks at one state of the key.
+    pub(crate) fn state(&self) -> [u64; 3] {
+        [self.place as u64, self.version, self.generation]
     }
 
     /// The same answer with nothing to write: another entry charges for it.

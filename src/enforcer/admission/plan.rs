@@ -3,19 +3,17 @@
 use std::hash::BuildHasher;
 
 use arc_swap::Guard;
-use smallvec::SmallVec;
 
 use crate::decision::{Denied, Refused, Retry};
 use crate::enforcer::account::Counts;
-use crate::enforcer::compiled::{Applies, Compiled};
-use crate::enforcer::decision::{Decision, Source};
+use crate::enforcer::compiled::Compiled;
+use crate::enforcer::decision::{Asks, Decision, LimitAsked};
 use crate::enforcer::facts::Facts;
 use crate::enforcer::{Answers, Permit};
-use crate::gate::{INLINE, Refusal};
-use crate::policy::Mode;
 use crate::queue::{Attempt, Place, Plan, Turnstile};
 use crate::sync::{Arc, AtomicBool, AtomicU32, Ordering};
 use crate::time::Timestamp;
+use crate::transaction::Refusal;
 
 /// It stands in no line.
 const NOWHERE: u32 = u32::MAX;
@@ -40,20 +38,13 @@ pub(super) struct TurnedAway {
 pub(super) struct AdmitPlan {
     policy: Arc<Compiled>,
     bypass: Arc<AtomicBool>,
-    asks: SmallVec<[Ask; INLINE]>,
+    asks: Asks,
     cost: u64,
     since: Timestamp,
     /// The rule in whose line it stands. Changed only by whoever runs its step.
     stands_at: AtomicU32,
     /// Whether to say how each limit stands.
     with_answers: bool,
-}
-
-/// What is asked of one limit.
-struct Ask {
-    source: Source,
-    /// The identity of the key, and the cost; none if the limit refuses without being asked.
-    asked: Option<(u64, u64)>,
 }
 
 impl AdmitPlan {
@@ -65,14 +56,7 @@ impl AdmitPlan {
         cost: u64,
         hasher: &S,
     ) -> AdmitPlan {
-        let mut asks = SmallVec::new();
-        policy.for_each(facts, |place, rule| match rule.applies(facts, cost, hasher) {
-            Applies::Not(_) => {}
-            Applies::Refuses => asks.push(Ask { source: Source::new(place, None), asked: None }),
-            Applies::Decides { variant, tag, cost, .. } => {
-                asks.push(Ask { source: Source::new(place, variant), asked: Some((tag, cost)) });
-            }
-        });
+        let asks = policy.asks(facts, cost, hasher, false);
         AdmitPlan {
             policy,
             bypass,
@@ -92,21 +76,8 @@ impl AdmitPlan {
     fn decision(&self, now: Timestamp, turn: bool) -> Decision<'_> {
         // Relaxed: written under the lock of the line under which it is read.
         let stands_at = self.stands_at.load(Ordering::Relaxed);
-        let mut decision = Decision::new(&self.policy);
-        for Ask { source, asked } in &self.asks {
-            let rule = &self.policy.rules[source.rule as usize];
-            let mode = rule.mode();
-            match asked {
-                _ if mode == Mode::Off => {}
-                None => decision.refuses(source.rule, mode),
-                Some((tag, cost)) => {
-                    let account = rule.account_of(source.variant);
-                    let turn = turn && stands_at == source.rule;
-                    decision.look(account, *source, *tag, *cost, now, mode, turn);
-                }
-            }
-        }
-        decision
+        let turn_at = if turn { Some(stands_at) } else { None };
+        Decision::new(&self.policy, &self.asks, now, turn_at)
     }
 
     /// Where it waits, if each limit that refuses may have it wait and can let it pass in time: where
@@ -133,8 +104,9 @@ impl AdmitPlan {
             }
         }
         let (rule, deadline, retry) = chosen?;
-        let Ask { source, asked } = self.asks.iter().find(|ask| ask.source.rule == rule)?;
-        let (tag, cost) = (*asked)?;
+        let LimitAsked { source, key } =
+            self.asks.iter().find(|asked| asked.source.rule == rule)?;
+        let (tag, cost) = (*key)?;
         let of = &self.policy.rules[rule as usize];
         let (at, units): (Arc<dyn Turnstile>, u64) = match &of.account_of(source.variant).counts {
             Counts::Rate(rate) => (rate.line(tag), cost),
@@ -154,10 +126,10 @@ impl AdmitPlan {
         if self.with_answers {
             // Relaxed: as in `decision`.
             let stands_at = self.stands_at.load(Ordering::Relaxed);
-            let here = self.asks.iter().find(|ask| ask.source.rule == stands_at);
-            // Who is granted stands in line until it is told.
+            let here = self.asks.iter().find(|asked| asked.source.rule == stands_at);
+            // A granted waiter stands in line until it is told.
             let in_line =
-                here.filter(|_| !is_refused).and_then(|ask| Some((stands_at, ask.asked?.1)));
+                here.filter(|_| !is_refused).and_then(|asked| Some((stands_at, asked.key?.1)));
             decision.answers(is_refused, in_line, now)
         } else {
             Answers { at: now, limits: Vec::new() }
@@ -171,7 +143,7 @@ impl AdmitPlan {
         waited: bool,
         now: Timestamp,
     ) -> TurnedAway {
-        let refused = decision.refused(&refusal);
+        let refused = self.policy.refused(&refusal);
         let answers = self.answers(decision, true, now);
         decision.count(&Err(refusal));
         let live = &self.policy.rules[refusal.place as usize].live;
@@ -212,7 +184,7 @@ impl Plan for AdmitPlan {
         if let Some((rule, place, retry)) = self.wait_at(&decision.refusals(), stands_at, now) {
             self.stands_at.store(rule, Ordering::Relaxed);
             // It can pass in time: what a refusal would say is not asked for.
-            let refused = decision.refused(&refusal);
+            let refused = self.policy.refused(&refusal);
             let answers = Answers::default();
             let turned_away = TurnedAway { refused, waited: turn.is_some(), nth: 0, answers };
             return Attempt::waiting(turned_away, retry, place, now);
@@ -231,8 +203,8 @@ impl Plan for AdmitPlan {
     }
 
     fn serve_others(&self) {
-        for Ask { source, asked } in &self.asks {
-            if let Some((tag, _)) = asked {
+        for LimitAsked { source, key } in &self.asks {
+            if let Some((tag, _)) = key {
                 let rule = &self.policy.rules[source.rule as usize];
                 rule.account_of(source.variant).serve_queued(*tag);
             }

@@ -1,0 +1,106 @@
+//! A key whose state is a word, as a part of a transaction.
+
+use crate::cells::{Cells, Charge, Look};
+use crate::decision::{Allowed, Denied};
+
+use super::{Asked, Participant};
+
+#[derive(Clone, Copy)]
+pub(super) struct Word<'a> {
+    cells: &'a Cells,
+    pub(super) tag: u64,
+    /// What it charges for entries that turned out to share its cell.
+    carried: u64,
+    look: Look<'a>,
+}
+
+impl<'a> Word<'a> {
+    pub(super) fn new(cells: &'a Cells, tag: u64, asked: &Asked) -> Word<'a> {
+        let look = cells.look(tag, asked.cost, asked.now, asked.turn);
+        Word { cells, tag, carried: 0, look }
+    }
+
+    /// Whether it is the key `tag` of the same limiter as `other`.
+    pub(super) fn is_beside(&self, other: &Word<'_>, tag: u64) -> bool {
+        self.tag == tag && std::ptr::eq(self.cells, other.cells)
+    }
+
+    pub(super) fn shares_with(&self, other: &Word<'_>) -> bool {
+        self.look.shares_cell_with(&other.look)
+    }
+
+    pub(super) fn needs_seat(&self) -> bool {
+        self.look.needs_seat()
+    }
+
+    /// With a slot for its key, which was not there. `None`: look again.
+    pub(super) fn seat(&self, asked: &Asked, taken: impl Fn(u64) -> bool) -> Option<Word<'a>> {
+        let look = self.cells.seat(self.tag, asked.cost, asked.now, taken)?;
+        Some(Word { look, ..*self })
+    }
+
+    /// Leaves its charge to another entry.
+    pub(super) fn ride(&mut self) {
+        self.look = self.look.as_passenger();
+    }
+
+    /// Charges `cost` more, for another entry. Says whether it could be looked at again.
+    pub(super) fn carry(&mut self, cost: u64, asked: &Asked) -> bool {
+        self.carried = self.carried.saturating_add(cost);
+        self.again(asked).map(|seen| *self = seen).is_some()
+    }
+
+    /// Looked at again, without waiting. `None`: the key is held, or gone.
+    pub(super) fn again(&self, asked: &Asked) -> Option<Word<'a>> {
+        let cost = asked.cost.saturating_add(self.carried);
+        Some(Word { look: self.look.again(self.cells, cost, asked.now)?, ..*self })
+    }
+
+    /// Whether the quota that it was decided under is still in force.
+    pub(super) fn is_current(&self) -> bool {
+        self.look.is_current(self.cells)
+    }
+
+    pub(super) fn commit(&self) -> bool {
+        self.look.commit(self.cells, self.tag)
+    }
+
+    /// What was charged, if that is this entry's alone.
+    pub(super) fn charge(&self, asked: &Asked) -> Option<Charge> {
+        (self.carried == 0).then(|| self.look.charge(self.tag, asked.cost, asked.now))
+    }
+
+    pub(super) fn state(&self) -> [u64; 3] {
+        self.look.state()
+    }
+}
+
+impl Participant for Word<'_> {
+    fn look(&mut self, asked: &Asked) {
+        *self = Word::new(self.cells, self.tag, asked);
+    }
+
+    fn answer(&self) -> Result<Allowed, Denied> {
+        self.look.answer
+    }
+
+    fn stands(&self) -> bool {
+        self.look.stands(self.cells, self.tag)
+    }
+
+    fn is_counted(&self, _: &Asked) -> bool {
+        self.look.is_counted()
+    }
+
+    fn hold(&self) -> bool {
+        self.look.hold()
+    }
+
+    fn release(&self, _: &Asked, is_charged: bool) {
+        self.look.release(is_charged);
+    }
+
+    fn count(&self, _: &Asked) {
+        self.cells.count_seat(&self.look);
+    }
+}
