@@ -136,6 +136,7 @@ impl Retry {
     }
 
     /// The longer of two waits: what a call must wait that needs both.
+    #[inline(always)]
     pub(crate) fn max(self, other: Retry) -> Retry {
         match (self, other) {
             (Retry::Never, _) | (_, Retry::Never) => Retry::Never,
@@ -157,7 +158,7 @@ impl Allowed {
         Allowed(Standing { burst: u64::MAX, room: u64::MAX, unit: 1, reset_nanos: 0 });
 
     /// The answer of which less remains.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn tighter<'a>(&'a self, other: &'a Allowed) -> &'a Allowed {
         // Most are told apart without dividing.
         let parts = |a: &Standing, b: &Standing| u128::from(a.room) * u128::from(b.unit);

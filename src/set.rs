@@ -2,6 +2,9 @@
 
 mod slow;
 
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+
 use crate::cells::Charge;
 use crate::concurrency_limiter::{Lease, SlotKey};
 use crate::decision::{Allowed, Refused};
@@ -9,6 +12,8 @@ use crate::rate_limiter::{Key, Rate};
 use crate::records::Ask;
 use crate::time::{Clock, Timestamp};
 use crate::transaction::{FastPart, Refusal};
+
+use slow::Members;
 
 /// Several limits to be decided as one: all of them are charged, or none.
 ///
@@ -31,14 +36,15 @@ use crate::transaction::{FastPart, Refusal};
 /// }
 /// ```
 #[inline(always)]
-pub fn all<'a, const N: usize, K: Keys<'a, N>>(keys: K) -> Set<'a, N> {
-    Set { keys: keys.list() }
+pub fn all<'a, const N: usize, K: Keys<'a, N>>(keys: K) -> Set<'a, N, K> {
+    Set { keys, of: PhantomData }
 }
 
 /// Keys of limiters that are decided together: [`all`].
 #[derive(Clone)]
-pub struct Set<'a, const N: usize> {
-    keys: [Member<'a>; N],
+pub struct Set<'a, const N: usize, K> {
+    keys: K,
+    of: PhantomData<[&'a (); N]>,
 }
 
 /// One key of a set, of a rate or of slots: made of either with `into`.
@@ -54,28 +60,82 @@ enum Kind<'a> {
 /// What [`all`] takes: a tuple of up to eight keys, or an array.
 pub trait Keys<'a, const N: usize> {
     #[doc(hidden)]
-    fn list(self) -> [Member<'a>; N];
+    fn list(&self) -> [Member<'a>; N];
+
+    /// Decides rates whose keys are words that stand in their slots, each listed once. `None`:
+    /// something else, or something came between; nothing is written.
+    #[doc(hidden)]
+    fn admit_fast(
+        &self,
+        cost: u64,
+        now: &mut impl FnMut(&'a Clock) -> Timestamp,
+    ) -> Option<Result<SetPermit<'a, N>, Refused>>;
 }
 
 /// What a set is made of: a [`Key`] of a rate, a [`SlotKey`], or a [`Member`] that is one of both.
-pub trait SetKey<'a>: Into<Member<'a>> {}
+pub trait SetKey<'a>: Clone + Into<Member<'a>> {
+    #[doc(hidden)]
+    fn rate(&self) -> Option<Key<'a>>;
+}
 
-impl<'a> SetKey<'a> for Key<'a> {}
+impl<'a> SetKey<'a> for Key<'a> {
+    #[inline(always)]
+    fn rate(&self) -> Option<Key<'a>> {
+        Some(*self)
+    }
+}
 
-impl<'a> SetKey<'a> for SlotKey<'a> {}
+impl<'a> SetKey<'a> for SlotKey<'a> {
+    #[inline(always)]
+    fn rate(&self) -> Option<Key<'a>> {
+        None
+    }
+}
 
-impl<'a> SetKey<'a> for Member<'a> {}
+impl<'a> SetKey<'a> for Member<'a> {
+    #[inline(always)]
+    fn rate(&self) -> Option<Key<'a>> {
+        match &self.0 {
+            Kind::Rate(key) => Some(*key),
+            Kind::Slots(_) => None,
+        }
+    }
+}
 
 /// What an admitted set of limits was charged, and the slots it holds. Dropping it keeps the charge
 /// and gives the slots back.
 #[derive(Debug)]
 pub struct SetPermit<'a, const N: usize> {
     charges: [Option<Charged<'a>>; N],
-    // A box, so that a set without slots has nothing to drop.
-    leases: Option<Box<[Lease]>>,
+    leases: Leases,
     /// What it was admitted at.
     cost: u64,
     allowed: Allowed,
+}
+
+/// The slots that a set holds. Few sets have any: dropping none is one comparison at the caller, and
+/// leaves the compiler free to drop what was computed for the permit.
+#[derive(Debug, Default)]
+struct Leases(ManuallyDrop<Option<Box<[Lease]>>>);
+
+impl Leases {
+    fn new(leases: Box<[Lease]>) -> Leases {
+        Leases(ManuallyDrop::new((!leases.is_empty()).then_some(leases)))
+    }
+}
+
+impl Drop for Leases {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if let Some(leases) = self.0.take() {
+            give_back(leases);
+        }
+    }
+}
+
+#[cold]
+fn give_back(leases: Box<[Lease]>) {
+    drop(leases);
 }
 
 /// A charge and where it can be settled.
@@ -88,40 +148,62 @@ struct Charged<'a> {
 /// Holds each key while those after it are charged, and the last by one compare-and-swap, which is
 /// the moment of the decision. Nothing in between can panic.
 macro_rules! commit {
-    ($last:ident) => { $last.commit() };
+    ($last:ident) => { $last.1.commit() };
     ($first:ident $($rest:ident)+) => {
-        $first.hold() && {
+        $first.1.hold() && {
             let is_charged = commit!($($rest)+);
-            $first.release(is_charged);
+            $first.1.release(is_charged);
             is_charged
         }
     };
 }
 
-/// The fast path of a set of these keys. Values of one key each, rather than arrays of them, stay
-/// in registers.
+/// The fast path of a set of these keys. Values of one key each, rather than an array of them, stay
+/// in registers, and what the caller drops is not computed.
 macro_rules! fast {
-    ($set:ident, $cost:ident, $now:ident, $($key:ident)+) => {{
-        $(let $key = $key.part($cost, $now)?;)+
-        if $set.repeats() {
+    ($cost:ident, $now:ident, $($key:ident $place:literal)+) => {{
+        $(let $key = $key.rate()?;
+        let $key = ($key, $key.fast_part($cost, $now)?);)+
+        if repeats(&[$($key.0),+]) {
             return None;
         }
-        let (mut refusal, mut place): (Option<Refusal>, u32) = (None, 0);
-        $(if let Some(other) = $key.refusal(place) {
-            refusal = Some(refusal.map_or(other, |first| first.and(other)));
-        }
-        place += 1;)+
-        let _ = place;
-        if let Some(refusal) = refusal {
+        let mut refusal: Option<Refusal> = None;
+        $(if let Some(other) = $key.1.refusal($place) {
+            refusal = Some(match refusal {
+                Some(first) => first.and(other),
+                None => other,
+            });
+        })+
+        if let Some(Refusal { place, denied }) = refusal {
             // They were all so at one moment if all still are.
-            let stands = $($key.stands())&&+;
-            return stands.then(|| Err($set.refusal(&refusal)));
+            let stands = $($key.1.stands())&&+;
+            let name = [$($key.0.name),+].get(place as usize).copied().flatten();
+            return stands.then(|| Err(Refused::new(name, place as usize, denied)));
         }
-        commit!($($key)+).then(|| Ok($set.permit(&[$($key),+], $cost)))
+        if !commit!($($key)+) {
+            return None;
+        }
+        let mut allowed = Allowed::UNLIMITED;
+        $(if let Some(other) = $key.1.allowed() {
+            allowed = *allowed.tighter(&other);
+        })+
+        let charges = [$(Some(Charged { rate: $key.0.rate, charge: $key.1.charge($cost) })),+];
+        Some(Ok(SetPermit { charges, leases: Leases::default(), cost: $cost, allowed }))
     }};
 }
 
-impl<'a, const N: usize> Set<'a, N> {
+/// Whether two of the keys are one.
+#[inline(always)]
+fn repeats<const N: usize>(keys: &[Key<'_>; N]) -> bool {
+    match &keys[..] {
+        [_] => false,
+        [a, b] => a.is_same(b),
+        [a, b, c] => a.is_same(b) || a.is_same(c) || b.is_same(c),
+        keys => keys.iter().enumerate().any(|(at, a)| keys[..at].iter().any(|b| a.is_same(b))),
+    }
+}
+
+impl<'a, const N: usize, K: Keys<'a, N>> Set<'a, N, K> {
     /// Decides `cost` units of each rate and a slot of each concurrency limit now: all of them are
     /// charged and taken, or none. A cost of 0 is a peek.
     ///
@@ -151,7 +233,9 @@ impl<'a, const N: usize> Set<'a, N> {
     /// # Errors
     /// If one of them has nothing left: as if one unit had been asked.
     pub fn grant_up_to(&self, up_to: u64) -> Result<SetPermit<'a, N>, Refused> {
-        self.decide_slow(Ask::UpTo(up_to), &mut |clock| clock.now())
+        let mut decided = None;
+        Members(self.keys.list()).decide(Ask::UpTo(up_to), &mut |clock| clock.now(), &mut decided);
+        decided.unwrap_or_else(nothing)
     }
 
     /// [`admit`](Self::admit) at `now`, whatever the clocks say.
@@ -166,152 +250,25 @@ impl<'a, const N: usize> Set<'a, N> {
         cost: u64,
         mut now: impl FnMut(&'a Clock) -> Timestamp,
     ) -> Result<SetPermit<'a, N>, Refused> {
-        match self.decide_fast(cost, &mut now) {
-            Some(decided) => decided,
-            None => self.decide_slow(Ask::All(cost), &mut now),
+        if let Some(decided) = self.keys.admit_fast(cost, &mut now) {
+            return decided;
         }
-    }
-
-    /// Decides a set of up to four rates whose keys are words that stand in their slots, each listed
-    /// once. `None`: something else, or something came between; nothing is written.
-    // Always inlined: then a caller that drops the permit does not pay for it.
-    #[inline(always)]
-    fn decide_fast(
-        &self,
-        cost: u64,
-        now: &mut impl FnMut(&'a Clock) -> Timestamp,
-    ) -> Option<Result<SetPermit<'a, N>, Refused>> {
-        // The length is known when the set is compiled: one arm is left.
-        match &self.keys[..] {
-            [a] => fast!(self, cost, now, a),
-            [a, b] => fast!(self, cost, now, a b),
-            [a, b, c] => fast!(self, cost, now, a b c),
-            [a, b, c, d] => fast!(self, cost, now, a b c d),
-            _ => None,
-        }
-    }
-
-    /// What the keys were charged on the fast path.
-    #[inline(always)]
-    fn permit(&self, parts: &[FastPart<'a>], cost: u64) -> SetPermit<'a, N> {
-        let mut permit = self.nothing(cost);
-        permit.charges = std::array::from_fn(|index| {
-            let (part, key) = (parts.get(index)?, self.keys[index].rate()?);
-            Some(Charged { rate: key.rate, charge: part.charge(cost) })
-        });
-        let all_allowed = parts.iter().filter_map(FastPart::allowed);
-        let tighter = |a: Allowed, b: Allowed| *a.tighter(&b);
-        permit.allowed = all_allowed.reduce(tighter).unwrap_or(Allowed::UNLIMITED);
-        permit
-    }
-
-    #[inline(always)]
-    fn nothing(&self, cost: u64) -> SetPermit<'a, N> {
-        SetPermit { charges: [None; N], leases: None, cost, allowed: Allowed::UNLIMITED }
-    }
-
-    /// Whether two of the keys are one.
-    #[inline(always)]
-    fn repeats(&self) -> bool {
-        let same = |a: &Member<'a>, b: &Member<'a>| match (a.rate(), b.rate()) {
-            (Some(a), Some(b)) => a.is_same(b),
-            _ => false,
-        };
-        match &self.keys[..] {
-            [a, b] => same(a, b),
-            [a, b, c] => same(a, b) || same(a, c) || same(b, c),
-            keys => keys.iter().enumerate().any(|(at, a)| keys[..at].iter().any(|b| same(a, b))),
-        }
-    }
-
-    /// What is asked of the key at `index`: of one that is listed several times the first time all,
-    /// then nothing.
-    #[inline]
-    fn cost(&self, index: usize, key: &Key<'_>, cost: u64) -> u64 {
-        let same = |other: &&Member<'_>| other.rate().is_some_and(|other| other.is_same(key));
-        if self.keys.iter().take(index).any(|other| same(&other)) {
-            return 0;
-        }
-        let listed = 1 + self.keys.iter().skip(index + 1).filter(same).count();
-        cost.saturating_mul(listed as u64)
-    }
-
-    #[inline(always)]
-    fn refusal(&self, refusal: &Refusal) -> Refused {
-        let index = refusal.place as usize;
-        let name = self.keys.get(index).and_then(Member::name);
-        Refused::new(name, index, refusal.denied)
-    }
-
-    fn refused(
-        &self,
-        refusal: &Refusal,
-        cost: u64,
-        now: impl FnMut(&'a Clock) -> Timestamp,
-    ) -> Refused {
-        self.keys.iter().for_each(Member::serve_queued);
-        let first = refusal.place as usize;
-        let index = self.named(first, cost, now).unwrap_or(first);
-        Refused::new(self.keys[index].name(), index, refusal.denied)
-    }
-
-    /// The listing that was too much, of a rate that is listed several times, `first` at first.
-    fn named(
-        &self,
-        first: usize,
-        cost: u64,
-        mut now: impl FnMut(&'a Clock) -> Timestamp,
-    ) -> Option<usize> {
-        let key = self.keys[first].rate()?;
-        let mut same = (first..N)
-            .filter(|index| self.keys[*index].rate().is_some_and(|other| other.is_same(key)));
-        if same.clone().count() == 1 {
-            return None;
-        }
-        let now = now(key.clock);
-        let mut asked = 0_u64;
-        same.find(|_| {
-            asked = asked.saturating_add(cost);
-            key.rate.store.peek(key.tag, asked, now).is_err()
-        })
+        // Not the place of the value that is returned: that would keep a permit in memory that the
+        // caller drops.
+        let mut decided = None;
+        Members(self.keys.list()).decide(Ask::All(cost), &mut now, &mut decided);
+        decided.unwrap_or_else(nothing)
     }
 }
 
-impl<'a> Member<'a> {
-    #[inline(always)]
-    fn rate(&self) -> Option<&Key<'a>> {
-        match &self.0 {
-            Kind::Rate(key) => Some(key),
-            Kind::Slots(_) => None,
-        }
-    }
-
-    /// A key on the fast path, if it may take it.
-    #[inline(always)]
-    fn part(
-        &self,
-        cost: u64,
-        now: &mut impl FnMut(&'a Clock) -> Timestamp,
-    ) -> Option<FastPart<'a>> {
-        let Key { rate, clock, tag, .. } = *self.rate()?;
-        FastPart::new(&rate.store, tag, cost, now(clock))
-    }
-
-    /// After a refusal: perhaps it is the turn of those who wait, and nobody told them.
-    fn serve_queued(&self) {
-        match &self.0 {
-            Kind::Rate(key) => key.rate.serve_queued(key.tag),
-            Kind::Slots(key) => key.room.serve_queued(),
-        }
-    }
-
-    #[inline(always)]
-    fn name(&self) -> Option<&'static str> {
-        match &self.0 {
-            Kind::Rate(key) => key.name,
-            Kind::Slots(key) => key.name,
-        }
-    }
+/// What a set of nothing says.
+fn nothing<'a, const N: usize>() -> Result<SetPermit<'a, N>, Refused> {
+    Ok(SetPermit {
+        charges: [None; N],
+        leases: Leases::default(),
+        cost: 0,
+        allowed: Allowed::UNLIMITED,
+    })
 }
 
 impl<'a> From<Key<'a>> for Member<'a> {
@@ -327,8 +284,18 @@ impl<'a> From<SlotKey<'a>> for Member<'a> {
     }
 }
 
-impl Key<'_> {
-    #[inline]
+impl<'a> Key<'a> {
+    /// The key on the fast path, if it may take it.
+    #[inline(always)]
+    fn fast_part(
+        &self,
+        cost: u64,
+        now: &mut impl FnMut(&'a Clock) -> Timestamp,
+    ) -> Option<FastPart<'a>> {
+        FastPart::new(&self.rate.store, self.tag, cost, now(self.clock))
+    }
+
+    #[inline(always)]
     fn is_same(&self, other: &Key<'_>) -> bool {
         self.tag == other.tag && std::ptr::eq(self.rate, other.rate)
     }
@@ -368,29 +335,47 @@ impl std::fmt::Debug for Charged<'_> {
 }
 
 impl<'a, const N: usize, K: SetKey<'a>> Keys<'a, N> for [K; N] {
-    #[inline(always)]
-    fn list(self) -> [Member<'a>; N] {
-        self.map(Into::into)
+    fn list(&self) -> [Member<'a>; N] {
+        self.each_ref().map(|key| key.clone().into())
+    }
+
+    fn admit_fast(
+        &self,
+        _: u64,
+        _: &mut impl FnMut(&'a Clock) -> Timestamp,
+    ) -> Option<Result<SetPermit<'a, N>, Refused>> {
+        None
     }
 }
 
 macro_rules! tuple {
-    ($count:literal $($name:ident)+) => {
+    ($count:literal $($name:ident $place:literal)+) => {
         impl<'a, $($name: SetKey<'a>),+> Keys<'a, $count> for ($($name,)+) {
+            #[allow(non_snake_case)]
+            fn list(&self) -> [Member<'a>; $count] {
+                let ($($name,)+) = self;
+                [$($name.clone().into()),+]
+            }
+
+            // Always inlined: then a caller that drops the permit does not pay for it.
             #[inline(always)]
             #[allow(non_snake_case)]
-            fn list(self) -> [Member<'a>; $count] {
+            fn admit_fast(
+                &self,
+                cost: u64,
+                now: &mut impl FnMut(&'a Clock) -> Timestamp,
+            ) -> Option<Result<SetPermit<'a, $count>, Refused>> {
                 let ($($name,)+) = self;
-                [$($name.into()),+]
+                fast!(cost, now, $($name $place)+)
             }
         }
     };
 }
-tuple!(1 A);
-tuple!(2 A B);
-tuple!(3 A B C);
-tuple!(4 A B C D);
-tuple!(5 A B C D E);
-tuple!(6 A B C D E F);
-tuple!(7 A B C D E F G);
-tuple!(8 A B C D E F G H);
+tuple!(1 A 0);
+tuple!(2 A 0 B 1);
+tuple!(3 A 0 B 1 C 2);
+tuple!(4 A 0 B 1 C 2 D 3);
+tuple!(5 A 0 B 1 C 2 D 3 E 4);
+tuple!(6 A 0 B 1 C 2 D 3 E 4 F 5);
+tuple!(7 A 0 B 1 C 2 D 3 E 4 F 5 G 6);
+tuple!(8 A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7);

@@ -218,6 +218,7 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     /// That of both: the first in the order of the limits, and the longer wait.
+    #[inline(always)]
     pub(crate) fn and(self, other: Refusal) -> Refusal {
         let first = if self.place <= other.place { self } else { other };
         let retry = Retry::max(self.denied.retry, other.denied.retry);
@@ -426,7 +427,9 @@ fn commit<'a>(
     let done = |is_done: bool| if is_done { Ok(None) } else { Err(Again) };
     match innermost.and_then(|at| entries.get(at)) {
         None => done(all_current()),
-        Some(Entry { part: Part::Slots(slots), asked }) => done(all_current() && slots.commit(asked)),
+        Some(Entry { part: Part::Slots(slots), asked }) => {
+            done(all_current() && slots.commit(asked))
+        }
         Some(Entry { part: Part::Record(_), .. }) => Err(Again),
         Some(Entry { part: Part::Word(word), asked }) => {
             if all_current() && word.commit() {
@@ -496,7 +499,9 @@ fn seat_one(entries: &mut [Entry<'_>], index: usize) -> Result<(), Again> {
         }
         Part::Record(record) => {
             let taken = |tag| {
-                is_taken(&|other| matches!(other, Part::Record(other) if other.is_beside(record, tag)))
+                is_taken(
+                    &|other| matches!(other, Part::Record(other) if other.is_beside(record, tag)),
+                )
             };
             Part::Record(record.seat(&entry.asked, &taken))
         }

@@ -16,9 +16,7 @@ use crate::slots::Held;
 use crate::sync::Arc;
 use crate::telemetry::{self, LOGS};
 use crate::time::Timestamp;
-use crate::transaction::{
-    self, Asked, Entries, Entry, FastPart, INLINE, Refusal, commit_fast,
-};
+use crate::transaction::{self, Asked, Entries, Entry, FastPart, INLINE, Refusal, commit_fast};
 
 use super::account::Counts;
 use super::compiled::{Applies, Compiled};

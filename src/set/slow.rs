@@ -5,13 +5,26 @@ use crate::decision::{Allowed, Refused};
 use crate::records::Ask;
 use crate::sync::Arc;
 use crate::time::{Clock, Timestamp};
-use crate::transaction::{self, Asked, Entries, Entry};
+use crate::transaction::{self, Asked, Entries, Entry, Refusal};
 
-use super::{Charged, Kind, Set, SetPermit};
+use super::{Charged, Key, Kind, Leases, Member, SetKey, SetPermit};
 
-impl<'a, const N: usize> Set<'a, N> {
-    #[inline(never)]
-    pub(super) fn decide_slow(
+/// The keys of a set, in the order in which they are listed.
+pub(super) struct Members<'a, const N: usize>(pub(super) [Member<'a>; N]);
+
+impl<'a, const N: usize> Members<'a, N> {
+    /// Decides them, and leaves the answer in `decided`.
+    #[cold]
+    pub(super) fn decide(
+        &self,
+        ask: Ask,
+        now: &mut dyn FnMut(&'a Clock) -> Timestamp,
+        decided: &mut Option<Result<SetPermit<'a, N>, Refused>>,
+    ) {
+        *decided = Some(self.decided(ask, now));
+    }
+
+    fn decided(
         &self,
         ask: Ask,
         now: &mut dyn FnMut(&'a Clock) -> Timestamp,
@@ -21,7 +34,7 @@ impl<'a, const N: usize> Set<'a, N> {
             Ask::UpTo(up_to) => up_to.min(1),
         };
         let mut entries = Entries::new();
-        for (index, key) in self.keys.iter().enumerate() {
+        for (index, key) in self.0.iter().enumerate() {
             let place = index as u32;
             let asked = |cost, now| Asked { place, cost, now, enforced: true, turn: false };
             match &key.0 {
@@ -44,26 +57,74 @@ impl<'a, const N: usize> Set<'a, N> {
             Ask::UpTo(up_to) => transaction::grant(&mut entries, up_to),
         };
         let cost = decided.map_err(|refusal| self.refused(&refusal, units, now))?;
-        let mut permit = self.nothing(cost);
+        let mut permit = SetPermit {
+            charges: [None; N],
+            leases: Leases::default(),
+            cost,
+            allowed: Allowed::UNLIMITED,
+        };
         let all_allowed = entries.iter().filter_map(|entry| entry.answer().ok());
         if let Some(allowed) = all_allowed.reduce(|a: Allowed, b| *a.tighter(&b)) {
             permit.allowed = allowed;
         }
         for entry in &entries {
             let place = entry.asked.place as usize;
-            if let (Some(charge), Some(key)) = (entry.charge(), self.keys[place].rate()) {
+            if let (Some(charge), Some(key)) = (entry.charge(), self.0[place].rate()) {
                 permit.charges[place] = Some(Charged { rate: key.rate, charge });
             }
         }
-        let leases: Box<[_]> = entries.into_iter().filter_map(Entry::lease).collect();
-        permit.leases = (!leases.is_empty()).then_some(leases);
+        permit.leases = Leases::new(entries.into_iter().filter_map(Entry::lease).collect());
         Ok(permit)
+    }
+
+    /// What is asked of the key at `index`: of one that is listed several times the first time all,
+    /// then nothing.
+    fn cost(&self, index: usize, key: &Key<'_>, cost: u64) -> u64 {
+        let same = |other: &&Member<'_>| other.rate().is_some_and(|other| other.is_same(key));
+        if self.0.iter().take(index).any(|other| same(&other)) {
+            return 0;
+        }
+        let listed = 1 + self.0.iter().skip(index + 1).filter(same).count();
+        cost.saturating_mul(listed as u64)
+    }
+
+    fn refused(
+        &self,
+        refusal: &Refusal,
+        cost: u64,
+        now: &mut dyn FnMut(&'a Clock) -> Timestamp,
+    ) -> Refused {
+        self.0.iter().for_each(Member::serve_queued);
+        let first = refusal.place as usize;
+        let index = self.named(first, cost, now).unwrap_or(first);
+        Refused::new(self.0[index].name(), index, refusal.denied)
+    }
+
+    /// The listing that was too much, of a rate that is listed several times, `first` at first.
+    fn named(
+        &self,
+        first: usize,
+        cost: u64,
+        now: &mut dyn FnMut(&'a Clock) -> Timestamp,
+    ) -> Option<usize> {
+        let key = self.0[first].rate()?;
+        let mut same = (first..N)
+            .filter(|index| self.0[*index].rate().is_some_and(|other| other.is_same(&key)));
+        if same.clone().count() == 1 {
+            return None;
+        }
+        let now = now(key.clock);
+        let mut asked = 0_u64;
+        same.find(|_| {
+            asked = asked.saturating_add(cost);
+            key.rate.store.peek(key.tag, asked, now).is_err()
+        })
     }
 
     /// What all listings of the slots weigh, if `index` is the first of them.
     fn weight(&self, index: usize, key: &SlotKey<'_>) -> Option<u32> {
         let same = |other: &SlotKey<'_>| Arc::ptr_eq(&other.room, &key.room);
-        let listed = self.keys.iter().enumerate().filter_map(|(at, other)| match &other.0 {
+        let listed = self.0.iter().enumerate().filter_map(|(at, other)| match &other.0 {
             Kind::Slots(other) if same(other) => Some((at, other.weight)),
             _ => None,
         });
@@ -75,5 +136,22 @@ impl<'a, const N: usize> Set<'a, N> {
             weight = weight.saturating_add(of_listing);
         }
         Some(weight)
+    }
+}
+
+impl Member<'_> {
+    /// After a refusal: waiters may be ready, and nobody tells them that time has passed.
+    fn serve_queued(&self) {
+        match &self.0 {
+            Kind::Rate(key) => key.rate.serve_queued(key.tag),
+            Kind::Slots(key) => key.room.serve_queued(),
+        }
+    }
+
+    fn name(&self) -> Option<&'static str> {
+        match &self.0 {
+            Kind::Rate(key) => key.name,
+            Kind::Slots(key) => key.name,
+        }
     }
 }
