@@ -4,8 +4,8 @@ use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
 use tollgate::{
-    Algorithm, FixedWindow, Gcra, Key, Quota, RateLimiter, Retry, SlidingGranules, SlidingLog,
-    SlidingWindow, VirtualClock, all,
+    Algorithm, Allowed, Denied, FixedWindow, Gcra, Key, Quota, RateLimiter, Retry, SlidingGranules,
+    SlidingLog, SlidingWindow, VirtualClock, all,
 };
 
 use crate::conformance::in_records::InRecords;
@@ -42,35 +42,57 @@ fn a_denial_is_counted_by_the_limit_that_denied_and_by_no_other() {
     set.admit(4).unwrap();
 }
 
+/// A limiter, whatever its algorithm: what is done with each pair is compiled once.
+trait Limiter {
+    fn key<'a>(&'a self, key: &'a str) -> Key<'a>;
+    fn check_n(&self, key: &str, cost: u64) -> Result<Allowed, Denied>;
+    fn left(&self, key: &str) -> u64;
+}
+
+impl<A: Algorithm> Limiter for RateLimiter<A, FixedState> {
+    fn key<'a>(&'a self, key: &'a str) -> Key<'a> {
+        self.key(key)
+    }
+    fn check_n(&self, key: &str, cost: u64) -> Result<Allowed, Denied> {
+        self.check_n(key, cost)
+    }
+    fn left(&self, key: &str) -> u64 {
+        left(self, key)
+    }
+}
+
 /// Each in words if it fits, in records if not, and in records.
-macro_rules! everywhere {
-    ($time:expr, |$narrow:ident, $wide:ident| $body:block) => {
-        everywhere!($time, $narrow, $wide, $body;
-            Gcra::new, FixedWindow::new, SlidingWindow::new, SlidingLog::new,
-            (|quota| SlidingGranules::new(quota, 6)),
-            (|quota| FixedWindow::new(quota).from_first_hit()),
-            (|quota| FixedWindow::new(quota).shifted_per_key()),
-            (|quota| InRecords(Gcra::new(quota))),
-            (|quota| InRecords(FixedWindow::new(quota))));
-    };
-    ($time:expr, $narrow:ident, $wide:ident, $body:block; $($make:expr),+) => {
-        $(everywhere!(@$time, $narrow = $make, $wide, $body;
-            Gcra::new, FixedWindow::new, SlidingLog::new, (|quota| InRecords(Gcra::new(quota))));)+
-    };
-    (@$time:expr, $narrow:ident = $of:expr, $wide:ident, $body:block; $($make:expr),+) => {
-        $({
-            let $narrow = &limiter($of(Quota::per_minute(5)), $time);
-            let $wide = &limiter($make(Quota::per_minute(8)), $time);
-            $body
-        })+
-    };
+fn everywhere(time: &VirtualClock, mut body: impl FnMut(&dyn Limiter, &dyn Limiter)) {
+    type Make = fn(Quota, &VirtualClock) -> Box<dyn Limiter>;
+    let narrow: [Make; 9] = [
+        |quota, time| Box::new(limiter(Gcra::new(quota), time)),
+        |quota, time| Box::new(limiter(FixedWindow::new(quota), time)),
+        |quota, time| Box::new(limiter(SlidingWindow::new(quota), time)),
+        |quota, time| Box::new(limiter(SlidingLog::new(quota), time)),
+        |quota, time| Box::new(limiter(SlidingGranules::new(quota, 6), time)),
+        |quota, time| Box::new(limiter(FixedWindow::new(quota).from_first_hit(), time)),
+        |quota, time| Box::new(limiter(FixedWindow::new(quota).shifted_per_key(), time)),
+        |quota, time| Box::new(limiter(InRecords(Gcra::new(quota)), time)),
+        |quota, time| Box::new(limiter(InRecords(FixedWindow::new(quota)), time)),
+    ];
+    let wide: [Make; 4] = [
+        |quota, time| Box::new(limiter(Gcra::new(quota), time)),
+        |quota, time| Box::new(limiter(FixedWindow::new(quota), time)),
+        |quota, time| Box::new(limiter(SlidingLog::new(quota), time)),
+        |quota, time| Box::new(limiter(InRecords(Gcra::new(quota)), time)),
+    ];
+    for narrow in narrow {
+        for wide in wide {
+            body(&*narrow(Quota::per_minute(5), time), &*wide(Quota::per_minute(8), time));
+        }
+    }
 }
 
 #[test]
 fn all_or_none_wherever_the_states_are() {
     let time = VirtualClock::starting_at(at(TODAY));
     let mut sets = 0;
-    everywhere!(&time, |narrow, wide| {
+    everywhere(&time, |narrow, wide| {
         for narrow_first in [true, false] {
             let key = if narrow_first { "first" } else { "second" };
             let keys: [Key<'_>; 2] = match narrow_first {
@@ -82,16 +104,16 @@ fn all_or_none_wherever_the_states_are() {
             let refused = set.admit(3).unwrap_err();
             assert_eq!(refused.index(), narrow_at);
             assert!(matches!(refused.retry(), Retry::After(_)));
-            assert_eq!((left(narrow, key), left(wide, key)), (2, 5));
+            assert_eq!((narrow.left(key), wide.left(key)), (2, 5));
             // Both refuse: the first is named, and nothing is charged.
             assert_eq!(set.admit(6).unwrap_err().index(), 0);
             assert_eq!(set.admit(6).unwrap_err().retry(), Retry::Never);
             set.admit(2).unwrap();
-            assert_eq!((left(narrow, key), left(wide, key)), (0, 3));
+            assert_eq!((narrow.left(key), wide.left(key)), (0, 3));
             // Settled, all of it is given back to both.
             let other = if narrow_first { "third" } else { "fourth" };
             all((narrow.key(other), wide.key(other))).admit(4).unwrap().cancel();
-            assert_eq!((left(narrow, other), left(wide, other)), (5, 8));
+            assert_eq!((narrow.left(other), wide.left(other)), (5, 8));
             sets += 1;
         }
     });
@@ -101,21 +123,21 @@ fn all_or_none_wherever_the_states_are() {
 #[test]
 fn as_much_as_all_have_left_is_granted_wherever_the_states_are() {
     let time = VirtualClock::starting_at(at(TODAY));
-    everywhere!(&time, |narrow, wide| {
+    everywhere(&time, |narrow, wide| {
         let set = all((narrow.key("k"), wide.key("k")));
         assert_eq!(set.grant_up_to(2).unwrap().cost(), 2);
         wide.check_n("k", 4).unwrap();
         assert_eq!(set.grant_up_to(9).unwrap().cost(), 2, "of 3 and 2");
-        assert_eq!((left(narrow, "k"), left(wide, "k")), (1, 0));
+        assert_eq!((narrow.left("k"), wide.left("k")), (1, 0));
         let refused = set.grant_up_to(9).unwrap_err();
         assert_eq!(refused.index(), 1);
-        assert_eq!((left(narrow, "k"), left(wide, "k")), (1, 0), "nothing is granted of one");
+        assert_eq!((narrow.left("k"), wide.left("k")), (1, 0), "nothing is granted of one");
         // What was not needed is given back to both.
         let set = all((wide.key("other"), narrow.key("other")));
         let granted = set.grant_up_to(u64::MAX).unwrap();
         assert_eq!(granted.cost(), 5);
         granted.settle(1);
-        assert_eq!((left(narrow, "other"), left(wide, "other")), (4, 7));
+        assert_eq!((narrow.left("other"), wide.left("other")), (4, 7));
     });
 }
 
