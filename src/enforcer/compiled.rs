@@ -2,7 +2,7 @@
 //! each limit has its cells.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, Hasher};
+use std::hash::BuildHasher;
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -17,6 +17,7 @@ use crate::time::Clock;
 use super::account::{Account, Past};
 use super::counter::Counter;
 use super::facts::{FactId, Facts, Names, Value};
+use super::framing;
 use super::pattern::Test;
 use super::rollout::{self, Rollout};
 
@@ -436,29 +437,20 @@ impl Rule {
         Applies::Decides { account, variant, tag, cost }
     }
 
-    /// The identity of the request's key: of each part the name, the length and the bytes of the
-    /// fact that is there. `None` if one is missing and the rule does not count that.
+    /// The identity of the request's key: of each part the name and the bytes of the fact that is
+    /// there. `None` if one is missing and the rule does not count that.
     #[inline]
     pub(crate) fn tag<S: BuildHasher>(&self, facts: &Facts<'_>, hasher: &S) -> Option<u64> {
-        /// Stands for the name of a fact that is not there. No name has it but by chance.
-        const MISSING: u64 = 0;
         if self.key.is_empty() {
             return Some(1);
         }
-        let mut hasher = hasher.build_hasher();
-        for part in &self.key {
-            match part.find(facts) {
-                Some(((_, name), value)) => {
-                    let bytes = value.bytes();
-                    // Two names are further apart than any length, but by chance.
-                    hasher.write_u64(name.wrapping_add(bytes.len() as u64));
-                    hasher.write(bytes);
-                }
-                None if self.missing == Missing::Marker => hasher.write_u64(MISSING),
-                None => return None,
-            }
-        }
-        Some(hasher.finish().max(1))
+        let missing: Option<framing::Given<'_>> =
+            (self.missing == Missing::Marker).then_some((0, &[]));
+        let parts = self.key.iter().map(|part| match part.find(facts) {
+            Some(((_, name), value)) => Some((name, value.bytes())),
+            None => missing,
+        });
+        framing::hash(parts, hasher.build_hasher()).map(|tag| tag.max(1))
     }
 
     #[inline]
