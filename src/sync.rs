@@ -66,6 +66,8 @@ mod imp;
 pub(crate) use std::sync::LazyLock;
 /// Std's in models too: for what no model looks at.
 pub(crate) use std::sync::Mutex as PlainMutex;
+/// Likewise.
+pub(crate) use std::sync::atomic::AtomicU8 as PlainAtomicU8;
 pub(crate) use std::sync::atomic::Ordering;
 #[cfg(feature = "watch")]
 pub(crate) use std::thread::{Builder as ThreadBuilder, JoinHandle, current as current_thread};
