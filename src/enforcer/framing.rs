@@ -208,7 +208,7 @@ mod tests {
         #[test]
         fn two_keys_never_have_the_same_bytes(parts in parts(), other in parts()) {
             let bytes = writes(&parts).concat();
-            // Who can read a key's bytes finds no other key with them.
+            // Bytes from which the key can be read are those of no other key.
             prop_assert_eq!(&read(&bytes), &parts);
             prop_assert_eq!(bytes == writes(&other).concat(), parts == other);
             for other in neighbours(&parts).into_iter().filter(|other| *other != parts) {
