@@ -11,6 +11,7 @@ mod compiled;
 mod counter;
 mod decision;
 mod facts;
+mod framing;
 mod inspect;
 mod pattern;
 mod permit;

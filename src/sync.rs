@@ -41,6 +41,22 @@ mod imp {
 
     pub(crate) use std::thread::panicking as is_panicking;
 
+    /// A value of each thread, dropped when it ends.
+    macro_rules! per_thread {
+        (static $name:ident: $of:ty = const $value:block;) => {
+            std::thread_local! { static $name: $of = const $value; }
+        };
+    }
+    pub(crate) use per_thread;
+
+    /// A value of the whole process, made when it is first used.
+    macro_rules! global {
+        (static $name:ident: $of:ty = $value:expr;) => {
+            static $name: $crate::sync::LazyLock<$of> = $crate::sync::LazyLock::new(|| $value);
+        };
+    }
+    pub(crate) use global;
+
     /// Lets another thread get on, in the `round`th wait for it.
     pub(crate) fn pause(round: u32) {
         if round < SPIN_DOUBLINGS {
@@ -66,6 +82,8 @@ mod imp;
 pub(crate) use std::sync::LazyLock;
 /// Std's in models too: for what no model looks at.
 pub(crate) use std::sync::Mutex as PlainMutex;
+/// Likewise.
+pub(crate) use std::sync::atomic::AtomicU8 as PlainAtomicU8;
 pub(crate) use std::sync::atomic::Ordering;
 #[cfg(feature = "watch")]
 pub(crate) use std::thread::{Builder as ThreadBuilder, JoinHandle, current as current_thread};

@@ -9,7 +9,9 @@ mod race;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollgate::{Gcra, ConcurrencyLimiter, Lease, Quota, RateLimiter, VirtualClock, all};
+use tollgate::{
+    ConcurrencyLimiter, Enforcer, Gcra, Lease, Policy, Quota, RateLimiter, VirtualClock, all,
+};
 
 use identity::Identity;
 use race::{model, race};
@@ -123,5 +125,25 @@ fn a_rate_is_checked_under_a_set_with_slots() {
         let [admitted, allowed]: [bool; 2] = race(first, [set, check]);
         assert!(admitted && allowed, "refused though there was room");
         assert_eq!(left(&rate), 0, "a charge is lost");
+    });
+}
+
+/// A thread's cells are added to the rest when it ends.
+#[test]
+fn counts_are_summed_as_the_thread_that_counted_ends() {
+    model(2, |first| {
+        let clock = VirtualClock::new().clock();
+        let enforcer = Arc::new(Enforcer::builder(Policy::new()).clock(clock).build().unwrap());
+        let count = thread!(enforcer; {
+            let facts: [(&str, &str); 0] = [];
+            (0..2).filter(|_| enforcer.admit(&facts, 1).is_ok()).count()
+        });
+        let sum = thread!(enforcer; {
+            let sums = [(); 2].map(|()| enforcer.totals().admitted);
+            assert!(sums[0] <= sums[1] && sums[1] <= 2, "a count went back, or was seen twice");
+            2_usize
+        });
+        assert_eq!(race(first, [count, sum]), [2_usize; 2]);
+        assert_eq!(enforcer.totals().admitted, 2, "a count is lost");
     });
 }

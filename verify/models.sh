@@ -69,6 +69,7 @@ take_through_hold  sets_of_slots_in_opposite_orders                   plain,rmw 
 release_by_store   a_slot_is_given_back_while_a_set_holds_it          plain      exceeded maximum number of branches
 release_by_store   a_slot_is_given_back_while_a_set_holds_it          rmw        a slot is lost
 release_early      a_rate_is_checked_under_a_set_with_slots           plain,rmw  a charge is lost
+fold_unlocked      counts_are_summed_as_the_thread_that_counted_ends  plain,rmw  a count went back, or was seen twice
 decide_then_charge two_race_for_the_last_unit_of_a_record             plain,rmw  not one of the two was allowed
 decide_then_charge two_grant_what_a_record_has_left                   plain,rmw  not as much as there was
 hold_unasked       sets_of_records_in_opposite_orders                 plain,rmw  not one of the two was admitted

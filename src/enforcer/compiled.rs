@@ -2,7 +2,7 @@
 //! each limit has its cells.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, Hasher};
+use std::hash::BuildHasher;
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -16,7 +16,8 @@ use crate::time::Clock;
 
 use super::account::{Account, Past};
 use super::counter::Counter;
-use super::facts::{FactId, Facts, Names, Value};
+use super::facts::{FactId, Facts, Names, text};
+use super::framing;
 use super::pattern::Test;
 use super::rollout::{self, Rollout};
 
@@ -162,10 +163,7 @@ impl Part {
 
     /// The first of its facts that is there.
     #[inline]
-    pub(crate) fn find<'f, 'v>(
-        &self,
-        facts: &'f Facts<'v>,
-    ) -> Option<((FactId, u64), &'f Value<'v>)> {
+    pub(crate) fn find<'f>(&self, facts: &'f Facts<'_>) -> Option<((FactId, u64), &'f [u8])> {
         self.facts.iter().find_map(|fact| Some((*fact, facts.get(fact.0)?)))
     }
 
@@ -215,7 +213,7 @@ impl Compiled {
         let mut found: SmallVec<[u32; FOUND]> = SmallVec::new();
         for route in &self.routes {
             let value = facts.get(route.fact);
-            if let Some(rules) = value.and_then(|value| route.rules.get(value.bytes())) {
+            if let Some(rules) = value.and_then(|value| route.rules.get(value)) {
                 found.extend_from_slice(rules);
             }
         }
@@ -436,29 +434,20 @@ impl Rule {
         Applies::Decides { account, variant, tag, cost }
     }
 
-    /// The identity of the request's key: of each part the name, the length and the bytes of the
-    /// fact that is there. `None` if one is missing and the rule does not count that.
+    /// The identity of the request's key: of each part the name and the bytes of the fact that is
+    /// there. `None` if one is missing and the rule does not count that.
     #[inline]
     pub(crate) fn tag<S: BuildHasher>(&self, facts: &Facts<'_>, hasher: &S) -> Option<u64> {
-        /// Stands for the name of a fact that is not there. No name has it but by chance.
-        const MISSING: u64 = 0;
         if self.key.is_empty() {
             return Some(1);
         }
-        let mut hasher = hasher.build_hasher();
-        for part in &self.key {
-            match part.find(facts) {
-                Some(((_, name), value)) => {
-                    let bytes = value.bytes();
-                    // Two names are further apart than any length, but by chance.
-                    hasher.write_u64(name.wrapping_add(bytes.len() as u64));
-                    hasher.write(bytes);
-                }
-                None if self.missing == Missing::Marker => hasher.write_u64(MISSING),
-                None => return None,
-            }
-        }
-        Some(hasher.finish().max(1))
+        let missing: Option<framing::Given<'_>> =
+            (self.missing == Missing::Marker).then_some((0, &[]));
+        let parts = self.key.iter().map(|part| match part.find(facts) {
+            Some(((_, name), value)) => Some((name, value)),
+            None => missing,
+        });
+        framing::hash(parts, hasher.build_hasher()).map(|tag| tag.max(1))
     }
 
     #[inline]
@@ -472,7 +461,7 @@ impl Rule {
             return "everything".to_owned();
         }
         let part = |part: &Part| match part.find(facts) {
-            Some(((id, _), value)) => format!("{}={}", names.name(id), value.text()),
+            Some(((id, _), value)) => format!("{}={}", names.name(id), text(value)),
             None => {
                 let facts: Vec<&str> = part.ids().map(|id| names.name(id)).collect();
                 format!("no {}", facts.join("|"))
@@ -504,8 +493,8 @@ impl Variant {
 }
 
 /// A whole number in decimal digits.
-fn whole(value: &Value<'_>) -> Option<u64> {
-    let text = value.text();
+fn whole(value: &[u8]) -> Option<u64> {
+    let text = text(value);
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
 }
 

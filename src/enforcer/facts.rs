@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 
 use crate::policy::MAX_FACTS;
+use crate::sync::{Ordering, PlainAtomicU8};
 
 /// The value of a fact: text, or an integer, which counts as its decimal text.
 #[derive(Clone, Copy, Debug)]
@@ -11,26 +12,26 @@ pub struct Value<'a>(Kind<'a>);
 #[derive(Clone, Copy, Debug)]
 enum Kind<'a> {
     Text(&'a str),
-    Decimal { digits: [u8; LONGEST], start: u8 },
+    Decimal(Decimal),
 }
 
 /// Characters of the longest 64-bit integer, sign included.
 const LONGEST: usize = 20;
 
+/// The decimal text of an integer, at the end of its bytes.
+#[derive(Clone, Copy, Debug)]
+struct Decimal {
+    digits: [u8; LONGEST],
+    start: u8,
+}
+
+impl Decimal {
+    fn bytes(&self) -> &[u8] {
+        self.digits.get(usize::from(self.start)..).unwrap_or_default()
+    }
+}
+
 impl Value<'_> {
-    #[inline]
-    pub(crate) fn bytes(&self) -> &[u8] {
-        match &self.0 {
-            Kind::Text(text) => text.as_bytes(),
-            Kind::Decimal { digits, start } => &digits[usize::from(*start)..],
-        }
-    }
-
-    pub(crate) fn text(&self) -> &str {
-        // Digits and a sign are ASCII.
-        std::str::from_utf8(self.bytes()).unwrap_or_default()
-    }
-
     fn decimal(mut magnitude: u64, negative: bool) -> Self {
         let mut digits = [b'0'; LONGEST];
         let mut start = LONGEST;
@@ -46,7 +47,7 @@ impl Value<'_> {
             start -= 1;
             digits[start] = b'-';
         }
-        Value(Kind::Decimal { digits, start: start as u8 })
+        Value(Kind::Decimal(Decimal { digits, start: start as u8 }))
     }
 }
 
@@ -88,7 +89,13 @@ pub(crate) struct Names {
     names: Vec<Name>,
     /// An open hash table of places + 1. Twice as many slots as names at most, so probes end.
     slots: [u8; 2 * MAX_FACTS],
+    /// For each of the first facts of a request the place it had in a request before.
+    guesses: [PlainAtomicU8; GUESSES],
+    /// How often a guess was changed.
+    changes: PlainAtomicU8,
 }
+
+const GUESSES: usize = 16;
 
 struct Name {
     ends: u64,
@@ -98,6 +105,19 @@ struct Name {
 impl Name {
     fn new(text: &str) -> Name {
         Name { ends: few(text.as_bytes()), text: text.into() }
+    }
+
+    /// Whether it is this one, if both have up to 16 bytes.
+    #[inline(always)]
+    fn is_at_once(&self, name: &str) -> bool {
+        let (ours, given) = (self.text.as_bytes(), name.as_bytes());
+        if ours.len() != given.len() || self.ends != few(given) {
+            return false;
+        }
+        // Of a name of up to 8 bytes the ends and the length say it all.
+        let first = || ours.first_chunk::<8>() == given.first_chunk();
+        let last = || ours.last_chunk::<8>() == given.last_chunk();
+        given.len() <= 8 || given.len() <= 16 && first() && last()
     }
 }
 
@@ -112,10 +132,9 @@ impl Names {
             }
             slots[slot] = place as u8 + 1;
         }
-        Names { names, slots }
+        Names { names, slots, guesses: Default::default(), changes: PlainAtomicU8::new(0) }
     }
 
-    #[inline(always)]
     pub(crate) fn find(&self, name: &str) -> Option<FactId> {
         let ends = few(name.as_bytes());
         let mut slot = first_slot(ends);
@@ -131,6 +150,29 @@ impl Names {
             slot = (slot + 1) % self.slots.len();
         }
         None
+    }
+
+    /// The place that was guessed, if it is the name's and that is seen without a call.
+    #[inline(always)]
+    fn guessed(&self, guess: &PlainAtomicU8, name: &str) -> Option<FactId> {
+        // Relaxed: whatever it says is compared.
+        let place = guess.load(Ordering::Relaxed);
+        let is_it = self.names.get(usize::from(place))?.is_at_once(name);
+        is_it.then_some(place)
+    }
+
+    /// As [`find`](Self::find), for the next request to guess.
+    fn find_and_learn(&self, guess: &PlainAtomicU8, name: &str) -> Option<FactId> {
+        let place = self.find(name)?;
+        // Relaxed: guesses, and about how many. After about 255 changes they stay, so that requests
+        // of two kinds on two threads do not take the line from each other for ever.
+        if guess.load(Ordering::Relaxed) != place {
+            if let Some(changes) = self.changes.load(Ordering::Relaxed).checked_add(1) {
+                self.changes.store(changes, Ordering::Relaxed);
+                guess.store(place, Ordering::Relaxed);
+            }
+        }
+        Some(place)
     }
 
     #[cfg_attr(not(feature = "tower"), allow(dead_code))]
@@ -167,20 +209,32 @@ fn first_slot(ends: u64) -> usize {
     (ends.wrapping_mul(SPREAD) >> 32) as usize % (2 * MAX_FACTS)
 }
 
-/// As many of a request's facts as are kept without allocating.
+/// Where values are that are not among the first texts, and where integers are.
+const FAR: usize = 64;
+const DECIMALS: usize = 128;
+
+/// As many of a request's far texts, and of its integers, as are kept without allocating.
 const KEPT: usize = 16;
 
 /// What a policy may ask of one request.
 pub(crate) struct Facts<'a> {
-    values: SmallVec<[Value<'a>; KEPT]>,
-    /// For each fact the policy names its place in `values` + 1.
+    /// For each fact that the policy names where its value is, 0 if it is missing.
     places: [u8; MAX_FACTS],
+    /// The request's first facts as they were given, behind one that is missing.
+    near: [Option<&'a [u8]>; 1 + GUESSES],
+    far: SmallVec<[&'a [u8]; KEPT]>,
+    decimals: SmallVec<[Decimal; KEPT]>,
 }
 
 impl<'a> Facts<'a> {
     #[inline]
     pub(crate) fn new() -> Self {
-        Facts { values: SmallVec::new(), places: [0; MAX_FACTS] }
+        Facts {
+            places: [0; MAX_FACTS],
+            near: [None; 1 + GUESSES],
+            far: SmallVec::new(),
+            decimals: SmallVec::new(),
+        }
     }
 
     /// Takes what `names` has a place for. An empty value is a missing fact; of a fact that is
@@ -192,38 +246,115 @@ impl<'a> Facts<'a> {
         given: &[(&str, V)],
     ) -> usize {
         let mut unnamed = 0;
-        for (name, value) in given {
-            let Some(id) = names.find(name) else {
-                unnamed += 1;
-                continue;
-            };
-            let value: Value<'a> = (*value).into();
-            let place = &mut self.places[usize::from(id)];
-            if *place == 0 && !value.bytes().is_empty() {
-                self.values.push(value);
-                *place = self.values.len() as u8;
+        let (first, rest) = given.split_at(given.len().min(GUESSES));
+        let mut at = 0_u8;
+        for ((name, value), guess) in first.iter().zip(&names.guesses) {
+            at += 1;
+            let is_taken = self.take_guessed(names, guess, at, name, *value);
+            if !is_taken {
+                unnamed += self.take_other(names, Some(guess), name, *value);
             }
+        }
+        for (name, value) in rest {
+            unnamed += self.take_other(names, None, name, *value);
         }
         unnamed
     }
 
-    #[inline]
-    pub(crate) fn get(&self, id: FactId) -> Option<&Value<'a>> {
-        let place = self.places.get(usize::from(id))?.checked_sub(1)?;
-        self.values.get(usize::from(place))
+    /// Takes the text of a fact whose place was guessed, if that is what it is.
+    #[inline(always)]
+    fn take_guessed<V: Into<Value<'a>>>(
+        &mut self,
+        names: &Names,
+        guess: &PlainAtomicU8,
+        at: u8,
+        name: &str,
+        value: V,
+    ) -> bool {
+        let Some(id) = names.guessed(guess, name) else { return false };
+        let Kind::Text(text) = value.into().0 else { return false };
+        let Some(place) = self.places.get_mut(usize::from(id)) else { return false };
+        let Some(near) = self.near.get_mut(usize::from(at)) else { return false };
+        if *place != 0 || text.is_empty() {
+            return false;
+        }
+        *near = Some(text.as_bytes());
+        *place = at;
+        true
     }
+
+    /// Takes any fact. Says how many it is for which there is no place.
+    #[inline(never)]
+    fn take_other<V: Into<Value<'a>>>(
+        &mut self,
+        names: &Names,
+        guess: Option<&PlainAtomicU8>,
+        name: &str,
+        value: V,
+    ) -> usize {
+        let id = match guess {
+            Some(guess) => names.find_and_learn(guess, name),
+            None => names.find(name),
+        };
+        let Some(place) = id.and_then(|id| self.places.get_mut(usize::from(id))) else { return 1 };
+        // A place for each fact at most: a byte holds them all.
+        match value.into().0 {
+            _ if *place != 0 => {}
+            Kind::Text("") => {}
+            Kind::Text(text) => {
+                *place = (FAR + self.far.len()) as u8;
+                self.far.push(text.as_bytes());
+            }
+            Kind::Decimal(decimal) => {
+                *place = (DECIMALS + self.decimals.len()) as u8;
+                self.decimals.push(decimal);
+            }
+        }
+        0
+    }
+
+    /// The fact's value, which is not empty.
+    #[inline(always)]
+    pub(crate) fn get(&self, id: FactId) -> Option<&[u8]> {
+        let place = usize::from(*self.places.get(usize::from(id))?);
+        match self.near.get(place) {
+            Some(value) => *value,
+            None => self.get_far(place),
+        }
+    }
+
+    #[inline(never)]
+    fn get_far(&self, place: usize) -> Option<&[u8]> {
+        match place.checked_sub(DECIMALS) {
+            Some(decimal) => self.decimals.get(decimal).map(Decimal::bytes),
+            None => self.far.get(place.checked_sub(FAR)?).copied(),
+        }
+    }
+}
+
+/// A fact's value as text, which it was, or is if it was an integer.
+pub(crate) fn text(value: &[u8]) -> &str {
+    std::str::from_utf8(value).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
     fn integers_count_as_their_decimal_text() {
+        let names = Names::new(["n"]);
+        let is_text = |number: Value<'_>, text: &str| {
+            let mut facts = Facts::new();
+            facts.take(&names, &[("n", number)]);
+            assert_eq!(facts.get(0), Some(text.as_bytes()));
+        };
         for number in [0, 7, -1, i64::MAX, i64::MIN] {
-            assert_eq!(Value::from(number).text(), number.to_string());
+            is_text(number.into(), &number.to_string());
         }
-        assert_eq!(Value::from(u64::MAX).text(), u64::MAX.to_string());
+        is_text(u64::MAX.into(), &u64::MAX.to_string());
     }
 
     #[test]
@@ -257,7 +388,83 @@ mod tests {
         let mut facts = Facts::new();
         let unnamed = facts.take(&names, &[("a", ""), ("b", "1"), ("b", "2"), ("c", "3")]);
         assert!(facts.get(0).is_none());
-        assert_eq!(facts.get(1).unwrap().text(), "1");
+        assert_eq!(facts.get(1), Some(&b"1"[..]));
+        assert!(facts.get(2).is_none() && facts.get(FactId::MAX).is_none());
         assert_eq!(unnamed, 1);
+    }
+
+    /// A policy's names: some of more than 8 bytes that differ in the middle only.
+    fn name(index: usize) -> String {
+        match index % 3 {
+            0 => format!("n{index}"),
+            1 => format!("name-{index:02}-of-many"),
+            _ => format!("name{index:04}"),
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Owned {
+        Text(String),
+        Number(i64),
+    }
+
+    fn requests() -> impl Strategy<Value = Vec<Vec<(usize, Owned)>>> {
+        let text = prop_oneof![Just(""), Just("a"), Just("a text of many bytes")];
+        let value = prop_oneof![
+            4 => text.prop_map(|text| Owned::Text(text.to_owned())),
+            1 => any::<i64>().prop_map(Owned::Number),
+        ];
+        // Names that are there, and some that are not.
+        let request = prop::collection::vec((0..MAX_FACTS + 8, value), 0..90);
+        prop::collection::vec(request, 1..5)
+    }
+
+    proptest! {
+        /// Whatever was asked before, and in which order.
+        #[test]
+        fn each_fact_has_the_first_value_that_is_not_empty(
+            requests in requests(), named in 1..=MAX_FACTS,
+        ) {
+            let all: Vec<String> = (0..MAX_FACTS + 8).map(name).collect();
+            let names = Names::new(all[..named].iter().map(String::as_str));
+            // Each twice: the second time with guesses from the first.
+            for request in requests.iter().flat_map(|request| [request, request]) {
+                let value = |value: &Owned| match value {
+                    Owned::Text(text) => text.clone(),
+                    Owned::Number(number) => number.to_string(),
+                };
+                let given: Vec<(&str, Value<'_>)> = request
+                    .iter()
+                    .map(|(name, value)| match value {
+                        Owned::Text(text) => (&*all[*name], text.into()),
+                        Owned::Number(number) => (&*all[*name], (*number).into()),
+                    })
+                    .collect();
+                let mut facts = Facts::new();
+                let unnamed = facts.take(&names, &given);
+                prop_assert_eq!(unnamed, request.iter().filter(|(name, _)| *name >= named).count());
+                for id in 0..named {
+                    let mut values = request.iter().filter(|(name, _)| *name == id);
+                    let first = values.find_map(|(_, of)| Some(value(of)).filter(|v| !v.is_empty()));
+                    prop_assert_eq!(facts.get(id as u8).map(text), first.as_deref());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn guesses_are_learned_and_then_kept() {
+        let names = Names::new(["a", "b", "a-long-name"]);
+        let guesses = || names.guesses.each_ref().map(|guess| guess.load(Ordering::Relaxed));
+        let take = |given: &[(&str, &str)]| Facts::new().take(&names, given);
+        take(&[("a-long-name", "1"), ("x", "2"), ("b", "3")]);
+        assert_eq!(guesses()[..4], [2, 0, 1, 0]);
+        for _ in 0..200 {
+            take(&[("a", "1"), ("b", "1")]);
+            take(&[("b", "1"), ("a", "1")]);
+        }
+        let then = guesses();
+        take(&[("a-long-name", "1"), ("a-long-name", "1")]);
+        assert_eq!(guesses(), then);
     }
 }

@@ -65,7 +65,7 @@ impl Test {
     pub(crate) fn passes(&self, facts: &Facts<'_>) -> bool {
         facts
             .get(self.fact)
-            .is_some_and(|value| self.patterns.iter().any(|pattern| pattern.matches(value.bytes())))
+            .is_some_and(|value| self.patterns.iter().any(|pattern| pattern.matches(value)))
     }
 
     /// The values it passes, if they can be counted.

@@ -42,6 +42,28 @@ static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
 
 pub(crate) use std::thread::panicking as is_panicking;
 
+/// A value of each thread of a model.
+macro_rules! per_thread {
+    (static $name:ident: $of:ty = const $value:block;) => {
+        #[cfg(tollgate_loom)]
+        loom::thread_local! { static $name: $of = $value; }
+        #[cfg(tollgate_shuttle)]
+        shuttle::thread_local! { static $name: $of = $value; }
+    };
+}
+pub(crate) use per_thread;
+
+/// A value of one run of a model, made when it is first used.
+macro_rules! global {
+    (static $name:ident: $of:ty = $value:expr;) => {
+        #[cfg(tollgate_loom)]
+        loom::lazy_static! { static ref $name: $of = $value; }
+        #[cfg(tollgate_shuttle)]
+        shuttle::lazy_static! { static ref $name: $of = $value; }
+    };
+}
+pub(crate) use global;
+
 /// Lets another thread get on, in the `round`th wait for it.
 pub(crate) fn pause(round: u32) {
     // Two that wait for a third would take turns for ever, since loom tries every order.
