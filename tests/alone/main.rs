@@ -24,7 +24,7 @@ mod busiest_memory;
 mod client_allocation;
 #[cfg(feature = "tower")]
 mod http_allocation;
-#[cfg(feature = "tower")]
+#[cfg(all(feature = "tokio", feature = "tower"))]
 mod http_soak;
 #[cfg(feature = "tracing")]
 mod logs;

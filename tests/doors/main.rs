@@ -13,7 +13,7 @@ mod example_policy;
 mod fuzz_corpus;
 #[cfg(feature = "http")]
 mod http_headers;
-#[cfg(feature = "tower")]
+#[cfg(all(feature = "tokio", feature = "tower"))]
 mod http_layer;
 #[cfg(all(feature = "metrics", feature = "tokio"))]
 mod metrics;
