@@ -2,22 +2,27 @@
 //!
 //! `cargo bench --bench ratios` runs everything (a few minutes, 3 GB); arguments choose:
 //! `cargo bench --bench ratios -- keyed set 1k 1M`. Prints Markdown.
+//!
+//! Keys are in debt in most rows: what a request takes is not given back while the bench runs. In
+//! those that say "again" a key's bucket is full again by its next visit, as most keys of a service
+//! are.
 
 mod contenders;
 #[path = "harness/counted.rs"]
 mod counted;
 mod harness;
 
-use std::hash::{Hash, Hasher as _};
+use std::hash::Hash;
 use std::hint::black_box;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use contenders::service::*;
 use contenders::*;
 use counted::{ALLOCATOR, kept_bytes};
 use harness::{Answer, BATCH, Fold, Race, Run, Sip, Work, machine, median, together};
 use stats_alloc::Region;
-use tollgate::{Enforcer, Gcra, Limit, Missing, Mode, Policy, Quota, RateLimiter, all};
+use tollgate::{Mode, Policy, Quota, RateLimiter};
 
 fn main() {
     assert_clocks();
@@ -26,6 +31,10 @@ fn main() {
     println!("Nanoseconds a decision, one thread unless said; medians of interleaved rounds.");
     if run.wants("keyed") {
         run.keyed();
+        run.keyed_again();
+    }
+    if run.wants("defaults") {
+        run.defaults();
     }
     if run.wants("single") {
         run.single();
@@ -35,15 +44,18 @@ fn main() {
     }
     if run.wants("set") {
         run.sets();
+        run.sets_again();
     }
     if run.wants("admit") {
         run.admit();
+        run.admit_against_checks();
     }
     if run.wants("fresh") {
         run.fresh();
     }
     if run.wants("text") {
         run.text();
+        run.text_again();
     }
     if run.wants("threads") {
         run.threads();
@@ -56,16 +68,25 @@ fn main() {
     }
 }
 
-const SIZES: [(&str, usize); 3] = [("1k", 1_000), ("1M", 1_000_000), ("10M", 10_000_000)];
+type Size = (&'static str, usize);
+
+/// Of keys in debt.
+const SIZES: [Size; 3] = [("1k", 1_000), ("1M", 1_000_000), ("10M", 10_000_000)];
+/// Of keys that are full again by their next visit.
+const AGAIN: [Size; 4] = [("1k", 1_000), ("10k", 10_000), ("100k", 100_000), ("1M", 1_000_000)];
 
 impl Run {
-    fn sizes(&self) -> impl Iterator<Item = (&'static str, usize)> + '_ {
-        let any = SIZES.iter().any(|(size, _)| self.chosen.contains(*size));
-        SIZES.into_iter().filter(move |(size, _)| !any || self.chosen.contains(*size))
+    fn sizes(&self) -> impl Iterator<Item = Size> + '_ {
+        SIZES.into_iter().filter(|(size, _)| self.wants_size(size))
+    }
+
+    fn sizes_again(&self) -> impl Iterator<Item = Size> + '_ {
+        AGAIN.into_iter().filter(|(size, _)| self.wants_size(size))
     }
 
     fn wants_size(&self, size: &str) -> bool {
-        self.sizes().any(|(chosen, _)| chosen == size)
+        let any = SIZES.iter().chain(&AGAIN).any(|(size, _)| self.chosen.contains(*size));
+        !any || self.chosen.contains(size)
     }
 
     fn keyed(&self) {
@@ -111,6 +132,87 @@ impl Run {
                 limiter.set_quota(TIGHT);
             }
         }
+    }
+
+    fn keyed_again(&self) {
+        Table::start("Keyed check, u64 keys, uniform, full again by the next visit", "ahead");
+        for (size, keys) in self.sizes_again() {
+            self.keyed_again_with::<Sip>(size, keys);
+            self.keyed_again_with::<Fold>(size, keys);
+        }
+    }
+
+    fn keyed_again_with<S: Hasher>(&self, size: &str, keys: usize) {
+        for time in [Time::Std, Time::Moving] {
+            let map: Map<u64, S> = Map::with_hasher(S::default());
+            let governor = Governor::new(&map, again(keys));
+            let limiter = tollgate_of::<S>(again(keys), keys, time);
+            for key in 0..keys as u64 {
+                assert!(check(&limiter, &key, time) && governor.check(&key, time));
+            }
+            let mut race = Race::new();
+            race.add("tollgate", Answer::Allow, |key| check(&limiter, key, time));
+            race.add("governor", Answer::Allow, |key| governor.check(key, time));
+            let mut source = Keys::new();
+            let ns = race.run(self.rounds, || source.batch(keys, BATCH));
+            let name = format!("check {size}, again");
+            let table = bytes(limiter.memory());
+            Table::row_and(&name, time, S::NAME, Answer::Allow, &ns, Goal::Times(1.0), &table);
+        }
+    }
+
+    /// What somebody gets who chooses nothing: std's clock against the processor's counter.
+    fn defaults(&self) {
+        println!("\n## Defaults against defaults: `new(quota)` against `keyed(quota)`, SipHash\n");
+        println!(
+            "governor's default clock is the processor's counter, Tollgate's std's monotonic \
+             clock; `Clock::tsc` is the counter too.\n"
+        );
+        println!(
+            "| measure | answer | tollgate | governor | governor / tollgate | tollgate on the \
+             counter | governor / that |"
+        );
+        println!("|---|---|---|---|---|---|---|");
+        for (size, keys) in AGAIN.into_iter().filter(|(size, _)| self.wants_size(size)) {
+            let (again, debt) = (format!("check {size}, again"), format!("check {size}"));
+            self.defaults_with(&debt, keys, ROOMY, Answer::Allow);
+            self.defaults_with(&debt, keys, ROOMY, Answer::Deny);
+            self.defaults_with(&again, keys, contenders::again(keys), Answer::Allow);
+        }
+    }
+
+    fn defaults_with(&self, name: &str, keys: usize, quota: Quota, answer: Answer) {
+        let limiter = RateLimiter::new(quota);
+        #[cfg(feature = "tsc")]
+        let counter = RateLimiter::builder(quota).clock(tollgate::Clock::tsc()).build();
+        let quota = if answer == Answer::Allow { quota } else { TIGHT };
+        let governor = governor::RateLimiter::keyed(peer_quota(quota));
+        for key in 0..keys as u64 {
+            assert!(limiter.check(&key).is_ok() && governor.check_key(&key).is_ok());
+            #[cfg(feature = "tsc")]
+            assert!(counter.check(&key).is_ok());
+        }
+        limiter.set_quota(quota);
+        #[cfg(feature = "tsc")]
+        counter.set_quota(quota);
+        let mut race = Race::new();
+        race.add("tollgate", answer, |key| limiter.check(key).is_ok());
+        race.add("governor", answer, |key| governor.check_key(key).is_ok());
+        #[cfg(feature = "tsc")]
+        race.add("counter", answer, |key| counter.check(key).is_ok());
+        let mut source = Keys::new();
+        let ns = race.run(self.rounds, || source.batch(keys, BATCH));
+        let of = |name| ns.iter().find(|(at, _)| *at == name).map(|(_, ns)| *ns);
+        let governor = of("governor").unwrap_or(f64::NAN);
+        let pair = |ns: Option<f64>| match ns {
+            Some(ns) => (format!("{ns:.1}"), format!("{:.2}", governor / ns)),
+            None => ("(feature `tsc`)".to_owned(), String::new()),
+        };
+        let ((ours, ratio), (counter, counter_ratio)) = (pair(of("tollgate")), pair(of("counter")));
+        let answer = named(answer);
+        println!(
+            "| {name} | {answer} | {ours} | {governor:.1} | {ratio} | {counter} | {counter_ratio} |"
+        );
     }
 
     /// One limit that all share, which peers have types of their own for.
@@ -185,26 +287,23 @@ impl Run {
     }
 
     fn sets_with<S: Hasher>(&self, size: &str, users: usize) {
-        let (user_map, org_map) = (Map::with_hasher(S::default()), Map::with_hasher(S::default()));
-        let theirs = (Governor::new(&user_map, ROOMY), Governor::new(&org_map, GLOBAL));
+        let maps = Maps::<S>::new();
+        let roomy = Checks::new(IN_DEBT, &maps);
+        let [user, org, _] = IN_DEBT;
+        let refusing = Checks::new([user, org, TIGHT], &maps);
         for time in Time::ALL {
-            let limiters = Limiters::<S>::new(users, time);
+            let limiters = Limiters::<S>::new(IN_DEBT, users, time);
             for user in 0..users as u64 {
-                assert!(limiters.admit(user, time));
-                assert!(theirs.0.check(&user, time) && theirs.1.check(&(user / 64), time));
+                assert!(limiters.admit(user, time) && roomy.check(user, time));
             }
             for answer in [Answer::Allow, Answer::Deny] {
                 if answer == Answer::Deny {
                     limiters.global.set_quota(TIGHT);
                 }
-                let global = global(answer);
+                let checks = if answer == Answer::Allow { &roomy } else { &refusing };
                 let mut race = Race::new();
                 race.add("tollgate", answer, |user: &u64| limiters.admit(*user, time));
-                race.add("governor", answer, |user| {
-                    theirs.0.check(user, time)
-                        && theirs.1.check(&(user / 64), time)
-                        && global.check(time)
-                });
+                race.add("governor", answer, |user| checks.check(*user, time));
                 let mut source = Keys::new();
                 let ns = race.run(self.rounds, || source.batch(users, BATCH));
                 let goal = match (answer, users) {
@@ -218,11 +317,43 @@ impl Run {
         }
     }
 
+    fn sets_again(&self) {
+        Table::start(
+            "Three limits (user, user/64, global), all full again by the next visit",
+            "1 times governor",
+        );
+        for (size, users) in self.sizes_again() {
+            self.sets_again_with::<Sip>(size, users);
+            self.sets_again_with::<Fold>(size, users);
+        }
+    }
+
+    fn sets_again_with<S: Hasher>(&self, size: &str, users: usize) {
+        for time in [Time::Std, Time::Moving] {
+            let maps = Maps::<S>::new();
+            let checks = Checks::new(set_again(users), &maps);
+            let limiters = Limiters::<S>::new(set_again(users), users, time);
+            for user in 0..users as u64 {
+                assert!(limiters.admit(user, time) && checks.check(user, time));
+            }
+            let mut race = Race::new();
+            race.add("tollgate", Answer::Allow, |user: &u64| limiters.admit(*user, time));
+            race.add("governor", Answer::Allow, |user| checks.check(*user, time));
+            let mut source = Keys::new();
+            let ns = race.run(self.rounds, || source.batch(users, BATCH));
+            let name = format!("three limits {size}, again");
+            let tables =
+                [limiters.users.memory(), limiters.orgs.memory(), limiters.global.memory()];
+            let tables = bytes(tables.iter().sum());
+            Table::row_and(&name, time, S::NAME, Answer::Allow, &ns, Goal::Times(1.0), &tables);
+        }
+    }
+
     /// What a service calls: a policy of three limits, requests of six facts.
     fn admit(&self) {
         println!("\n## `Enforcer::admit`: three limits that apply, six facts as text\n");
-        println!("| step | std, SipHash | coarse, foldhash | to reach |");
-        println!("|---|---|---|---|");
+        println!("| step | std, SipHash | coarse, foldhash | of admitted | to reach |");
+        println!("|---|---|---|---|---|");
         let std = self.admit_with::<Sip>(Time::Std);
         let coarse = self.admit_with::<Fold>(Time::Coarse);
         for (at, (name, ns)) in std.iter().enumerate() {
@@ -231,7 +362,13 @@ impl Run {
                 "admitted, of 1,000 limits" => "2 times admitted",
                 _ => "",
             };
-            println!("| {name} | {ns:.1} | {:.1} | {goal} |", coarse[at].1);
+            let of = |ns: &[(&str, f64)]| ns[at].1 / ns[0].1;
+            println!(
+                "| {name} | {ns:.1} | {:.1} | {:.2}; {:.2} | {goal} |",
+                coarse[at].1,
+                of(&std),
+                of(&coarse)
+            );
         }
         println!("\nOf an admitted one, by differences:\n");
         println!("| spent on | std, SipHash | coarse, foldhash |");
@@ -246,27 +383,22 @@ impl Run {
     }
 
     fn admit_with<S: Hasher>(&self, time: Time) -> Vec<(&'static str, f64)> {
-        let enforcer = |policy| {
-            let builder = Enforcer::builder(policy).clock(time.clock()).hasher(S::default());
-            builder.build().expect("a policy that is right")
-        };
-        let three = enforcer(three_limits(Policy::new(), GLOBAL));
-        let many = enforcer(three_limits(other_routes(997), GLOBAL));
-        let refusing = enforcer(three_limits(Policy::new(), TIGHT));
-        let off = enforcer(three_limits(Policy::new(), GLOBAL));
+        let calls: Vec<Call> = (0..1_000).map(Call::new).collect();
+        let service = |policy| enforcer::<S>(three_limits(policy, [GLOBAL; 3]), time);
+        let three = service(Policy::new());
+        let many = service(other_routes(997));
+        let refusing = refusing::<S>(&calls, time);
+        let off = service(Policy::new());
         for limit in ["user", "organization", "ip"] {
             assert!(off.set_mode(limit, Mode::Off).is_ok());
         }
-        let bypassed = enforcer(three_limits(Policy::new(), GLOBAL));
+        let bypassed = service(Policy::new());
         bypassed.bypass(true);
 
-        let requests: Vec<Request> = (0..1_000).map(Request::new).collect();
-        let facts: Vec<_> = requests.iter().map(Request::facts).collect();
+        let facts: Vec<_> = calls.iter().map(Call::facts).collect();
         let of = |key: &u64| black_box(&facts[*key as usize]);
         for facts in &facts {
             assert!(three.admit(facts, 1).is_ok() && many.admit(facts, 1).is_ok());
-            // Charges the organization's one unit, of which there are fewer.
-            let _ = refusing.admit(facts, 1);
         }
         let (clock, hasher) = (time.clock(), S::default());
 
@@ -279,7 +411,64 @@ impl Run {
         race.add("bypassed", Answer::Allow, |key| bypassed.admit(of(key), 1).is_ok());
         race.add("the clock", Answer::Allow, |_| black_box(clock.now()) > GIVEN);
         race.add("hashing alone", Answer::Allow, |key| hash_as_three(&hasher, of(key)) > 0);
-        race.run(self.rounds, || Keys::new().batch(requests.len(), BATCH))
+        race.run(self.rounds, || Keys::new().batch(calls.len(), BATCH))
+    }
+
+    fn admit_against_checks(&self) {
+        Table::start(
+            "`Enforcer::admit` of six facts against three governor checks that are not atomic, by \
+             text keys made beforehand",
+            "1 times governor",
+        );
+        if self.wants_size("1k") {
+            self.admit_in_debt::<Sip>(Time::Std);
+            self.admit_in_debt::<Fold>(Time::Coarse);
+        }
+        for (size, users) in self.sizes_again() {
+            self.admit_again::<Sip>(size, users, Time::Std);
+            self.admit_again::<Fold>(size, users, Time::Std);
+            self.admit_again::<Fold>(size, users, Time::Moving);
+        }
+    }
+
+    fn admit_in_debt<S: Hasher>(&self, time: Time) {
+        let calls: Vec<Call> = (0..1_000).map(Call::new).collect();
+        let roomy = enforcer::<S>(three_limits(Policy::new(), [ROOMY; 3]), time);
+        let refusing = refusing::<S>(&calls, time);
+        let maps = CallMaps::<S>::new();
+        let checks = CallChecks::new([ROOMY; 3], &maps);
+        let refusing_checks = CallChecks::new(REFUSING, &maps);
+        for call in &calls {
+            assert!(admit(&roomy, call, time) && checks.check(call, time));
+        }
+        for (answer, ours, theirs) in
+            [(Answer::Allow, &roomy, &checks), (Answer::Deny, &refusing, &refusing_checks)]
+        {
+            let of = |key: &u64| black_box(&calls[*key as usize]);
+            let mut race = Race::new();
+            race.add("tollgate", answer, |key| admit(ours, of(key), time));
+            race.add("governor", answer, |key| theirs.check(of(key), time));
+            let mut source = Keys::new();
+            let ns = race.run(self.rounds, || source.batch(calls.len(), BATCH));
+            Table::row("admit 1k", time, S::NAME, answer, &ns, Goal::Times(1.0));
+        }
+    }
+
+    fn admit_again<S: Hasher>(&self, size: &str, users: usize, time: Time) {
+        let ours = enforcer::<S>(three_limits(Policy::new(), policy_again(users)), time);
+        let maps = CallMaps::<S>::new();
+        let theirs = CallChecks::new(policy_again(users), &maps);
+        for call in (0..users as u64).map(Call::new) {
+            assert!(admit(&ours, &call, time) && theirs.check(&call, time));
+        }
+        let mut race = Race::new();
+        race.add("tollgate", Answer::Allow, |call| admit(&ours, call, time));
+        race.add("governor", Answer::Allow, |call| theirs.check(call, time));
+        let mut source = Keys::new();
+        let calls = || (0..BATCH / 4).map(|_| Call::new(source.next(users))).collect();
+        let ns = race.run(self.rounds, calls);
+        let name = format!("admit {size}, again");
+        Table::row(&name, time, S::NAME, Answer::Allow, &ns, Goal::Times(1.0));
     }
 
     fn fresh(&self) {
@@ -360,15 +549,46 @@ impl Run {
         }
     }
 
+    fn text_again(&self) {
+        Table::start("String keys of 40 bytes, full again by the next visit", "1.5 times governor");
+        for (size, keys) in self.sizes_again() {
+            self.text_again_with::<Sip>(size, keys);
+            self.text_again_with::<Fold>(size, keys);
+        }
+    }
+
+    fn text_again_with<S: Hasher>(&self, size: &str, keys: usize) {
+        for time in [Time::Std, Time::Moving] {
+            let map: Map<String, S> = Map::with_hasher(S::default());
+            let governor = Governor::new(&map, again(keys));
+            let limiter = tollgate_of::<S>(again(keys), keys, time);
+            for key in (0..keys as u64).map(text_key) {
+                assert!(check(&limiter, &key, time) && governor.check(&key, time));
+            }
+            let mut race = Race::new();
+            race.add("tollgate", Answer::Allow, |key: &String| check(&limiter, key, time));
+            race.add("governor", Answer::Allow, |key| governor.check(key, time));
+            let mut source = Keys::new();
+            let texts = || (0..BATCH / 4).map(|_| text_key(source.next(keys))).collect();
+            let ns = race.run(self.rounds, texts);
+            let name = format!("text check {size}, again");
+            let table = bytes(limiter.memory());
+            Table::row_and(&name, time, S::NAME, Answer::Allow, &ns, Goal::Times(1.5), &table);
+        }
+    }
+
     fn threads(&self) {
         println!("\n## Two threads against one\n");
         println!("| measure | time | hasher | one thread, ns | two, ns a decision | gain |");
         println!("|---|---|---|---|---|---|");
         let (size, keys) = if self.wants_size("1M") { SIZES[1] } else { SIZES[0] };
-        for time in Time::ALL {
-            let limiter = tollgate::<Fold>(keys, time);
+        let in_debt = Time::ALL.map(|time| (size.to_owned(), keys, ROOMY, time));
+        let (size, keys) = AGAIN[1];
+        let full_again = (format!("{size}, again"), keys, again(keys), Time::Std);
+        for (name, keys, quota, time) in in_debt.into_iter().chain([full_again]) {
+            let limiter = tollgate_of::<Fold>(quota, keys, time);
             let map = Map::with_hasher(Fold::default());
-            let governor = Governor::new(&map, ROOMY);
+            let governor = Governor::new(&map, quota);
             let contenders: [(&str, &Work<'_>); 2] = [
                 ("tollgate", &|batch| batch.iter().all(|key| check(&limiter, key, time))),
                 ("governor", &|batch| batch.iter().all(|key| governor.check(key, time))),
@@ -389,10 +609,10 @@ impl Run {
                     }
                 }
             }
-            for (at, (name, _)) in contenders.iter().enumerate() {
+            for (at, (contender, _)) in contenders.iter().enumerate() {
                 let (one, two) = (median(&mut ns[2 * at]), median(&mut ns[2 * at + 1]));
                 println!(
-                    "| {name} {size} | {} | {} | {one:.1} | {two:.1} | {:.2} (1.8 to reach) |",
+                    "| {contender} {name} | {} | {} | {one:.1} | {two:.1} | {:.2} (1.8 to reach) |",
                     time.name(),
                     Fold::NAME,
                     one / two
@@ -408,18 +628,12 @@ impl Run {
         println!("|---|---|---|---|---|---|---|");
         let users = 100_000;
         let time = Time::Std;
-        let limiters = Limiters::<Fold>::new(users, time);
-        let (user_map, org_map) =
-            (Map::with_hasher(Fold::default()), Map::with_hasher(Fold::default()));
-        let theirs = (Governor::new(&user_map, ROOMY), Governor::new(&org_map, GLOBAL));
-        let global = global(Answer::Allow);
+        let limiters = Limiters::<Fold>::new(IN_DEBT, users, time);
+        let maps = Maps::<Fold>::new();
+        let checks = Checks::new(IN_DEBT, &maps);
         let contenders: [(&str, &Check<'_>); 2] = [
             ("tollgate, atomic", &|user| limiters.admit(*user, time)),
-            ("governor, three checks", &|user| {
-                theirs.0.check(user, time)
-                    && theirs.1.check(&(user / 64), time)
-                    && global.check(time)
-            }),
+            ("governor, three checks", &|user| checks.check(*user, time)),
         ];
         let mut source = Keys::new();
         let mut ns = [Vec::new(), Vec::new()];
@@ -499,101 +713,6 @@ const SPENT: [(&str, &str, &[&str]); 6] = [
     ("charges as one, counts, the permit filled", "admitted", &["peeked"]),
 ];
 
-/// The three limits for every call of the API in `examples/limits.toml`, of other quotas.
-fn three_limits(policy: Policy, quota: Quota) -> Policy {
-    let limit = |name| Limit::new(name, quota).when("path", ["/api/*"]);
-    policy
-        .limit(limit("user").key(["group", "view", "method", "user|project|org|ip"]))
-        .limit(limit("organization").key(["org"]).missing(Missing::Skip))
-        .limit(limit("ip").key(["ip"]).max_keys(4_000_000))
-}
-
-/// Limits of which each is for one view that nobody asks for.
-fn other_routes(count: usize) -> Policy {
-    (0..count).fold(Policy::new(), |policy, index| {
-        let name = format!("route {index}");
-        policy.limit(Limit::new(&*name, ROOMY).key(["user"]).when("view", [&*name]))
-    })
-}
-
-/// The facts of a call of the API.
-struct Request([(&'static str, String); 6]);
-
-impl Request {
-    fn new(user: u64) -> Request {
-        Request([
-            ("ip", format!("192.0.2.{}", user % 250)),
-            ("user", user.to_string()),
-            ("org", (user / 64).to_string()),
-            ("view", "items.list".to_owned()),
-            ("method", "GET".to_owned()),
-            ("path", format!("/api/items/{user}")),
-        ])
-    }
-
-    fn facts(&self) -> [(&str, &str); 6] {
-        self.0.each_ref().map(|(name, value)| (*name, value.as_str()))
-    }
-}
-
-/// Hashes what the keys of `three_limits` are made of.
-fn hash_as_three<S: Hasher>(hasher: &S, facts: &[(&str, &str); 6]) -> u64 {
-    let [ip, user, org, view, method, _] = facts;
-    let mut sum = 0;
-    for parts in [&[view, method, user][..], &[org], &[ip]] {
-        let mut hasher = hasher.build_hasher();
-        if parts.len() > 1 {
-            hasher.write_u64(0);
-        }
-        for (_, value) in parts {
-            hasher.write_u64(1);
-            hasher.write_u64(value.len() as u64);
-            hasher.write(value.as_bytes());
-        }
-        sum ^= hasher.finish() >> 1 | 1;
-    }
-    sum
-}
-
-/// Tollgate's three limits.
-struct Limiters<S> {
-    users: RateLimiter<Gcra, S>,
-    orgs: RateLimiter<Gcra, S>,
-    global: RateLimiter<Gcra, S>,
-}
-
-impl<S: Hasher> Limiters<S> {
-    fn new(users: usize, time: Time) -> Self {
-        let build = |quota, keys| {
-            let builder = RateLimiter::builder(quota).max_keys(keys).clock(time.clock());
-            builder.hasher(S::default()).build()
-        };
-        Limiters {
-            users: build(ROOMY, users),
-            orgs: build(GLOBAL, users / 64 + 1),
-            global: build(GLOBAL, 1),
-        }
-    }
-
-    #[inline]
-    fn admit(&self, user: u64, time: Time) -> bool {
-        let set = all((self.users.key(&user), self.orgs.key(&(user / 64)), self.global.key(&())));
-        match time {
-            Time::Given => set.admit_at(1, black_box(GIVEN)).is_ok(),
-            Time::Std | Time::Coarse => set.admit(1).is_ok(),
-        }
-    }
-}
-
-/// The global limit of three as governor has it, charged once.
-fn global(answer: Answer) -> GovernorDirect {
-    let direct = GovernorDirect::new(if answer == Answer::Allow { GLOBAL } else { TIGHT });
-    for time in Time::ALL {
-        assert!(direct.check(time));
-    }
-    direct
-}
-
 /// Whether it was allowed.
 type Check<'a> = dyn Fn(&u64) -> bool + Sync + 'a;
 
@@ -627,6 +746,18 @@ fn latencies(batches: &[Vec<u64>], check: &Check<'_>) -> Vec<u64> {
     })
 }
 
+fn named(answer: Answer) -> &'static str {
+    match answer {
+        Answer::Allow => "allow",
+        Answer::Deny => "deny",
+    }
+}
+
+/// What a table takes, in words.
+fn bytes(count: usize) -> String {
+    format!("tables of {:.1} KiB", count as f64 / 1024.0)
+}
+
 enum Goal {
     None,
     /// At most 1.25 times the floor and 5 ns.
@@ -655,6 +786,19 @@ impl Table {
         ns: &[(&'static str, f64)],
         goal: Goal,
     ) {
+        Table::row_and(measure, time, hasher, answer, ns, goal, "");
+    }
+
+    /// A row with a remark among the others.
+    fn row_and(
+        measure: &str,
+        time: Time,
+        hasher: &str,
+        answer: Answer,
+        ns: &[(&'static str, f64)],
+        goal: Goal,
+        remark: &str,
+    ) {
         let of = |name| ns.iter().find(|(at, _)| *at == name).map(|(_, ns)| *ns);
         let shown = |ns: Option<f64>| ns.map_or(String::new(), |ns| format!("{ns:.1}"));
         let (ours, floor, governor) = (of("tollgate"), of("floor"), of("governor"));
@@ -669,12 +813,13 @@ impl Table {
             .iter()
             .filter(|(name, _)| !["tollgate", "floor", "governor"].contains(name))
             .map(|(name, ns)| format!("{name} {ns:.1}"))
+            .chain((!remark.is_empty()).then(|| remark.to_owned()))
             .collect::<Vec<_>>();
         let verdict = limit.map_or("", |limit| if ours <= limit { "reached" } else { "**not**" });
         println!(
             "| {measure} | {} | {hasher} | {} | {ours:.1} | {} | {} | {} | {} | {} | {verdict} |",
             time.name(),
-            if answer == Answer::Allow { "allow" } else { "deny" },
+            named(answer),
             shown(floor),
             shown(limit),
             shown(governor),

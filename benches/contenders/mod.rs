@@ -1,6 +1,10 @@
-//! What both benches measure: Tollgate, the floor below it and its peers, each as one call for
-//! one key, on the same clocks and hashers and with quotas that allow or deny every time.
+//! What the benches measure: Tollgate, the floor below it and its peers, each as one call for
+//! one key, on the same clocks and hashers and with quotas that allow or deny every time. What asks
+//! several limits at once is in `service`.
 
+pub(crate) mod service;
+
+use std::cell::Cell;
 use std::hash::{BuildHasher, Hash};
 use std::hint::black_box;
 use std::num::NonZeroU32;
@@ -11,7 +15,7 @@ use dashmap::DashMap;
 use governor::clock::Clock as _;
 use governor::nanos::Nanos;
 use governor::state::{InMemoryState, NotKeyed, StateStore};
-use tollgate::{Clock, Gcra, Quota, RateLimiter, Timestamp};
+use tollgate::{Clock, Gcra, Quota, RateLimiter, Timestamp, VirtualClock};
 
 /// One unit an hour, so that a charge is not given back while a bench runs; and more at once than
 /// a key is asked for.
@@ -21,18 +25,42 @@ pub(crate) const TIGHT: Quota = Quota::per_hour(1).burst(1);
 /// For a key that every request counts by.
 pub(crate) const GLOBAL: Quota = Quota::per_second(50).burst(u32::MAX as u64);
 
+/// For each of `keys` keys that take turns by chance: its bucket is full again by its next visit,
+/// unless that follows within a microsecond for each thousand of them.
+pub(crate) fn again(keys: usize) -> Quota {
+    Quota::per_second(1_000_000_000 / keys as u64)
+}
+
 /// The stamp that is passed in where no clock is read.
 pub(crate) const GIVEN: Timestamp = Timestamp::from_secs(1_700_000_000);
+
+thread_local! {
+    static MOVING: Cell<u64> = const { Cell::new(GIVEN.as_nanos()) };
+}
+
+/// The stamp that is passed in where time moves on: at each look by about what a decision takes.
+#[inline]
+pub(crate) fn moving() -> Timestamp {
+    MOVING.with(|moving| {
+        let now = moving.get() + 50;
+        moving.set(now);
+        Timestamp::from_nanos(now)
+    })
+}
 
 /// Where the time of a decision comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Time {
     Std,
     Coarse,
+    /// The same stamp each time.
     Given,
+    /// A stamp that moves on.
+    Moving,
 }
 
 impl Time {
+    /// Those under which a key stays in debt.
     pub(crate) const ALL: [Time; 3] = [Time::Std, Time::Coarse, Time::Given];
 
     pub(crate) fn name(self) -> &'static str {
@@ -40,13 +68,26 @@ impl Time {
             Time::Std => "std",
             Time::Coarse => "coarse",
             Time::Given => "passed in",
+            Time::Moving => "passed in, moves on",
         }
     }
 
     pub(crate) fn clock(self) -> Clock {
         match self {
-            Time::Std | Time::Given => Clock::monotonic(),
+            Time::Std => Clock::monotonic(),
             Time::Coarse => Clock::coarse(),
+            // Not read, but where a quota changes.
+            Time::Given | Time::Moving => VirtualClock::starting_at(GIVEN).clock(),
+        }
+    }
+
+    /// The stamp to pass in, unless a clock is to be read.
+    #[inline]
+    pub(crate) fn stamp(self) -> Option<Timestamp> {
+        match self {
+            Time::Std | Time::Coarse => None,
+            Time::Given => Some(black_box(GIVEN)),
+            Time::Moving => Some(moving()),
         }
     }
 }
@@ -68,6 +109,15 @@ impl Hasher for foldhash::fast::RandomState {
 pub(crate) fn coarse_nanos() -> u64 {
     let t = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
     t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
+}
+
+/// Says to a process under valgrind what to count.
+pub(crate) const WALK: &str = "TOLLGATE_COUNT_WALK";
+
+/// Whether the coarse clock can be read. Under valgrind, which hides the kernel's page, rustix ends
+/// the process: github.com/bytecodealliance/rustix/issues/1559.
+pub(crate) fn has_coarse() -> bool {
+    std::env::var_os(WALK).is_none()
 }
 
 /// Where the system has no coarse clock Tollgate reads the other one too.
@@ -103,6 +153,7 @@ impl<S: Hasher> Floor<S> {
             Time::Std => self.start.elapsed().as_nanos() as u64,
             Time::Coarse => coarse_nanos(),
             Time::Given => black_box(GIVEN.as_nanos()),
+            Time::Moving => moving().as_nanos(),
         };
         let lines = self.words.len() as u64 / WORDS_PER_LINE;
         let hash = self.hasher.hash_one(key);
@@ -116,7 +167,15 @@ impl<S: Hasher> Floor<S> {
 }
 
 pub(crate) fn tollgate<S: Hasher>(keys: usize, time: Time) -> RateLimiter<Gcra, S> {
-    RateLimiter::builder(ROOMY).max_keys(keys).clock(time.clock()).hasher(S::default()).build()
+    tollgate_of(ROOMY, keys, time)
+}
+
+pub(crate) fn tollgate_of<S: Hasher>(
+    quota: Quota,
+    keys: usize,
+    time: Time,
+) -> RateLimiter<Gcra, S> {
+    RateLimiter::builder(quota).max_keys(keys).clock(time.clock()).hasher(S::default()).build()
 }
 
 #[inline]
@@ -125,9 +184,9 @@ pub(crate) fn check<K: Hash + ?Sized, S: Hasher>(
     key: &K,
     time: Time,
 ) -> bool {
-    match time {
-        Time::Given => limiter.check_at(key, 1, black_box(GIVEN)).is_ok(),
-        Time::Std | Time::Coarse => limiter.check(key).is_ok(),
+    match time.stamp() {
+        Some(now) => limiter.check_at(key, 1, now).is_ok(),
+        None => limiter.check(key).is_ok(),
     }
 }
 
@@ -174,6 +233,19 @@ impl governor::clock::Clock for GivenClock {
     }
 }
 
+/// governor with time passed in that moves on.
+#[derive(Clone)]
+pub(crate) struct MovingClock;
+
+impl governor::clock::Clock for MovingClock {
+    type Instant = Nanos;
+
+    #[inline]
+    fn now(&self) -> Nanos {
+        Nanos::new(moving().as_nanos())
+    }
+}
+
 /// Its answer to an allowed request is `()`, the least that it offers.
 pub(crate) type Plain<K, S, C> = governor::RateLimiter<
     K,
@@ -187,8 +259,9 @@ type Direct<C> = Plain<NotKeyed, InMemoryState, C>;
 /// governor over one table, on every clock.
 pub(crate) struct Governor<'a, K: Hash + Eq + Clone, S: Hasher> {
     std: Keyed<'a, K, S, governor::clock::MonotonicClock>,
-    coarse: Keyed<'a, K, S, CoarseClock>,
+    coarse: Option<Keyed<'a, K, S, CoarseClock>>,
     given: Keyed<'a, K, S, GivenClock>,
+    moving: Keyed<'a, K, S, MovingClock>,
 }
 
 impl<'a, K: Hash + Eq + Clone, S: Hasher> Governor<'a, K, S> {
@@ -196,8 +269,11 @@ impl<'a, K: Hash + Eq + Clone, S: Hasher> Governor<'a, K, S> {
         let quota = peer_quota(quota);
         Governor {
             std: governor::RateLimiter::new(quota, Shared(map), governor::clock::MonotonicClock),
-            coarse: governor::RateLimiter::new(quota, Shared(map), CoarseClock),
+            // It reads its clock when it is made.
+            coarse: has_coarse()
+                .then(|| governor::RateLimiter::new(quota, Shared(map), CoarseClock)),
             given: governor::RateLimiter::new(quota, Shared(map), GivenClock),
+            moving: governor::RateLimiter::new(quota, Shared(map), MovingClock),
         }
     }
 
@@ -205,8 +281,11 @@ impl<'a, K: Hash + Eq + Clone, S: Hasher> Governor<'a, K, S> {
     pub(crate) fn check(&self, key: &K, time: Time) -> bool {
         match time {
             Time::Std => self.std.check_key(key).is_ok(),
-            Time::Coarse => self.coarse.check_key(key).is_ok(),
+            Time::Coarse => {
+                self.coarse.as_ref().is_some_and(|coarse| coarse.check_key(key).is_ok())
+            }
             Time::Given => self.given.check_key(key).is_ok(),
+            Time::Moving => self.moving.check_key(key).is_ok(),
         }
     }
 }
@@ -214,8 +293,9 @@ impl<'a, K: Hash + Eq + Clone, S: Hasher> Governor<'a, K, S> {
 /// governor's limiter of one state, on every clock.
 pub(crate) struct GovernorDirect {
     std: Direct<governor::clock::MonotonicClock>,
-    coarse: Direct<CoarseClock>,
+    coarse: Option<Direct<CoarseClock>>,
     given: Direct<GivenClock>,
+    moving: Direct<MovingClock>,
 }
 
 impl GovernorDirect {
@@ -223,8 +303,10 @@ impl GovernorDirect {
         let quota = peer_quota(quota);
         GovernorDirect {
             std: governor::RateLimiter::direct_with_clock(quota, governor::clock::MonotonicClock),
-            coarse: governor::RateLimiter::direct_with_clock(quota, CoarseClock),
+            coarse: has_coarse()
+                .then(|| governor::RateLimiter::direct_with_clock(quota, CoarseClock)),
             given: governor::RateLimiter::direct_with_clock(quota, GivenClock),
+            moving: governor::RateLimiter::direct_with_clock(quota, MovingClock),
         }
     }
 
@@ -232,8 +314,9 @@ impl GovernorDirect {
     pub(crate) fn check(&self, time: Time) -> bool {
         match time {
             Time::Std => self.std.check().is_ok(),
-            Time::Coarse => self.coarse.check().is_ok(),
+            Time::Coarse => self.coarse.as_ref().is_some_and(|coarse| coarse.check().is_ok()),
             Time::Given => self.given.check().is_ok(),
+            Time::Moving => self.moving.check().is_ok(),
         }
     }
 }
