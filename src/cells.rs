@@ -462,4 +462,40 @@ mod tests {
             assert!(any <= 5 * GROUP && known <= GROUP, "{keys} keys: {any}, {known}");
         }
     }
+
+    fn decide(cells: &Cells, key: u64, now: u64) -> bool {
+        let (tag, now) = (tag(key), Timestamp::from_nanos(now));
+        let decided = cells.decide_fast(tag, 1, now);
+        decided.unwrap_or_else(|| cells.decide(tag, 1, now)).is_ok()
+    }
+
+    #[test]
+    fn a_key_that_stands_in_its_slot_takes_no_lock_also_after_it_was_idle() {
+        let quota = Quota::per_second(1_000_000);
+        let cells = Cells::new(quota, Refill::Steady, 1 << 20, Overflow::Pool);
+        let visit = |round: u64, key: u64| decide(&cells, key, round * 1_000_000_000 + key);
+        // The first round claims slots, and the second moves some to groups that are born meanwhile.
+        assert!((1..3).all(|round| (0..10_000).all(|key| visit(round, key))));
+        touches::take_locks();
+        for round in 3..6 {
+            assert!((0..10_000).all(|key| visit(round, key)));
+        }
+        assert_eq!(touches::take_locks(), 0, "every key was full again at its visit");
+        // The count counts.
+        assert!(visit(7, 10_001));
+        assert_eq!(touches::take_locks(), 1, "a newcomer takes one lock");
+    }
+
+    #[test]
+    fn a_scan_of_keys_that_come_once_costs_the_bound_and_no_more() {
+        let quota = Quota::per_second(1_000_000);
+        let cells = Cells::new(quota, Refill::Steady, 1 << 24, Overflow::Deny);
+        let keys = if cfg!(debug_assertions) { 1_000_000 } else { 10_000_000 };
+        // Each is idle again before the next comes.
+        assert!((0..keys).all(|key| decide(&cells, key, (1 + key) * 10_000)));
+        let memory = cells.memory();
+        // The lines, and what is kept of groups and of the way to them.
+        assert!(memory <= table::CACHED_BYTES + table::CACHED_BYTES / 8, "{memory} bytes");
+        assert!(memory >= table::CACHED_BYTES / 4, "{memory} bytes: the scan did not fill the table");
+    }
 }

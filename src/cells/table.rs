@@ -50,9 +50,9 @@ const ROOT_GROUPS: usize = 1 << ROOT_BITS;
 
 /// A table grows to this size rather than forget idle keys: about what a second-level cache holds.
 #[cfg(not(tollgate_loom))]
-const CACHED_BYTES: usize = 1 << 20;
+pub(super) const CACHED_BYTES: usize = 1 << 20;
 #[cfg(tollgate_loom)]
-const CACHED_BYTES: usize = 0;
+pub(super) const CACHED_BYTES: usize = 0;
 
 /// Lines for each 128 keys of the capacity: 1.47 slots a key, which with the bookkeeping makes
 /// 24 bytes. Keys fall on groups at random, and a group of 512 slots whose mean is 348 keys
