@@ -223,7 +223,7 @@ impl Published {
     pub(crate) fn new(quota: Quota, refill: Refill) -> Published {
         let published = Published { line: FastLine::default(), slots: Default::default() };
         let numbers = Numbers::unset(0, quota, refill);
-        published.slots[0].write(&numbers);
+        published.slots.iter().for_each(|slot| slot.write(&numbers));
         published.line.write(&numbers);
         published
     }
@@ -315,19 +315,27 @@ impl Published {
     }
 }
 
+/// Writes a field of the numbers, by the one thread that may. What does not change is left alone: a
+/// reader then has fewer stale values to see, and a model fewer to try.
+fn set_changed(field: &AtomicU64, value: u64) {
+    // Relaxed: `Published` orders whole slots and the line.
+    if field.load(Ordering::Relaxed) != value {
+        field.store(value, Ordering::Relaxed);
+    }
+}
+
 impl FastLine {
     // Relaxed: `Published` orders the line.
     fn write(&self, numbers: &Numbers) {
-        let set = |field: &AtomicU64, value| field.store(value, Ordering::Relaxed);
         let Bucket { scale, burst, capacity, .. } = numbers.bucket;
         let is_whole = scale.den == 1 && scale.step == 0;
-        set(&self.origin, numbers.origin);
-        set(&self.span, if is_whole { numbers.span } else { 0 });
-        set(&self.num, scale.num);
-        set(&self.unit, scale.unit);
-        set(&self.burst, burst);
-        set(&self.capacity, capacity);
-        set(&self.salt, word::salt(numbers.generation));
+        set_changed(&self.origin, numbers.origin);
+        set_changed(&self.span, if is_whole { numbers.span } else { 0 });
+        set_changed(&self.num, scale.num);
+        set_changed(&self.unit, scale.unit);
+        set_changed(&self.burst, burst);
+        set_changed(&self.capacity, capacity);
+        set_changed(&self.salt, word::salt(numbers.generation));
     }
 }
 
@@ -358,18 +366,17 @@ impl Slot {
     }
 
     fn write(&self, numbers: &Numbers) {
-        let set = |field: &AtomicU64, value| field.store(value, Ordering::Relaxed);
-        set(&self.unit, numbers.bucket.scale.unit);
-        set(&self.num, numbers.bucket.scale.num);
-        set(&self.den, numbers.bucket.scale.den);
-        set(&self.step, numbers.bucket.scale.step);
-        set(&self.burst, numbers.bucket.burst);
-        set(&self.capacity, numbers.bucket.capacity);
-        set(&self.count, numbers.quota.count());
-        set(&self.per, numbers.quota.period().as_nanos() as u64);
-        set(&self.origin, numbers.origin);
-        set(&self.span, numbers.span);
-        set(&self.since, numbers.since);
+        set_changed(&self.unit, numbers.bucket.scale.unit);
+        set_changed(&self.num, numbers.bucket.scale.num);
+        set_changed(&self.den, numbers.bucket.scale.den);
+        set_changed(&self.step, numbers.bucket.scale.step);
+        set_changed(&self.burst, numbers.bucket.burst);
+        set_changed(&self.capacity, numbers.bucket.capacity);
+        set_changed(&self.count, numbers.quota.count());
+        set_changed(&self.per, numbers.quota.period().as_nanos() as u64);
+        set_changed(&self.origin, numbers.origin);
+        set_changed(&self.span, numbers.span);
+        set_changed(&self.since, numbers.since);
     }
 }
 

@@ -203,10 +203,14 @@ impl Table {
         // Relaxed: any level that ever was finds the key or leads to `claim`.
         let group = (tag & self.mask.load(Ordering::Relaxed)) as usize;
         let (segment, index) = self.segment_of(group)?;
-        let segment = segment.get()?;
-        let line = segment.line(index * self.lines + home(spread, self.lines))?;
+        // A segment that is not made yet has groups that are not born.
+        let line = match segment.get() {
+            Some(segment) => segment.line(index * self.lines + home(spread, self.lines)),
+            None => None,
+        };
+        let at_home = line.and_then(|line| seek(line, tag));
         // One key in eight stands behind the line that its tag names.
-        let (line, slot) = seek(line, tag).or_else(|| self.find_beyond(tag, spread))?;
+        let (line, slot) = at_home.or_else(|| self.find_beyond(tag, spread))?;
         Some(cell(line, slot, tag))
     }
 
