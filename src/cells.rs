@@ -493,6 +493,19 @@ mod tests {
     }
 
     #[test]
+    fn keys_of_a_crowded_line_do_not_forget_each_other_in_turn() {
+        // A table of its full size, two thirds full: one key in eight stands beside its own line.
+        let quota = Quota::per_second(1_000_000);
+        let cells = Cells::new(quota, Refill::Steady, 1_000, Overflow::Pool);
+        let visit = |round: u64, key: u64| decide(&cells, key, round * 1_000_000_000 + key);
+        assert!((1..4).all(|round| (0..1_000).all(|key| visit(round, key))));
+        touches::take_locks();
+        assert!((0..1_000).all(|key| visit(4, key)));
+        let locks = touches::take_locks();
+        assert!(locks <= 10, "{locks} of 1,000 keys had lost their slots");
+    }
+
+    #[test]
     fn a_scan_of_keys_that_come_once_costs_the_bound_and_no_more() {
         let quota = Quota::per_second(1_000_000);
         let cells = Cells::new(quota, Refill::Steady, 1 << 24, Overflow::Deny);

@@ -40,6 +40,9 @@ const GROUP_LINES: usize = 1;
 /// While the table can grow, a key stands at most this many lines from its own.
 const NEAR: usize = 8;
 
+/// A slot that no key has is taken before one of an idle key if it is in so many lines.
+const NEAR_UNUSED: usize = 4;
+
 /// The logarithm of how many groups the root segment has: those of a small table are found without
 /// a search.
 #[cfg(not(tollgate_loom))]
@@ -487,6 +490,17 @@ impl<'a> Place<'a> {
         }
     }
 
+    /// Whether a slot that no key has stands near `home`.
+    fn has_unused(&self, home: usize, lines: usize) -> bool {
+        (0..lines.min(NEAR_UNUSED)).any(|distance| {
+            let line = self.line(wrap(home + distance, self.lines));
+            // Relaxed: tags change only under this lock.
+            line.is_some_and(|line| {
+                line[..SLOTS].iter().any(|tag| tag.load(Ordering::Relaxed) == 0)
+            })
+        })
+    }
+
     /// Takes a slot for `tag` in the nearest line that has one, of `lines` from its own: one that no
     /// key has, or if it `may_forget` that of the key idle longest. The group's lock is held.
     fn take(
@@ -499,6 +513,8 @@ impl<'a> Place<'a> {
         meaning: &impl Meaning,
     ) -> Claim<'a> {
         let (home, favourite) = (self.home(spread), favourite(tag));
+        // Else the keys of a crowded line would forget each other in turn.
+        let may_forget = may_forget && !self.has_unused(home, lines);
         let mut full_until = u64::MAX;
         for distance in 0..lines {
             let Some(line) = self.line(wrap(home + distance, self.lines)) else { break };
