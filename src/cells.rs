@@ -497,7 +497,7 @@ mod tests {
         // A table of its full size, two thirds full: one key in eight stands beside its own line.
         let quota = Quota::per_second(1_000_000);
         let cells = Cells::new(quota, Refill::Steady, 1_000, Overflow::Pool);
-        let visit = |round: u64, key: u64| decide(&cells, key, round * 1_000_000_000 + key);
+        let visit = |round: u64, key| decide(&cells, key, round * 1_000_000_000 + key * 10_000);
         assert!((1..4).all(|round| (0..1_000).all(|key| visit(round, key))));
         touches::take_locks();
         assert!((0..1_000).all(|key| visit(4, key)));

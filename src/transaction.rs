@@ -341,7 +341,7 @@ fn pass(entries: &mut [Entry<'_>], may_look_again: bool) -> Result<(), Again> {
         let entries = &*entries;
         // While it has claims the caller waits for nobody.
         let claims = slots::claim(entries)?;
-        let mut holds = Holds { entries, innermost, reached: 0, charge: mutant("charge_first") };
+        let mut holds = Holds { entries, innermost, reached: 0, charge: false };
         holds.take()?;
         let seen = commit(entries, innermost, may_look_again)?;
         holds.charge = true;

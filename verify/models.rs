@@ -328,11 +328,12 @@ fn answers_under_the_new_quota_end_those_under_the_old() {
 fn two_keys_of_a_limiter_are_decided_under_one_quota() {
     model(2, |first| {
         let limiter = limiter(3, &VirtualClock::new());
-        limiter.check(&KEY).unwrap();
-        limiter.check_n(&OTHER, 2).unwrap();
+        limiter.check_n(&KEY, 2).unwrap();
+        limiter.check(&OTHER).unwrap();
         let change = thread!(limiter; { limiter.set_quota(quota(30)); None });
         let set = thread!(limiter; {
-            let set = all((limiter.key(&KEY), limiter.key(&OTHER)));
+            // The change comes to the second key first.
+            let set = all((limiter.key(&OTHER), limiter.key(&KEY)));
             set.admit(1).ok().map(|permit| permit.allowed())
         });
         let [_, allowed]: [Option<Allowed>; 2] = race(first, [change, set]);

@@ -41,7 +41,7 @@ const GROUP_LINES: usize = 1;
 const NEAR: usize = 8;
 
 /// A slot that no key has is taken before one of an idle key if it is in so many lines.
-const NEAR_UNUSED: usize = 4;
+const NEAR_UNUSED: usize = NEAR;
 
 /// The logarithm of how many groups the root segment has: those of a small table are found without
 /// a search.

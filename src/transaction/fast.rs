@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use crate::cells::{Cells, Charge, Sight};
 use crate::decision::{Allowed, Denied};
 use crate::rate_limiter::Store;
-use crate::sync::mutant;
+use crate::sync::{mutant, pause};
 use crate::time::Timestamp;
 
 use super::Refusal;
@@ -96,6 +96,9 @@ impl<'a> FastPart<'a> {
     /// Charges the key, if nothing came between.
     #[inline(always)]
     pub(crate) fn commit(&self) -> bool {
+        while mutant("wait_while_holding") && !self.sight.stands() {
+            pause(0);
+        }
         self.cells.is_current(&self.sight) && self.step.is_ok_and(|next| self.sight.charge(next))
     }
 

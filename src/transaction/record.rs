@@ -3,6 +3,7 @@
 use crate::cells::Charge;
 use crate::decision::{Allowed, Denied};
 use crate::records::{Look, Recorded};
+use crate::sync::mutant;
 
 use super::{Asked, Participant};
 
@@ -85,6 +86,7 @@ impl Participant for Record<'_> {
     }
 
     fn release(&self, asked: &Asked, is_charged: bool) {
+        let is_charged = is_charged || mutant("charge_first");
         let cost = if is_charged { asked.cost.saturating_add(self.carried) } else { 0 };
         self.records.release(self.tag, &self.look, cost, asked.now);
     }

@@ -2,6 +2,7 @@
 
 use crate::cells::{Cells, Charge, Look};
 use crate::decision::{Allowed, Denied};
+use crate::sync::mutant;
 
 use super::{Asked, Participant};
 
@@ -97,7 +98,7 @@ impl Participant for Word<'_> {
     }
 
     fn release(&self, _: &Asked, is_charged: bool) {
-        self.look.release(is_charged);
+        self.look.release(is_charged || mutant("charge_first"));
     }
 
     fn count(&self, _: &Asked) {
