@@ -57,10 +57,9 @@ const BATCH: usize = 16;
 /// A faster one must be keyed too, and good in all 64 bits.
 ///
 /// Share it by reference or in an `Arc`. Every verb takes `&self`, and no check waits for another
-/// thread longer than a look through one group of slots takes; [`quota`](Self::quota), settling
-/// over a change of quota and the first overflow wait for a [`set_quota`](Self::set_quota) under
-/// way. While callers wait in line for any key, each decision takes one short lock, and one that is
-/// denied may serve those before it.
+/// thread longer than a look through one group of slots takes; settling over a change of quota and
+/// the first overflow wait for a [`set_quota`](Self::set_quota) under way. While callers wait in line
+/// for any key, each decision leaves the fast path, and one that is denied may serve those before it.
 ///
 /// `A` is the [`Algorithm`]: [`Gcra`] unless another is [chosen](Self::with_algorithm). What is said
 /// here of keys and memory is so where its state is a word ([`Gcra`], [`LeakyBucket`], and a

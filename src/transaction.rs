@@ -435,8 +435,11 @@ fn commit<'a>(
             if all_current() && word.commit() {
                 return Ok(None);
             }
+            if !may_look_again {
+                return Err(Again);
+            }
             let mut seen = *word;
-            while may_look_again {
+            loop {
                 // Lost the compare-and-swap. Keys are held, so look again without waiting.
                 if mutant("wait_while_holding") {
                     seen.look(asked);
@@ -450,7 +453,6 @@ fn commit<'a>(
                     return Ok(Some(seen));
                 }
             }
-            Err(Again)
         }
     }
 }
