@@ -221,10 +221,10 @@ impl Drop for Counter {
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
-    use std::sync::atomic::AtomicBool;
     use std::thread;
 
     use super::*;
+    use crate::sync::AtomicBool;
 
     #[test]
     fn threads_that_end_leave_their_counts_and_nothing_else() {
