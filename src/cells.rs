@@ -232,12 +232,15 @@ impl Cells {
         }
     }
 
-    /// The cell of a key that is counted at `seat`.
+    /// The cell of a key that is counted at `seat`, and its word.
     #[inline]
-    fn find(&self, seat: Seat, tag: u64) -> Option<Cell<'_>> {
+    fn find(&self, seat: Seat, tag: u64) -> Option<(Cell<'_>, u64)> {
         match seat {
             Seat::Own => self.table.find(tag, word::spread(tag)),
-            Seat::Pool | Seat::Uncounted => self.pool_cell(tag),
+            Seat::Pool | Seat::Uncounted => {
+                let cell = self.pool_cell(tag)?;
+                Some((cell, cell.load()?))
+            }
         }
     }
 
@@ -254,13 +257,12 @@ impl Cells {
     ) -> Result<R, Full> {
         let mut backoff = Backoff::default();
         loop {
-            let Some(cell) = self.find(seat, tag) else {
+            let Some((cell, word)) = self.find(seat, tag) else {
                 match self.run_new(tag, now, &step) {
                     Some(result) => return result,
                     None => continue,
                 }
             };
-            let Some(word) = cell.load() else { continue };
             if word::is_held(word) {
                 backoff.wait();
                 continue;

@@ -13,22 +13,31 @@ pub(crate) struct Standing {
     /// What remains, in parts of which `unit` make one. Only who asks for units divides.
     pub(crate) room: u64,
     pub(crate) unit: u64,
-    pub(crate) reset_nanos: u64,
+    /// What is missing to the whole burst, in ticks of which `per_nano` pass in a nanosecond.
+    pub(crate) reset: u64,
+    pub(crate) per_nano: u64,
 }
 
 impl Standing {
     /// Of nothing, nothing remains.
-    pub(crate) const NONE: Standing = Standing { burst: 0, room: 0, unit: 1, reset_nanos: 0 };
+    pub(crate) const NONE: Standing =
+        Standing { burst: 0, room: 0, unit: 1, reset: 0, per_nano: 1 };
 
     fn new(burst: u64, remaining: u64, reset_after: Duration) -> Standing {
-        let reset_nanos = u64::try_from(reset_after.as_nanos()).unwrap_or(u64::MAX);
-        Standing { burst, room: remaining, unit: 1, reset_nanos }
+        let reset = u64::try_from(reset_after.as_nanos()).unwrap_or(u64::MAX);
+        Standing { burst, room: remaining, reset, ..Standing::NONE }
     }
 
     /// As seen so much earlier.
     pub(crate) fn later(self, by: Duration) -> Standing {
         let by = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
-        Standing { reset_nanos: self.reset_nanos.saturating_add(by), ..self }
+        Standing { reset: self.reset_nanos().saturating_add(by), per_nano: 1, ..self }
+    }
+
+    /// Rounded up.
+    #[inline]
+    fn reset_nanos(&self) -> u64 {
+        self.reset.div_ceil(self.per_nano.max(1))
     }
 
     #[inline]
@@ -39,7 +48,7 @@ impl Standing {
 
 impl PartialEq for Standing {
     fn eq(&self, other: &Self) -> bool {
-        let seen = |standing: &Self| (standing.burst, standing.remaining(), standing.reset_nanos);
+        let seen = |standing: &Self| (standing.burst, standing.remaining(), standing.reset_nanos());
         seen(self) == seen(other)
     }
 }
@@ -106,7 +115,7 @@ macro_rules! standing {
 
             /// How long until the whole burst is there again, rounded up to a nanosecond.
             pub fn reset_after(&self) -> Duration {
-                Duration::from_nanos(self.$($at)+.reset_nanos)
+                Duration::from_nanos(self.$($at)+.reset_nanos())
             }
         }
     };
@@ -155,14 +164,15 @@ impl Retry {
 impl Allowed {
     /// The answer where no limit applies.
     pub(crate) const UNLIMITED: Allowed =
-        Allowed(Standing { burst: u64::MAX, room: u64::MAX, unit: 1, reset_nanos: 0 });
+        Allowed(Standing { burst: u64::MAX, room: u64::MAX, ..Standing::NONE });
 
     /// The answer of which less remains.
     #[inline(always)]
-    pub(crate) fn tighter<'a>(&'a self, other: &'a Allowed) -> &'a Allowed {
+    pub(crate) fn tighter(self, other: Allowed) -> Allowed {
         // Most are told apart without dividing.
         let parts = |a: &Standing, b: &Standing| u128::from(a.room) * u128::from(b.unit);
         let (a, b) = (&self.0, &other.0);
+        // By value, so that nothing is compared for a caller who does not read the answer.
         if parts(b, a) < parts(a, b) && b.remaining() < a.remaining() { other } else { self }
     }
 }

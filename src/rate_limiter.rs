@@ -68,9 +68,7 @@ const BATCH: usize = 16;
 /// `max_keys` a newcomer may find no room although a key has become idle.
 pub struct RateLimiter<A = Gcra, S = RandomState> {
     rate: Arc<Rate>,
-    clock: Clock,
     hasher: S,
-    name: Option<&'static str>,
     algorithm: PhantomData<fn() -> A>,
 }
 
@@ -90,9 +88,7 @@ pub struct Builder<A = Gcra, S = RandomState> {
 #[derive(Clone, Copy)]
 pub struct Key<'a> {
     pub(crate) rate: &'a Rate,
-    pub(crate) clock: &'a Clock,
     pub(crate) tag: u64,
-    pub(crate) name: Option<&'static str>,
 }
 
 impl RateLimiter {
@@ -175,8 +171,8 @@ impl<A: Algorithm, S> Builder<A, S> {
     pub fn build(self) -> RateLimiter<A, S> {
         let Builder { algorithm, clock, max_keys, overflow, max_waiters, hasher, name } = self;
         let store = Store::new(algorithm, max_keys, overflow);
-        let rate = Rate::new(store, clock.clone(), max_waiters);
-        RateLimiter { rate, clock, hasher, name, algorithm: PhantomData }
+        let rate = Rate::new(store, clock, max_waiters, name);
+        RateLimiter { rate, hasher, algorithm: PhantomData }
     }
 }
 
@@ -190,7 +186,7 @@ impl<A: Algorithm, S: BuildHasher> RateLimiter<A, S> {
     /// Decides `cost` units, all or none. A cost of 0 is a peek.
     #[inline(always)]
     pub fn check_n<K: Hash + ?Sized>(&self, key: &K, cost: u64) -> Result<Allowed, Denied> {
-        self.check_at(key, cost, self.clock.now())
+        self.check_at(key, cost, self.rate.clock.now())
     }
 
     /// Decides `cost` units at `now` instead of the clock's time.
@@ -222,7 +218,7 @@ impl<A: Algorithm, S: BuildHasher> RateLimiter<A, S> {
     /// before the charge that does not happen, if `cost` is 0, and after it otherwise.
     /// A key without a slot is answered as if there were room for it.
     pub fn peek_n<K: Hash + ?Sized>(&self, key: &K, cost: u64) -> Result<Allowed, Denied> {
-        self.peek_at(key, cost, self.clock.now())
+        self.peek_at(key, cost, self.rate.clock.now())
     }
 
     /// [`peek_n`](Self::peek_n) at `now` instead of the clock's time.
@@ -243,7 +239,7 @@ impl<A: Algorithm, S: BuildHasher> RateLimiter<A, S> {
     pub fn check_many<K: Hash>(&self, keys: &[K], answers: &mut Vec<Result<Allowed, Denied>>) {
         answers.clear();
         answers.reserve(keys.len());
-        let now = self.clock.now();
+        let now = self.rate.clock.now();
         for batch in keys.chunks(BATCH) {
             let mut tags = [0; BATCH];
             let mut seen = 0;
@@ -272,7 +268,7 @@ impl<A: Algorithm, S: BuildHasher> RateLimiter<A, S> {
     /// # Ok::<(), tollgate::Denied>(())
     /// ```
     pub fn reserve<K: Hash + ?Sized>(&self, key: &K, cost: u64) -> Result<Reservation<'_>, Denied> {
-        let now = self.clock.now();
+        let now = self.rate.clock.now();
         let tag = self.tag(key);
         let reserved = self.rate.store.reserve(tag, cost, now, false);
         let (charge, allowed) = reserved.inspect_err(|_| self.rate.serve_queued(tag))?;
@@ -299,7 +295,7 @@ impl<A: Algorithm, S: BuildHasher> RateLimiter<A, S> {
         key: &K,
         up_to: u64,
     ) -> Result<Reservation<'_>, Denied> {
-        let (now, tag) = (self.clock.now(), self.tag(key));
+        let (now, tag) = (self.rate.clock.now(), self.tag(key));
         let granted = self.rate.store.grant(tag, up_to, now);
         let (charge, allowed) = granted.inspect_err(|_| self.rate.serve_queued(tag))?;
         Ok(Reservation { rate: &self.rate, charge, wait: Duration::ZERO, allowed })
@@ -322,7 +318,7 @@ impl<A: Algorithm, S: BuildHasher> RateLimiter<A, S> {
         within: Duration,
     ) -> Result<Allowed, WaitError> {
         let plan = RatePlan::new(self.rate.clone(), self.tag(key), cost, within);
-        acquire_blocking(plan, &self.clock).map(lines::Turn::take)
+        acquire_blocking(plan, &self.rate.clock).map(lines::Turn::take)
     }
 
     /// As [`acquire_blocking`](Self::acquire_blocking), under `.await` and any executor, `within` so
@@ -332,13 +328,13 @@ impl<A: Algorithm, S: BuildHasher> RateLimiter<A, S> {
     /// Also [`WaitError::NoTimer`] if the clock has no timer.
     pub fn acquire<K: Hash + ?Sized>(&self, key: &K, cost: u64, within: Duration) -> AcquireRate {
         let plan = RatePlan::new(self.rate.clone(), self.tag(key), cost, within);
-        AcquireRate(Acquire::new(self.clock.clone(), plan))
+        AcquireRate(Acquire::new(self.rate.clock.clone(), plan))
     }
 
     /// `key` as a part of a set that is decided all or none: [`all`](crate::all).
     #[inline]
     pub fn key<K: Hash + ?Sized>(&self, key: &K) -> Key<'_> {
-        Key { rate: &self.rate, clock: &self.clock, tag: self.tag(key), name: self.name }
+        Key { rate: &self.rate, tag: self.tag(key) }
     }
 
     /// Makes `key` as if it had never been seen.
@@ -379,7 +375,7 @@ impl<S: BuildHasher> RateLimiter<Gcra, S> {
         cost: u64,
         max_wait: Duration,
     ) -> Result<Reservation<'_>, Denied> {
-        let now = self.clock.now();
+        let now = self.rate.clock.now();
         let tag = self.tag(key);
         let booked = self.rate.store.book(tag, cost, now, max_wait);
         let (charge, wait, allowed) = booked.inspect_err(|_| self.rate.serve_queued(tag))?;
@@ -414,7 +410,7 @@ impl<A, S> RateLimiter<A, S> {
 
     /// How many keys are in debt now. Looks at the whole table.
     pub fn len(&self) -> usize {
-        self.rate.store.len(self.clock.now())
+        self.rate.store.len(self.rate.clock.now())
     }
 
     /// Whether no key is in debt now. Looks at the whole table.
@@ -434,7 +430,7 @@ impl<A, S> RateLimiter<A, S> {
 
     /// Where stamps come from.
     pub fn clock(&self) -> &Clock {
-        &self.clock
+        &self.rate.clock
     }
 }
 
@@ -464,6 +460,6 @@ impl<A, S> Drop for RateLimiter<A, S> {
 
 impl<A, S> std::fmt::Debug for RateLimiter<A, S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RateLimiter").field("clock", &self.clock).finish_non_exhaustive()
+        f.debug_struct("RateLimiter").field("clock", &self.rate.clock).finish_non_exhaustive()
     }
 }

@@ -148,11 +148,11 @@ struct Charged<'a> {
 /// Holds each key while those after it are charged, and the last by one compare-and-swap, which is
 /// the moment of the decision. Nothing in between can panic.
 macro_rules! commit {
-    ($last:ident) => { $last.1.commit() };
+    ($last:ident) => { $last.1.commit($last.2) };
     ($first:ident $($rest:ident)+) => {
         $first.1.hold() && {
             let is_charged = commit!($($rest)+);
-            $first.1.release(is_charged);
+            $first.1.release($first.2, is_charged);
             is_charged
         }
     };
@@ -167,26 +167,32 @@ macro_rules! fast {
         if repeats(&[$($key.0),+]) {
             return None;
         }
-        let mut refusal: Option<Refusal> = None;
-        $(if let Some(other) = $key.1.refusal($place) {
-            refusal = Some(match refusal {
-                Some(first) => first.and(other),
-                None => other,
-            });
-        })+
-        if let Some(Refusal { place, denied }) = refusal {
+        let all_allowed = 'refused: {
+            Some(($(match $key.1.step {
+                Ok(next) => ($key.0, $key.1, next),
+                Err(_) => break 'refused None,
+            },)+))
+        };
+        let Some(($($key,)+)) = all_allowed else {
             // They were all so at one moment if all still are.
-            let stands = $($key.1.stands())&&+;
-            let name = [$($key.0.name),+].get(place as usize).copied().flatten();
-            return stands.then(|| Err(Refused::new(name, place as usize, denied)));
-        }
+            if !($($key.1.stands())&&+) {
+                return None;
+            }
+            let mut refusal: Option<Refusal> = None;
+            $(if let Some(other) = $key.1.refusal($place) {
+                refusal = Some(match refusal {
+                    Some(first) => first.and(other),
+                    None => other,
+                });
+            })+
+            let Refusal { place, denied } = refusal?;
+            let name = [$($key.0),+].get(place as usize).and_then(|key| key.rate.name);
+            return Some(Err(Refused::new(name, place as usize, denied)));
+        };
         if !commit!($($key)+) {
             return None;
         }
-        let mut allowed = Allowed::UNLIMITED;
-        $(if let Some(other) = $key.1.allowed() {
-            allowed = *allowed.tighter(&other);
-        })+
+        let allowed = Allowed::UNLIMITED$(.tighter($key.1.sight.allowed($key.2)))+;
         let charges = [$(Some(Charged { rate: $key.0.rate, charge: $key.1.charge($cost) })),+];
         Some(Ok(SetPermit { charges, leases: Leases::default(), cost: $cost, allowed }))
     }};
@@ -292,7 +298,7 @@ impl<'a> Key<'a> {
         cost: u64,
         now: &mut impl FnMut(&'a Clock) -> Timestamp,
     ) -> Option<FastPart<'a>> {
-        FastPart::new(&self.rate.store, self.tag, cost, now(self.clock))
+        FastPart::new(&self.rate.store, self.tag, cost, now(&self.rate.clock))
     }
 
     #[inline(always)]

@@ -429,12 +429,12 @@ impl Slots {
     #[inline]
     fn standing(&self, in_use: u32) -> Standing {
         let cap = self.cap();
-        let reset_nanos = if in_use == 0 { 0 } else { self.hot.lease.load(Ordering::Relaxed) };
+        let reset = if in_use == 0 { 0 } else { self.hot.lease.load(Ordering::Relaxed) };
         Standing {
             burst: cap.into(),
             room: cap.saturating_sub(in_use).into(),
-            unit: 1,
-            reset_nanos,
+            reset,
+            ..Standing::NONE
         }
     }
 

@@ -153,7 +153,8 @@ impl Bucket {
             burst: self.burst,
             room: self.capacity.saturating_sub(owed),
             unit: self.scale.unit,
-            reset_nanos: self.until(tat, now),
+            reset: self.until(tat, now),
+            per_nano: 1,
         }
     }
 

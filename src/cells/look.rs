@@ -34,7 +34,7 @@ impl Cells {
         let mut backoff = Backoff::default();
         loop {
             match self.table.find(tag, word::spread(tag)) {
-                Some(cell) => match self.look_at(cell, Seat::Own, ahead, cost, now) {
+                Some(found) => match self.look_at(found, Seat::Own, ahead, cost, now) {
                     Seen::Clear(look) => return look,
                     Seen::Held => backoff.wait(),
                     Seen::Beyond => self.move_axis(now),
@@ -52,13 +52,12 @@ impl Cells {
     #[inline]
     fn look_at<'a>(
         &'a self,
-        cell: Cell<'a>,
+        (cell, word): (Cell<'a>, u64),
         seat: Seat,
         ahead: u64,
         cost: u64,
         now: Timestamp,
     ) -> Seen<'a> {
-        let Some(word) = cell.load() else { return Seen::Gone };
         if word::is_held(word) {
             return Seen::Held;
         }
@@ -115,7 +114,7 @@ impl Cells {
                 }
             },
         };
-        match self.look_at(cell, seat, 0, cost, now) {
+        match self.look_at((cell, cell.load()?), seat, 0, cost, now) {
             Seen::Clear(look) => Some(look),
             Seen::Held | Seen::Beyond | Seen::Gone => None,
         }
@@ -227,7 +226,8 @@ impl<'a> Look<'a> {
 
     /// Looks again, without waiting. `None` if the key is held or gone.
     pub(crate) fn again(&self, cells: &'a Cells, cost: u64, now: Timestamp) -> Option<Look<'a>> {
-        match cells.look_at(self.cell?, self.seat, 0, cost, now) {
+        let cell = self.cell?;
+        match cells.look_at((cell, cell.load()?), self.seat, 0, cost, now) {
             Seen::Clear(look) => Some(look),
             Seen::Held | Seen::Beyond | Seen::Gone => None,
         }

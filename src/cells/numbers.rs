@@ -241,18 +241,23 @@ impl Published {
         }
     }
 
-    /// The numbers in force and `now` on their axis, for all but a few quotas and stamps, unless
-    /// callers wait in line for a key or the numbers are being changed. They are whole if
-    /// [`is_unchanged`](Self::is_unchanged) says so later.
+    /// The sequence word, unless callers wait in line for a key or the numbers are being changed.
     #[inline(always)]
-    pub(crate) fn fast(&self, now: Timestamp) -> Option<FastNumbers> {
+    pub(crate) fn sequence(&self) -> Option<u64> {
         // Acquire: as in `load`.
         let sequence = self.line.sequence.load(Ordering::Acquire);
+        (sequence & (QUEUED | CHANGING) == 0).then_some(sequence)
+    }
+
+    /// The numbers in force and `now` on their axis, for all but a few quotas and stamps, if the
+    /// sequence word is still this one.
+    #[inline(always)]
+    pub(crate) fn fast(&self, sequence: u64, now: Timestamp) -> Option<FastNumbers> {
         // Relaxed: `is_unchanged` orders the line.
         let get = |field: &AtomicU64| field.load(Ordering::Relaxed);
         let nanos = now.as_nanos().wrapping_sub(get(&self.line.origin));
-        let num = get(&self.line.num);
-        (sequence & (QUEUED | CHANGING) == 0 && nanos < get(&self.line.span)).then(|| FastNumbers {
+        let (span, num) = (get(&self.line.span), get(&self.line.num));
+        let numbers = FastNumbers {
             sequence,
             // Within the span nothing wraps.
             now: nanos.wrapping_mul(num),
@@ -261,7 +266,8 @@ impl Published {
             burst: get(&self.line.burst),
             capacity: get(&self.line.capacity),
             salt: get(&self.line.salt),
-        })
+        };
+        (self.is_unchanged(&numbers) && nanos < span).then_some(numbers)
     }
 
     /// Whether the numbers are still in force, and nobody waits in line.

@@ -89,7 +89,7 @@ impl Cells {
         }
         let wait = full.until.saturating_sub(now.as_nanos());
         Err(Denied {
-            standing: Standing { burst: numbers.bucket.burst, reset_nanos: wait, ..Standing::NONE },
+            standing: Standing { burst: numbers.bucket.burst, reset: wait, ..Standing::NONE },
             retry: Retry::After(Duration::from_nanos(wait)),
         })
     }

@@ -162,13 +162,12 @@ impl Cells {
         let mut backoff = Backoff::default();
         loop {
             let early = mutant("clock_before_word").then(|| clock.latest());
-            let Some(cell) = self.find(charge.seat, charge.tag) else {
+            let Some((cell, word)) = self.find(charge.seat, charge.tag) else {
                 match self.settle_absent(charge, cost, clock.latest()) {
                     Some(()) => return,
                     None => continue,
                 }
             };
-            let Some(word) = cell.load() else { continue };
             if word::is_held(word) {
                 backoff.wait();
                 continue;

@@ -32,14 +32,11 @@ impl Cells {
     #[inline(always)]
     pub(crate) fn sight(&self, tag: u64, now: Timestamp) -> Option<Sight<'_>> {
         let spread = word::spread(tag);
-        let numbers = self.published.fast(now)?;
-        let cell = self.table.find(tag, spread)?;
-        let word = cell.load()?;
+        let sequence = self.published.sequence()?;
+        let (cell, word) = self.table.find(tag, spread)?;
         // After the word: whatever changed before it was written is seen here.
-        if !self.published.is_unchanged(&numbers) {
-            return None;
-        }
-        let mask = word::mask(spread, numbers.salt, numbers.generation());
+        let numbers = self.published.fast(sequence, now)?;
+        let mask = word::mask(spread, numbers.salt);
         Some(Sight { cell, word, mask, numbers })
     }
 
@@ -129,7 +126,8 @@ impl<'a> Sight<'a> {
             burst: self.numbers.burst,
             room: self.numbers.capacity.saturating_sub(owed),
             unit: self.numbers.unit,
-            reset_nanos: self.nanos(owed),
+            reset: owed,
+            per_nano: self.numbers.num,
         }
     }
 

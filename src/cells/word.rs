@@ -51,26 +51,27 @@ pub(crate) fn spread(tag: u64) -> u64 {
 /// The part of the mask that depends on the generation.
 #[inline]
 pub(crate) fn salt(generation: u64) -> u64 {
-    if mutant("unbound_generation") { 0 } else { generation.wrapping_mul(SPREAD) }
+    let spread = if mutant("unbound_generation") { 0 } else { spread(generation) };
+    spread >> 2 | (generation & 1) << 62
 }
 
 /// What turns the tick of a key into its word of a generation and back.
 #[inline]
-pub(crate) fn mask(spread: u64, salt: u64, generation: u64) -> u64 {
+pub(crate) fn mask(spread: u64, salt: u64) -> u64 {
     let spread = if mutant("unbound_tag") { 0 } else { spread };
-    (spread ^ salt) >> 2 | (generation & 1) << 62
+    spread >> 2 ^ salt
 }
 
 /// The word of `tick` for the key `tag` in this generation.
 #[inline]
 pub(crate) fn encode(tick: u64, tag: u64, generation: u64) -> u64 {
-    tick & VALUE ^ mask(spread(tag), salt(generation), generation)
+    tick & VALUE ^ mask(spread(tag), salt(generation))
 }
 
 /// The tick of a word of this generation, held or not.
 #[inline]
 pub(crate) fn decode(word: u64, tag: u64, generation: u64) -> u64 {
-    (word ^ mask(spread(tag), salt(generation), generation)) & VALUE
+    (word ^ mask(spread(tag), salt(generation))) & VALUE
 }
 
 #[inline]
@@ -102,7 +103,7 @@ mod tests {
                 assert!(!is_held(word) && is_held(held(word)));
                 assert!(is_of(word, generation) && !is_of(word, generation + 1));
                 // One comparison tells a word that is held or of another generation.
-                let unmasked = |word, of| word ^ mask(spread(77), salt(of), of);
+                let unmasked = |word, of| word ^ mask(spread(77), salt(of));
                 assert_eq!(unmasked(word, generation), tick);
                 assert!(unmasked(held(word), generation) > MAX_TICK);
                 assert!(unmasked(word, generation + 1) > MAX_TICK);

@@ -87,7 +87,7 @@ impl Account {
         let counts = match (numbers, made) {
             (Numbers::Quota(quota), Made::Rate { max_keys, overflow, algorithm }) => {
                 let store = algorithm.store(quota, max_keys, overflow);
-                Counts::Rate(Rate::new(store, clock, max_waiters))
+                Counts::Rate(Rate::new(store, clock, max_waiters, None))
             }
             (Numbers::Slots { cap, lease }, _) => {
                 Counts::Slots(Rooms::new(cap, lease, max_waiters, clock))

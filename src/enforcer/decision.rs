@@ -359,7 +359,7 @@ impl<'a> Decision<'a> {
     pub(super) fn tightest(&self) -> Allowed {
         let enforced = self.entries.iter().filter(|entry| entry.asked.enforced);
         let allowed = enforced.filter_map(|entry| entry.answer().ok());
-        allowed.reduce(|a, b| *a.tighter(&b)).unwrap_or(Allowed::UNLIMITED)
+        allowed.reduce(|a, b| a.tighter(b)).unwrap_or(Allowed::UNLIMITED)
     }
 
     /// What each enforced rate said.

@@ -14,7 +14,9 @@ use super::store::Store;
 
 pub(crate) struct Rate {
     pub(crate) store: Store,
-    clock: Clock,
+    pub(crate) clock: Clock,
+    /// What a refusal by a set calls it.
+    pub(crate) name: Option<&'static str>,
     max_waiters: AtomicU64,
     /// The lines there are, by the tags of their keys.
     lines: Mutex<HashMap<u64, Weak<KeyLine>>>,
@@ -28,9 +30,14 @@ pub(crate) struct KeyLine {
 }
 
 impl Rate {
-    pub(crate) fn new(store: Store, clock: Clock, max_waiters: usize) -> Arc<Rate> {
+    pub(crate) fn new(
+        store: Store,
+        clock: Clock,
+        max_waiters: usize,
+        name: Option<&'static str>,
+    ) -> Arc<Rate> {
         let max_waiters = AtomicU64::new(max_waiters as u64);
-        Arc::new(Rate { store, clock, max_waiters, lines: Mutex::new(HashMap::new()) })
+        Arc::new(Rate { store, clock, name, max_waiters, lines: Mutex::new(HashMap::new()) })
     }
 
     /// For lines that are yet to be.

@@ -39,7 +39,7 @@ impl<'a, const N: usize> Members<'a, N> {
             let asked = |cost, now| Asked { place, cost, now, enforced: true, turn: false };
             match &key.0 {
                 Kind::Rate(key) => {
-                    let asked = asked(self.cost(index, key, units), now(key.clock));
+                    let asked = asked(self.cost(index, key, units), now(&key.rate.clock));
                     entries.push(Entry::rate(&key.rate.store, key.tag, asked));
                 }
                 Kind::Slots(key) => {
@@ -64,7 +64,7 @@ impl<'a, const N: usize> Members<'a, N> {
             allowed: Allowed::UNLIMITED,
         };
         let all_allowed = entries.iter().filter_map(|entry| entry.answer().ok());
-        if let Some(allowed) = all_allowed.reduce(|a: Allowed, b| *a.tighter(&b)) {
+        if let Some(allowed) = all_allowed.reduce(|a: Allowed, b| a.tighter(b)) {
             permit.allowed = allowed;
         }
         for entry in &entries {
@@ -113,7 +113,7 @@ impl<'a, const N: usize> Members<'a, N> {
         if same.clone().count() == 1 {
             return None;
         }
-        let now = now(key.clock);
+        let now = now(&key.rate.clock);
         let mut asked = 0_u64;
         same.find(|_| {
             asked = asked.saturating_add(cost);
@@ -150,7 +150,7 @@ impl Member<'_> {
 
     fn name(&self) -> Option<&'static str> {
         match &self.0 {
-            Kind::Rate(key) => key.name,
+            Kind::Rate(key) => key.rate.name,
             Kind::Slots(key) => key.name,
         }
     }

@@ -15,9 +15,9 @@ use super::Refusal;
 pub(crate) struct FastPart<'a> {
     cells: &'a Cells,
     now: Timestamp,
-    sight: Sight<'a>,
+    pub(crate) sight: Sight<'a>,
     /// The tick at which its bucket is full after the charge, or at which it would be allowed.
-    step: Result<u64, u64>,
+    pub(crate) step: Result<u64, u64>,
 }
 
 impl<'a> FastPart<'a> {
@@ -86,20 +86,21 @@ impl<'a> FastPart<'a> {
 
     /// Lets go of the key: charged, or as it was.
     #[inline(always)]
-    pub(crate) fn release(&self, is_charged: bool) {
-        match self.step {
-            Ok(next) if is_charged || mutant("charge_first") => self.sight.release_charged(next),
-            _ => self.sight.release(),
+    pub(crate) fn release(&self, next: u64, is_charged: bool) {
+        if is_charged || mutant("charge_first") {
+            self.sight.release_charged(next);
+        } else {
+            self.sight.release();
         }
     }
 
     /// Charges the key, if nothing came between.
     #[inline(always)]
-    pub(crate) fn commit(&self) -> bool {
+    pub(crate) fn commit(&self, next: u64) -> bool {
         while mutant("wait_while_holding") && !self.sight.stands() {
             pause(0);
         }
-        self.cells.is_current(&self.sight) && self.step.is_ok_and(|next| self.sight.charge(next))
+        self.cells.is_current(&self.sight) && self.sight.charge(next)
     }
 
     /// What was charged, for settling.
@@ -114,7 +115,9 @@ impl<'a> FastPart<'a> {
 pub(crate) fn commit(parts: &[FastPart<'_>]) -> bool {
     let Some((last, outer)) = parts.split_last() else { return true };
     let held = outer.iter().take_while(|part| part.hold()).count();
-    let is_charged = held == outer.len() && last.commit();
-    outer.iter().take(held).for_each(|part| part.release(is_charged));
+    let is_charged = held == outer.len() && last.step.is_ok_and(|next| last.commit(next));
+    for part in outer.iter().take(held) {
+        part.release(part.step.unwrap_or(0), is_charged && part.step.is_ok());
+    }
     is_charged
 }
