@@ -94,11 +94,7 @@ impl Cells {
         if mutant("add_then_check") {
             return None;
         }
-        let sight = self.sight(tag, now)?;
-        match sight.step(cost)? {
-            Ok(next) => sight.charge(next).then(|| Ok(sight.allowed(next))),
-            Err(at) => sight.stands().then(|| Err(sight.denied(at))),
-        }
+        self.sight(tag, now)?.decide(cost)
     }
 
     /// Decides `cost` for the key and charges it if allowed. A cost of 0 is a peek.
@@ -107,7 +103,8 @@ impl Cells {
         if mutant("add_then_check") {
             return self.add_then_check(tag, cost, now);
         }
-        self.decide_in_turn(tag, cost, now)
+        let decided = self.sight_cut(tag, now).and_then(|sight| sight.decide(cost));
+        decided.unwrap_or_else(|| self.decide_in_turn(tag, cost, now))
     }
 
     fn decide_in_turn(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
@@ -130,7 +127,8 @@ impl Cells {
 
     /// What `check` of `cost` would say, charging nothing.
     pub(crate) fn peek(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
-        self.peek_past(tag, 0, cost, now)
+        let peeked = self.sight(tag, now).and_then(|sight| sight.peek(cost));
+        peeked.unwrap_or_else(|| self.peek_past(tag, 0, cost, now))
     }
 
     /// As `peek`, `own` of the units that the key's line waits for being the caller's.

@@ -200,8 +200,8 @@ macro_rules! fast {
 
 /// Whether two of the keys are one.
 #[inline(always)]
-fn repeats<const N: usize>(keys: &[Key<'_>; N]) -> bool {
-    match &keys[..] {
+fn repeats(keys: &[Key<'_>]) -> bool {
+    match keys {
         [_] => false,
         [a, b] => a.is_same(b),
         [a, b, c] => a.is_same(b) || a.is_same(c) || b.is_same(c),
@@ -241,7 +241,7 @@ impl<'a, const N: usize, K: Keys<'a, N>> Set<'a, N, K> {
     pub fn grant_up_to(&self, up_to: u64) -> Result<SetPermit<'a, N>, Refused> {
         let mut decided = None;
         Members(self.keys.list()).decide(Ask::UpTo(up_to), &mut |clock| clock.now(), &mut decided);
-        decided.unwrap_or_else(nothing)
+        decided.unwrap_or_else(|| Ok(SetPermit::nothing()))
     }
 
     /// [`admit`](Self::admit) at `now`, whatever the clocks say.
@@ -263,18 +263,8 @@ impl<'a, const N: usize, K: Keys<'a, N>> Set<'a, N, K> {
         // caller drops.
         let mut decided = None;
         Members(self.keys.list()).decide(Ask::All(cost), &mut now, &mut decided);
-        decided.unwrap_or_else(nothing)
+        decided.unwrap_or_else(|| Ok(SetPermit::nothing()))
     }
-}
-
-/// What a set of nothing says.
-fn nothing<'a, const N: usize>() -> Result<SetPermit<'a, N>, Refused> {
-    Ok(SetPermit {
-        charges: [None; N],
-        leases: Leases::default(),
-        cost: 0,
-        allowed: Allowed::UNLIMITED,
-    })
 }
 
 impl<'a> From<Key<'a>> for Member<'a> {
@@ -308,6 +298,16 @@ impl<'a> Key<'a> {
 }
 
 impl<const N: usize> SetPermit<'_, N> {
+    /// Of a set that was charged nothing.
+    fn nothing() -> Self {
+        SetPermit {
+            charges: [None; N],
+            leases: Leases::default(),
+            cost: 0,
+            allowed: Allowed::UNLIMITED,
+        }
+    }
+
     /// How many units each rate was charged, for each time it is listed.
     pub fn cost(&self) -> u64 {
         self.cost
@@ -347,10 +347,10 @@ impl<'a, const N: usize, K: SetKey<'a>> Keys<'a, N> for [K; N] {
 
     fn admit_fast(
         &self,
-        _: u64,
-        _: &mut impl FnMut(&'a Clock) -> Timestamp,
+        cost: u64,
+        now: &mut impl FnMut(&'a Clock) -> Timestamp,
     ) -> Option<Result<SetPermit<'a, N>, Refused>> {
-        None
+        Members(self.list()).fast(cost, now)
     }
 }
 

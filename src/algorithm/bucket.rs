@@ -27,6 +27,17 @@ pub(crate) struct Moment {
     pub(crate) ceil: u64,
 }
 
+impl Moment {
+    /// Nanoseconds until `floor` reaches `tick`.
+    #[inline]
+    pub(crate) fn until(&self, tick: u64, scale: &Scale) -> u64 {
+        match scale.nanos(tick).saturating_sub(self.nanos) {
+            0 => 0,
+            wait => wait.saturating_add(self.early),
+        }
+    }
+}
+
 /// The numbers of one quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bucket {
@@ -82,7 +93,7 @@ impl Bucket {
             Ok(next) => Ok((next, Allowed(self.standing(next - now.floor, next, now)))),
             // Allowed once `floor` reaches this tick, and at no earlier nanosecond.
             Err(tick) => {
-                let wait = Duration::from_nanos(self.until(tick, now));
+                let wait = Duration::from_nanos(now.until(tick, &self.scale));
                 Err(self.denied(debt, tat, Retry::After(wait), now))
             }
         }
@@ -106,7 +117,8 @@ impl Bucket {
         // While they wait the bucket is never full, so each charge moves on from the last.
         let others = ahead.saturating_mul(self.scale.unit);
         let after = tat.max(now.ceil).saturating_add(others);
-        let wait = self.until(after.saturating_add(charge).saturating_sub(self.capacity), now);
+        let wait =
+            now.until(after.saturating_add(charge).saturating_sub(self.capacity), &self.scale);
         Err(self.denied(debt, tat, Retry::After(Duration::from_nanos(wait.max(1))), now))
     }
 
@@ -153,17 +165,8 @@ impl Bucket {
             burst: self.burst,
             room: self.capacity.saturating_sub(owed),
             unit: self.scale.unit,
-            reset: self.until(tat, now),
+            reset: now.until(tat, &self.scale),
             per_nano: 1,
-        }
-    }
-
-    /// Nanoseconds from `now` until `floor` reaches `tick`.
-    #[inline]
-    fn until(&self, tick: u64, now: Moment) -> u64 {
-        match self.scale.nanos(tick).saturating_sub(now.nanos) {
-            0 => 0,
-            wait => wait.saturating_add(now.early),
         }
     }
 

@@ -122,6 +122,12 @@ impl Numbers {
         self.bucket.moment(nanos, 0)
     }
 
+    /// What the sequence word says of the axis.
+    fn mark(&self) -> u64 {
+        let Scale { den, step, .. } = self.bucket.scale;
+        if den == 1 && step == 0 { 0 } else { CUT }
+    }
+
     /// The least stamp, in nanoseconds, that is not before `tick`.
     pub(crate) fn stamp(&self, tick: u64) -> u64 {
         self.origin.saturating_add(self.bucket.scale.nanos(tick))
@@ -164,8 +170,10 @@ pub(crate) struct Published {
 const QUEUED: u64 = 1;
 /// The numbers are being changed: the line is not to be read.
 const CHANGING: u64 = 2;
+/// The axis is not whole: see [`Axis::Cut`].
+const CUT: u64 = 4;
 /// The generation is counted from here on.
-const GENERATION_SHIFT: u32 = 2;
+const GENERATION_SHIFT: u32 = 3;
 
 /// One cache line: the sequence word, and what the fast path reads of the slot in use.
 #[derive(Default)]
@@ -173,7 +181,6 @@ const GENERATION_SHIFT: u32 = 2;
 struct FastLine {
     sequence: AtomicU64,
     origin: AtomicU64,
-    /// The span of the axis if every nanosecond is a whole number of ticks, else 0.
     span: AtomicU64,
     num: AtomicU64,
     unit: AtomicU64,
@@ -186,15 +193,23 @@ struct FastLine {
 /// The numbers in force as the fast path has them, with the tick that is now.
 #[derive(Clone, Copy)]
 pub(crate) struct FastNumbers {
-    /// The sequence word that they stood behind, its flags down.
+    /// The sequence word that they stood behind.
     sequence: u64,
     pub(crate) now: u64,
-    /// Ticks that pass in a nanosecond.
-    pub(crate) num: u64,
+    pub(crate) axis: Axis,
     pub(crate) unit: u64,
     pub(crate) burst: u64,
     pub(crate) capacity: u64,
     pub(crate) salt: u64,
+}
+
+/// How ticks and nanoseconds go together.
+#[derive(Clone, Copy)]
+pub(crate) enum Axis {
+    /// So many ticks pass in each nanosecond.
+    Whole { per_nano: u64 },
+    /// Nanoseconds fall between ticks, or time passes in steps.
+    Cut { scale: Scale, now: Moment },
 }
 
 impl FastNumbers {
@@ -223,6 +238,7 @@ impl Published {
     pub(crate) fn new(quota: Quota, refill: Refill) -> Published {
         let published = Published { line: FastLine::default(), slots: Default::default() };
         let numbers = Numbers::unset(0, quota, refill);
+        published.line.sequence.store(numbers.mark(), Ordering::Relaxed);
         published.slots.iter().for_each(|slot| slot.write(&numbers));
         published.line.write(&numbers);
         published
@@ -241,33 +257,60 @@ impl Published {
         }
     }
 
-    /// The sequence word, unless callers wait in line for a key or the numbers are being changed.
+    /// The sequence word, unless callers wait in line for a key, the numbers are being changed, or the
+    /// axis is not whole.
     #[inline(always)]
     pub(crate) fn sequence(&self) -> Option<u64> {
         // Acquire: as in `load`.
         let sequence = self.line.sequence.load(Ordering::Acquire);
-        (sequence & (QUEUED | CHANGING) == 0).then_some(sequence)
+        (sequence & (QUEUED | CHANGING | CUT) == 0).then_some(sequence)
     }
 
-    /// The numbers in force and `now` on their axis, for all but a few quotas and stamps, if the
-    /// sequence word is still this one.
+    /// As [`sequence`](Self::sequence), if the axis is not whole.
+    pub(crate) fn sequence_of_cut(&self) -> Option<u64> {
+        // Acquire: as in `load`.
+        let sequence = self.line.sequence.load(Ordering::Acquire);
+        (sequence & (QUEUED | CHANGING | CUT) == CUT).then_some(sequence)
+    }
+
+    /// The numbers in force and `now` on their axis, which is whole, if the sequence word is still
+    /// this one.
     #[inline(always)]
     pub(crate) fn fast(&self, sequence: u64, now: Timestamp) -> Option<FastNumbers> {
         // Relaxed: `is_unchanged` orders the line.
         let get = |field: &AtomicU64| field.load(Ordering::Relaxed);
         let nanos = now.as_nanos().wrapping_sub(get(&self.line.origin));
-        let (span, num) = (get(&self.line.span), get(&self.line.num));
+        let (span, per_nano) = (get(&self.line.span), get(&self.line.num));
         let numbers = FastNumbers {
             sequence,
             // Within the span nothing wraps.
-            now: nanos.wrapping_mul(num),
-            num,
+            now: nanos.wrapping_mul(per_nano),
+            axis: Axis::Whole { per_nano },
             unit: get(&self.line.unit),
             burst: get(&self.line.burst),
             capacity: get(&self.line.capacity),
             salt: get(&self.line.salt),
         };
         (self.is_unchanged(&numbers) && nanos < span).then_some(numbers)
+    }
+
+    /// As [`fast`](Self::fast), of an axis that is not whole.
+    #[inline(always)]
+    pub(crate) fn fast_cut(&self, sequence: u64, now: Timestamp) -> Option<FastNumbers> {
+        let generation = sequence >> GENERATION_SHIFT;
+        let numbers = self.slots[(generation & 1) as usize].read(generation);
+        let Numbers { bucket: Bucket { scale, burst, capacity }, .. } = numbers;
+        let now = numbers.moment(now)?;
+        let numbers = FastNumbers {
+            sequence,
+            now: now.floor,
+            axis: Axis::Cut { scale, now },
+            unit: scale.unit,
+            burst,
+            capacity,
+            salt: word::salt(generation),
+        };
+        self.is_unchanged(&numbers).then_some(numbers)
     }
 
     /// Whether the numbers are still in force, and nobody waits in line.
@@ -299,14 +342,17 @@ impl Published {
     /// the present one is left.
     pub(crate) fn publish(&self, numbers: &Numbers) {
         // Relaxed: the fence below orders it.
-        self.line.sequence.fetch_or(CHANGING, Ordering::Relaxed);
+        let before = self.line.sequence.fetch_or(CHANGING, Ordering::Relaxed) & CUT;
         // Pairs with the fences in `is_current` and `is_unchanged`: a thread that reads what is
         // written below also sees the mark, and that the slot's old generation is over.
         fence(Ordering::Release);
         self.slots[(numbers.generation & 1) as usize].write(numbers);
         self.line.write(numbers);
-        // Release: publishes the slot and the line. The next generation, and the mark taken away.
-        self.line.sequence.fetch_add((1 << GENERATION_SHIFT) - CHANGING, Ordering::Release);
+        // Release: publishes the slot and the line. The next generation and its mark, and the mark of
+        // the change taken away. Added, since `QUEUED` may be set meanwhile.
+        let marks = numbers.mark().wrapping_sub(before).wrapping_sub(CHANGING);
+        let next = marks.wrapping_add(1 << GENERATION_SHIFT);
+        self.line.sequence.fetch_add(next, Ordering::Release);
     }
 
     /// Says whether callers wait in line for any key: then no check takes the fast path.
@@ -334,9 +380,8 @@ impl FastLine {
     // Relaxed: `Published` orders the line.
     fn write(&self, numbers: &Numbers) {
         let Bucket { scale, burst, capacity, .. } = numbers.bucket;
-        let is_whole = scale.den == 1 && scale.step == 0;
         set_changed(&self.origin, numbers.origin);
-        set_changed(&self.span, if is_whole { numbers.span } else { 0 });
+        set_changed(&self.span, numbers.span);
         set_changed(&self.num, scale.num);
         set_changed(&self.unit, scale.unit);
         set_changed(&self.burst, burst);

@@ -12,7 +12,7 @@ use crate::decision::{Allowed, Denied, Retry, Standing};
 use crate::sync::{Ordering, mutant};
 use crate::time::Timestamp;
 
-use super::numbers::FastNumbers;
+use super::numbers::{Axis, FastNumbers};
 use super::table::Cell;
 use super::word::{self, MAX_TICK};
 use super::{Cells, Charge, Seat};
@@ -40,6 +40,24 @@ impl Cells {
         Some(Sight { cell, word, mask, numbers })
     }
 
+    /// As `sight`, under a quota whose ticks are no whole part of a nanosecond (333 a second), or
+    /// that comes back in steps.
+    // Not a case of `sight`: most quotas are not such, and their decisions stay short.
+    #[inline(always)]
+    pub(crate) fn sight_cut(&self, tag: u64, now: Timestamp) -> Option<Sight<'_>> {
+        let spread = word::spread(tag);
+        let sequence = self.published.sequence_of_cut()?;
+        let (cell, word) = self.table.find(tag, spread)?;
+        let numbers = self.published.fast_cut(sequence, now)?;
+        let mask = word::mask(spread, numbers.salt);
+        Some(Sight { cell, word, mask, numbers })
+    }
+
+    /// Whether `sight_cut` may see keys, rather than `sight`.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.published.sequence_of_cut().is_some()
+    }
+
     /// Whether the numbers of the sight are still in force.
     #[inline(always)]
     pub(crate) fn is_current(&self, sight: &Sight<'_>) -> bool {
@@ -57,9 +75,38 @@ impl<'a> Sight<'a> {
             return None;
         }
         let (state, now) = (self.word ^ self.mask, self.numbers.now);
-        let step = algorithm::step(state, charge, self.numbers.capacity, now, now);
+        let ceil = match self.numbers.axis {
+            Axis::Whole { .. } => now,
+            Axis::Cut { now, .. } => now.ceil,
+        };
+        let step = algorithm::step(state, charge, self.numbers.capacity, now, ceil);
         // A word that is held or of another generation unmasks to more than any tick.
         if step.is_err() && state > MAX_TICK { None } else { Some(step) }
+    }
+
+    /// Decides `cost` and charges it if allowed. `None`: as of `step`, or something came between.
+    #[inline(always)]
+    pub(super) fn decide(&self, cost: u64) -> Option<Result<Allowed, Denied>> {
+        match self.step(cost)? {
+            Ok(next) => self.charge(next).then(|| Ok(self.allowed(next))),
+            Err(at) => self.stands().then(|| Err(self.denied(at))),
+        }
+    }
+
+    /// What a charge of `cost` would say, or how the key stands if that is 0. `None`: as of `step`, or
+    /// something came between.
+    #[inline(always)]
+    pub(super) fn peek(&self, cost: u64) -> Option<Result<Allowed, Denied>> {
+        let state = self.word ^ self.mask;
+        let answer = match cost {
+            0 if state > MAX_TICK => return None,
+            0 => Ok(self.allowed(state)),
+            _ => match self.step(cost)? {
+                Ok(next) => Ok(self.allowed(next)),
+                Err(at) => Err(self.denied(at)),
+            },
+        };
+        self.stands().then_some(answer)
     }
 
     /// Writes the charge, unless something came between.
@@ -101,15 +148,16 @@ impl<'a> Sight<'a> {
     /// The answer of a charge after which the bucket is full at `next`.
     #[inline(always)]
     pub(crate) fn allowed(&self, next: u64) -> Allowed {
-        Allowed(self.standing(next - self.numbers.now))
+        Allowed(self.standing(next))
     }
 
     /// The answer to a charge that would be allowed at the tick `at`.
     #[inline(always)]
     pub(crate) fn denied(&self, at: u64) -> Denied {
-        let owed = (self.word ^ self.mask).saturating_sub(self.numbers.now);
-        let wait = self.nanos(at - self.numbers.now);
-        Denied { standing: self.standing(owed), retry: Retry::After(Duration::from_nanos(wait)) }
+        let (ticks, per_nano) = self.until(at);
+        // Rounded up. Below 2^62 and 2^7 where a nanosecond has parts, so that nothing wraps.
+        let wait = Duration::from_nanos((ticks + (per_nano.get() - 1)) / per_nano);
+        Denied { standing: self.standing(self.word ^ self.mask), retry: Retry::After(wait) }
     }
 
     /// What remains after a charge, in parts, and how many make a unit.
@@ -120,25 +168,32 @@ impl<'a> Sight<'a> {
         (self.numbers.capacity.saturating_sub(owed), unit)
     }
 
+    /// How a bucket stands that is full at the tick `full`.
     #[inline(always)]
-    fn standing(&self, owed: u64) -> Standing {
+    fn standing(&self, full: u64) -> Standing {
+        let owed = full.saturating_sub(self.numbers.now);
+        let (reset, per_nano) = self.until(full);
         Standing {
             burst: self.numbers.burst,
             room: self.numbers.capacity.saturating_sub(owed),
             unit: self.numbers.unit,
-            reset: owed,
-            per_nano: self.numbers.num,
+            reset,
+            per_nano: per_nano.get(),
         }
     }
 
-    /// Nanoseconds until `ticks` have passed, rounded up.
+    /// How long until the tick `tick`, in parts of which so many make a nanosecond.
     #[inline(always)]
-    fn nanos(&self, ticks: u64) -> u64 {
-        // Never 0, as the type says: a division that nobody reads is left out only where it cannot
-        // panic.
-        let per_nano = NonZeroU64::new(self.numbers.num).unwrap_or(NonZeroU64::MIN);
-        // Below 2^62 and 2^7, so that nothing wraps.
-        (ticks + (per_nano.get() - 1)) / per_nano
+    fn until(&self, tick: u64) -> (u64, NonZeroU64) {
+        match self.numbers.axis {
+            // Never 0, as the type says: a division that nobody reads is left out only where it
+            // cannot panic.
+            Axis::Whole { per_nano } => (
+                tick.saturating_sub(self.numbers.now),
+                NonZeroU64::new(per_nano).unwrap_or(NonZeroU64::MIN),
+            ),
+            Axis::Cut { scale, now } => (now.until(tick, &scale), NonZeroU64::MIN),
+        }
     }
 
     /// A charge of `cost`, for settling.

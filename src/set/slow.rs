@@ -5,9 +5,10 @@ use crate::decision::{Allowed, Refused};
 use crate::records::Ask;
 use crate::sync::Arc;
 use crate::time::{Clock, Timestamp};
-use crate::transaction::{self, Asked, Entries, Entry, Refusal};
+use crate::transaction::{self, Asked, Entries, Entry, FastPart, INLINE, Refusal, commit_fast};
+use smallvec::SmallVec;
 
-use super::{Charged, Key, Kind, Leases, Member, SetKey, SetPermit};
+use super::{Charged, Key, Kind, Leases, Member, SetKey, SetPermit, repeats};
 
 /// The keys of a set, in the order in which they are listed.
 pub(super) struct Members<'a, const N: usize>(pub(super) [Member<'a>; N]);
@@ -21,7 +22,51 @@ impl<'a, const N: usize> Members<'a, N> {
         now: &mut dyn FnMut(&'a Clock) -> Timestamp,
         decided: &mut Option<Result<SetPermit<'a, N>, Refused>>,
     ) {
-        *decided = Some(self.decided(ask, now));
+        let is_cut = |member: &Member<'_>| member.rate().is_some_and(|key| key.rate.store.is_cut());
+        let fast = match ask {
+            Ask::All(cost) if self.0.iter().any(is_cut) => self.fast(cost, now),
+            _ => None,
+        };
+        *decided = Some(fast.unwrap_or_else(|| self.decided(ask, now)));
+    }
+
+    /// The fast path for what that of tuples leaves out: arrays, and quotas whose axis is not whole.
+    pub(super) fn fast(
+        &self,
+        cost: u64,
+        now: &mut dyn FnMut(&'a Clock) -> Timestamp,
+    ) -> Option<Result<SetPermit<'a, N>, Refused>> {
+        let mut keys = SmallVec::<[Key<'a>; INLINE]>::new();
+        let mut parts = SmallVec::<[FastPart<'a>; INLINE]>::new();
+        for member in &self.0 {
+            let key = member.rate()?;
+            parts.push(FastPart::of_any(&key.rate.store, key.tag, cost, now(&key.rate.clock))?);
+            keys.push(key);
+        }
+        if repeats(&keys) {
+            return None;
+        }
+        let refusals = parts.iter().enumerate();
+        let refusals = refusals.filter_map(|(place, part)| part.refusal(place as u32));
+        if let Some(Refusal { place, denied }) = refusals.reduce(Refusal::and) {
+            // They were all so at one moment if all still are.
+            let stands = parts.iter().all(FastPart::stands);
+            let place = place as usize;
+            return stands.then(|| Err(Refused::new(self.0[place].name(), place, denied)));
+        }
+        if !commit_fast(&parts) {
+            return None;
+        }
+        let each = parts.iter().filter_map(FastPart::allowed);
+        let mut permit = SetPermit {
+            cost,
+            allowed: each.fold(Allowed::UNLIMITED, Allowed::tighter),
+            ..SetPermit::nothing()
+        };
+        for ((charged, key), part) in permit.charges.iter_mut().zip(keys).zip(&parts) {
+            *charged = Some(Charged { rate: key.rate, charge: part.charge(cost) });
+        }
+        Some(Ok(permit))
     }
 
     fn decided(
@@ -57,12 +102,7 @@ impl<'a, const N: usize> Members<'a, N> {
             Ask::UpTo(up_to) => transaction::grant(&mut entries, up_to),
         };
         let cost = decided.map_err(|refusal| self.refused(&refusal, units, now))?;
-        let mut permit = SetPermit {
-            charges: [None; N],
-            leases: Leases::default(),
-            cost,
-            allowed: Allowed::UNLIMITED,
-        };
+        let mut permit = SetPermit { cost, ..SetPermit::nothing() };
         let all_allowed = entries.iter().filter_map(|entry| entry.answer().ok());
         if let Some(allowed) = all_allowed.reduce(|a: Allowed, b| a.tighter(b)) {
             permit.allowed = allowed;

@@ -34,6 +34,18 @@ impl<'a> FastPart<'a> {
         Some(FastPart { cells, now, sight, step: sight.step(cost)? })
     }
 
+    /// As `new`, whatever the quota.
+    pub(crate) fn of_any(
+        store: &'a Store,
+        tag: u64,
+        cost: u64,
+        now: Timestamp,
+    ) -> Option<FastPart<'a>> {
+        let Store::Words(cells) = store else { return None };
+        let sight = cells.sight(tag, now).or_else(|| cells.sight_cut(tag, now))?;
+        Some(FastPart { cells, now, sight, step: sight.step(cost)? })
+    }
+
     #[inline(always)]
     pub(crate) fn allowed(&self) -> Option<Allowed> {
         self.step.ok().map(|next| self.sight.allowed(next))
