@@ -686,7 +686,7 @@ fn memory_of<K: Hash + Eq + Clone>(
     let all_keys = || (0..keys as u64).map(&key);
 
     let region = Region::new(ALLOCATOR);
-    let limiter = tollgate::<Sip>(keys, Time::Given);
+    let limiter = RateLimiter::builder(ROOMY).max_keys(keys).build();
     assert!(all_keys().all(|key| check(&limiter, &key, Time::Given)));
     let ours = per_key(region);
     assert_eq!(limiter.overflows(), 0);

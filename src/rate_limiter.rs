@@ -24,6 +24,10 @@ use lines::RatePlan;
 pub use reservation::Reservation;
 pub(crate) use store::Store;
 
+/// The identity of a key without size, as `()`: nobody waits for a hasher to say it. Any number would
+/// do, as hashers are keyed.
+const UNIT: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// Keys that one call of [`RateLimiter::check_many`] brings near at a time.
 const BATCH: usize = 16;
 
@@ -51,6 +55,9 @@ const BATCH: usize = 16;
 ///     Err(denied) => println!("{}", denied.retry()),
 /// }
 /// ```
+///
+/// A limit that all share has one key, `()`, which is not hashed; all values of any type without size
+/// are that key.
 ///
 /// A key is known by its 64-bit hash alone: two of n live keys are taken for one with a chance of
 /// n^2 / 2^65. The hasher is keyed from the system's randomness, so nobody can make keys collide.
@@ -347,6 +354,12 @@ impl<A: Algorithm, S: BuildHasher> RateLimiter<A, S> {
     /// The identity of a key. Never 0, which marks an unused slot.
     #[inline(always)]
     fn tag<K: Hash + ?Sized>(&self, key: &K) -> u64 {
+        // Nothing tells two values without size apart. An empty `str` also has none, but is hashed as
+        // an empty `String` is.
+        let is_sized = size_of::<&K>() == size_of::<usize>();
+        if is_sized && size_of_val(key) == 0 {
+            return UNIT;
+        }
         self.hasher.hash_one(key).max(1)
     }
 }

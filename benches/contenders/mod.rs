@@ -170,12 +170,14 @@ pub(crate) fn tollgate<S: Hasher>(keys: usize, time: Time) -> RateLimiter<Gcra, 
     tollgate_of(ROOMY, keys, time)
 }
 
+/// With room for these keys, and at least for as many as a limiter has room for by default.
 pub(crate) fn tollgate_of<S: Hasher>(
     quota: Quota,
     keys: usize,
     time: Time,
 ) -> RateLimiter<Gcra, S> {
-    RateLimiter::builder(quota).max_keys(keys).clock(time.clock()).hasher(S::default()).build()
+    let max_keys = keys.max(1 << 20);
+    RateLimiter::builder(quota).max_keys(max_keys).clock(time.clock()).hasher(S::default()).build()
 }
 
 #[inline]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::oracle::{DAY, DECADE, SECOND, TODAY, at, limiter, nanos, quota};
-use tollgate::{Quota, QuotaError, Retry, Timestamp, VirtualClock, all};
+use tollgate::{Quota, QuotaError, RateLimiter, Retry, Timestamp, VirtualClock, all};
 
 const CENTURY: u64 = 10 * DECADE;
 
@@ -271,4 +271,16 @@ fn a_capacity_beyond_all_memory_costs_nothing_until_it_is_used() {
     let limiter = tollgate::RateLimiter::builder(Quota::per_second(1)).max_keys(usize::MAX).build();
     assert!(limiter.check("k").is_ok());
     assert!(limiter.memory() < 1 << 20);
+}
+
+#[test]
+fn an_empty_text_is_one_key_however_it_is_held_and_not_the_key_without_size() {
+    let limiter = RateLimiter::new(Quota::per_hour(1));
+    assert!(limiter.check("").is_ok());
+    assert!(limiter.check(&String::new()).is_err(), "the same text");
+    assert!(limiter.check(&Box::<str>::default()).is_err(), "the same text");
+    assert!(limiter.check(&()).is_ok(), "another key");
+    assert!(limiter.check(&std::marker::PhantomData::<u8>).is_err(), "no more than ()");
+    assert!(limiter.check::<[u8]>(&[]).is_ok(), "a slice has a length, also of nothing");
+    assert!(limiter.check(&Vec::<u8>::new()).is_err(), "the same slice");
 }
