@@ -18,6 +18,7 @@ mod look;
 mod mutants;
 mod numbers;
 mod pool;
+mod published;
 mod queued;
 mod settle;
 mod sight;
@@ -31,8 +32,9 @@ use crate::sync::{AtomicU64, Backoff, Mutex, OnceLock, Ordering, mutant};
 use crate::time::Timestamp;
 
 use change::Changes;
-use numbers::{Numbers, Published, read_word};
+use numbers::Numbers;
 use pool::{Full, PoolCell};
+use published::{Published, read_word};
 use table::{Cell, Claim, Meaning, Start, Table, Use};
 
 pub(crate) use look::Look;

@@ -6,7 +6,8 @@ use crate::quota::Quota;
 use crate::sync::{Backoff, mutant};
 use crate::time::Timestamp;
 
-use super::numbers::{Numbers, read_word};
+use super::numbers::Numbers;
+use super::published::read_word;
 use super::table::Cell;
 use super::{Cells, word};
 

@@ -7,7 +7,8 @@ use crate::decision::{Allowed, Denied, Retry, Standing};
 use crate::sync::{AtomicU64, mutant};
 use crate::time::Timestamp;
 
-use super::numbers::{Numbers, read_word};
+use super::numbers::Numbers;
+use super::published::read_word;
 use super::table::Cell;
 use super::{Cells, Seat, decide, word};
 

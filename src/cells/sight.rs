@@ -12,7 +12,7 @@ use crate::decision::{Allowed, Denied, Retry, Standing};
 use crate::sync::{Ordering, mutant};
 use crate::time::Timestamp;
 
-use super::numbers::{Axis, FastNumbers};
+use super::published::{Axis, FastNumbers};
 use super::table::Cell;
 use super::word::{self, MAX_TICK};
 use super::{Cells, Charge, Seat};
