@@ -1,0 +1,312 @@
+//! The numbers in force, where every decision reads them.
+//!
+//! A pair of slots, as in a seqlock: readers take no lock, and a change writes the slot that is not
+//! in use, then moves the generation on. The slot before it stays readable until the next change,
+//! which waits until no word of its generation is left. What the fast path reads of the slot in use
+//! stands once more on a cache line of its own, beside the sequence word.
+
+use crate::algorithm::{Bucket, Moment, Refill};
+use crate::quota::Quota;
+use crate::sync::{AtomicU64, CachePadded, Ordering, fence};
+use crate::ticks::Scale;
+use crate::time::Timestamp;
+
+use super::numbers::Numbers;
+use super::word;
+
+/// The numbers in force and those before them.
+pub(crate) struct Published {
+    line: FastLine,
+    slots: [CachePadded<Slot>; 2],
+}
+
+/// In the sequence word: callers wait in line for some key.
+const QUEUED: u64 = 1;
+/// The numbers are being changed: the line is not to be read.
+const CHANGING: u64 = 2;
+/// The axis is not whole: see [`Axis::Cut`].
+const CUT: u64 = 4;
+/// The generation is counted from here on.
+const GENERATION_SHIFT: u32 = 3;
+
+/// One cache line: the sequence word, and what the fast path reads of the slot in use.
+#[derive(Default)]
+#[repr(align(64))]
+struct FastLine {
+    sequence: AtomicU64,
+    origin: AtomicU64,
+    span: AtomicU64,
+    num: AtomicU64,
+    unit: AtomicU64,
+    burst: AtomicU64,
+    capacity: AtomicU64,
+    /// [`word::salt`] of the generation.
+    salt: AtomicU64,
+}
+
+/// The numbers in force as the fast path has them, with the tick that is now.
+#[derive(Clone, Copy)]
+pub(crate) struct FastNumbers {
+    /// The sequence word that they stood behind.
+    sequence: u64,
+    pub(crate) now: u64,
+    pub(crate) axis: Axis,
+    pub(crate) unit: u64,
+    pub(crate) burst: u64,
+    pub(crate) capacity: u64,
+    pub(crate) salt: u64,
+}
+
+/// How ticks and nanoseconds go together.
+#[derive(Clone, Copy)]
+pub(crate) enum Axis {
+    /// So many ticks pass in each nanosecond.
+    Whole { per_nano: u64 },
+    /// Nanoseconds fall between ticks, or time passes in steps.
+    Cut { scale: Scale, now: Moment },
+}
+
+impl FastNumbers {
+    #[inline]
+    pub(crate) fn generation(&self) -> u64 {
+        self.sequence >> GENERATION_SHIFT
+    }
+}
+
+#[derive(Default)]
+struct Slot {
+    unit: AtomicU64,
+    num: AtomicU64,
+    den: AtomicU64,
+    step: AtomicU64,
+    burst: AtomicU64,
+    capacity: AtomicU64,
+    count: AtomicU64,
+    per: AtomicU64,
+    origin: AtomicU64,
+    span: AtomicU64,
+    since: AtomicU64,
+}
+
+impl Published {
+    pub(crate) fn new(quota: Quota, refill: Refill) -> Published {
+        let published = Published { line: FastLine::default(), slots: Default::default() };
+        let numbers = Numbers::unset(0, quota, refill);
+        published.line.sequence.store(mark(&numbers), Ordering::Relaxed);
+        published.slots.iter().for_each(|slot| slot.write(&numbers));
+        published.line.write(&numbers);
+        published
+    }
+
+    /// The numbers in force.
+    #[inline]
+    pub(crate) fn load(&self) -> Numbers {
+        loop {
+            // Acquire: sees the slot as it was published with this generation.
+            let generation = self.line.sequence.load(Ordering::Acquire) >> GENERATION_SHIFT;
+            let numbers = self.slots[(generation & 1) as usize].read(generation);
+            if self.is_current(generation) {
+                return numbers;
+            }
+        }
+    }
+
+    /// The sequence word, unless callers wait in line for a key, the numbers are being changed, or the
+    /// axis is not whole.
+    #[inline(always)]
+    pub(crate) fn sequence(&self) -> Option<u64> {
+        // Acquire: as in `load`.
+        let sequence = self.line.sequence.load(Ordering::Acquire);
+        (sequence & (QUEUED | CHANGING | CUT) == 0).then_some(sequence)
+    }
+
+    /// As [`sequence`](Self::sequence), if the axis is not whole.
+    pub(crate) fn sequence_of_cut(&self) -> Option<u64> {
+        // Acquire: as in `load`.
+        let sequence = self.line.sequence.load(Ordering::Acquire);
+        (sequence & (QUEUED | CHANGING | CUT) == CUT).then_some(sequence)
+    }
+
+    /// The numbers in force and `now` on their axis, which is whole, if the sequence word is still
+    /// this one.
+    #[inline(always)]
+    pub(crate) fn fast(&self, sequence: u64, now: Timestamp) -> Option<FastNumbers> {
+        // Relaxed: `is_unchanged` orders the line.
+        let get = |field: &AtomicU64| field.load(Ordering::Relaxed);
+        let nanos = now.as_nanos().wrapping_sub(get(&self.line.origin));
+        let (span, per_nano) = (get(&self.line.span), get(&self.line.num));
+        let numbers = FastNumbers {
+            sequence,
+            // Within the span nothing wraps.
+            now: nanos.wrapping_mul(per_nano),
+            axis: Axis::Whole { per_nano },
+            unit: get(&self.line.unit),
+            burst: get(&self.line.burst),
+            capacity: get(&self.line.capacity),
+            salt: get(&self.line.salt),
+        };
+        (self.is_unchanged(&numbers) && nanos < span).then_some(numbers)
+    }
+
+    /// As [`fast`](Self::fast), of an axis that is not whole.
+    #[inline(always)]
+    pub(crate) fn fast_cut(&self, sequence: u64, now: Timestamp) -> Option<FastNumbers> {
+        let generation = sequence >> GENERATION_SHIFT;
+        let numbers = self.slots[(generation & 1) as usize].read(generation);
+        let Numbers { bucket: Bucket { scale, burst, capacity }, .. } = numbers;
+        let now = numbers.moment(now)?;
+        let numbers = FastNumbers {
+            sequence,
+            now: now.floor,
+            axis: Axis::Cut { scale, now },
+            unit: scale.unit,
+            burst,
+            capacity,
+            salt: word::salt(generation),
+        };
+        self.is_unchanged(&numbers).then_some(numbers)
+    }
+
+    /// Whether the numbers are still in force, and nobody waits in line.
+    #[inline(always)]
+    pub(crate) fn is_unchanged(&self, numbers: &FastNumbers) -> bool {
+        // Pairs with the fence in `publish`: if anything read before was of a later change, its
+        // mark is visible now.
+        fence(Ordering::Acquire);
+        self.line.sequence.load(Ordering::Relaxed) == numbers.sequence
+    }
+
+    /// The numbers before `current`, or `None` if `current` is no longer in force.
+    pub(crate) fn before(&self, current: &Numbers) -> Option<Numbers> {
+        let generation = current.generation.wrapping_sub(1);
+        let numbers = self.slots[(generation & 1) as usize].read(generation);
+        self.is_current(current.generation).then_some(numbers)
+    }
+
+    /// Whether `generation` is still in force, and so what was read of its slots is whole.
+    #[inline]
+    pub(crate) fn is_current(&self, generation: u64) -> bool {
+        // Pairs with the fence in `publish`: if any word read before was of a later change, the
+        // generation that came before that change is visible now.
+        fence(Ordering::Acquire);
+        self.line.sequence.load(Ordering::Relaxed) >> GENERATION_SHIFT == generation
+    }
+
+    /// Puts `numbers` in force. One caller at a time, and only when no word of a generation before
+    /// the present one is left.
+    pub(crate) fn publish(&self, numbers: &Numbers) {
+        // Relaxed: the fence below orders it.
+        let before = self.line.sequence.fetch_or(CHANGING, Ordering::Relaxed) & CUT;
+        // Pairs with the fences in `is_current` and `is_unchanged`: a thread that reads what is
+        // written below also sees the mark, and that the slot's old generation is over.
+        fence(Ordering::Release);
+        self.slots[(numbers.generation & 1) as usize].write(numbers);
+        self.line.write(numbers);
+        // Release: publishes the slot and the line. The next generation and its mark, and the mark of
+        // the change taken away. Added, since `QUEUED` may be set meanwhile.
+        let marks = mark(numbers).wrapping_sub(before).wrapping_sub(CHANGING);
+        let next = marks.wrapping_add(1 << GENERATION_SHIFT);
+        self.line.sequence.fetch_add(next, Ordering::Release);
+    }
+
+    /// Says whether callers wait in line for any key: then no check takes the fast path.
+    pub(crate) fn set_queued(&self, any: bool) {
+        // Relaxed: a caller that began to wait before a check did so before it for the checker,
+        // too, and against one who begins meanwhile either order is right.
+        if any {
+            self.line.sequence.fetch_or(QUEUED, Ordering::Relaxed);
+        } else {
+            self.line.sequence.fetch_and(!QUEUED, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What the sequence word says of the axis.
+fn mark(numbers: &Numbers) -> u64 {
+    if numbers.is_whole() { 0 } else { CUT }
+}
+
+/// Writes a field of the numbers, by the one thread that may. What does not change is left alone: a
+/// reader then has fewer stale values to see, and a model fewer to try.
+fn set_changed(field: &AtomicU64, value: u64) {
+    // Relaxed: `Published` orders whole slots and the line.
+    if field.load(Ordering::Relaxed) != value {
+        field.store(value, Ordering::Relaxed);
+    }
+}
+
+impl FastLine {
+    // Relaxed: `Published` orders the line.
+    fn write(&self, numbers: &Numbers) {
+        let Bucket { scale, burst, capacity, .. } = numbers.bucket;
+        set_changed(&self.origin, numbers.origin);
+        set_changed(&self.span, numbers.span);
+        set_changed(&self.num, scale.num);
+        set_changed(&self.unit, scale.unit);
+        set_changed(&self.burst, burst);
+        set_changed(&self.capacity, capacity);
+        set_changed(&self.salt, word::salt(numbers.generation));
+    }
+}
+
+impl Slot {
+    // Relaxed throughout: `Published` orders whole slots.
+    #[inline]
+    fn read(&self, generation: u64) -> Numbers {
+        let get = |field: &AtomicU64| field.load(Ordering::Relaxed);
+        let burst = get(&self.burst);
+        Numbers {
+            generation,
+            quota: Quota::known(get(&self.count), get(&self.per), burst),
+            bucket: Bucket {
+                // A slot never written has zeros; nothing may divide by them.
+                scale: Scale {
+                    unit: get(&self.unit),
+                    num: get(&self.num).max(1),
+                    den: get(&self.den).max(1),
+                    step: get(&self.step),
+                },
+                burst,
+                capacity: get(&self.capacity),
+            },
+            origin: get(&self.origin),
+            span: get(&self.span),
+            since: get(&self.since),
+        }
+    }
+
+    fn write(&self, numbers: &Numbers) {
+        set_changed(&self.unit, numbers.bucket.scale.unit);
+        set_changed(&self.num, numbers.bucket.scale.num);
+        set_changed(&self.den, numbers.bucket.scale.den);
+        set_changed(&self.step, numbers.bucket.scale.step);
+        set_changed(&self.burst, numbers.bucket.burst);
+        set_changed(&self.capacity, numbers.bucket.capacity);
+        set_changed(&self.count, numbers.quota.count());
+        set_changed(&self.per, numbers.quota.period().as_nanos() as u64);
+        set_changed(&self.origin, numbers.origin);
+        set_changed(&self.span, numbers.span);
+        set_changed(&self.since, numbers.since);
+    }
+}
+
+/// The tick of `word`, unless it was written under numbers that are unknown here.
+#[inline]
+pub(crate) fn read_word(
+    published: &Published,
+    numbers: &Numbers,
+    word: u64,
+    tag: u64,
+) -> Option<u64> {
+    if word::is_of(word, numbers.generation) {
+        Some(word::decode(word, tag, numbers.generation))
+    } else {
+        reprice_word(published, numbers, word, tag)
+    }
+}
+
+#[cold]
+fn reprice_word(published: &Published, numbers: &Numbers, word: u64, tag: u64) -> Option<u64> {
+    let before = published.before(numbers)?;
+    Some(numbers.reprice(&before, word::decode(word, tag, before.generation)))
+}
