@@ -1,10 +1,11 @@
 //! The cells of one limiter: for each key a word, decided on without a lock.
 //!
 //! The rooms in here, from the ground up: `word` packs a key's state, `numbers` says what its ticks
-//! mean, `table` finds and claims slots. This file runs every verb as one [`Step`] from a state to
-//! the next, until nothing else came between (`mutants` holds bugs for models to find). On it stand `pool` (keys without room), `change`
-//! (of the quota, under way), `settle` (charges corrected later) and `look` (what a transaction
-//! holds).
+//! mean and `published` where they are read, `table` finds and claims slots, `sight` is the fast path.
+//! This file runs every verb as one [`Step`] from a state to the next, until nothing else came
+//! between. On it stand `pool` (keys without room), `change` (of the quota, under way), `settle`
+//! (charges corrected later) and `look` (what a transaction holds). `mutants` holds bugs for models to
+//! find.
 //!
 //! # What is remembered, and what is not
 //!

@@ -12,24 +12,20 @@
 //! newcomer takes the slot that has been idle longest in the nearest line that has one, and the
 //! table grows only for keys that are not idle.
 
-use crate::sync::{
-    AtomicBool, AtomicU8, AtomicU64, Backoff, Mutex, MutexGuard, OnceLock, Ordering, mutant,
-};
+mod group;
+mod line;
 
-use super::word::{self, IN_TRANSIT, NEVER_USED};
+use crate::sync::{AtomicU64, OnceLock, Ordering, mutant};
 
-/// Slots in a line of 64 bytes.
-#[cfg(not(tollgate_loom))]
-const SLOTS: usize = 4;
-#[cfg(tollgate_loom)]
-const SLOTS: usize = 2;
+use super::word::{self, NEVER_USED};
 
-const LINE: usize = 2 * SLOTS;
+use group::{Place, Segment, home, wrap};
+use line::{Line, SLOTS, Spot, cell, count_touch, read, take_out};
 
-type Line = [AtomicU64; LINE];
-
-/// A line and a slot of it.
-type Spot<'a> = (&'a Line, usize);
+pub(super) use group::{Claim, Meaning, Use};
+pub(super) use line::Cell;
+#[cfg(test)]
+pub(super) use line::touches;
 
 /// Lines in a group: between this and twice it, unless one group is all there is.
 #[cfg(not(tollgate_loom))]
@@ -45,9 +41,6 @@ const NEAR: usize = 4;
 /// In so many lines a key is looked for before anything else is read: nearly all keys of a table that
 /// can grow stand there.
 const LOOKED_AT: usize = 2;
-
-/// A slot that no key has is taken before one of an idle key if it is in so many lines.
-const NEAR_UNUSED: usize = 8;
 
 /// The logarithm of how many groups the root segment has: those of a small table are found without
 /// a search.
@@ -87,87 +80,6 @@ pub(crate) struct Table {
     segments: Box<[OnceLock<Segment>]>,
 }
 
-struct Segment {
-    /// Lines, from the first multiple of a line's size on.
-    words: Box<[AtomicU64]>,
-    start: usize,
-    groups: Box<[Group]>,
-    /// For each line, how far the keys that it names may stand from it. Only rises.
-    reach: Box<[AtomicU8]>,
-}
-
-/// What is known of a group besides its lines.
-struct Group {
-    /// Held to claim, move or look for the absence of keys.
-    lock: Mutex<()>,
-    born: AtomicBool,
-    /// The latest stamp, in nanoseconds, at which a forgotten key's bucket was full. Written under
-    /// the lock.
-    forgotten: AtomicU64,
-    /// How many of its slots no key has. Written under the lock.
-    unused: AtomicU64,
-}
-
-/// A slot that was found to be a key's.
-#[derive(Clone, Copy)]
-pub(crate) struct Cell<'a> {
-    tag_at: &'a AtomicU64,
-    pub(crate) word: &'a AtomicU64,
-    pub(crate) tag: u64,
-}
-
-impl<'a> Cell<'a> {
-    /// A cell outside the table.
-    pub(crate) fn apart(tag_at: &'a AtomicU64, word: &'a AtomicU64, tag: u64) -> Self {
-        Cell { tag_at, word, tag }
-    }
-
-    /// The word, unless the slot has gone to another key.
-    #[inline]
-    pub(crate) fn load(&self) -> Option<u64> {
-        // Acquire: if the word is another key's, that key's tag is visible below.
-        let word = self.word.load(Ordering::Acquire);
-        // Acquire: if the tag was put back since, that it had been away is visible in the word
-        // when it is loaded again (`is_still`).
-        (self.tag_at.load(Ordering::Acquire) == self.tag).then_some(word)
-    }
-
-    /// Whether the word is what `load` said: what was decided without writing stands.
-    #[inline]
-    pub(crate) fn is_still(&self, word: u64) -> bool {
-        self.word.load(Ordering::Relaxed) == word
-    }
-
-    /// Writes `new` if the word is still `old`.
-    #[inline]
-    pub(crate) fn replace(&self, old: u64, new: u64) -> bool {
-        if mutant("replace_by_store") {
-            self.word.store(new, Ordering::Release);
-            return true;
-        }
-        // Release: whoever reads this word and then the clock sees no earlier time than its writer
-        // saw (settling), and whoever reads it as a commit sees what the transaction holds.
-        self.word.compare_exchange(old, new, Ordering::Release, Ordering::Relaxed).is_ok()
-    }
-}
-
-/// What a word means to the table.
-pub(crate) enum Use {
-    /// Its key is idle, its bucket full since this tick.
-    Idle(u64),
-    /// Its key is in debt until after this tick.
-    Live(u64),
-    /// Written under numbers the caller does not know.
-    Unknown,
-}
-
-/// What the owner of the words knows of them.
-pub(crate) trait Meaning {
-    fn of(&self, word: u64, tag: u64) -> Use;
-    /// The stamp of a tick, in nanoseconds.
-    fn stamp(&self, tick: u64) -> u64;
-}
-
 /// What a claim starts with.
 pub(crate) enum Start {
     With(u64),
@@ -175,20 +87,6 @@ pub(crate) enum Start {
     None,
     /// The caller knows numbers that are no longer in force.
     Stale,
-}
-
-/// What became of a claim.
-pub(crate) enum Claim<'a> {
-    /// The slot is the key's, with the word that was asked for.
-    Made(Cell<'a>),
-    /// The key was there.
-    Present(Cell<'a>),
-    /// The key has no slot, and none was wanted.
-    None,
-    /// The caller decided on what is no longer so.
-    Stale,
-    /// No slot is free before the stamp `until`.
-    Full { until: u64 },
 }
 
 impl Table {
@@ -480,242 +378,6 @@ impl Table {
     }
 }
 
-/// A group's place in its segment.
-struct Place<'a> {
-    segment: &'a Segment,
-    group: &'a Group,
-    /// Index of its first line.
-    first: usize,
-    lines: usize,
-}
-
-impl<'a> Place<'a> {
-    #[inline(always)]
-    fn new(segment: &'a Segment, index: usize, lines: usize) -> Option<Self> {
-        Some(Place { segment, group: segment.groups.get(index)?, first: index * lines, lines })
-    }
-
-    #[inline(always)]
-    fn line(&self, index: usize) -> Option<&'a Line> {
-        self.segment.line(self.first + index)
-    }
-
-    fn home(&self, spread: u64) -> usize {
-        home(spread, self.lines)
-    }
-
-    fn reach(&self, index: usize) -> &'a AtomicU8 {
-        &self.segment.reach[self.first + index]
-    }
-
-    /// Where the key stands, `from` so many lines behind its own on.
-    fn find(&self, tag: u64, spread: u64, from: usize) -> Option<Spot<'a>> {
-        let home = self.home(spread);
-        // Relaxed: a caller that must be certain holds the lock under which it was written.
-        let reach = self.reach(home).load(Ordering::Relaxed).into();
-        (from..=reach).find_map(|at| seek(self.line(wrap(home + at, self.lines))?, tag))
-    }
-
-    /// Whether a slot that no key has stands near `home`.
-    fn has_unused(&self, home: usize, lines: usize) -> bool {
-        // Relaxed: written under this lock.
-        let any = self.group.unused.load(Ordering::Relaxed) > 0;
-        any && (0..lines.min(NEAR_UNUSED)).any(|distance| {
-            let line = self.line(wrap(home + distance, self.lines));
-            // Relaxed: tags change only under this lock.
-            line.is_some_and(|line| {
-                line[..SLOTS].iter().any(|tag| tag.load(Ordering::Relaxed) == 0)
-            })
-        })
-    }
-
-    /// Takes a slot for `tag` in the nearest line that has one, of `lines` from its own: one that no
-    /// key has, or if it `may_forget` that of the key idle longest. The group's lock is held.
-    fn take(
-        &self,
-        tag: u64,
-        spread: u64,
-        start: u64,
-        lines: usize,
-        may_forget: bool,
-        meaning: &impl Meaning,
-    ) -> Claim<'a> {
-        let home = self.home(spread);
-        // Else the keys of a crowded line would forget each other in turn.
-        let may_forget = may_forget && !self.has_unused(home, lines);
-        let mut full_until = u64::MAX;
-        for distance in 0..lines {
-            let Some(line) = self.line(wrap(home + distance, self.lines)) else { break };
-            // The slot, its word, and since when its key is idle.
-            let mut chosen: Option<(usize, u64, Option<u64>)> = None;
-            for slot in 0..SLOTS {
-                count_touch();
-                // Relaxed: tags change only under this lock.
-                let old_tag = line[slot].load(Ordering::Relaxed);
-                // Acquire: see `Cell::load`. The swap below makes sure of the word.
-                let old = line[SLOTS + slot].load(Ordering::Acquire);
-                if old_tag == 0 {
-                    chosen = Some((slot, old, None));
-                    break;
-                }
-                if word::is_held(old) {
-                    continue;
-                }
-                match meaning.of(old, old_tag) {
-                    Use::Idle(_) if !may_forget => {}
-                    Use::Idle(tick) => match chosen {
-                        Some((.., Some(since))) if since <= tick => {}
-                        _ => chosen = Some((slot, old, Some(tick))),
-                    },
-                    Use::Live(tick) => full_until = full_until.min(tick),
-                    Use::Unknown => return Claim::Stale,
-                }
-            }
-            let Some((slot, old, since)) = chosen else { continue };
-            let (tag_at, word_at) = (&line[slot], &line[SLOTS + slot]);
-            // Relaxed: everybody who sees the mark waits; what follows is published below.
-            let marked =
-                word_at.compare_exchange(old, IN_TRANSIT, Ordering::Relaxed, Ordering::Relaxed);
-            if marked.is_err() {
-                // Its key came back. The caller looks at the line again.
-                return Claim::Stale;
-            }
-            if let Some(since) = since.map(|tick| meaning.stamp(tick)) {
-                // Relaxed: written under this lock.
-                if since > self.group.forgotten.load(Ordering::Relaxed) {
-                    // Release: a caller who decides on this stamp may find the slot gone.
-                    self.group.forgotten.store(since, Ordering::Release);
-                }
-            }
-            if since.is_none() {
-                // Relaxed: written under this lock.
-                self.group.unused.fetch_sub(1, Ordering::Relaxed);
-            }
-            // Relaxed: as in `find`.
-            let reach = self.reach(home);
-            if usize::from(reach.load(Ordering::Relaxed)) < distance {
-                reach.store(distance as u8, Ordering::Relaxed);
-            }
-            // Release: a thread that sees the tag sees that the old word is gone.
-            tag_at.store(tag, Ordering::Release);
-            // Release: a thread that sees the word sees its tag.
-            word_at.store(start, Ordering::Release);
-            return Claim::Made(Cell { tag_at, word: word_at, tag });
-        }
-        let until = match full_until {
-            u64::MAX => u64::MAX,
-            tick => meaning.stamp(tick.saturating_add(1)),
-        };
-        Claim::Full { until }
-    }
-}
-
-impl Segment {
-    fn new(groups: usize, lines: usize) -> Segment {
-        // Zeroed memory that the system gives page by page as it is touched, made atomic in place;
-        // one line more, to begin at a multiple of a line's size.
-        let words = vec![NEVER_USED; (groups * lines + 1) * LINE];
-        let words: Box<[AtomicU64]> = words.into_iter().map(AtomicU64::new).collect();
-        let line_bytes = LINE * 8;
-        let start = (line_bytes - words.as_ptr().addr() % line_bytes) % line_bytes / 8;
-        Segment {
-            words,
-            start,
-            groups: (0..groups).map(|_| Group::new(lines)).collect(),
-            reach: vec![0; groups * lines].into_iter().map(AtomicU8::new).collect(),
-        }
-    }
-
-    #[inline(always)]
-    fn line(&self, index: usize) -> Option<&Line> {
-        self.words.get(self.start + index * LINE..)?.first_chunk()
-    }
-
-    fn memory(&self) -> usize {
-        size_of_val(&*self.words) + size_of_val(&*self.groups) + size_of_val(&*self.reach)
-    }
-}
-
-impl Group {
-    fn new(lines: usize) -> Group {
-        Group {
-            lock: Mutex::new(()),
-            born: AtomicBool::new(false),
-            forgotten: AtomicU64::new(0),
-            unused: AtomicU64::new((lines * SLOTS) as u64),
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, ()> {
-        count_lock();
-        self.lock.lock()
-    }
-}
-
-/// The line of its group that a tag names.
-#[inline(always)]
-fn home(spread: u64, lines: usize) -> usize {
-    (((spread >> 32) * lines as u64) >> 32) as usize
-}
-
-/// The slot of this line that has the tag; any, if none has it. Looks at all slots without a branch:
-/// nobody can foresee which it is, and a wrong guess costs more than looking.
-#[inline(always)]
-fn slot_of(line: &Line, tag: u64) -> usize {
-    count_touch();
-    (1..SLOTS).fold(0, |found, slot| {
-        count_touch();
-        // Relaxed: callers look again.
-        found | (slot * usize::from(line[slot].load(Ordering::Relaxed) == tag))
-    })
-}
-
-/// The cell of the key in this line, and its word.
-#[inline(always)]
-fn read(line: &Line, tag: u64) -> Option<(Cell<'_>, u64)> {
-    let cell = cell(line, slot_of(line, tag), tag);
-    Some((cell, cell.load()?))
-}
-
-/// Where the key stands in this line.
-fn seek(line: &Line, tag: u64) -> Option<Spot<'_>> {
-    let slot = slot_of(line, tag) % SLOTS;
-    // Relaxed: `Cell::load` looks again.
-    (line[slot].load(Ordering::Relaxed) == tag).then_some((line, slot))
-}
-
-#[inline(always)]
-fn cell(line: &Line, slot: usize, tag: u64) -> Cell<'_> {
-    // A slot always is: said once more where the compiler can see it.
-    let slot = slot % SLOTS;
-    Cell { tag_at: &line[slot], word: &line[SLOTS + slot], tag }
-}
-
-/// Waits until nobody holds the word, and takes it out.
-fn take_out(word_at: &AtomicU64) -> u64 {
-    let mut backoff = Backoff::default();
-    loop {
-        let word = word_at.load(Ordering::Relaxed);
-        if word::is_held(word) {
-            // Whoever holds a word waits for no lock, so this ends.
-            backoff.wait();
-        // Relaxed: the tag is known under the lock, and the word is all there is to see.
-        } else if mutant("move_unmarked")
-            || word_at
-                .compare_exchange(word, IN_TRANSIT, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
-        {
-            return word;
-        }
-    }
-}
-
-/// `index` in a ring of `lines`. Indexes are below twice that.
-#[inline]
-fn wrap(index: usize, lines: usize) -> usize {
-    if index < lines { index } else { index - lines }
-}
-
 /// The group without its top bit, which it is split from.
 fn parent(group: usize) -> Option<usize> {
     (group != 0).then(|| group & !(1 << group.ilog2()))
@@ -730,39 +392,4 @@ fn next_towards(group: usize, target: usize) -> Option<usize> {
 /// A number of as many low bits.
 fn low_bits(count: u32) -> u64 {
     (1 << count) - 1
-}
-
-#[cfg(not(test))]
-fn count_touch() {}
-#[cfg(not(test))]
-fn count_lock() {}
-
-#[cfg(test)]
-use touches::{count_lock, count_touch};
-
-/// How many slots the calls of this thread have touched, and how many groups they have locked.
-#[cfg(test)]
-pub(crate) mod touches {
-    use std::cell::Cell;
-
-    thread_local!(static TOUCHES: Cell<usize> = const { Cell::new(0) });
-    thread_local!(static LOCKS: Cell<usize> = const { Cell::new(0) });
-
-    pub(crate) fn count_touch() {
-        TOUCHES.set(TOUCHES.get() + 1);
-    }
-
-    pub(crate) fn count_lock() {
-        LOCKS.set(LOCKS.get() + 1);
-    }
-
-    /// Slots touched since the last call.
-    pub(crate) fn take() -> usize {
-        TOUCHES.take()
-    }
-
-    /// Groups locked since the last call.
-    pub(crate) fn take_locks() -> usize {
-        LOCKS.take()
-    }
 }

@@ -1,0 +1,246 @@
+//! A group of lines under one lock: where a key's slot is looked for, and which one a newcomer takes.
+
+use crate::sync::{AtomicBool, AtomicU8, AtomicU64, Mutex, MutexGuard, Ordering};
+
+use crate::cells::word::{self, IN_TRANSIT, NEVER_USED};
+
+use super::line::{Cell, LINE, Line, SLOTS, Spot, count_lock, count_touch, seek};
+
+/// A slot that no key has is taken before one of an idle key if it is in so many lines.
+const NEAR_UNUSED: usize = 8;
+
+/// What a word means to the table.
+pub(crate) enum Use {
+    /// Its key is idle, its bucket full since this tick.
+    Idle(u64),
+    /// Its key is in debt until after this tick.
+    Live(u64),
+    /// Written under numbers the caller does not know.
+    Unknown,
+}
+
+/// What the owner of the words knows of them.
+pub(crate) trait Meaning {
+    fn of(&self, word: u64, tag: u64) -> Use;
+    /// The stamp of a tick, in nanoseconds.
+    fn stamp(&self, tick: u64) -> u64;
+}
+
+/// What became of a claim.
+pub(crate) enum Claim<'a> {
+    /// The slot is the key's, with the word that was asked for.
+    Made(Cell<'a>),
+    /// The key was there.
+    Present(Cell<'a>),
+    /// The key has no slot, and none was wanted.
+    None,
+    /// The caller decided on what is no longer so.
+    Stale,
+    /// No slot is free before the stamp `until`.
+    Full { until: u64 },
+}
+
+pub(super) struct Segment {
+    /// Lines, from the first multiple of a line's size on.
+    words: Box<[AtomicU64]>,
+    start: usize,
+    groups: Box<[Group]>,
+    /// For each line, how far the keys that it names may stand from it. Only rises.
+    reach: Box<[AtomicU8]>,
+}
+
+/// What is known of a group besides its lines.
+pub(super) struct Group {
+    /// Held to claim, move or look for the absence of keys.
+    lock: Mutex<()>,
+    pub(super) born: AtomicBool,
+    /// The latest stamp, in nanoseconds, at which a forgotten key's bucket was full. Written under
+    /// the lock.
+    pub(super) forgotten: AtomicU64,
+    /// How many of its slots no key has. Written under the lock.
+    pub(super) unused: AtomicU64,
+}
+
+/// A group's place in its segment.
+pub(super) struct Place<'a> {
+    segment: &'a Segment,
+    pub(super) group: &'a Group,
+    /// Index of its first line.
+    first: usize,
+    lines: usize,
+}
+
+impl<'a> Place<'a> {
+    #[inline(always)]
+    pub(super) fn new(segment: &'a Segment, index: usize, lines: usize) -> Option<Self> {
+        Some(Place { segment, group: segment.groups.get(index)?, first: index * lines, lines })
+    }
+
+    #[inline(always)]
+    pub(super) fn line(&self, index: usize) -> Option<&'a Line> {
+        self.segment.line(self.first + index)
+    }
+
+    pub(super) fn home(&self, spread: u64) -> usize {
+        home(spread, self.lines)
+    }
+
+    pub(super) fn reach(&self, index: usize) -> &'a AtomicU8 {
+        &self.segment.reach[self.first + index]
+    }
+
+    /// Where the key stands, `from` so many lines behind its own on.
+    pub(super) fn find(&self, tag: u64, spread: u64, from: usize) -> Option<Spot<'a>> {
+        let home = self.home(spread);
+        // Relaxed: a caller that must be certain holds the lock under which it was written.
+        let reach = self.reach(home).load(Ordering::Relaxed).into();
+        (from..=reach).find_map(|at| seek(self.line(wrap(home + at, self.lines))?, tag))
+    }
+
+    /// Whether a slot that no key has stands near `home`.
+    fn has_unused(&self, home: usize, lines: usize) -> bool {
+        // Relaxed: written under this lock.
+        let any = self.group.unused.load(Ordering::Relaxed) > 0;
+        any && (0..lines.min(NEAR_UNUSED)).any(|distance| {
+            let line = self.line(wrap(home + distance, self.lines));
+            // Relaxed: tags change only under this lock.
+            line.is_some_and(|line| {
+                line[..SLOTS].iter().any(|tag| tag.load(Ordering::Relaxed) == 0)
+            })
+        })
+    }
+
+    /// Takes a slot for `tag` in the nearest line that has one, of `lines` from its own: one that no
+    /// key has, or if it `may_forget` that of the key idle longest. The group's lock is held.
+    pub(super) fn take(
+        &self,
+        tag: u64,
+        spread: u64,
+        start: u64,
+        lines: usize,
+        may_forget: bool,
+        meaning: &impl Meaning,
+    ) -> Claim<'a> {
+        let home = self.home(spread);
+        // Else the keys of a crowded line would forget each other in turn.
+        let may_forget = may_forget && !self.has_unused(home, lines);
+        let mut full_until = u64::MAX;
+        for distance in 0..lines {
+            let Some(line) = self.line(wrap(home + distance, self.lines)) else { break };
+            // The slot, its word, and since when its key is idle.
+            let mut chosen: Option<(usize, u64, Option<u64>)> = None;
+            for slot in 0..SLOTS {
+                count_touch();
+                // Relaxed: tags change only under this lock.
+                let old_tag = line[slot].load(Ordering::Relaxed);
+                // Acquire: see `Cell::load`. The swap below makes sure of the word.
+                let old = line[SLOTS + slot].load(Ordering::Acquire);
+                if old_tag == 0 {
+                    chosen = Some((slot, old, None));
+                    break;
+                }
+                if word::is_held(old) {
+                    continue;
+                }
+                match meaning.of(old, old_tag) {
+                    Use::Idle(_) if !may_forget => {}
+                    Use::Idle(tick) => match chosen {
+                        Some((.., Some(since))) if since <= tick => {}
+                        _ => chosen = Some((slot, old, Some(tick))),
+                    },
+                    Use::Live(tick) => full_until = full_until.min(tick),
+                    Use::Unknown => return Claim::Stale,
+                }
+            }
+            let Some((slot, old, since)) = chosen else { continue };
+            let (tag_at, word_at) = (&line[slot], &line[SLOTS + slot]);
+            // Relaxed: everybody who sees the mark waits; what follows is published below.
+            let marked =
+                word_at.compare_exchange(old, IN_TRANSIT, Ordering::Relaxed, Ordering::Relaxed);
+            if marked.is_err() {
+                // Its key came back. The caller looks at the line again.
+                return Claim::Stale;
+            }
+            if let Some(since) = since.map(|tick| meaning.stamp(tick)) {
+                // Relaxed: written under this lock.
+                if since > self.group.forgotten.load(Ordering::Relaxed) {
+                    // Release: a caller who decides on this stamp may find the slot gone.
+                    self.group.forgotten.store(since, Ordering::Release);
+                }
+            }
+            if since.is_none() {
+                // Relaxed: written under this lock.
+                self.group.unused.fetch_sub(1, Ordering::Relaxed);
+            }
+            // Relaxed: as in `find`.
+            let reach = self.reach(home);
+            if usize::from(reach.load(Ordering::Relaxed)) < distance {
+                reach.store(distance as u8, Ordering::Relaxed);
+            }
+            // Release: a thread that sees the tag sees that the old word is gone.
+            tag_at.store(tag, Ordering::Release);
+            // Release: a thread that sees the word sees its tag.
+            word_at.store(start, Ordering::Release);
+            return Claim::Made(Cell { tag_at, word: word_at, tag });
+        }
+        let until = match full_until {
+            u64::MAX => u64::MAX,
+            tick => meaning.stamp(tick.saturating_add(1)),
+        };
+        Claim::Full { until }
+    }
+}
+
+impl Segment {
+    pub(super) fn new(groups: usize, lines: usize) -> Segment {
+        // Zeroed memory that the system gives page by page as it is touched, made atomic in place;
+        // one line more, to begin at a multiple of a line's size.
+        let words = vec![NEVER_USED; (groups * lines + 1) * LINE];
+        let words: Box<[AtomicU64]> = words.into_iter().map(AtomicU64::new).collect();
+        let line_bytes = LINE * 8;
+        let start = (line_bytes - words.as_ptr().addr() % line_bytes) % line_bytes / 8;
+        Segment {
+            words,
+            start,
+            groups: (0..groups).map(|_| Group::new(lines)).collect(),
+            reach: vec![0; groups * lines].into_iter().map(AtomicU8::new).collect(),
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn line(&self, index: usize) -> Option<&Line> {
+        self.words.get(self.start + index * LINE..)?.first_chunk()
+    }
+
+    pub(super) fn memory(&self) -> usize {
+        size_of_val(&*self.words) + size_of_val(&*self.groups) + size_of_val(&*self.reach)
+    }
+}
+
+impl Group {
+    pub(super) fn new(lines: usize) -> Group {
+        Group {
+            lock: Mutex::new(()),
+            born: AtomicBool::new(false),
+            forgotten: AtomicU64::new(0),
+            unused: AtomicU64::new((lines * SLOTS) as u64),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, ()> {
+        count_lock();
+        self.lock.lock()
+    }
+}
+
+/// The line of its group that a tag names.
+#[inline(always)]
+pub(super) fn home(spread: u64, lines: usize) -> usize {
+    (((spread >> 32) * lines as u64) >> 32) as usize
+}
+
+/// `index` in a ring of `lines`. Indexes are below twice that.
+#[inline]
+pub(super) fn wrap(index: usize, lines: usize) -> usize {
+    if index < lines { index } else { index - lines }
+}

@@ -1,0 +1,148 @@
+//! A line of the table: tags and their words in one cache line.
+
+use crate::sync::{AtomicU64, Backoff, Ordering, mutant};
+
+use crate::cells::word::{self, IN_TRANSIT};
+
+/// Slots in a line of 64 bytes.
+#[cfg(not(tollgate_loom))]
+pub(super) const SLOTS: usize = 4;
+#[cfg(tollgate_loom)]
+pub(super) const SLOTS: usize = 2;
+
+pub(super) const LINE: usize = 2 * SLOTS;
+
+pub(super) type Line = [AtomicU64; LINE];
+
+/// A line and a slot of it.
+pub(super) type Spot<'a> = (&'a Line, usize);
+
+/// A slot that was found to be a key's.
+#[derive(Clone, Copy)]
+pub(crate) struct Cell<'a> {
+    pub(super) tag_at: &'a AtomicU64,
+    pub(crate) word: &'a AtomicU64,
+    pub(crate) tag: u64,
+}
+
+impl<'a> Cell<'a> {
+    /// A cell outside the table.
+    pub(crate) fn apart(tag_at: &'a AtomicU64, word: &'a AtomicU64, tag: u64) -> Self {
+        Cell { tag_at, word, tag }
+    }
+
+    /// The word, unless the slot has gone to another key.
+    #[inline]
+    pub(crate) fn load(&self) -> Option<u64> {
+        // Acquire: if the word is another key's, that key's tag is visible below.
+        let word = self.word.load(Ordering::Acquire);
+        // Acquire: if the tag was put back since, that it had been away is visible in the word
+        // when it is loaded again (`is_still`).
+        (self.tag_at.load(Ordering::Acquire) == self.tag).then_some(word)
+    }
+
+    /// Whether the word is what `load` said: what was decided without writing stands.
+    #[inline]
+    pub(crate) fn is_still(&self, word: u64) -> bool {
+        self.word.load(Ordering::Relaxed) == word
+    }
+
+    /// Writes `new` if the word is still `old`.
+    #[inline]
+    pub(crate) fn replace(&self, old: u64, new: u64) -> bool {
+        if mutant("replace_by_store") {
+            self.word.store(new, Ordering::Release);
+            return true;
+        }
+        // Release: whoever reads this word and then the clock sees no earlier time than its writer
+        // saw (settling), and whoever reads it as a commit sees what the transaction holds.
+        self.word.compare_exchange(old, new, Ordering::Release, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// The slot of this line that has the tag; any, if none has it. Looks at all slots without a branch:
+/// nobody can foresee which it is, and a wrong guess costs more than looking.
+#[inline(always)]
+fn slot_of(line: &Line, tag: u64) -> usize {
+    count_touch();
+    (1..SLOTS).fold(0, |found, slot| {
+        count_touch();
+        // Relaxed: callers look again.
+        found | (slot * usize::from(line[slot].load(Ordering::Relaxed) == tag))
+    })
+}
+
+/// The cell of the key in this line, and its word.
+#[inline(always)]
+pub(super) fn read(line: &Line, tag: u64) -> Option<(Cell<'_>, u64)> {
+    let cell = cell(line, slot_of(line, tag), tag);
+    Some((cell, cell.load()?))
+}
+
+/// Where the key stands in this line.
+pub(super) fn seek(line: &Line, tag: u64) -> Option<Spot<'_>> {
+    let slot = slot_of(line, tag) % SLOTS;
+    // Relaxed: `Cell::load` looks again.
+    (line[slot].load(Ordering::Relaxed) == tag).then_some((line, slot))
+}
+
+#[inline(always)]
+pub(super) fn cell(line: &Line, slot: usize, tag: u64) -> Cell<'_> {
+    // A slot always is: said once more where the compiler can see it.
+    let slot = slot % SLOTS;
+    Cell { tag_at: &line[slot], word: &line[SLOTS + slot], tag }
+}
+
+/// Waits until nobody holds the word, and takes it out.
+pub(super) fn take_out(word_at: &AtomicU64) -> u64 {
+    let mut backoff = Backoff::default();
+    loop {
+        let word = word_at.load(Ordering::Relaxed);
+        if word::is_held(word) {
+            // Whoever holds a word waits for no lock, so this ends.
+            backoff.wait();
+        // Relaxed: the tag is known under the lock, and the word is all there is to see.
+        } else if mutant("move_unmarked")
+            || word_at
+                .compare_exchange(word, IN_TRANSIT, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        {
+            return word;
+        }
+    }
+}
+
+#[cfg(not(test))]
+pub(super) fn count_touch() {}
+#[cfg(not(test))]
+pub(super) fn count_lock() {}
+
+#[cfg(test)]
+pub(super) use touches::{count_lock, count_touch};
+
+/// How many slots the calls of this thread have touched, and how many groups they have locked.
+#[cfg(test)]
+pub(crate) mod touches {
+    use std::cell::Cell;
+
+    thread_local!(static TOUCHES: Cell<usize> = const { Cell::new(0) });
+    thread_local!(static LOCKS: Cell<usize> = const { Cell::new(0) });
+
+    pub(crate) fn count_touch() {
+        TOUCHES.set(TOUCHES.get() + 1);
+    }
+
+    pub(crate) fn count_lock() {
+        LOCKS.set(LOCKS.get() + 1);
+    }
+
+    /// Slots touched since the last call.
+    pub(crate) fn take() -> usize {
+        TOUCHES.take()
+    }
+
+    /// Groups locked since the last call.
+    pub(crate) fn take_locks() -> usize {
+        LOCKS.take()
+    }
+}
