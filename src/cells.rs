@@ -128,24 +128,8 @@ impl Cells {
         }
     }
 
-    /// What `check` of `cost` would say, charging nothing.
-    pub(crate) fn peek(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
-        self.peek_past(tag, 0, cost, now)
-    }
-
-    /// As `peek`, `own` of the units that the key's line waits for being the caller's.
-    pub(crate) fn peek_past(
-        &self,
-        tag: u64,
-        own: u64,
-        cost: u64,
-        now: Timestamp,
-    ) -> Result<Allowed, Denied> {
-        self.peek_behind(tag, self.queued.ahead(tag).saturating_sub(own), cost, now)
-    }
-
     /// What `check` of `cost` would say after `ahead` units were had by others.
-    fn peek_behind(
+    pub(crate) fn peek_behind(
         &self,
         tag: u64,
         ahead: u64,
@@ -168,10 +152,8 @@ impl Cells {
         self.queued.set(tag, units, |any| self.published.set_queued(any));
     }
 
-    /// Whether callers wait for any key.
-    #[inline]
-    pub(crate) fn is_queued(&self) -> bool {
-        self.queued.any()
+    pub(crate) fn queued(&self) -> &Queued {
+        &self.queued
     }
 
     /// Makes the key as if never seen.

@@ -53,21 +53,17 @@ pub(crate) struct Records<A: Keep> {
 
 /// Records of any algorithm.
 pub(crate) trait Recorded: Send + Sync {
-    /// Decides `ask` for the key and charges what is allowed; says what `settle` needs to know.
-    /// `turn`: for who is at the head of the key's line, if there is one.
+    /// Decides `ask` for the key behind `ahead` units of its line, and charges what is allowed; says
+    /// what `settle` needs to know.
     fn take(
         &self,
         tag: u64,
+        ahead: u64,
         ask: Ask,
         now: Timestamp,
-        turn: bool,
     ) -> Result<(Charge, Allowed), Denied>;
     /// What `take` would say, charging nothing.
-    fn peek(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
-        self.peek_past(tag, 0, cost, now)
-    }
-    /// As `peek`, `own` of the units that the key's line waits for being the caller's.
-    fn peek_past(&self, tag: u64, own: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied>;
+    fn peek(&self, tag: u64, ahead: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied>;
     /// Makes a charge what it should have been.
     fn settle(&self, charge: &Charge, cost: u64, clock: &Clock);
     /// Makes the key as if never seen.
@@ -85,7 +81,7 @@ pub(crate) trait Recorded: Send + Sync {
     fn queued(&self) -> &Queued;
 
     /// What `take` would say, with what a transaction must know. Waits while the key is held.
-    fn look(&self, tag: u64, cost: u64, now: Timestamp, turn: bool) -> Look;
+    fn look(&self, tag: u64, ahead: u64, cost: u64, now: Timestamp) -> Look;
     /// Gives a key that was not there a record, as if never seen, and looks at it. Not that of a
     /// key that is `taken` by the same transaction, and idle as yet.
     fn seat(&self, tag: u64, cost: u64, now: Timestamp, taken: &dyn Fn(u64) -> bool) -> Look;
@@ -237,14 +233,13 @@ impl<A: Algorithm> Recorded for Records<A> {
     fn take(
         &self,
         tag: u64,
+        ahead: u64,
         ask: Ask,
         now: Timestamp,
-        turn: bool,
     ) -> Result<(Charge, Allowed), Denied> {
         if mutant("decide_then_charge") {
             return self.decide_then_charge(tag, ask, now);
         }
-        let ahead = if turn { 0 } else { self.queued.ahead(tag) };
         self.run(tag, |shard| {
             let mut place = shard.place(tag)?;
             let units = |shard: &mut Shard<A>, place| match ask {
@@ -296,8 +291,7 @@ impl<A: Algorithm> Recorded for Records<A> {
         })
     }
 
-    fn peek_past(&self, tag: u64, own: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
-        let ahead = self.queued.ahead(tag).saturating_sub(own);
+    fn peek(&self, tag: u64, ahead: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
         self.run(tag, |shard| {
             let place = shard.place(tag)?;
             Some(Self::answer(shard, tag, place, ahead, cost, now))
@@ -406,8 +400,7 @@ impl<A: Algorithm> Recorded for Records<A> {
         &self.queued
     }
 
-    fn look(&self, tag: u64, cost: u64, now: Timestamp, turn: bool) -> Look {
-        let ahead = if turn { 0 } else { self.queued.ahead(tag) };
+    fn look(&self, tag: u64, ahead: u64, cost: u64, now: Timestamp) -> Look {
         self.run(tag, |shard| {
             let place = shard.place(tag)?;
             self.look_in(shard, tag, place, ahead, cost, now)

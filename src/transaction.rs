@@ -20,7 +20,7 @@ mod word;
 
 use smallvec::SmallVec;
 
-use crate::cells::Charge;
+use crate::cells::{Charge, Queued};
 use crate::concurrency_limiter::{Lease, Room};
 use crate::decision::{Allowed, Denied, Retry};
 use crate::rate_limiter::Store;
@@ -57,6 +57,13 @@ pub(crate) struct Asked {
     pub(crate) enforced: bool,
     /// Whether the request is at the head of the line before it.
     pub(crate) turn: bool,
+}
+
+impl Asked {
+    /// Units of the key's line that come before it.
+    fn ahead(&self, queued: &Queued, tag: u64) -> u64 {
+        if self.turn { 0 } else { queued.ahead(tag) }
+    }
 }
 
 enum Part<'a> {

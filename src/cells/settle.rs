@@ -33,16 +33,15 @@ impl Charge {
 }
 
 impl Cells {
-    /// As `decide`, and says what `settle` needs to know. `turn`: for who is at the head of the
-    /// key's line, if there is one.
+    /// As `decide`, behind `ahead` units of the key's line, and says what `settle` needs to know.
     pub(crate) fn reserve(
         &self,
         tag: u64,
+        ahead: u64,
         cost: u64,
         now: Timestamp,
-        turn: bool,
     ) -> Result<(Charge, Allowed), Denied> {
-        let look_now = || self.look(tag, cost, now, turn);
+        let look_now = || self.look(tag, ahead, cost, now);
         let mut look = look_now();
         loop {
             // A cost of 0 is a peek: no key.

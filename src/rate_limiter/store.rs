@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::algorithm::Algorithm;
-use crate::cells::{Cells, Charge, Overflow};
+use crate::cells::{Cells, Charge, Overflow, Queued};
 use crate::decision::{Allowed, Denied};
 use crate::quota::Quota;
 use crate::records::{Ask, Recorded, Records};
@@ -45,18 +45,15 @@ impl Store {
     pub(crate) fn decide(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
         match self {
             Store::Words(cells) => cells.decide(tag, cost, now),
-            Store::Records(records) => {
-                records.take(tag, Ask::All(cost), now, false).map(|(_, allowed)| allowed)
+            Store::Records(_) => {
+                self.reserve(tag, self.ahead(tag), cost, now).map(|(_, allowed)| allowed)
             }
         }
     }
 
     /// What `decide` would say, charging nothing.
     pub(crate) fn peek(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
-        match self {
-            Store::Words(cells) => cells.peek(tag, cost, now),
-            Store::Records(records) => records.peek(tag, cost, now),
-        }
+        self.peek_past(tag, 0, cost, now)
     }
 
     /// As `peek`, `own` of the units that the key's line waits for being the caller's.
@@ -67,24 +64,24 @@ impl Store {
         cost: u64,
         now: Timestamp,
     ) -> Result<Allowed, Denied> {
+        let ahead = self.ahead(tag).saturating_sub(own);
         match self {
-            Store::Words(cells) => cells.peek_past(tag, own, cost, now),
-            Store::Records(records) => records.peek_past(tag, own, cost, now),
+            Store::Words(cells) => cells.peek_behind(tag, ahead, cost, now),
+            Store::Records(records) => records.peek(tag, ahead, cost, now),
         }
     }
 
-    /// As `decide`, and says what `settle` needs to know. `turn`: for who is at the head of the
-    /// key's line, if there is one.
+    /// As `decide`, behind `ahead` units of the key's line, and says what `settle` needs to know.
     pub(crate) fn reserve(
         &self,
         tag: u64,
+        ahead: u64,
         cost: u64,
         now: Timestamp,
-        turn: bool,
     ) -> Result<(Charge, Allowed), Denied> {
         match self {
-            Store::Words(cells) => cells.reserve(tag, cost, now, turn),
-            Store::Records(records) => records.take(tag, Ask::All(cost), now, turn),
+            Store::Words(cells) => cells.reserve(tag, ahead, cost, now),
+            Store::Records(records) => records.take(tag, ahead, Ask::All(cost), now),
         }
     }
 
@@ -97,7 +94,7 @@ impl Store {
     ) -> Result<(Charge, Allowed), Denied> {
         match self {
             Store::Words(cells) => cells.grant(tag, up_to, now),
-            Store::Records(records) => records.take(tag, Ask::UpTo(up_to), now, false),
+            Store::Records(records) => records.take(tag, self.ahead(tag), Ask::UpTo(up_to), now),
         }
     }
 
@@ -113,7 +110,8 @@ impl Store {
         match self {
             Store::Words(cells) => cells.book(tag, cost, now, max_wait),
             Store::Records(_) => {
-                self.reserve(tag, cost, now, false).map(|(charge, at)| (charge, Duration::ZERO, at))
+                let reserved = self.reserve(tag, self.ahead(tag), cost, now);
+                reserved.map(|(charge, allowed)| (charge, Duration::ZERO, allowed))
             }
         }
     }
@@ -184,13 +182,18 @@ impl Store {
         }
     }
 
-    /// Whether callers wait for any key.
+    /// Who waits for which keys.
     #[inline]
-    pub(crate) fn is_queued(&self) -> bool {
+    pub(crate) fn queued(&self) -> &Queued {
         match self {
-            Store::Words(cells) => cells.is_queued(),
-            Store::Records(records) => records.queued().any(),
+            Store::Words(cells) => cells.queued(),
+            Store::Records(records) => records.queued(),
         }
+    }
+
+    /// Units that callers wait for in the line of the key.
+    pub(crate) fn ahead(&self, tag: u64) -> u64 {
+        self.queued().ahead(tag)
     }
 
     /// Brings what is known of the key near, without waiting for it.

@@ -19,11 +19,11 @@ impl<A: Algorithm> Records<A> {
         let cost = match ask {
             Ask::All(cost) => cost,
             Ask::UpTo(most) => {
-                let left = self.peek(tag, 0, now).map_or(0, |left| left.remaining());
+                let left = self.peek(tag, 0, 0, now).map_or(0, |left| left.remaining());
                 left.min(most).max(most.min(1))
             }
         };
-        let allowed = self.peek(tag, cost, now)?;
+        let allowed = self.peek(tag, 0, cost, now)?;
         self.run(tag, |shard| {
             if shard.place(tag)? == Place::New {
                 shard.seat(tag, now, &self.room, &|_| false);

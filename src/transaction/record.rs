@@ -17,7 +17,8 @@ pub(super) struct Record<'a> {
 
 impl<'a> Record<'a> {
     pub(super) fn new(records: &'a dyn Recorded, tag: u64, asked: &Asked) -> Record<'a> {
-        let look = records.look(tag, asked.cost, asked.now, asked.turn);
+        let ahead = asked.ahead(records.queued(), tag);
+        let look = records.look(tag, ahead, asked.cost, asked.now);
         Record { records, tag, carried: 0, look }
     }
 

@@ -35,7 +35,7 @@ impl SlotPart {
 
     /// Takes the slots. If all else is held, the decision is made.
     pub(super) fn commit(&self, asked: &Asked) -> bool {
-        self.room.slots.commit(&self.look, units(asked), asked.turn)
+        self.room.slots.commit(&self.look, units(asked))
     }
 }
 

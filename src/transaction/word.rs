@@ -17,7 +17,7 @@ pub(super) struct Word<'a> {
 
 impl<'a> Word<'a> {
     pub(super) fn new(cells: &'a Cells, tag: u64, asked: &Asked) -> Word<'a> {
-        let look = cells.look(tag, asked.cost, asked.now, asked.turn);
+        let look = cells.look(tag, asked.ahead(cells.queued(), tag), asked.cost, asked.now);
         Word { cells, tag, carried: 0, look }
     }
 
