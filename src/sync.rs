@@ -14,6 +14,18 @@ mod imp {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, fence};
     pub(crate) use std::sync::{Arc, OnceLock, Weak};
 
+    /// A locked value of which only a trait is known.
+    pub(crate) struct LockedAs<'a, U: ?Sized>(parking_lot::MappedMutexGuard<'a, U>);
+
+    impl<'a, U: ?Sized> LockedAs<'a, U> {
+        pub(crate) fn lock<T>(mutex: &'a Mutex<T>, of: fn(&mut T) -> &mut U) -> Self {
+            LockedAs(MutexGuard::map(mutex.lock(), of))
+        }
+        pub(crate) fn get(&mut self) -> &mut U {
+            &mut self.0
+        }
+    }
+
     /// std's face on `parking_lot`'s, which knows no poison.
     #[derive(Default)]
     pub(crate) struct Condvar(parking_lot::Condvar);

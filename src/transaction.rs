@@ -5,7 +5,7 @@
 //! what they were: then there was a moment at which the whole answer was true. If all agree, all but
 //! the innermost are held, and the innermost is committed by one compare-and-swap, which is the
 //! moment of the decision; the others are charged as they are released. A record has no such step:
-//! if there is no innermost, all are held, and any moment while they are is that of the decision.
+//! its shard is locked from before the look until it is charged.
 //!
 //! A caller that meets a hold waits. One that meets a hold while holding lets go of everything and
 //! starts over, so that no order is needed and no deadlock exists.
@@ -29,7 +29,7 @@ use crate::sync::{Arc, Backoff, mutant};
 use crate::time::Timestamp;
 
 pub(crate) use fast::{FastPart, commit as commit_fast};
-use record::Record;
+use record::{Locks, Record};
 use slots::SlotPart;
 use word::Word;
 
@@ -72,40 +72,30 @@ enum Part<'a> {
     Slots(SlotPart),
 }
 
-/// What each kind of limit does in a transaction.
-trait Participant {
-    /// Looks at it anew. Waits while others hold it.
-    fn look(&mut self, asked: &Asked);
-    /// What it said.
-    fn answer(&self) -> Result<Allowed, Denied>;
-    /// Whether the answer is still the one that would be given.
-    fn stands(&self) -> bool;
-    /// Whether there is something to write, if it agrees.
-    fn is_counted(&self, asked: &Asked) -> bool;
-    /// Keeps others away, if nothing came between. Then `release` must follow.
-    fn hold(&self) -> bool;
-    /// Lets go of what is held: charged, or as it was.
-    fn release(&self, asked: &Asked, is_charged: bool);
-    /// Counts what was decided.
-    fn count(&self, asked: &Asked);
-}
-
+/// Calls a word or slots. A record is locked: it stands, and there is nothing to hold.
 macro_rules! each {
-    ($entry:expr, $part:ident => $call:expr) => {
-        match $entry {
-            Part::Word($part) => $call,
-            Part::Record($part) => $call,
-            Part::Slots($part) => $call,
+    ($part:expr, $of:ident => $call:expr, record => $of_record:expr) => {
+        match $part {
+            Part::Word($of) => $call,
+            Part::Slots($of) => $call,
+            Part::Record(_) => $of_record,
+        }
+    };
+    ($part:expr, $of:ident => $call:expr) => {
+        match $part {
+            Part::Word($of) => $call,
+            Part::Slots($of) => $call,
+            Part::Record($of) => $call,
         }
     };
 }
 
 impl<'a> Entry<'a> {
-    /// Asks a rate, and looks at it once.
+    /// Asks a rate, and looks at it once if it is a word.
     pub(crate) fn rate(store: &'a Store, tag: u64, asked: Asked) -> Entry<'a> {
         let part = match store {
             Store::Words(cells) => Part::Word(Word::new(cells, tag, &asked)),
-            Store::Records(records) => Part::Record(Record::new(&**records, tag, &asked)),
+            Store::Records(records) => Part::Record(Record::new(&**records, tag)),
         };
         Entry { asked, part }
     }
@@ -160,11 +150,11 @@ impl<'a> Entry<'a> {
     }
 
     fn look_again(&mut self) {
-        each!(&mut self.part, part => part.look(&self.asked));
+        each!(&mut self.part, part => part.look(&self.asked), record => {});
     }
 
     fn stands(&self) -> bool {
-        each!(&self.part, part => part.stands())
+        each!(&self.part, part => part.stands(), record => true)
     }
 
     /// What it refuses the request with, if it does.
@@ -176,7 +166,12 @@ impl<'a> Entry<'a> {
     fn is_charged(&self) -> bool {
         self.asked.cost > 0
             && self.answer().is_ok()
-            && each!(&self.part, part => part.is_counted(&self.asked))
+            && match &self.part {
+                Part::Word(word) => word.is_counted(),
+                Part::Record(record) => record.is_counted(),
+                // Slots in shadow are taken after the decision.
+                Part::Slots(_) => self.asked.enforced,
+            }
     }
 
     /// Whether its key must be given a place before it can be held.
@@ -199,19 +194,18 @@ impl<'a> Entry<'a> {
     }
 
     fn hold(&self) -> bool {
-        each!(&self.part, part => part.hold())
+        each!(&self.part, part => part.hold(), record => true)
     }
 
     fn release(&self, is_charged: bool) {
-        each!(&self.part, part => part.release(&self.asked, is_charged));
+        each!(&self.part, part => part.release(&self.asked, is_charged), record => {});
     }
 
-    /// The state of a rate that was decided on.
+    /// The state of a word that was decided on.
     fn state(&self) -> [u64; 3] {
         match &self.part {
             Part::Word(word) => word.state(),
-            Part::Record(record) => record.state(),
-            Part::Slots(_) => [0; 3],
+            Part::Record(_) | Part::Slots(_) => [0; 3],
         }
     }
 }
@@ -238,36 +232,36 @@ struct Again;
 
 /// Charges and takes all, or none.
 pub(crate) fn admit(entries: &mut [Entry<'_>]) -> Result<(), Refusal> {
-    let mut backoff = Backoff::default();
-    loop {
-        if let Some(decided) = attempt(entries, &mut backoff, true) {
-            return decided;
-        }
-        look(entries);
-    }
+    until_decided(entries, |entries, locks| attempt(entries, locks, true))
 }
 
 /// What `admit` would say, charging nothing.
 pub(crate) fn peek(entries: &mut [Entry<'_>]) -> Result<(), Refusal> {
-    while !stand(entries) {
-        look(entries);
+    let said = |entries: &[Entry<'_>]| refusal(entries).map_or(Ok(()), Err);
+    until_decided(entries, |entries, _| stand(entries).then(|| said(entries)))
+}
+
+/// Runs `attempt` with the records locked, until nothing comes between. Waits with nothing locked.
+fn until_decided<'a, R>(
+    entries: &mut [Entry<'a>],
+    mut attempt: impl FnMut(&mut [Entry<'a>], &mut Locks<'a>) -> Option<R>,
+) -> R {
+    let mut backoff = Backoff::default();
+    loop {
+        if let Some(mut locks) = Locks::look(entries) {
+            if let Some(decided) = attempt(entries, &mut locks) {
+                return decided;
+            }
+        }
+        backoff.wait();
+        entries.iter_mut().for_each(Entry::look_again);
     }
-    refusal(entries).map_or(Ok(()), Err)
 }
 
 /// Charges each rate as many times what it asks as all have room for, `up_to` so many times, and
 /// takes the slots; says how many times. A rate asks what one unit costs it.
 pub(crate) fn grant(entries: &mut [Entry<'_>], up_to: u64) -> Result<u64, Refusal> {
-    let mut backoff = Backoff::default();
     let costs: SmallVec<[u64; INLINE]> = entries.iter().map(|entry| entry.asked.cost).collect();
-    let ask = |entries: &mut [Entry<'_>], times: u64| {
-        for (entry, cost) in entries.iter_mut().zip(&costs) {
-            if entry.tag().is_some() {
-                entry.asked.cost = cost.saturating_mul(times);
-            }
-        }
-        look(entries);
-    };
     let left = |entries: &[Entry<'_>]| {
         let rates = entries.iter().zip(&costs).filter(|(entry, _)| entry.tag().is_some());
         let times = |(entry, cost): (&Entry<'_>, &u64)| {
@@ -276,56 +270,62 @@ pub(crate) fn grant(entries: &mut [Entry<'_>], up_to: u64) -> Result<u64, Refusa
         rates.filter_map(times).min().unwrap_or(u64::MAX)
     };
     let mut most = up_to;
-    loop {
-        ask(entries, 0);
+    until_decided(entries, |entries, locks| {
+        ask(entries, locks, &costs, 0);
         // If nothing remains, answer as for one unit.
         let times = left(entries).clamp(1, most);
         let states: SmallVec<[_; INLINE]> = entries.iter().map(Entry::state).collect();
-        ask(entries, times);
+        ask(entries, locks, &costs, times);
         // Unless something came between the two looks.
         if entries.iter().zip(&states).any(|(entry, state)| entry.state() != *state) {
-            continue;
+            return None;
         }
         // A line of waiting callers is in the way of all, and so may be a place that two keys share.
         if times > 1 && refusal(entries).is_some() {
             most = 1;
-            continue;
+            return None;
         }
-        if let Some(decided) = attempt(entries, &mut backoff, false) {
-            return decided.map(|()| times);
+        attempt(entries, locks, false).map(|decided| decided.map(|()| times))
+    })
+}
+
+/// Asks each rate for `times` its cost.
+fn ask<'a>(entries: &mut [Entry<'a>], locks: &mut Locks<'a>, costs: &[u64], times: u64) {
+    for (entry, cost) in entries.iter_mut().zip(costs) {
+        if entry.tag().is_some() {
+            entry.asked.cost = cost.saturating_mul(times);
         }
+        entry.look_again();
     }
+    locks.look_again(entries);
 }
 
 /// One attempt at what was looked at. `None`: something came between.
 ///
 /// `may_look_again`: the innermost may be decided on a later state than was seen.
-fn attempt(
-    entries: &mut [Entry<'_>],
-    backoff: &mut Backoff,
+fn attempt<'a>(
+    entries: &mut [Entry<'a>],
+    locks: &mut Locks<'a>,
     may_look_again: bool,
 ) -> Option<Result<(), Refusal>> {
     let mut refused = refusal(entries);
     if refused.is_none() && entries.iter().any(Entry::needs_seat) {
-        seat(entries).ok()?;
+        seat(entries, locks).ok()?;
         // A seat where there is no room may refuse.
         refused = refusal(entries);
     }
     let decided = match refused {
-        None if pass(entries, may_look_again).is_ok() => Ok(()),
-        None => {
-            backoff.wait();
-            return None;
-        }
-        Some(refusal) if stand(entries) => Err(refusal),
-        Some(_) => return None,
+        None => pass(entries, may_look_again).ok().map(Ok)?,
+        Some(refusal) => stand(entries).then_some(Err(refusal))?,
     };
-    entries.iter().for_each(|entry| each!(&entry.part, part => part.count(&entry.asked)));
+    for Entry { asked, part } in entries {
+        match part {
+            Part::Word(word) => word.count(),
+            Part::Record(record) => record.write(asked, decided.is_ok(), locks),
+            Part::Slots(_) => {}
+        }
+    }
     Some(decided)
-}
-
-fn look(entries: &mut [Entry<'_>]) {
-    entries.iter_mut().for_each(Entry::look_again);
 }
 
 /// Whether what was seen was so at one moment.
@@ -344,15 +344,20 @@ fn pass(entries: &mut [Entry<'_>], may_look_again: bool) -> Result<(), Again> {
         stand(entries).then_some(()).ok_or(Again)?;
     }
     let innermost = innermost(entries);
-    let (held, seen) = {
+    let (taken, seen) = {
         let entries = &*entries;
         // While it has claims the caller waits for nobody.
         let claims = slots::claim(entries)?;
-        let mut holds = Holds { entries, innermost, reached: 0, charge: false };
-        holds.take()?;
-        let seen = commit(entries, innermost, may_look_again)?;
-        holds.charge = true;
-        drop(holds);
+        let outer = entries.iter().enumerate().filter(|(at, _)| innermost != Some(*at));
+        let outer = outer.map(|(_, entry)| entry).filter(|entry| entry.is_charged());
+        // Nothing can panic until the last is released.
+        let held = outer.clone().take_while(|entry| entry.hold()).count();
+        let seen = match outer.clone().count() == held {
+            true => commit(entries, innermost, may_look_again),
+            false => Err(Again),
+        };
+        outer.take(held).for_each(|entry| entry.release(seen.is_ok()));
+        let seen = seen?;
         (claims.begin(), seen)
     };
     if let (Some(Entry { part: Part::Word(word), .. }), Some(seen)) =
@@ -360,61 +365,17 @@ fn pass(entries: &mut [Entry<'_>], may_look_again: bool) -> Result<(), Again> {
     {
         *word = seen;
     }
-    slots::keep(entries, held);
+    slots::keep(entries, taken);
     Ok(())
 }
 
-/// The entry that is committed while the others are held: slots if there are any, or else a word,
-/// if there are only words.
+/// The entry that is committed while the others are held: slots if there are any, or else a word.
 fn innermost(entries: &[Entry<'_>]) -> Option<usize> {
-    let is_slots = |entry: &Entry<'_>| matches!(entry.part, Part::Slots(_));
-    let is_record = |entry: &Entry<'_>| matches!(entry.part, Part::Record(_));
-    let slots = entries.iter().rposition(|entry| is_slots(entry) && entry.is_charged());
-    let charged = || entries.iter().rposition(Entry::is_charged);
-    let all_words = || !entries.iter().any(|entry| is_record(entry) && entry.is_charged());
-    slots.or_else(|| if all_words() { charged() } else { None })
-}
-
-/// Entries of which those that are charged are held, up to `reached`. Dropping it, unwinding
-/// included, lets go of them as they were, or charged once all agreed.
-struct Holds<'h, 'a> {
-    entries: &'h [Entry<'a>],
-    /// It is committed and not held.
-    innermost: Option<usize>,
-    reached: usize,
-    charge: bool,
-}
-
-impl Holds<'_, '_> {
-    fn take(&mut self) -> Result<(), Again> {
-        for (at, entry) in self.entries.iter().enumerate() {
-            if self.innermost != Some(at) && entry.is_charged() && !entry.hold() {
-                return Err(Again);
-            }
-            self.reached += 1;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Holds<'_, '_> {
-    fn drop(&mut self) {
-        let Some((entry, others)) = self.entries.split_first().filter(|_| self.reached > 0) else {
-            return;
-        };
-        let is_held = self.innermost != Some(0) && entry.is_charged();
-        // Should the algorithm of a record panic, dropping what is left lets go of the others.
-        let left = Holds {
-            entries: others,
-            innermost: self.innermost.and_then(|at| at.checked_sub(1)),
-            reached: self.reached - 1,
-            charge: self.charge,
-        };
-        if is_held {
-            entry.release(self.charge);
-        }
-        drop(left);
-    }
+    let last = |is_it: fn(&Part<'_>) -> bool| {
+        entries.iter().rposition(|entry| is_it(&entry.part) && entry.is_charged())
+    };
+    last(|part| matches!(part, Part::Slots(_)))
+        .or_else(|| last(|part| matches!(part, Part::Word(_))))
 }
 
 /// Commits the innermost entry. All others are held, so if it agrees the decision is made. Gives
@@ -427,17 +388,16 @@ fn commit<'a>(
     // Two keys of one limiter are not decided under two quotas of it.
     let is_current = |entry: &Entry<'_>| match &entry.part {
         Part::Word(word) => word.is_current(),
-        // A change of quota makes a held record wait.
+        // A change of quota waits for the lock of a record.
         Part::Record(_) | Part::Slots(_) => true,
     };
     let all_current = || entries.iter().all(is_current);
     let done = |is_done: bool| if is_done { Ok(None) } else { Err(Again) };
     match innermost.and_then(|at| entries.get(at)) {
-        None => done(all_current()),
         Some(Entry { part: Part::Slots(slots), asked }) => {
             done(all_current() && slots.commit(asked))
         }
-        Some(Entry { part: Part::Record(_), .. }) => Err(Again),
+        Some(Entry { part: Part::Record(_), .. }) | None => done(all_current()),
         Some(Entry { part: Part::Word(word), asked }) => {
             if all_current() && word.commit() {
                 return Ok(None);
@@ -465,35 +425,39 @@ fn commit<'a>(
 }
 
 /// Gives new keys a place to be held in. Nothing is charged, and a place not charged is free.
-fn seat(entries: &mut [Entry<'_>]) -> Result<(), Again> {
+fn seat<'a>(entries: &mut [Entry<'a>], locks: &mut Locks<'a>) -> Result<(), Again> {
     for index in 0..entries.len() {
         if !entries[index].needs_seat() {
             continue;
         }
-        seat_one(entries, index)?;
+        seat_one(entries, index, locks)?;
         let (before, after) = entries.split_at_mut(index);
         let Some(entry) = after.first_mut() else { continue };
         let Some(at) = before.iter().position(|other| other.shares_with(entry)) else { continue };
         let cost = entry.asked.cost;
         // The other charges for both.
-        match &mut entry.part {
-            Part::Word(word) => word.ride(),
-            Part::Record(record) => record.ride(),
-            Part::Slots(_) => {}
-        }
         let Entry { asked, part } = &mut before[at];
-        let is_carried = match part {
-            Part::Word(word) => word.carry(cost, asked),
-            Part::Record(record) => record.carry(cost, asked),
-            Part::Slots(_) => true,
-        };
-        is_carried.then_some(()).ok_or(Again)?;
+        match (&mut entry.part, part) {
+            (Part::Word(rider), Part::Word(word)) => {
+                rider.ride();
+                word.carry(cost, asked).then_some(()).ok_or(Again)?;
+            }
+            (Part::Record(rider), Part::Record(record)) => {
+                rider.ride();
+                record.carry(cost, asked, locks);
+            }
+            _ => {}
+        }
     }
     Ok(())
 }
 
 /// Gives the key of the entry at `index` a place, and takes none for it from the others.
-fn seat_one(entries: &mut [Entry<'_>], index: usize) -> Result<(), Again> {
+fn seat_one<'a>(
+    entries: &mut [Entry<'a>],
+    index: usize,
+    locks: &mut Locks<'a>,
+) -> Result<(), Again> {
     let entry = &entries[index];
     let is_taken = |is_its: &dyn Fn(&Part<'_>) -> bool| {
         let others = entries.iter().enumerate().filter(|(at, _)| *at != index);
@@ -512,7 +476,7 @@ fn seat_one(entries: &mut [Entry<'_>], index: usize) -> Result<(), Again> {
                     &|other| matches!(other, Part::Record(other) if other.is_beside(record, tag)),
                 )
             };
-            Part::Record(record.seat(&entry.asked, &taken))
+            Part::Record(record.seat(&entry.asked, locks, &taken))
         }
         Part::Slots(_) => return Ok(()),
     };

@@ -201,6 +201,28 @@ impl<T> Mutex<T> {
     }
 }
 
+/// A locked value of which only a trait is known.
+pub(crate) struct LockedAs<'a, U: ?Sized>(Box<dyn Lend<U> + 'a>);
+
+trait Lend<U: ?Sized> {
+    fn lend(&mut self) -> &mut U;
+}
+
+impl<T, U: ?Sized> Lend<U> for (MutexGuard<'_, T>, fn(&mut T) -> &mut U) {
+    fn lend(&mut self) -> &mut U {
+        (self.1)(&mut self.0)
+    }
+}
+
+impl<'a, U: ?Sized + 'a> LockedAs<'a, U> {
+    pub(crate) fn lock<T>(mutex: &'a Mutex<T>, of: fn(&mut T) -> &mut U) -> Self {
+        LockedAs(Box::new((mutex.lock(), of)))
+    }
+    pub(crate) fn get(&mut self) -> &mut U {
+        self.0.lend()
+    }
+}
+
 /// A wait that is limited is not: a model moves a virtual clock instead.
 #[derive(Debug, Default)]
 pub(crate) struct Condvar(model::sync::Condvar);

@@ -7,7 +7,7 @@ use crate::decision::{Allowed, Denied};
 use crate::slots::{Claim, Held, Look};
 use crate::sync::Arc;
 
-use super::{Again, Asked, Entry, Part, Participant};
+use super::{Again, Asked, Entry, Part};
 
 /// As many concurrency limits of one request as are decided without allocating.
 const INLINE: usize = 2;
@@ -37,35 +37,26 @@ impl SlotPart {
     pub(super) fn commit(&self, asked: &Asked) -> bool {
         self.room.slots.commit(&self.look, units(asked))
     }
-}
 
-impl Participant for SlotPart {
-    fn look(&mut self, asked: &Asked) {
+    pub(super) fn look(&mut self, asked: &Asked) {
         self.look = self.room.slots.look(units(asked), asked.now, asked.turn);
     }
 
-    fn answer(&self) -> Result<Allowed, Denied> {
+    pub(super) fn answer(&self) -> Result<Allowed, Denied> {
         self.look.answer
     }
 
-    fn stands(&self) -> bool {
+    pub(super) fn stands(&self) -> bool {
         self.room.slots.stands(&self.look)
     }
 
-    /// Slots in shadow are taken after the decision.
-    fn is_counted(&self, asked: &Asked) -> bool {
-        asked.enforced
-    }
-
-    fn hold(&self) -> bool {
+    pub(super) fn hold(&self) -> bool {
         self.room.slots.hold(&self.look)
     }
 
-    fn release(&self, asked: &Asked, is_charged: bool) {
+    pub(super) fn release(&self, asked: &Asked, is_charged: bool) {
         self.room.slots.release(if is_charged { units(asked) } else { 0 });
     }
-
-    fn count(&self, _: &Asked) {}
 }
 
 /// A policy's and a set's weights fit.

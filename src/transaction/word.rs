@@ -4,7 +4,7 @@ use crate::cells::{Cells, Charge, Look};
 use crate::decision::{Allowed, Denied};
 use crate::sync::mutant;
 
-use super::{Asked, Participant};
+use super::Asked;
 
 #[derive(Clone, Copy)]
 pub(super) struct Word<'a> {
@@ -74,34 +74,36 @@ impl<'a> Word<'a> {
     pub(super) fn state(&self) -> [u64; 3] {
         self.look.state()
     }
-}
 
-impl Participant for Word<'_> {
-    fn look(&mut self, asked: &Asked) {
+    /// Looks at it anew. Waits while others hold it.
+    pub(super) fn look(&mut self, asked: &Asked) {
         *self = Word::new(self.cells, self.tag, asked);
     }
 
-    fn answer(&self) -> Result<Allowed, Denied> {
+    pub(super) fn answer(&self) -> Result<Allowed, Denied> {
         self.look.answer
     }
 
-    fn stands(&self) -> bool {
+    /// Whether the answer is still the one that would be given.
+    pub(super) fn stands(&self) -> bool {
         self.look.stands(self.cells, self.tag)
     }
 
-    fn is_counted(&self, _: &Asked) -> bool {
+    pub(super) fn is_counted(&self) -> bool {
         self.look.is_counted()
     }
 
-    fn hold(&self) -> bool {
+    /// Keeps others away, if nothing came between. Then `release` must follow.
+    pub(super) fn hold(&self) -> bool {
         self.look.hold()
     }
 
-    fn release(&self, _: &Asked, is_charged: bool) {
+    /// Lets go of what is held: charged, or as it was.
+    pub(super) fn release(&self, _: &Asked, is_charged: bool) {
         self.look.release(is_charged || mutant("charge_first"));
     }
 
-    fn count(&self, _: &Asked) {
+    pub(super) fn count(&self) {
         self.cells.count_seat(&self.look);
     }
 }
