@@ -234,7 +234,7 @@ impl Cells {
         now: Timestamp,
         step: impl Fn(u64, &Numbers, Moment) -> Step<R>,
     ) -> Result<R, Full> {
-        let mut backoff = Backoff::default();
+        let backoff = Backoff::default();
         loop {
             let Some(cell) = self.find(seat, tag) else {
                 match self.run_new(tag, now, &step) {
@@ -244,7 +244,7 @@ impl Cells {
             };
             let Some(word) = cell.load() else { continue };
             if word::is_held(word) {
-                backoff.wait();
+                backoff.snooze();
                 continue;
             }
             let (numbers, moment) = self.numbers_at(now);
@@ -355,7 +355,7 @@ impl Cells {
         mut visit: impl FnMut(&Cell<'_>, u64, &Numbers, bool) -> bool,
     ) {
         self.table.for_each(|cell| {
-            let mut backoff = Backoff::default();
+            let backoff = Backoff::default();
             loop {
                 let Some(word) = cell.load() else { return };
                 let numbers = self.published.load();
@@ -369,7 +369,7 @@ impl Cells {
                         return;
                     }
                 }
-                backoff.wait();
+                backoff.snooze();
             }
         });
     }

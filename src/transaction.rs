@@ -246,14 +246,14 @@ fn until_decided<'a, R>(
     entries: &mut [Entry<'a>],
     mut attempt: impl FnMut(&mut [Entry<'a>], &mut Locks<'a>) -> Option<R>,
 ) -> R {
-    let mut backoff = Backoff::default();
+    let backoff = Backoff::default();
     loop {
         if let Some(mut locks) = Locks::look(entries) {
             if let Some(decided) = attempt(entries, &mut locks) {
                 return decided;
             }
         }
-        backoff.wait();
+        backoff.snooze();
         entries.iter_mut().for_each(Entry::look_again);
     }
 }

@@ -26,12 +26,12 @@ impl Cells {
     /// `ahead`: units that callers before this one wait for.
     #[inline(never)]
     pub(crate) fn look(&self, tag: u64, ahead: u64, cost: u64, now: Timestamp) -> Look<'_> {
-        let mut backoff = Backoff::default();
+        let backoff = Backoff::default();
         loop {
             match self.table.find(tag, word::spread(tag)) {
                 Some(cell) => match self.look_at(cell, Seat::Own, ahead, cost, now) {
                     Seen::Clear(look) => return look,
-                    Seen::Held => backoff.wait(),
+                    Seen::Held => backoff.snooze(),
                     Seen::Beyond => self.move_axis(now),
                     Seen::Gone => {}
                 },

@@ -158,7 +158,7 @@ impl Cells {
         if charge.seat == Seat::Uncounted || cost == charge.cost {
             return;
         }
-        let mut backoff = Backoff::default();
+        let backoff = Backoff::default();
         loop {
             let early = mutant("clock_before_word").then(|| clock.latest());
             let Some(cell) = self.find(charge.seat, charge.tag) else {
@@ -169,7 +169,7 @@ impl Cells {
             };
             let Some(word) = cell.load() else { continue };
             if word::is_held(word) {
-                backoff.wait();
+                backoff.snooze();
                 continue;
             }
             let numbers = self.published.load();

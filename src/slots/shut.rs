@@ -23,11 +23,11 @@ impl Slots {
     /// Shuts the slots, as soon as no transaction holds them.
     pub(super) fn shut(&self) -> Shut<'_> {
         let guard = self.shut.lock();
-        let mut backoff = Backoff::default();
+        let backoff = Backoff::default();
         let mut head = self.load();
         loop {
             if head & HOLD != 0 {
-                backoff.wait();
+                backoff.snooze();
                 head = self.load();
                 continue;
             }
@@ -118,7 +118,7 @@ impl Shut<'_> {
         if let Some(first) = self.first {
             return first;
         }
-        let mut backoff = Backoff::default();
+        let backoff = Backoff::default();
         loop {
             let (mut units, mut first) = (0_u64, (u64::MAX, 0));
             self.slots.records.each_live(|_, live| {
@@ -129,7 +129,7 @@ impl Shut<'_> {
                 self.first = Some(first);
                 return first;
             }
-            backoff.wait();
+            backoff.snooze();
         }
     }
 

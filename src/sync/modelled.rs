@@ -64,15 +64,20 @@ macro_rules! global {
 }
 pub(crate) use global;
 
-/// Lets another thread get on, in the `round`th wait for it.
-pub(crate) fn pause(round: u32) {
-    // Two that wait for a third would take turns for ever, since loom tries every order.
-    #[cfg(tollgate_loom)]
-    if round >= 2 {
-        loom::skip_branch();
+/// crossbeam's face: lets another thread get on, which neither model sees of crossbeam's own.
+#[derive(Default)]
+pub(crate) struct Backoff(std::cell::Cell<u32>);
+
+impl Backoff {
+    pub(crate) fn snooze(&self) {
+        // Two that wait for a third would take turns for ever, since loom tries every order.
+        #[cfg(tollgate_loom)]
+        if self.0.get() >= 2 {
+            loom::skip_branch();
+        }
+        self.0.set(self.0.get().saturating_add(1));
+        model::thread::yield_now();
     }
-    let _ = round;
-    model::thread::yield_now();
 }
 
 /// Whether the seeded bug `name` is in.
