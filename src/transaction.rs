@@ -107,7 +107,7 @@ impl<'a> Entry<'a> {
 
     /// What this limit says.
     pub(crate) fn answer(&self) -> Result<Allowed, Denied> {
-        each!(&self.part, part => part.answer())
+        each!(&self.part, part => part.look.answer)
     }
 
     /// The key of a rate.
@@ -122,7 +122,7 @@ impl<'a> Entry<'a> {
     /// What slots are taken of.
     pub(crate) fn room(&self) -> Option<&Arc<Room>> {
         match &self.part {
-            Part::Slots(slots) => Some(slots.room()),
+            Part::Slots(slots) => Some(&slots.room),
             Part::Word(_) | Part::Record(_) => None,
         }
     }
@@ -167,8 +167,8 @@ impl<'a> Entry<'a> {
         self.asked.cost > 0
             && self.answer().is_ok()
             && match &self.part {
-                Part::Word(word) => word.is_counted(),
-                Part::Record(record) => record.is_counted(),
+                Part::Word(word) => word.look.is_counted(),
+                Part::Record(record) => record.look.is_counted,
                 // Slots in shadow are taken after the decision.
                 Part::Slots(_) => self.asked.enforced,
             }
@@ -178,8 +178,8 @@ impl<'a> Entry<'a> {
     fn needs_seat(&self) -> bool {
         self.is_charged()
             && match &self.part {
-                Part::Word(word) => word.needs_seat(),
-                Part::Record(record) => record.needs_seat(),
+                Part::Word(word) => word.look.needs_seat(),
+                Part::Record(record) => record.look.needs_seat(),
                 Part::Slots(_) => false,
             }
     }
@@ -187,10 +187,20 @@ impl<'a> Entry<'a> {
     /// Whether both are charged in one place: keys of one limiter that share its pool.
     fn shares_with(&self, other: &Entry<'_>) -> bool {
         match (&self.part, &other.part) {
-            (Part::Word(a), Part::Word(b)) => a.shares_with(b),
+            (Part::Word(a), Part::Word(b)) => a.look.shares_cell_with(&b.look),
             (Part::Record(a), Part::Record(b)) => a.shares_with(b),
             _ => false,
         }
+    }
+
+    /// Whether it is the key `tag` of the same limiter as `other`.
+    fn is_beside(&self, other: &Entry<'_>, tag: u64) -> bool {
+        self.tag() == Some(tag)
+            && match (&self.part, &other.part) {
+                (Part::Word(a), Part::Word(b)) => std::ptr::eq(a.cells, b.cells),
+                (Part::Record(a), Part::Record(b)) => std::ptr::addr_eq(a.records, b.records),
+                _ => false,
+            }
     }
 
     fn hold(&self) -> bool {
@@ -204,7 +214,7 @@ impl<'a> Entry<'a> {
     /// The state of a word that was decided on.
     fn state(&self) -> [u64; 3] {
         match &self.part {
-            Part::Word(word) => word.state(),
+            Part::Word(word) => word.look.state(),
             Part::Record(_) | Part::Slots(_) => [0; 3],
         }
     }
@@ -413,7 +423,7 @@ fn commit<'a>(
                 } else {
                     seen = seen.again(asked).ok_or(Again)?;
                 }
-                if seen.answer().is_err() || !all_current() || !seen.is_current() {
+                if seen.look.answer.is_err() || !all_current() || !seen.is_current() {
                     return Err(Again);
                 }
                 if seen.commit() {
@@ -459,25 +469,13 @@ fn seat_one<'a>(
     locks: &mut Locks<'a>,
 ) -> Result<(), Again> {
     let entry = &entries[index];
-    let is_taken = |is_its: &dyn Fn(&Part<'_>) -> bool| {
-        let others = entries.iter().enumerate().filter(|(at, _)| *at != index);
-        others.map(|(_, other)| other).any(|other| other.is_charged() && is_its(&other.part))
+    let taken = |tag| {
+        let mut others = entries.iter().enumerate().filter(|(at, _)| *at != index);
+        others.any(|(_, other)| other.is_charged() && other.is_beside(entry, tag))
     };
     let seated = match &entry.part {
-        Part::Word(word) => {
-            let taken = |tag| {
-                is_taken(&|other| matches!(other, Part::Word(other) if other.is_beside(word, tag)))
-            };
-            Part::Word(word.seat(&entry.asked, taken).ok_or(Again)?)
-        }
-        Part::Record(record) => {
-            let taken = |tag| {
-                is_taken(
-                    &|other| matches!(other, Part::Record(other) if other.is_beside(record, tag)),
-                )
-            };
-            Part::Record(record.seat(&entry.asked, locks, &taken))
-        }
+        Part::Word(word) => Part::Word(word.seat(&entry.asked, taken).ok_or(Again)?),
+        Part::Record(record) => Part::Record(record.seat(&entry.asked, locks, &taken)),
         Part::Slots(_) => return Ok(()),
     };
     entries[index].part = seated;

@@ -16,6 +16,15 @@ pub(crate) enum Store {
     Records(Box<dyn Recorded>),
 }
 
+macro_rules! each {
+    ($store:expr, $keys:ident => $call:expr) => {
+        match $store {
+            Store::Words($keys) => $call,
+            Store::Records($keys) => $call,
+        }
+    };
+}
+
 impl Store {
     pub(crate) fn new<A: Algorithm>(algorithm: A, max_keys: usize, overflow: Overflow) -> Store {
         match algorithm.in_word() {
@@ -117,10 +126,7 @@ impl Store {
     }
 
     pub(crate) fn settle(&self, charge: &Charge, cost: u64, clock: &Clock) {
-        match self {
-            Store::Words(cells) => cells.settle(charge, cost, clock),
-            Store::Records(records) => records.settle(charge, cost, clock),
-        }
+        each!(self, keys => keys.settle(charge, cost, clock));
     }
 
     pub(crate) fn reset(&self, tag: u64, now: Timestamp) {
@@ -139,39 +145,24 @@ impl Store {
 
     /// Keys in debt at `now`. Looks at all.
     pub(crate) fn len(&self, now: Timestamp) -> usize {
-        match self {
-            Store::Words(cells) => cells.len(now),
-            Store::Records(records) => records.len(now),
-        }
+        each!(self, keys => keys.len(now))
     }
 
     /// Bytes allocated.
     pub(crate) fn memory(&self) -> usize {
-        match self {
-            Store::Words(cells) => cells.memory(),
-            Store::Records(records) => records.memory(),
-        }
+        each!(self, keys => keys.memory())
     }
 
     pub(crate) fn overflows(&self) -> u64 {
-        match self {
-            Store::Words(cells) => cells.overflows(),
-            Store::Records(records) => records.overflows(),
-        }
+        each!(self, keys => keys.overflows())
     }
 
     pub(crate) fn quota(&self) -> Quota {
-        match self {
-            Store::Words(cells) => cells.quota(),
-            Store::Records(records) => records.quota(),
-        }
+        each!(self, keys => keys.quota())
     }
 
     pub(crate) fn set_quota(&self, quota: Quota, now: Timestamp) {
-        match self {
-            Store::Words(cells) => cells.set_quota(quota, now),
-            Store::Records(records) => records.set_quota(quota, now),
-        }
+        each!(self, keys => keys.set_quota(quota, now));
     }
 
     /// Says how many units callers wait for in the line of the key.
@@ -185,10 +176,7 @@ impl Store {
     /// Who waits for which keys.
     #[inline]
     pub(crate) fn queued(&self) -> &Queued {
-        match self {
-            Store::Words(cells) => cells.queued(),
-            Store::Records(records) => records.queued(),
-        }
+        each!(self, keys => keys.queued())
     }
 
     /// Units that callers wait for in the line of the key.

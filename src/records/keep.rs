@@ -6,7 +6,6 @@ use crate::algorithm::Algorithm;
 use crate::time::Timestamp;
 
 use super::Records;
-use super::answer::Answer;
 
 /// What records must know of the states they keep.
 pub(crate) trait Keep: Clone + Send + Sync + 'static {
@@ -62,15 +61,6 @@ impl<A: Keep> Records<A> {
     ) -> R {
         let mut shard = self.shard(tag);
         let place = shard.place(tag);
-        shard.ask(tag, place, now, |_, kept, now| AsIs(look(kept, now))).0
-    }
-}
-
-/// What says nothing of waits.
-struct AsIs<R>(R);
-
-impl<R> Answer for AsIs<R> {
-    fn later(self, _: Duration) -> Self {
-        self
+        shard.ask(tag, place, now, |_, kept, now| look(kept, now)).0
     }
 }

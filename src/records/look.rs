@@ -6,14 +6,15 @@ use crate::decision::{Allowed, Denied, Retry, Standing};
 use crate::time::Timestamp;
 
 use super::Recorded;
-use super::answer::behind;
+use super::answer::{behind, later};
 use super::shard::{Place, Shard};
 
 /// What a key would get, and where it would be counted.
 #[derive(Clone, Copy)]
 pub(crate) struct Look {
     pub(super) place: Place,
-    is_counted: bool,
+    /// Whether there is something to write.
+    pub(crate) is_counted: bool,
     /// Whether there was no room for the key.
     is_overflow: bool,
     /// When it would be charged, and how many changes of quota there were before.
@@ -52,9 +53,10 @@ pub(crate) trait Locked {
 impl<A: Algorithm> Locked for Shard<A> {
     fn look(&mut self, tag: u64, at: Option<Place>, ahead: u64, cost: u64, now: Timestamp) -> Look {
         let place = at.unwrap_or_else(|| self.place(tag));
-        let answer = self.ask(tag, place, now, |algorithm, state, now| {
+        let (answer, lag) = self.ask(tag, place, now, |algorithm, state, now| {
             behind(algorithm, state, ahead, cost, now)
         });
+        let answer = later(answer, lag);
         let denied = answer.is_err_and(|denied| denied.retry != Retry::Never);
         Look {
             place,
@@ -127,11 +129,6 @@ impl Look {
     /// Whether the key must be given a record before it can be charged.
     pub(crate) fn needs_seat(&self) -> bool {
         self.is_counted && self.place == Place::New
-    }
-
-    /// Whether there is something to write.
-    pub(crate) fn is_counted(&self) -> bool {
-        self.is_counted
     }
 
     /// Where the key is, if that is its shard's pool.

@@ -9,7 +9,6 @@ use crate::sync::Arc;
 use crate::tagged::TagMap;
 use crate::time::Timestamp;
 
-use super::answer::Answer;
 use super::keep::Keep;
 use super::room::Room;
 
@@ -109,15 +108,15 @@ impl<A: Keep> Shard<A> {
         self.pool.as_ref().is_some_and(|pool| self.algorithm.kept_until(&pool.state) > now)
     }
 
-    /// Runs `step` on the key's state at `now`, or the latest it was charged at. What is answered
-    /// then counts from `now`.
-    pub(super) fn ask<R: Answer>(
+    /// Runs `step` on the key's state at `now`, or the latest it was charged at: how much later that
+    /// is comes with the answer.
+    pub(super) fn ask<R>(
         &mut self,
         tag: u64,
         place: Place,
         now: Timestamp,
         step: impl FnOnce(&A, &A::Kept, Timestamp) -> R,
-    ) -> R {
+    ) -> (R, Duration) {
         let record = match place {
             Place::Own => self.records.get(&tag),
             Place::Pool => self.pool.as_ref(),
@@ -133,7 +132,7 @@ impl<A: Keep> Shard<A> {
             Some(state) => step(&self.algorithm, state, at),
             None => step(&self.algorithm, &A::Kept::default(), at),
         };
-        answer.later(at.since(now))
+        (answer, at.since(now))
     }
 
     /// Writes the state of a key; one that is nowhere is forgotten at once.

@@ -8,7 +8,6 @@
 use smallvec::SmallVec;
 
 use crate::cells::Charge;
-use crate::decision::{Allowed, Denied};
 use crate::records::{Locked, Look, Recorded};
 use crate::sync::{LockedAs, mutant};
 use crate::tagged;
@@ -17,11 +16,11 @@ use super::{Asked, Entry, INLINE, Part};
 
 #[derive(Clone, Copy)]
 pub(super) struct Record<'a> {
-    records: &'a dyn Recorded,
+    pub(super) records: &'a dyn Recorded,
     pub(super) tag: u64,
     /// What it charges for entries that turned out to share its record.
     carried: u64,
-    look: Look,
+    pub(super) look: Look,
 }
 
 /// A shard by its limiter's address and its number: in this order they are locked.
@@ -95,27 +94,10 @@ impl<'a> Record<'a> {
         (std::ptr::from_ref(self.records).addr(), tagged::shard(self.tag))
     }
 
-    /// Whether it is the key `tag` of the same limiter as `other`.
-    pub(super) fn is_beside(&self, other: &Record<'_>, tag: u64) -> bool {
-        self.tag == tag && std::ptr::addr_eq(self.records, other.records)
-    }
-
     /// Whether both are one record: keys of one limiter that share the pool of a shard.
     pub(super) fn shares_with(&self, other: &Record<'_>) -> bool {
         let pools = [self, other].map(|record| record.look.pool().is_some());
         pools == [true; 2] && self.shard() == other.shard()
-    }
-
-    pub(super) fn answer(&self) -> Result<Allowed, Denied> {
-        self.look.answer
-    }
-
-    pub(super) fn is_counted(&self) -> bool {
-        self.look.is_counted()
-    }
-
-    pub(super) fn needs_seat(&self) -> bool {
-        self.look.needs_seat()
     }
 
     /// With a record for its key, which had none.

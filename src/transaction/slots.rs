@@ -3,7 +3,6 @@
 use smallvec::SmallVec;
 
 use crate::concurrency_limiter::Room;
-use crate::decision::{Allowed, Denied};
 use crate::slots::{Claim, Held, Look};
 use crate::sync::Arc;
 
@@ -13,8 +12,8 @@ use super::{Again, Asked, Entry, Part};
 const INLINE: usize = 2;
 
 pub(super) struct SlotPart {
-    room: Arc<Room>,
-    look: Look,
+    pub(super) room: Arc<Room>,
+    pub(super) look: Look,
     held: Option<Held>,
 }
 
@@ -22,10 +21,6 @@ impl SlotPart {
     pub(super) fn new(room: Arc<Room>, asked: &Asked) -> SlotPart {
         let look = room.slots.look(units(asked), asked.now, asked.turn);
         SlotPart { room, look, held: None }
-    }
-
-    pub(super) fn room(&self) -> &Arc<Room> {
-        &self.room
     }
 
     /// What was taken, for a caller that gives it back.
@@ -40,10 +35,6 @@ impl SlotPart {
 
     pub(super) fn look(&mut self, asked: &Asked) {
         self.look = self.room.slots.look(units(asked), asked.now, asked.turn);
-    }
-
-    pub(super) fn answer(&self) -> Result<Allowed, Denied> {
-        self.look.answer
     }
 
     pub(super) fn stands(&self) -> bool {
