@@ -395,8 +395,9 @@ impl Slots {
             && in_use(head).saturating_add(units) <= self.cap()
     }
 
+    /// A record for what may be taken. While it is a claim its owner must wait for nobody.
     #[inline]
-    fn claim(&self, units: u32, now: Timestamp) -> Option<Claim<'_>> {
+    pub(crate) fn claim(&self, units: u32, now: Timestamp) -> Option<Claim<'_>> {
         let hint = self.hot.hint.load(Ordering::Relaxed);
         let claim = self.records.claim(hint, units, self.end(now))?;
         if claim.index != hint {

@@ -24,7 +24,7 @@ use crate::cells::{Charge, Queued};
 use crate::concurrency_limiter::{Lease, Room};
 use crate::decision::{Allowed, Denied, Retry};
 use crate::rate_limiter::Store;
-use crate::slots::Held;
+use crate::slots::{Claim, Held};
 use crate::sync::{Arc, Backoff, mutant};
 use crate::time::Timestamp;
 
@@ -362,13 +362,11 @@ fn pass(entries: &mut [Entry<'_>], may_look_again: bool) -> Result<(), Again> {
         let outer = outer.map(|(_, entry)| entry).filter(|entry| entry.is_charged());
         // Nothing can panic until the last is released.
         let held = outer.clone().take_while(|entry| entry.hold()).count();
-        let seen = match outer.clone().count() == held {
-            true => commit(entries, innermost, may_look_again),
-            false => Err(Again),
-        };
+        let all_held = outer.clone().count() == held;
+        let seen = if all_held { commit(entries, innermost, may_look_again) } else { Err(Again) };
         outer.take(held).for_each(|entry| entry.release(seen.is_ok()));
         let seen = seen?;
-        (claims.begin(), seen)
+        (claims.into_iter().map(Claim::live).collect(), seen)
     };
     if let (Some(Entry { part: Part::Word(word), .. }), Some(seen)) =
         (innermost.and_then(|at| entries.get_mut(at)), seen)
@@ -395,41 +393,34 @@ fn commit<'a>(
     innermost: Option<usize>,
     may_look_again: bool,
 ) -> Result<Option<Word<'a>>, Again> {
-    // Two keys of one limiter are not decided under two quotas of it.
-    let is_current = |entry: &Entry<'_>| match &entry.part {
-        Part::Word(word) => word.is_current(),
-        // A change of quota waits for the lock of a record.
-        Part::Record(_) | Part::Slots(_) => true,
+    // Two keys of one limiter are not decided under two quotas of it: a change waits for the locks of
+    // records, but not for words that are only looked at.
+    let all_current = || {
+        let mut parts = entries.iter().map(|entry| &entry.part);
+        parts.all(|part| !matches!(part, Part::Word(word) if !word.is_current()))
     };
-    let all_current = || entries.iter().all(is_current);
-    let done = |is_done: bool| if is_done { Ok(None) } else { Err(Again) };
-    match innermost.and_then(|at| entries.get(at)) {
-        Some(Entry { part: Part::Slots(slots), asked }) => {
-            done(all_current() && slots.commit(asked))
+    all_current().then_some(()).ok_or(Again)?;
+    let Some(Entry { asked, part }) = innermost.and_then(|at| entries.get(at)) else {
+        return Ok(None);
+    };
+    let mut seen = match part {
+        Part::Slots(slots) if slots.commit(asked) => return Ok(None),
+        Part::Word(word) if word.commit() => return Ok(None),
+        Part::Word(word) if may_look_again => *word,
+        _ => return Err(Again),
+    };
+    loop {
+        // Lost the compare-and-swap. Keys are held, so look again without waiting.
+        if mutant("wait_while_holding") {
+            seen.look(asked);
+        } else {
+            seen = seen.again(asked).ok_or(Again)?;
         }
-        Some(Entry { part: Part::Record(_), .. }) | None => done(all_current()),
-        Some(Entry { part: Part::Word(word), asked }) => {
-            if all_current() && word.commit() {
-                return Ok(None);
-            }
-            if !may_look_again {
-                return Err(Again);
-            }
-            let mut seen = *word;
-            loop {
-                // Lost the compare-and-swap. Keys are held, so look again without waiting.
-                if mutant("wait_while_holding") {
-                    seen.look(asked);
-                } else {
-                    seen = seen.again(asked).ok_or(Again)?;
-                }
-                if seen.look.answer.is_err() || !all_current() || !seen.is_current() {
-                    return Err(Again);
-                }
-                if seen.commit() {
-                    return Ok(Some(seen));
-                }
-            }
+        if seen.look.answer.is_err() || !all_current() || !seen.is_current() {
+            return Err(Again);
+        }
+        if seen.commit() {
+            return Ok(Some(seen));
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::sync::{Ordering, mutant};
 use crate::time::Timestamp;
 
 use super::shut::Shut;
-use super::{Claim, HOLD, SHUT, Slots, in_use};
+use super::{HOLD, SHUT, Slots, in_use};
 
 /// A limit as a transaction sees it.
 #[derive(Clone, Copy)]
@@ -37,12 +37,6 @@ impl Slots {
     /// Whether the answer still holds. Whoever has shut the slots changes nothing before they open.
     pub(crate) fn stands(&self, look: &Look) -> bool {
         self.load() & !SHUT == look.head
-    }
-
-    /// A record for what may be taken at the end of a transaction. While it is a claim its owner
-    /// must wait for nobody.
-    pub(crate) fn prepare(&self, units: u32, now: Timestamp) -> Option<Claim<'_>> {
-        self.claim(units, now)
     }
 
     /// Keeps others from taking, if nothing came between. Then `release` must follow.

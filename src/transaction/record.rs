@@ -2,8 +2,8 @@
 //!
 //! The shards of all of them are locked in one order, by limiter and number, before anything is
 //! held, and unlocked after all is charged: what is decided on cannot change, so it needs no second
-//! look. Who holds a word or slots waits for no lock, so whoever waits under these locks for a hold,
-//! or for another lock, gets on. Algorithms run before the first hold and after the last.
+//! look. A holder of a word or of slots waits for no lock, so a wait for a hold under these locks
+//! ends. Algorithms run before the first hold and after the last.
 
 use smallvec::SmallVec;
 

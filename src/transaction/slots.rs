@@ -55,25 +55,15 @@ fn units(asked: &Asked) -> u32 {
     u32::try_from(asked.cost).unwrap_or(u32::MAX)
 }
 
-/// Records for slots that are about to be taken, in the order of the entries.
-pub(super) struct Claims<'s>(SmallVec<[Claim<'s>; INLINE]>);
-
-/// Claims records for all slots that are enforced.
-pub(super) fn claim<'s>(entries: &'s [Entry<'_>]) -> Result<Claims<'s>, Again> {
-    let mut claims = Claims(SmallVec::new());
+/// Claims records for all slots that are enforced, in the order of the entries.
+pub(super) fn claim<'s>(entries: &'s [Entry<'_>]) -> Result<SmallVec<[Claim<'s>; INLINE]>, Again> {
+    let mut claims = SmallVec::new();
     for Entry { asked, part } in entries {
         if let (Part::Slots(slots), true) = (part, asked.enforced) {
-            claims.0.push(slots.room.slots.prepare(units(asked), asked.now).ok_or(Again)?);
+            claims.push(slots.room.slots.claim(units(asked), asked.now).ok_or(Again)?);
         }
     }
     Ok(claims)
-}
-
-impl Claims<'_> {
-    /// Begins the leases.
-    pub(super) fn begin(self) -> SmallVec<[Held; INLINE]> {
-        self.0.into_iter().map(Claim::live).collect()
-    }
 }
 
 /// Leaves what was taken with the entries, and takes those in shadow.
