@@ -256,13 +256,12 @@ fn until_decided<'a, R>(
     entries: &mut [Entry<'a>],
     mut attempt: impl FnMut(&mut [Entry<'a>], &mut Locks<'a>) -> Option<R>,
 ) -> R {
-    let backoff = Backoff::default();
+    let (mut locks, backoff) = (Locks::default(), Backoff::default());
     loop {
-        if let Some(mut locks) = Locks::look(entries) {
-            if let Some(decided) = attempt(entries, &mut locks) {
-                return decided;
-            }
+        if let Some(decided) = locks.look(entries).and_then(|()| attempt(entries, &mut locks)) {
+            return decided;
         }
+        locks.unlock();
         backoff.snooze();
         entries.iter_mut().for_each(Entry::look_again);
     }

@@ -26,38 +26,47 @@ pub(super) struct Record<'a> {
 /// A shard by its limiter's address and its number: in this order they are locked.
 type Which = (usize, usize);
 
-/// The shards of the records of a transaction, locked.
+/// The shards of the records of a transaction, locked. Filled in place: it is large.
+#[derive(Default)]
 pub(super) struct Locks<'a>(SmallVec<[(Which, LockedAs<'a, dyn Locked>); INLINE]>);
 
 impl<'a> Locks<'a> {
     /// Locks the shards of all records. `None`: a quota changes.
-    fn lock(entries: &[Entry<'a>]) -> Option<Locks<'a>> {
-        let records = entries.iter().filter_map(|entry| match &entry.part {
-            Part::Record(record) => Some((record.shard(), record.records)),
-            Part::Word(_) | Part::Slots(_) => None,
-        });
-        let mut shards: SmallVec<[_; INLINE]> = records.collect();
-        if !mutant("lock_unordered") {
-            shards.sort_unstable_by_key(|(which, _)| *which);
+    fn lock(&mut self, entries: &[Entry<'a>]) -> Option<()> {
+        loop {
+            let mut left = entries.iter().filter_map(|entry| match &entry.part {
+                Part::Record(record) => Some((record.shard(), record.records)),
+                Part::Word(_) | Part::Slots(_) => None,
+            });
+            let is_left = |which: Which| self.0.iter().all(|(locked, _)| *locked != which);
+            let next = if mutant("lock_unordered") {
+                left.find(|(which, _)| is_left(*which))
+            } else {
+                left.filter(|(which, _)| is_left(*which)).min_by_key(|(which, _)| *which)
+            };
+            let Some((which, records)) = next else { return Some(()) };
+            self.0.push((which, records.lock(which.1)?));
         }
-        shards.dedup_by_key(|(which, _)| *which);
-        let lock =
-            |(which, records): (Which, &'a dyn Recorded)| Some((which, records.lock(which.1)?));
-        shards.into_iter().map(lock).collect::<Option<_>>().map(Locks)
     }
 
     /// Locks the shards of all records, and looks at these.
-    pub(super) fn look(entries: &mut [Entry<'a>]) -> Option<Locks<'a>> {
+    pub(super) fn look(&mut self, entries: &mut [Entry<'a>]) -> Option<()> {
         if mutant("lock_one_by_one") {
             for entry in entries.iter_mut() {
                 let entry = std::slice::from_mut(entry);
-                Locks::lock(entry)?.look_again(entry);
+                self.lock(entry)?;
+                self.look_again(entry);
+                self.unlock();
             }
-            return Locks::lock(entries);
+            return self.lock(entries);
         }
-        let mut locks = Locks::lock(entries)?;
-        locks.look_again(entries);
-        Some(locks)
+        self.lock(entries)?;
+        self.look_again(entries);
+        Some(())
+    }
+
+    pub(super) fn unlock(&mut self) {
+        self.0.clear();
     }
 
     pub(super) fn look_again(&mut self, entries: &mut [Entry<'a>]) {
