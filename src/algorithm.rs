@@ -45,8 +45,8 @@ pub use sliding_window::{SlidingWindow, TwoWindows};
 /// 5. At `now` plus the wait of a denial the same cost is allowed, a nanosecond earlier it is not.
 /// 6. No sequence of decisions, however chosen, is allowed more than [`bound`](Self::bound).
 ///
-/// It is asked under the lock of the key: it must not call the limiter, and is expected not to
-/// panic (a panic leaves the state as it is at that moment).
+/// It is asked under the lock of the key, and of all others that a set decides with it: it must not
+/// call a limiter, and is expected not to panic (a panic leaves the state as it is at that moment).
 pub trait Algorithm: Clone + Send + Sync + 'static {
     /// What is remembered of a key.
     type State: Clone + Default + Send + 'static;

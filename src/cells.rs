@@ -117,7 +117,7 @@ impl Cells {
         }
         let step = |tat, numbers: &Numbers, moment| decide(tat, cost, &numbers.bucket, moment);
         // Nearly always the fast path left it since the key has no slot.
-        let new = if self.is_queued() { None } else { self.run_new(tag, now, &step) };
+        let new = if self.queued.any() { None } else { self.run_new(tag, now, &step) };
         let decided = new.unwrap_or_else(|| self.run(Seat::Own, tag, now, step));
         match decided {
             Ok(Err(denied)) if self.pool.get().is_some() => {
@@ -131,25 +131,19 @@ impl Cells {
         }
     }
 
-    /// What `check` of `cost` would say, charging nothing.
-    pub(crate) fn peek(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
-        let peeked = self.sight(tag, now).and_then(|sight| sight.peek(cost));
-        peeked.unwrap_or_else(|| self.peek_past(tag, 0, cost, now))
-    }
-
-    /// As `peek`, `own` of the units that the key's line waits for being the caller's.
-    pub(crate) fn peek_past(
+    /// What `check` of `cost` would say, charging nothing. `None`: the fast path does not know.
+    #[inline]
+    pub(crate) fn peek_fast(
         &self,
         tag: u64,
-        own: u64,
         cost: u64,
         now: Timestamp,
-    ) -> Result<Allowed, Denied> {
-        self.peek_behind(tag, self.queued.ahead(tag).saturating_sub(own), cost, now)
+    ) -> Option<Result<Allowed, Denied>> {
+        self.sight(tag, now)?.peek(cost)
     }
 
     /// What `check` of `cost` would say after `ahead` units were had by others.
-    fn peek_behind(
+    pub(crate) fn peek_behind(
         &self,
         tag: u64,
         ahead: u64,
@@ -172,10 +166,8 @@ impl Cells {
         self.queued.set(tag, units, |any| self.published.set_queued(any));
     }
 
-    /// Whether callers wait for any key.
-    #[inline]
-    pub(crate) fn is_queued(&self) -> bool {
-        self.queued.any()
+    pub(crate) fn queued(&self) -> &Queued {
+        &self.queued
     }
 
     /// Makes the key as if never seen.
@@ -259,7 +251,7 @@ impl Cells {
         now: Timestamp,
         step: impl Fn(u64, &Numbers, Moment) -> Step<R>,
     ) -> Result<R, Full> {
-        let mut backoff = Backoff::default();
+        let backoff = Backoff::default();
         loop {
             let Some((cell, word)) = self.find(seat, tag) else {
                 match self.run_new(tag, now, &step) {
@@ -268,7 +260,7 @@ impl Cells {
                 }
             };
             if word::is_held(word) {
-                backoff.wait();
+                backoff.snooze();
                 continue;
             }
             let (numbers, moment) = self.numbers_at(now);
@@ -379,7 +371,7 @@ impl Cells {
         mut visit: impl FnMut(&Cell<'_>, u64, &Numbers, bool) -> bool,
     ) {
         self.table.for_each(|cell| {
-            let mut backoff = Backoff::default();
+            let backoff = Backoff::default();
             loop {
                 let Some(word) = cell.load() else { return };
                 let numbers = self.published.load();
@@ -393,7 +385,7 @@ impl Cells {
                         return;
                     }
                 }
-                backoff.wait();
+                backoff.snooze();
             }
         });
     }

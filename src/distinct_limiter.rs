@@ -148,7 +148,7 @@ impl<S: BuildHasher> DistinctLimiter<S> {
         V: Hash + ?Sized,
     {
         let of = self.value_of(key, value);
-        self.records.peek(of.key, of.value, self.clock.now())
+        self.records.peek(of.key, 0, of.value, self.clock.now())
     }
 
     /// Forgets the values of `key`.
@@ -157,7 +157,7 @@ impl<S: BuildHasher> DistinctLimiter<S> {
     }
 
     pub(crate) fn decide(&self, of: ValueOf, now: Timestamp) -> Result<Allowed, Denied> {
-        self.records.take(of.key, Ask::All(of.value), now, false).map(|(_, allowed)| allowed)
+        self.records.take(of.key, 0, Ask::All(of.value), now).map(|(_, allowed)| allowed)
     }
 
     /// With the key in the hash of the value: keys that share a pool do not share values.

@@ -18,9 +18,11 @@
 mod order;
 mod wait;
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
 use smallvec::SmallVec;
 
-use crate::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak, mutant};
+use crate::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak, is_panicking, mutant};
 use crate::time::{Alarm, Clock, Due, Timestamp};
 
 use order::{Order, Waiting};
@@ -141,10 +143,6 @@ impl Line {
         self.state.get_or_init(Box::default).lock()
     }
 
-    fn is_full(&self) -> bool {
-        self.len() >= self.max_waiters
-    }
-
     /// When whoever has this place must next look at the time.
     fn due(&self, ticket: u64, deadline: Timestamp) -> Timestamp {
         let state = self.state();
@@ -158,8 +156,8 @@ impl Line {
 /// Puts `waiter` at the end of a line.
 pub(crate) fn join(waiter: Arc<dyn Waits>, place: Place, now: Timestamp) {
     let at = place.at.clone();
-    if at.line().is_full() {
-        // Of people whose turn or whose end may have come, and nobody told them.
+    if at.line().len() >= at.line().max_waiters {
+        // Waiters may have expired or become ready; drain them first.
         serve(at.clone(), now);
     }
     let mut wakes = Wakes::default();
@@ -396,8 +394,17 @@ impl State {
 }
 
 impl Wakes {
-    /// With no lock held.
+    /// Wakes all, with no lock held, also those after one that panics: that is passed on when all are
+    /// awake, unless this thread unwinds already.
     fn run(self) {
-        wait::wake_all(self.wakers);
+        let mut panicked = None;
+        for wake in self.wakers {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| wake.wake())) {
+                panicked.get_or_insert(panic);
+            }
+        }
+        if let Some(panic) = panicked.filter(|_| !is_panicking()) {
+            resume_unwind(panic);
+        }
     }
 }

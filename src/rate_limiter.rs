@@ -277,7 +277,8 @@ impl<A: Algorithm, S: BuildHasher> RateLimiter<A, S> {
     pub fn reserve<K: Hash + ?Sized>(&self, key: &K, cost: u64) -> Result<Reservation<'_>, Denied> {
         let now = self.rate.clock.now();
         let tag = self.tag(key);
-        let reserved = self.rate.store.reserve(tag, cost, now, false);
+        let store = &self.rate.store;
+        let reserved = store.reserve(tag, store.ahead(tag), cost, now);
         let (charge, allowed) = reserved.inspect_err(|_| self.rate.serve_queued(tag))?;
         Ok(Reservation { rate: &self.rate, charge, wait: Duration::ZERO, allowed })
     }

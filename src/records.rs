@@ -1,7 +1,8 @@
 //! State that does not fit a word: for each key a record, decided on under a short lock.
 //!
-//! The same shape as `cells`: run a step on the state of a key, look at it for a transaction, hold
-//! it. `shard` is one lock and what stands under it; `look` is what a transaction sees.
+//! `shard` is one lock and what stands under it; `look` is a shard as decisions see it, whatever the
+//! algorithm. A transaction keeps all shards that it needs locked until it has charged them: see
+//! `transaction/record.rs`.
 //!
 //! # What is weaker than in the cells
 //!
@@ -16,21 +17,21 @@
 mod answer;
 mod keep;
 mod look;
-mod mutants;
 mod room;
 mod shard;
 
 use crate::algorithm::Algorithm;
 use crate::cells::{Charge, Overflow, Queued, Seat};
-use crate::decision::{Allowed, Denied, Retry, Standing};
+use crate::decision::{Allowed, Denied};
 use crate::quota::Quota;
-use crate::sync::{AtomicBool, AtomicU64, Backoff, CachePadded, Mutex, Ordering, mutant};
+use crate::sync::{
+    Arc, AtomicBool, AtomicU64, CachePadded, LockedAs, Mutex, MutexGuard, Ordering, mutant,
+};
 use crate::tagged::{self, SHARDS};
 use crate::time::{Clock, Timestamp};
 
-use answer::behind;
 pub(crate) use keep::Keep;
-pub(crate) use look::Look;
+pub(crate) use look::{Locked, Look};
 use room::Room;
 use shard::{Place, Shard};
 
@@ -39,8 +40,7 @@ const LOOKED_ELSEWHERE: usize = 4;
 
 pub(crate) struct Records<A: Keep> {
     shards: Box<[CachePadded<Mutex<Shard<A>>>]>,
-    room: Room,
-    overflow: Overflow,
+    room: Arc<Room>,
     overflows: AtomicU64,
     /// The shard that is next to be looked at by newcomers of others, when all is full.
     elsewhere: AtomicU64,
@@ -53,21 +53,17 @@ pub(crate) struct Records<A: Keep> {
 
 /// Records of any algorithm.
 pub(crate) trait Recorded: Send + Sync {
-    /// Decides `ask` for the key and charges what is allowed; says what `settle` needs to know.
-    /// `turn`: for who is at the head of the key's line, if there is one.
+    /// Decides `ask` for the key behind `ahead` units of its line, and charges what is allowed; says
+    /// what `settle` needs to know.
     fn take(
         &self,
         tag: u64,
+        ahead: u64,
         ask: Ask,
         now: Timestamp,
-        turn: bool,
     ) -> Result<(Charge, Allowed), Denied>;
     /// What `take` would say, charging nothing.
-    fn peek(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
-        self.peek_past(tag, 0, cost, now)
-    }
-    /// As `peek`, `own` of the units that the key's line waits for being the caller's.
-    fn peek_past(&self, tag: u64, own: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied>;
+    fn peek(&self, tag: u64, ahead: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied>;
     /// Makes a charge what it should have been.
     fn settle(&self, charge: &Charge, cost: u64, clock: &Clock);
     /// Makes the key as if never seen.
@@ -84,19 +80,12 @@ pub(crate) trait Recorded: Send + Sync {
     fn set_quota(&self, quota: Quota, now: Timestamp);
     fn queued(&self) -> &Queued;
 
-    /// What `take` would say, with what a transaction must know. Waits while the key is held.
-    fn look(&self, tag: u64, cost: u64, now: Timestamp, turn: bool) -> Look;
-    /// Gives a key that was not there a record, as if never seen, and looks at it. Not that of a
-    /// key that is `taken` by the same transaction, and idle as yet.
-    fn seat(&self, tag: u64, cost: u64, now: Timestamp, taken: &dyn Fn(u64) -> bool) -> Look;
-    /// Whether the answer is still the one that would be given.
-    fn stands(&self, tag: u64, look: &Look) -> bool;
-    /// Holds the key, if nothing came between. Then `release` must follow.
-    fn hold(&self, tag: u64, look: &Look) -> bool;
-    /// Lets go of a key that is held: charged with `cost`, or as it was if that is 0.
-    fn release(&self, tag: u64, look: &Look, cost: u64, now: Timestamp);
-    /// Charges what was denied, if the algorithm counts that.
-    fn count_denied(&self, tag: u64, cost: u64, now: Timestamp);
+    /// Locks a shard for a transaction, which locks several in order. `None`: the quota changes, and
+    /// of two keys one might be decided under the old one.
+    fn lock(&self, shard: usize) -> Option<LockedAs<'_, dyn Locked>>;
+    /// Forgets idle keys of other shards, while some are locked; whether there is room. Their locks
+    /// are only tried.
+    fn look_elsewhere(&self, now: Timestamp) -> bool;
 }
 
 /// What is asked of a key.
@@ -110,11 +99,11 @@ pub(crate) enum Ask {
 
 impl<A: Keep> Records<A> {
     pub(crate) fn new(algorithm: A, max_keys: usize, overflow: Overflow) -> Records<A> {
-        let shard = || CachePadded(Mutex::new(Shard::new(algorithm.clone())));
+        let room = Arc::new(Room::new(max_keys, overflow));
+        let shard = || CachePadded::new(Mutex::new(Shard::new(algorithm.clone(), room.clone())));
         Records {
             shards: (0..SHARDS).map(|_| shard()).collect(),
-            room: Room::new(max_keys),
-            overflow,
+            room,
             overflows: AtomicU64::new(0),
             elsewhere: AtomicU64::new(0),
             queued: Queued::default(),
@@ -123,113 +112,28 @@ impl<A: Keep> Records<A> {
         }
     }
 
-    fn shard(&self, tag: u64) -> &Mutex<Shard<A>> {
-        &self.shards[tagged::shard(tag)]
+    fn shard(&self, tag: u64) -> MutexGuard<'_, Shard<A>> {
+        self.shards[tagged::shard(tag)].lock()
     }
 
-    /// Runs `step` under the lock of the key's shard until it says something: it does not while
-    /// the key is held.
-    fn run<R>(&self, tag: u64, mut step: impl FnMut(&mut Shard<A>) -> Option<R>) -> R {
-        let mut backoff = Backoff::default();
-        loop {
-            if let Some(result) = step(&mut self.shard(tag).lock()) {
-                return result;
-            }
-            backoff.wait();
-        }
-    }
-
-    /// Forgets idle keys of other shards, while one is locked; whether that made room. Their locks
-    /// are only tried.
-    fn look_elsewhere(&self, now: Timestamp, taken: &dyn Fn(u64) -> bool) -> bool {
+    /// [`Recorded::look_elsewhere`].
+    fn make_room(&self, now: Timestamp) -> bool {
         for _ in 0..LOOKED_ELSEWHERE {
             // Relaxed: any shard will do.
             let next = self.elsewhere.fetch_add(1, Ordering::Relaxed) as usize % SHARDS;
             if let Some(mut shard) = self.shards[next].try_lock() {
-                shard.forget_idle(now, &self.room, taken);
+                shard.forget_idle(now, &|_| false);
             }
         }
         !self.room.is_full()
     }
 
-    /// Where a newcomer is counted: with a record of its own, in the pool, or not at all. `None`:
-    /// the pool is held.
-    fn admit(
-        &self,
-        shard: &mut Shard<A>,
-        tag: u64,
-        now: Timestamp,
-        taken: &dyn Fn(u64) -> bool,
-    ) -> Option<Place> {
-        if shard.seat(tag, now, &self.room, taken)
-            || self.look_elsewhere(now, taken) && shard.seat(tag, now, &self.room, taken)
-        {
-            return Some(Place::Own);
+    /// Where the key is counted, which becomes known if it was not.
+    fn place(&self, shard: &mut Shard<A>, tag: u64, now: Timestamp) -> Place {
+        match shard.place(tag) {
+            Place::New => shard.admit(tag, now, &|| self.make_room(now), &|_| false),
+            place => place,
         }
-        if self.overflow == Overflow::Pool {
-            shard.open_pool();
-            let is_free = shard.record(tag, Place::Pool).is_none_or(|pool| !pool.is_held());
-            return is_free.then_some(Place::Pool);
-        }
-        Some(Place::New)
-    }
-}
-
-impl<A: Algorithm> Records<A> {
-    /// The answer to a key for which there is no room, of what a newcomer would get.
-    fn without_room(&self, answer: Result<Allowed, Denied>) -> Result<Allowed, Denied> {
-        match answer {
-            Ok(Allowed(standing)) if self.overflow == Overflow::Deny => {
-                let standing = Standing { burst: standing.burst, ..Standing::NONE };
-                Err(Denied { standing, retry: Retry::Unknown { at_latest: None } })
-            }
-            answer => answer,
-        }
-    }
-
-    /// What the key would get for `cost` after `ahead` units were had by others.
-    fn answer(
-        shard: &mut Shard<A>,
-        tag: u64,
-        place: Place,
-        ahead: u64,
-        cost: u64,
-        now: Timestamp,
-    ) -> Result<Allowed, Denied> {
-        shard.ask(tag, place, now, |algorithm, state, now| {
-            behind(algorithm, state, ahead, cost, now)
-        })
-    }
-
-    fn look_in(
-        &self,
-        shard: &mut Shard<A>,
-        tag: u64,
-        place: Place,
-        ahead: u64,
-        cost: u64,
-        now: Timestamp,
-    ) -> Option<Look> {
-        // Relaxed: if the change has been in this shard, the shard's lock makes it visible; if not,
-        // what is seen here is another version when it has.
-        if self.is_changing.load(Ordering::Relaxed) && !mutant("mixed_quotas") {
-            return None;
-        }
-        let answer = Self::answer(shard, tag, place, ahead, cost, now);
-        let denied = answer.is_err_and(|denied| denied.retry != Retry::Never);
-        Some(Look {
-            place,
-            is_counted: true,
-            is_overflow: match place {
-                Place::Own => false,
-                Place::Pool => true,
-                Place::New => denied && shard.is_pooled(tag, now),
-            },
-            version: shard.version(tag, place),
-            at: shard.charged_at(tag, place, now),
-            generation: shard.generation,
-            answer,
-        })
     }
 }
 
@@ -237,71 +141,41 @@ impl<A: Algorithm> Recorded for Records<A> {
     fn take(
         &self,
         tag: u64,
+        ahead: u64,
         ask: Ask,
         now: Timestamp,
-        turn: bool,
     ) -> Result<(Charge, Allowed), Denied> {
+        let elsewhere = || self.make_room(now);
+        let mut shard = self.shard(tag);
+        let units = |shard: &mut Shard<A>, at| match ask {
+            Ask::All(cost) => cost,
+            Ask::UpTo(most) if ahead > 0 => most.min(1),
+            // Nothing left is denied as one unit is.
+            Ask::UpTo(most) => {
+                let left = shard.look(tag, at, 0, 0, now).answer;
+                left.map_or(0, |left| left.remaining().min(most)).max(most.min(1))
+            }
+        };
+        let mut cost = units(&mut shard, None);
+        let mut look = shard.look(tag, None, ahead, cost, now);
         if mutant("decide_then_charge") {
-            return self.decide_then_charge(tag, ask, now);
+            drop(shard);
+            shard = self.shard(tag);
         }
-        let ahead = if turn { 0 } else { self.queued.ahead(tag) };
-        self.run(tag, |shard| {
-            let mut place = shard.place(tag)?;
-            let units = |shard: &mut Shard<A>, place| match ask {
-                Ask::All(cost) => cost,
-                Ask::UpTo(most) if ahead > 0 => most.min(1),
-                // Nothing left is denied as one unit is.
-                Ask::UpTo(most) => Self::answer(shard, tag, place, 0, 0, now)
-                    .map_or(0, |left| left.remaining().min(most))
-                    .max(most.min(1)),
-            };
-            let mut cost = units(shard, place);
-            let mut answer = Self::answer(shard, tag, place, ahead, cost, now);
-            let is_written =
-                cost > 0 && ahead == 0 && (answer.is_ok() || shard.algorithm.counts_denied());
-            if !is_written {
-                let pooled = place == Place::New && shard.is_pooled(tag, now);
-                if pooled && answer.is_err_and(|denied| denied.retry != Retry::Never) {
-                    self.count_overflow();
-                }
-                // Of nothing, which may be settled upwards.
-                let charge = Charge::apart(tag, 0, now, Seat::Own);
-                return Some(answer.map(|allowed| (charge, allowed)));
+        if look.needs_seat() && (look.answer.is_ok() || shard.algorithm.counts_denied()) {
+            look = shard.seat(tag, cost, now, &elsewhere, &|_| false);
+            if let Some(pool) = look.pool() {
+                cost = units(&mut shard, Some(pool));
+                look = shard.look(tag, Some(pool), ahead, cost, now);
             }
-            if place == Place::New {
-                place = self.admit(shard, tag, now, &|_| false)?;
-                if place != Place::Own {
-                    self.count_overflow();
-                }
-                if place == Place::Pool {
-                    cost = units(shard, place);
-                    answer = Self::answer(shard, tag, place, 0, cost, now);
-                }
-            }
-            let seat = match place {
-                Place::Own => Seat::Own,
-                Place::Pool => Seat::Pool,
-                Place::New => {
-                    let charge = Charge::apart(tag, cost, now, Seat::Uncounted);
-                    return Some(self.without_room(answer).map(|allowed| (charge, allowed)));
-                }
-            };
-            let (at, generation) = (shard.charged_at(tag, place, now), shard.generation);
-            if answer.is_ok() || shard.algorithm.counts_denied() {
-                shard.write(tag, place, now, |algorithm, state, now| {
-                    algorithm.charge(state, cost, now);
-                });
-            }
-            Some(answer.map(|allowed| (Charge { tag, cost, at, seat, generation }, allowed)))
-        })
+        }
+        look.count_overflow(self);
+        shard.charge(tag, &look, cost, now, &elsewhere);
+        look.answer.map(|allowed| (look.charge(tag, cost), allowed))
     }
 
-    fn peek_past(&self, tag: u64, own: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
-        let ahead = self.queued.ahead(tag).saturating_sub(own);
-        self.run(tag, |shard| {
-            let place = shard.place(tag)?;
-            Some(Self::answer(shard, tag, place, ahead, cost, now))
-        })
+    fn peek(&self, tag: u64, ahead: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
+        self.shard(tag).look(tag, None, ahead, cost, now).answer
     }
 
     fn settle(&self, charge: &Charge, cost: u64, clock: &Clock) {
@@ -314,46 +188,36 @@ impl<A: Algorithm> Recorded for Records<A> {
             return;
         }
         let tag = charge.tag;
-        self.run(tag, |shard| {
-            match shard.record(tag, place) {
-                Some(record) if record.is_held() => return None,
-                Some(_) => {}
+        let mut shard = self.shard(tag);
+        // Read under the lock: before it, it would give back too much once others charged, and gave
+        // back, at a later time.
+        let now = clock.latest();
+        if shard.record(tag, place).is_none() {
+            if cost <= charge.cost {
                 // Forgotten: what it may get back time has given.
-                None if cost <= charge.cost => return Some(()),
-                None => {
-                    place = self.admit(shard, tag, clock.latest(), &|_| false)?;
-                    if place != Place::Own {
-                        self.count_overflow();
-                    }
-                }
+                return;
             }
-            // Read under the lock: before it, it would give back too much once others charged, and
-            // gave back, at a later time.
-            let now = clock.latest();
-            let given = shard.given_back(charge.generation, charge.at, now);
-            let cost = cost.saturating_add(given).min(charge.cost.max(cost));
-            let at = charge.at + shard.algorithm.ahead(tag);
-            shard.write(tag, place, now, |algorithm, state, now| {
-                algorithm.settle(state, charge.cost, at, cost, now);
-            });
-            Some(())
+            place = self.place(&mut shard, tag, now);
+            if place != Place::Own {
+                self.count_overflow();
+            }
+        }
+        let given = shard.given_back(charge.generation, charge.at, now);
+        let cost = cost.saturating_add(given).min(charge.cost.max(cost));
+        let at = charge.at + shard.algorithm.ahead(tag);
+        shard.write(tag, place, now, |algorithm, state, now| {
+            algorithm.settle(state, charge.cost, at, cost, now);
         });
     }
 
     fn reset(&self, tag: u64) {
-        self.run(tag, |shard| {
-            let place = shard.place(tag)?;
-            shard.write(tag, place, Timestamp::ZERO, |_, state, _| *state = A::State::default());
-            Some(())
-        });
+        let clear = |_: &A, state: &mut A::State, _| *state = A::State::default();
+        self.shard(tag).write(tag, Place::Own, Timestamp::ZERO, clear);
     }
 
     fn reset_all(&self) {
         for shard in &self.shards {
-            let mut backoff = Backoff::default();
-            while !shard.lock().write_all(|_, _, state| *state = A::State::default()) {
-                backoff.wait();
-            }
+            shard.lock().write_all(|_, _, state| *state = A::State::default());
         }
     }
 
@@ -384,21 +248,13 @@ impl<A: Algorithm> Recorded for Records<A> {
         let _one_at_a_time = self.changes.lock();
         let _changing = Changing::begin(&self.is_changing);
         for shard in &self.shards {
-            let mut backoff = Backoff::default();
-            loop {
-                let mut shard = shard.lock();
-                let mut algorithm = shard.algorithm.clone();
-                algorithm.set_quota(quota);
-                let reprice = |tag, before: &A, state: &mut A::State| {
-                    algorithm.reprice(before, state, now + before.ahead(tag));
-                };
-                if shard.write_all(reprice) {
-                    shard.change(algorithm);
-                    break;
-                }
-                drop(shard);
-                backoff.wait();
-            }
+            let mut shard = shard.lock();
+            let mut algorithm = shard.algorithm.clone();
+            algorithm.set_quota(quota);
+            shard.write_all(|tag, before, state| {
+                algorithm.reprice(before, state, now + before.ahead(tag));
+            });
+            shard.change(algorithm);
         }
     }
 
@@ -406,89 +262,25 @@ impl<A: Algorithm> Recorded for Records<A> {
         &self.queued
     }
 
-    fn look(&self, tag: u64, cost: u64, now: Timestamp, turn: bool) -> Look {
-        let ahead = if turn { 0 } else { self.queued.ahead(tag) };
-        self.run(tag, |shard| {
-            let place = shard.place(tag)?;
-            self.look_in(shard, tag, place, ahead, cost, now)
-        })
+    fn lock(&self, shard: usize) -> Option<LockedAs<'_, dyn Locked>> {
+        let shard = LockedAs::lock(&self.shards[shard], |shard| shard as &mut dyn Locked);
+        // Relaxed: if the change has been in a shard that is locked, that lock makes it visible; if
+        // not, it waits before that shard.
+        let is_changing = self.is_changing.load(Ordering::Relaxed) && !mutant("mixed_quotas");
+        (!is_changing).then_some(shard)
     }
 
-    fn seat(&self, tag: u64, cost: u64, now: Timestamp, taken: &dyn Fn(u64) -> bool) -> Look {
-        self.run(tag, |shard| {
-            let place = match shard.place(tag)? {
-                Place::New => self.admit(shard, tag, now, taken)?,
-                Place::Own if mutant("two_cells") => self.admit(shard, tag, now, taken)?,
-                place => place,
-            };
-            let look = self.look_in(shard, tag, place, 0, cost, now)?;
-            Some(match place {
-                Place::New => {
-                    let answer = self.without_room(look.answer);
-                    Look { is_counted: false, is_overflow: true, answer, ..look }
-                }
-                _ => look,
-            })
-        })
-    }
-
-    fn stands(&self, tag: u64, look: &Look) -> bool {
-        if !look.is_counted() || mutant("answer_unconfirmed") {
-            return true;
-        }
-        let mut shard = self.shard(tag).lock();
-        if look.place == Place::New && shard.record(tag, Place::Own).is_some() {
-            return false;
-        }
-        shard.version(tag, look.place) == look.version
-    }
-
-    fn hold(&self, tag: u64, look: &Look) -> bool {
-        let mut shard = self.shard(tag).lock();
-        match shard.record(tag, look.place) {
-            Some(record) if record.version == look.version || mutant("hold_unasked") => {
-                record.version |= 1;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    fn release(&self, tag: u64, look: &Look, cost: u64, now: Timestamp) {
-        let mut shard = self.shard(tag).lock();
-        if cost > 0 {
-            shard.write(tag, look.place, now, |algorithm, state, now| {
-                algorithm.charge(state, cost, now);
-            });
-        } else if let Some(record) = shard.record(tag, look.place) {
-            record.version = look.version;
-        }
-    }
-
-    fn count_denied(&self, tag: u64, cost: u64, now: Timestamp) {
-        self.run(tag, |shard| {
-            // A line in the way denies, not the algorithm.
-            if !shard.algorithm.counts_denied() || self.queued.ahead(tag) > 0 {
-                return Some(());
-            }
-            let place = match shard.place(tag)? {
-                Place::New => self.admit(shard, tag, now, &|_| false)?,
-                place => place,
-            };
-            shard.write(tag, place, now, |algorithm, state, now| {
-                algorithm.charge(state, cost, now);
-            });
-            Some(())
-        });
+    fn look_elsewhere(&self, now: Timestamp) -> bool {
+        self.make_room(now)
     }
 }
 
 /// While it lives the quota changes. Unwinding included: an algorithm may panic.
 struct Changing<'a>(&'a AtomicBool);
 
-// Relaxed, twice: as in `look_in`. Whoever holds keys is waited for by who changes them.
 impl<'a> Changing<'a> {
     fn begin(is_changing: &'a AtomicBool) -> Changing<'a> {
+        // Relaxed, as in `drop`: the locks of the shards that are changed order it.
         is_changing.store(true, Ordering::Relaxed);
         Changing(is_changing)
     }

@@ -138,7 +138,7 @@ impl Slots {
         true
     }
 
-    /// Takes `units` from `now` on. `turn`: whoever waits in line has been asked.
+    /// Takes `units` from `now` on. `turn`: for the head of the line, whom no line stops.
     #[inline]
     pub(crate) fn take(
         &self,
@@ -146,22 +146,17 @@ impl Slots {
         now: Timestamp,
         turn: bool,
     ) -> Result<(Held, Allowed), Denied> {
-        match self.take_at_once(units, now, turn) {
+        match self.take_at_once(units, now) {
             Some(taken) => Ok(taken),
-            None => self.take_shut(units, now, turn),
+            None => self.shut_for(turn).take(units, now),
         }
     }
 
     /// `take`, unless there is no room or something is in the way.
     #[inline(always)]
-    pub(crate) fn take_at_once(
-        &self,
-        units: u32,
-        now: Timestamp,
-        turn: bool,
-    ) -> Option<(Held, Allowed)> {
+    pub(crate) fn take_at_once(&self, units: u32, now: Timestamp) -> Option<(Held, Allowed)> {
         let mut head = self.load();
-        if !self.has_room(head, units, turn) {
+        if !self.has_room(head, units) {
             return None;
         }
         let claim = self.claim(units, now)?;
@@ -173,21 +168,10 @@ impl Slots {
             let allowed = self.allowed(in_use(head) + units);
             match self.swap(head, head + u64::from(units)) {
                 Ok(_) => return Some((claim.live(), allowed)),
-                Err(seen) if self.has_room(seen, units, turn) => head = seen,
+                Err(seen) if self.has_room(seen, units) => head = seen,
                 Err(_) => return None,
             }
         }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn take_shut(&self, units: u32, now: Timestamp, turn: bool) -> Result<(Held, Allowed), Denied> {
-        let mut shut = self.shut();
-        shut.room(units, now, turn)?;
-        let Some(claim) = self.claim(units, now) else { return Err(self.never(shut.in_use)) };
-        shut.in_use += units;
-        let allowed = self.allowed(shut.in_use);
-        Ok((claim.live(), allowed))
     }
 
     /// Takes `units` whether or not there is room, and whoever waits: for limits that only count.
@@ -402,17 +386,18 @@ impl Slots {
     }
 
     /// Whether `units` can be taken by a swap of `head`. The cap is read after it: if it changed
-    /// since, so did the cycle.
+    /// since, so did the cycle. The head of a line takes while the slots are shut.
     #[inline]
-    fn has_room(&self, head: u64, units: u32, turn: bool) -> bool {
+    fn has_room(&self, head: u64, units: u32) -> bool {
         let busy = if mutant("take_through_hold") { SHUT } else { SHUT | HOLD };
         head & busy == 0
-            && (turn || head & QUEUE == 0 || mutant("barge"))
+            && (head & QUEUE == 0 || mutant("barge"))
             && in_use(head).saturating_add(units) <= self.cap()
     }
 
+    /// A record for what may be taken. While it is a claim its owner must wait for nobody.
     #[inline]
-    fn claim(&self, units: u32, now: Timestamp) -> Option<Claim<'_>> {
+    pub(crate) fn claim(&self, units: u32, now: Timestamp) -> Option<Claim<'_>> {
         let hint = self.hot.hint.load(Ordering::Relaxed);
         let claim = self.records.claim(hint, units, self.end(now))?;
         if claim.index != hint {

@@ -9,10 +9,23 @@ pub(crate) use imp::*;
 
 #[cfg(not(any(tollgate_loom, tollgate_shuttle)))]
 mod imp {
+    pub(crate) use crossbeam_utils::Backoff;
     pub(crate) use parking_lot::{Mutex, MutexGuard};
     pub(crate) use std::hash::RandomState;
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, fence};
     pub(crate) use std::sync::{Arc, OnceLock, Weak};
+
+    /// A locked value of which only a trait is known.
+    pub(crate) struct LockedAs<'a, U: ?Sized>(parking_lot::MappedMutexGuard<'a, U>);
+
+    impl<'a, U: ?Sized> LockedAs<'a, U> {
+        pub(crate) fn lock<T>(mutex: &'a Mutex<T>, of: fn(&mut T) -> &mut U) -> Self {
+            LockedAs(MutexGuard::map(mutex.lock(), of))
+        }
+        pub(crate) fn get(&mut self) -> &mut U {
+            &mut self.0
+        }
+    }
 
     /// std's face on `parking_lot`'s, which knows no poison.
     #[derive(Default)]
@@ -36,9 +49,6 @@ mod imp {
         }
     }
 
-    /// How many times a wait doubles its spin before it yields.
-    const SPIN_DOUBLINGS: u32 = 6;
-
     pub(crate) use std::thread::panicking as is_panicking;
 
     /// A value of each thread, dropped when it ends.
@@ -57,17 +67,6 @@ mod imp {
     }
     pub(crate) use global;
 
-    /// Lets another thread get on, in the `round`th wait for it.
-    pub(crate) fn pause(round: u32) {
-        if round < SPIN_DOUBLINGS {
-            for _ in 0..1 << round {
-                std::hint::spin_loop();
-            }
-        } else {
-            std::thread::yield_now();
-        }
-    }
-
     /// Whether the seeded bug `name` is in. Only under a model can one be.
     #[inline(always)]
     pub(crate) const fn mutant(_name: &str) -> bool {
@@ -79,6 +78,8 @@ mod imp {
 #[path = "sync/modelled.rs"]
 mod imp;
 
+/// In models too: it orders nothing.
+pub(crate) use crossbeam_utils::CachePadded;
 pub(crate) use std::sync::LazyLock;
 /// Std's in models too: for what no model looks at.
 pub(crate) use std::sync::Mutex as PlainMutex;
@@ -87,18 +88,6 @@ pub(crate) use std::sync::atomic::AtomicU8 as PlainAtomicU8;
 pub(crate) use std::sync::atomic::Ordering;
 #[cfg(feature = "watch")]
 pub(crate) use std::thread::{Builder as ThreadBuilder, JoinHandle, current as current_thread};
-
-/// Waiting for another thread's few instructions: spin, twice as long each time, then yield.
-#[derive(Default)]
-pub(crate) struct Backoff(u32);
-
-impl Backoff {
-    #[cold]
-    pub(crate) fn wait(&mut self) {
-        pause(self.0);
-        self.0 = self.0.saturating_add(1);
-    }
-}
 
 /// Wakes one thread that waits for it, once.
 #[derive(Default)]
@@ -123,17 +112,5 @@ impl Signal {
             };
         }
         *is_set = false;
-    }
-}
-
-/// A value alone on its cache lines, so that a neighbour's writes do not slow its readers.
-#[derive(Default)]
-#[repr(align(128))]
-pub(crate) struct CachePadded<T>(pub(crate) T);
-
-impl<T> std::ops::Deref for CachePadded<T> {
-    type Target = T;
-    fn deref(&self) -> &T {
-        &self.0
     }
 }

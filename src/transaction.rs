@@ -5,7 +5,7 @@
 //! what they were: then there was a moment at which the whole answer was true. If all agree, all but
 //! the innermost are held, and the innermost is committed by one compare-and-swap, which is the
 //! moment of the decision; the others are charged as they are released. A record has no such step:
-//! if there is no innermost, all are held, and any moment while they are is that of the decision.
+//! its shard is locked from before the look until it is charged.
 //!
 //! A caller that meets a hold waits. One that meets a hold while holding lets go of everything and
 //! starts over, so that no order is needed and no deadlock exists.
@@ -20,16 +20,16 @@ mod word;
 
 use smallvec::SmallVec;
 
-use crate::cells::Charge;
+use crate::cells::{Charge, Queued};
 use crate::concurrency_limiter::{Lease, Room};
 use crate::decision::{Allowed, Denied, Retry};
 use crate::rate_limiter::Store;
-use crate::slots::Held;
+use crate::slots::{Claim, Held};
 use crate::sync::{Arc, Backoff, mutant};
 use crate::time::Timestamp;
 
 pub(crate) use fast::{FastPart, commit as commit_fast};
-use record::Record;
+use record::{Locks, Record};
 use slots::SlotPart;
 use word::Word;
 
@@ -59,46 +59,43 @@ pub(crate) struct Asked {
     pub(crate) turn: bool,
 }
 
+impl Asked {
+    /// Units of the key's line that come before it.
+    fn ahead(&self, queued: &Queued, tag: u64) -> u64 {
+        if self.turn { 0 } else { queued.ahead(tag) }
+    }
+}
+
 enum Part<'a> {
     Word(Word<'a>),
     Record(Record<'a>),
     Slots(SlotPart),
 }
 
-/// What each kind of limit does in a transaction.
-trait Participant {
-    /// Looks at it anew. Waits while others hold it.
-    fn look(&mut self, asked: &Asked);
-    /// What it said.
-    fn answer(&self) -> Result<Allowed, Denied>;
-    /// Whether the answer is still the one that would be given.
-    fn stands(&self) -> bool;
-    /// Whether there is something to write, if it agrees.
-    fn is_counted(&self, asked: &Asked) -> bool;
-    /// Keeps others away, if nothing came between. Then `release` must follow.
-    fn hold(&self) -> bool;
-    /// Lets go of what is held: charged, or as it was.
-    fn release(&self, asked: &Asked, is_charged: bool);
-    /// Counts what was decided.
-    fn count(&self, asked: &Asked);
-}
-
+/// Calls a word or slots. A record is locked: it stands, and there is nothing to hold.
 macro_rules! each {
-    ($entry:expr, $part:ident => $call:expr) => {
-        match $entry {
-            Part::Word($part) => $call,
-            Part::Record($part) => $call,
-            Part::Slots($part) => $call,
+    ($part:expr, $of:ident => $call:expr, record => $of_record:expr) => {
+        match $part {
+            Part::Word($of) => $call,
+            Part::Slots($of) => $call,
+            Part::Record(_) => $of_record,
+        }
+    };
+    ($part:expr, $of:ident => $call:expr) => {
+        match $part {
+            Part::Word($of) => $call,
+            Part::Slots($of) => $call,
+            Part::Record($of) => $call,
         }
     };
 }
 
 impl<'a> Entry<'a> {
-    /// Asks a rate, and looks at it once.
+    /// Asks a rate, and looks at it once if it is a word.
     pub(crate) fn rate(store: &'a Store, tag: u64, asked: Asked) -> Entry<'a> {
         let part = match store {
             Store::Words(cells) => Part::Word(Word::new(cells, tag, &asked)),
-            Store::Records(records) => Part::Record(Record::new(&**records, tag, &asked)),
+            Store::Records(records) => Part::Record(Record::new(&**records, tag)),
         };
         Entry { asked, part }
     }
@@ -110,7 +107,7 @@ impl<'a> Entry<'a> {
 
     /// What this limit says.
     pub(crate) fn answer(&self) -> Result<Allowed, Denied> {
-        each!(&self.part, part => part.answer())
+        each!(&self.part, part => part.look.answer)
     }
 
     /// The key of a rate.
@@ -125,7 +122,7 @@ impl<'a> Entry<'a> {
     /// What slots are taken of.
     pub(crate) fn room(&self) -> Option<&Arc<Room>> {
         match &self.part {
-            Part::Slots(slots) => Some(slots.room()),
+            Part::Slots(slots) => Some(&slots.room),
             Part::Word(_) | Part::Record(_) => None,
         }
     }
@@ -153,11 +150,11 @@ impl<'a> Entry<'a> {
     }
 
     fn look_again(&mut self) {
-        each!(&mut self.part, part => part.look(&self.asked));
+        each!(&mut self.part, part => part.look(&self.asked), record => {});
     }
 
     fn stands(&self) -> bool {
-        each!(&self.part, part => part.stands())
+        each!(&self.part, part => part.stands(), record => true)
     }
 
     /// What it refuses the request with, if it does.
@@ -169,15 +166,20 @@ impl<'a> Entry<'a> {
     fn is_charged(&self) -> bool {
         self.asked.cost > 0
             && self.answer().is_ok()
-            && each!(&self.part, part => part.is_counted(&self.asked))
+            && match &self.part {
+                Part::Word(word) => word.look.is_counted(),
+                Part::Record(record) => record.look.is_counted,
+                // Slots in shadow are taken after the decision.
+                Part::Slots(_) => self.asked.enforced,
+            }
     }
 
     /// Whether its key must be given a place before it can be held.
     fn needs_seat(&self) -> bool {
         self.is_charged()
             && match &self.part {
-                Part::Word(word) => word.needs_seat(),
-                Part::Record(record) => record.needs_seat(),
+                Part::Word(word) => word.look.needs_seat(),
+                Part::Record(record) => record.look.needs_seat(),
                 Part::Slots(_) => false,
             }
     }
@@ -185,26 +187,35 @@ impl<'a> Entry<'a> {
     /// Whether both are charged in one place: keys of one limiter that share its pool.
     fn shares_with(&self, other: &Entry<'_>) -> bool {
         match (&self.part, &other.part) {
-            (Part::Word(a), Part::Word(b)) => a.shares_with(b),
+            (Part::Word(a), Part::Word(b)) => a.look.shares_cell_with(&b.look),
             (Part::Record(a), Part::Record(b)) => a.shares_with(b),
             _ => false,
         }
     }
 
+    /// Whether it is the key `tag` of the same limiter as `other`.
+    fn is_beside(&self, other: &Entry<'_>, tag: u64) -> bool {
+        self.tag() == Some(tag)
+            && match (&self.part, &other.part) {
+                (Part::Word(a), Part::Word(b)) => std::ptr::eq(a.cells, b.cells),
+                (Part::Record(a), Part::Record(b)) => std::ptr::addr_eq(a.records, b.records),
+                _ => false,
+            }
+    }
+
     fn hold(&self) -> bool {
-        each!(&self.part, part => part.hold())
+        each!(&self.part, part => part.hold(), record => true)
     }
 
     fn release(&self, is_charged: bool) {
-        each!(&self.part, part => part.release(&self.asked, is_charged));
+        each!(&self.part, part => part.release(&self.asked, is_charged), record => {});
     }
 
-    /// The state of a rate that was decided on.
+    /// The state of a word that was decided on.
     fn state(&self) -> [u64; 3] {
         match &self.part {
-            Part::Word(word) => word.state(),
-            Part::Record(record) => record.state(),
-            Part::Slots(_) => [0; 3],
+            Part::Word(word) => word.look.state(),
+            Part::Record(_) | Part::Slots(_) => [0; 3],
         }
     }
 }
@@ -231,36 +242,35 @@ struct Again;
 
 /// Charges and takes all, or none.
 pub(crate) fn admit(entries: &mut [Entry<'_>]) -> Result<(), Refusal> {
-    let mut backoff = Backoff::default();
-    loop {
-        if let Some(decided) = attempt(entries, &mut backoff, true) {
-            return decided;
-        }
-        look(entries);
-    }
+    until_decided(entries, |entries, locks| attempt(entries, locks, true))
 }
 
 /// What `admit` would say, charging nothing.
 pub(crate) fn peek(entries: &mut [Entry<'_>]) -> Result<(), Refusal> {
-    while !stand(entries) {
-        look(entries);
+    let said = |entries: &[Entry<'_>]| refusal(entries).map_or(Ok(()), Err);
+    until_decided(entries, |entries, _| stand(entries).then(|| said(entries)))
+}
+
+/// Runs `attempt` with the records locked, until nothing comes between. Waits with nothing locked.
+fn until_decided<'a, R>(
+    entries: &mut [Entry<'a>],
+    mut attempt: impl FnMut(&mut [Entry<'a>], &mut Locks<'a>) -> Option<R>,
+) -> R {
+    let (mut locks, backoff) = (Locks::default(), Backoff::default());
+    loop {
+        if let Some(decided) = locks.look(entries).and_then(|()| attempt(entries, &mut locks)) {
+            return decided;
+        }
+        locks.unlock();
+        backoff.snooze();
+        entries.iter_mut().for_each(Entry::look_again);
     }
-    refusal(entries).map_or(Ok(()), Err)
 }
 
 /// Charges each rate as many times what it asks as all have room for, `up_to` so many times, and
 /// takes the slots; says how many times. A rate asks what one unit costs it.
 pub(crate) fn grant(entries: &mut [Entry<'_>], up_to: u64) -> Result<u64, Refusal> {
-    let mut backoff = Backoff::default();
     let costs: SmallVec<[u64; INLINE]> = entries.iter().map(|entry| entry.asked.cost).collect();
-    let ask = |entries: &mut [Entry<'_>], times: u64| {
-        for (entry, cost) in entries.iter_mut().zip(&costs) {
-            if entry.tag().is_some() {
-                entry.asked.cost = cost.saturating_mul(times);
-            }
-        }
-        look(entries);
-    };
     let left = |entries: &[Entry<'_>]| {
         let rates = entries.iter().zip(&costs).filter(|(entry, _)| entry.tag().is_some());
         let times = |(entry, cost): (&Entry<'_>, &u64)| {
@@ -269,56 +279,62 @@ pub(crate) fn grant(entries: &mut [Entry<'_>], up_to: u64) -> Result<u64, Refusa
         rates.filter_map(times).min().unwrap_or(u64::MAX)
     };
     let mut most = up_to;
-    loop {
-        ask(entries, 0);
+    until_decided(entries, |entries, locks| {
+        ask(entries, locks, &costs, 0);
         // If nothing remains, answer as for one unit.
         let times = left(entries).clamp(1, most);
         let states: SmallVec<[_; INLINE]> = entries.iter().map(Entry::state).collect();
-        ask(entries, times);
+        ask(entries, locks, &costs, times);
         // Unless something came between the two looks.
         if entries.iter().zip(&states).any(|(entry, state)| entry.state() != *state) {
-            continue;
+            return None;
         }
         // A line of waiting callers is in the way of all, and so may be a place that two keys share.
         if times > 1 && refusal(entries).is_some() {
             most = 1;
-            continue;
+            return None;
         }
-        if let Some(decided) = attempt(entries, &mut backoff, false) {
-            return decided.map(|()| times);
+        attempt(entries, locks, false).map(|decided| decided.map(|()| times))
+    })
+}
+
+/// Asks each rate for `times` its cost.
+fn ask<'a>(entries: &mut [Entry<'a>], locks: &mut Locks<'a>, costs: &[u64], times: u64) {
+    for (entry, cost) in entries.iter_mut().zip(costs) {
+        if entry.tag().is_some() {
+            entry.asked.cost = cost.saturating_mul(times);
         }
+        entry.look_again();
     }
+    locks.look_again(entries);
 }
 
 /// One attempt at what was looked at. `None`: something came between.
 ///
 /// `may_look_again`: the innermost may be decided on a later state than was seen.
-fn attempt(
-    entries: &mut [Entry<'_>],
-    backoff: &mut Backoff,
+fn attempt<'a>(
+    entries: &mut [Entry<'a>],
+    locks: &mut Locks<'a>,
     may_look_again: bool,
 ) -> Option<Result<(), Refusal>> {
     let mut refused = refusal(entries);
     if refused.is_none() && entries.iter().any(Entry::needs_seat) {
-        seat(entries).ok()?;
+        seat(entries, locks).ok()?;
         // A seat where there is no room may refuse.
         refused = refusal(entries);
     }
     let decided = match refused {
-        None if pass(entries, may_look_again).is_ok() => Ok(()),
-        None => {
-            backoff.wait();
-            return None;
-        }
-        Some(refusal) if stand(entries) => Err(refusal),
-        Some(_) => return None,
+        None => pass(entries, may_look_again).ok().map(Ok)?,
+        Some(refusal) => stand(entries).then_some(Err(refusal))?,
     };
-    entries.iter().for_each(|entry| each!(&entry.part, part => part.count(&entry.asked)));
+    for Entry { asked, part } in entries {
+        match part {
+            Part::Word(word) => word.count(),
+            Part::Record(record) => record.write(asked, decided.is_ok(), locks),
+            Part::Slots(_) => {}
+        }
+    }
     Some(decided)
-}
-
-fn look(entries: &mut [Entry<'_>]) {
-    entries.iter_mut().for_each(Entry::look_again);
 }
 
 /// Whether what was seen was so at one moment.
@@ -337,77 +353,36 @@ fn pass(entries: &mut [Entry<'_>], may_look_again: bool) -> Result<(), Again> {
         stand(entries).then_some(()).ok_or(Again)?;
     }
     let innermost = innermost(entries);
-    let (held, seen) = {
+    let (taken, seen) = {
         let entries = &*entries;
         // While it has claims the caller waits for nobody.
         let claims = slots::claim(entries)?;
-        let mut holds = Holds { entries, innermost, reached: 0, charge: false };
-        holds.take()?;
-        let seen = commit(entries, innermost, may_look_again)?;
-        holds.charge = true;
-        drop(holds);
-        (claims.begin(), seen)
+        let outer = entries.iter().enumerate().filter(|(at, _)| innermost != Some(*at));
+        let outer = outer.map(|(_, entry)| entry).filter(|entry| entry.is_charged());
+        // Nothing can panic until the last is released.
+        let held = outer.clone().take_while(|entry| entry.hold()).count();
+        let all_held = outer.clone().count() == held;
+        let seen = if all_held { commit(entries, innermost, may_look_again) } else { Err(Again) };
+        outer.take(held).for_each(|entry| entry.release(seen.is_ok()));
+        let seen = seen?;
+        (claims.into_iter().map(Claim::live).collect(), seen)
     };
     if let (Some(Entry { part: Part::Word(word), .. }), Some(seen)) =
         (innermost.and_then(|at| entries.get_mut(at)), seen)
     {
         *word = seen;
     }
-    slots::keep(entries, held);
+    slots::keep(entries, taken);
     Ok(())
 }
 
-/// The entry that is committed while the others are held: slots if there are any, or else a word,
-/// if there are only words.
+/// The entry that is committed while the others are held: slots if there are any, or else a word.
 fn innermost(entries: &[Entry<'_>]) -> Option<usize> {
-    let is_slots = |entry: &Entry<'_>| matches!(entry.part, Part::Slots(_));
-    let is_record = |entry: &Entry<'_>| matches!(entry.part, Part::Record(_));
-    let slots = entries.iter().rposition(|entry| is_slots(entry) && entry.is_charged());
-    let charged = || entries.iter().rposition(Entry::is_charged);
-    let all_words = || !entries.iter().any(|entry| is_record(entry) && entry.is_charged());
-    slots.or_else(|| if all_words() { charged() } else { None })
-}
-
-/// Entries of which those that are charged are held, up to `reached`. Dropping it, unwinding
-/// included, lets go of them as they were, or charged once all agreed.
-struct Holds<'h, 'a> {
-    entries: &'h [Entry<'a>],
-    /// It is committed and not held.
-    innermost: Option<usize>,
-    reached: usize,
-    charge: bool,
-}
-
-impl Holds<'_, '_> {
-    fn take(&mut self) -> Result<(), Again> {
-        for (at, entry) in self.entries.iter().enumerate() {
-            if self.innermost != Some(at) && entry.is_charged() && !entry.hold() {
-                return Err(Again);
-            }
-            self.reached += 1;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Holds<'_, '_> {
-    fn drop(&mut self) {
-        let Some((entry, others)) = self.entries.split_first().filter(|_| self.reached > 0) else {
-            return;
-        };
-        let is_held = self.innermost != Some(0) && entry.is_charged();
-        // Should the algorithm of a record panic, dropping what is left lets go of the others.
-        let left = Holds {
-            entries: others,
-            innermost: self.innermost.and_then(|at| at.checked_sub(1)),
-            reached: self.reached - 1,
-            charge: self.charge,
-        };
-        if is_held {
-            entry.release(self.charge);
-        }
-        drop(left);
-    }
+    let last = |is_it: fn(&Part<'_>) -> bool| {
+        entries.iter().rposition(|entry| is_it(&entry.part) && entry.is_charged())
+    };
+    last(|part| matches!(part, Part::Slots(_)))
+        .or_else(|| last(|part| matches!(part, Part::Word(_))))
 }
 
 /// Commits the innermost entry. All others are held, so if it agrees the decision is made. Gives
@@ -417,96 +392,80 @@ fn commit<'a>(
     innermost: Option<usize>,
     may_look_again: bool,
 ) -> Result<Option<Word<'a>>, Again> {
-    // Two keys of one limiter are not decided under two quotas of it.
-    let is_current = |entry: &Entry<'_>| match &entry.part {
-        Part::Word(word) => word.is_current(),
-        // A change of quota makes a held record wait.
-        Part::Record(_) | Part::Slots(_) => true,
+    // Two keys of one limiter are not decided under two quotas of it: a change waits for the locks of
+    // records, but not for words that are only looked at.
+    let all_current = || {
+        let mut parts = entries.iter().map(|entry| &entry.part);
+        parts.all(|part| !matches!(part, Part::Word(word) if !word.is_current()))
     };
-    let all_current = || entries.iter().all(is_current);
-    let done = |is_done: bool| if is_done { Ok(None) } else { Err(Again) };
-    match innermost.and_then(|at| entries.get(at)) {
-        None => done(all_current()),
-        Some(Entry { part: Part::Slots(slots), asked }) => {
-            done(all_current() && slots.commit(asked))
+    all_current().then_some(()).ok_or(Again)?;
+    let Some(Entry { asked, part }) = innermost.and_then(|at| entries.get(at)) else {
+        return Ok(None);
+    };
+    let mut seen = match part {
+        Part::Slots(slots) if slots.commit(asked) => return Ok(None),
+        Part::Word(word) if word.commit() => return Ok(None),
+        Part::Word(word) if may_look_again => *word,
+        _ => return Err(Again),
+    };
+    loop {
+        // Lost the compare-and-swap. Keys are held, so look again without waiting.
+        if mutant("wait_while_holding") {
+            seen.look(asked);
+        } else {
+            seen = seen.again(asked).ok_or(Again)?;
         }
-        Some(Entry { part: Part::Record(_), .. }) => Err(Again),
-        Some(Entry { part: Part::Word(word), asked }) => {
-            if all_current() && word.commit() {
-                return Ok(None);
-            }
-            if !may_look_again {
-                return Err(Again);
-            }
-            let mut seen = *word;
-            loop {
-                // Lost the compare-and-swap. Keys are held, so look again without waiting.
-                if mutant("wait_while_holding") {
-                    seen.look(asked);
-                } else {
-                    seen = seen.again(asked).ok_or(Again)?;
-                }
-                if seen.answer().is_err() || !all_current() || !seen.is_current() {
-                    return Err(Again);
-                }
-                if seen.commit() {
-                    return Ok(Some(seen));
-                }
-            }
+        if seen.look.answer.is_err() || !all_current() || !seen.is_current() {
+            return Err(Again);
+        }
+        if seen.commit() {
+            return Ok(Some(seen));
         }
     }
 }
 
 /// Gives new keys a place to be held in. Nothing is charged, and a place not charged is free.
-fn seat(entries: &mut [Entry<'_>]) -> Result<(), Again> {
+fn seat<'a>(entries: &mut [Entry<'a>], locks: &mut Locks<'a>) -> Result<(), Again> {
     for index in 0..entries.len() {
         if !entries[index].needs_seat() {
             continue;
         }
-        seat_one(entries, index)?;
+        seat_one(entries, index, locks)?;
         let (before, after) = entries.split_at_mut(index);
         let Some(entry) = after.first_mut() else { continue };
         let Some(at) = before.iter().position(|other| other.shares_with(entry)) else { continue };
         let cost = entry.asked.cost;
         // The other charges for both.
-        match &mut entry.part {
-            Part::Word(word) => word.ride(),
-            Part::Record(record) => record.ride(),
-            Part::Slots(_) => {}
-        }
         let Entry { asked, part } = &mut before[at];
-        let is_carried = match part {
-            Part::Word(word) => word.carry(cost, asked),
-            Part::Record(record) => record.carry(cost, asked),
-            Part::Slots(_) => true,
-        };
-        is_carried.then_some(()).ok_or(Again)?;
+        match (&mut entry.part, part) {
+            (Part::Word(rider), Part::Word(word)) => {
+                rider.ride();
+                word.carry(cost, asked).then_some(()).ok_or(Again)?;
+            }
+            (Part::Record(rider), Part::Record(record)) => {
+                rider.ride();
+                record.carry(cost, asked, locks);
+            }
+            _ => {}
+        }
     }
     Ok(())
 }
 
 /// Gives the key of the entry at `index` a place, and takes none for it from the others.
-fn seat_one(entries: &mut [Entry<'_>], index: usize) -> Result<(), Again> {
+fn seat_one<'a>(
+    entries: &mut [Entry<'a>],
+    index: usize,
+    locks: &mut Locks<'a>,
+) -> Result<(), Again> {
     let entry = &entries[index];
-    let is_taken = |is_its: &dyn Fn(&Part<'_>) -> bool| {
-        let others = entries.iter().enumerate().filter(|(at, _)| *at != index);
-        others.map(|(_, other)| other).any(|other| other.is_charged() && is_its(&other.part))
+    let taken = |tag| {
+        let mut others = entries.iter().enumerate().filter(|(at, _)| *at != index);
+        others.any(|(_, other)| other.is_charged() && other.is_beside(entry, tag))
     };
     let seated = match &entry.part {
-        Part::Word(word) => {
-            let taken = |tag| {
-                is_taken(&|other| matches!(other, Part::Word(other) if other.is_beside(word, tag)))
-            };
-            Part::Word(word.seat(&entry.asked, taken).ok_or(Again)?)
-        }
-        Part::Record(record) => {
-            let taken = |tag| {
-                is_taken(
-                    &|other| matches!(other, Part::Record(other) if other.is_beside(record, tag)),
-                )
-            };
-            Part::Record(record.seat(&entry.asked, &taken))
-        }
+        Part::Word(word) => Part::Word(word.seat(&entry.asked, taken).ok_or(Again)?),
+        Part::Record(record) => Part::Record(record.seat(&entry.asked, locks, &taken)),
         Part::Slots(_) => return Ok(()),
     };
     entries[index].part = seated;

@@ -72,13 +72,16 @@ release_early      a_rate_is_checked_under_a_set_with_slots           plain,rmw 
 fold_unlocked      counts_are_summed_as_the_thread_that_counted_ends  plain,rmw  a count went back, or was seen twice
 decide_then_charge two_race_for_the_last_unit_of_a_record             plain,rmw  not one of the two was allowed
 decide_then_charge two_grant_what_a_record_has_left                   plain,rmw  not as much as there was
-hold_unasked       sets_of_records_in_opposite_orders                 plain,rmw  not one of the two was admitted
-read_through       a_check_meets_a_held_record                        plain,rmw  not one of the two was allowed
+lock_one_by_one    sets_of_records_in_opposite_orders                 plain,rmw  not one of the two was admitted
+lock_unordered     sets_of_records_in_opposite_orders                 plain,rmw  deadlock
+lock_one_by_one    a_check_meets_a_locked_record                      plain,rmw  not one of the two was allowed
 charge_first       a_set_refused_by_its_last_limit_charges_no_record  plain,rmw  refused and charged
-answer_unconfirmed a_set_of_records_is_seen_at_one_moment             plain,rmw  two moments in one answer
+lock_one_by_one    a_set_of_records_is_seen_at_one_moment             plain,rmw  two moments in one answer
 mixed_quotas       a_quota_changes_under_a_set_of_records             plain,rmw  decided under two quotas
-two_cells          a_check_meets_a_newcomer_to_whom_a_set_gives_a_record plain,rmw a charge is lost
-two_cells          a_set_gives_records_to_two_newcomers_of_a_shard    plain,rmw  a charge is lost
+lock_one_by_one    a_check_meets_a_newcomer_to_whom_a_set_gives_a_record plain,rmw a charge is lost
+lock_one_by_one    a_set_gives_records_to_two_newcomers_of_a_shard    plain,rmw  a charge is lost
+lock_one_by_one    sets_of_a_record_and_a_word_in_opposite_orders     plain,rmw  not one of the two was admitted
+wait_while_holding a_set_of_words_meets_one_with_a_record             plain,rmw  exceeded maximum number of branches
 join_unserved      units_come_back_to_a_record_as_somebody_joins_the_line plain,rmw nobody woke who waits
 '
 # Seeded bugs, scenario in which each must leave a history without a serial order.

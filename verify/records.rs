@@ -16,7 +16,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use tollgate::{
-    AcquireRate, Allowed, Overflow, Quota, RateLimiter, SlidingLog, VirtualClock, WaitError, all,
+    AcquireRate, Allowed, Gcra, Overflow, Quota, RateLimiter, SlidingLog, VirtualClock, WaitError,
+    all,
 };
 
 use identity::Identity;
@@ -28,6 +29,17 @@ type Limiter = Arc<RateLimiter<SlidingLog, Identity>>;
 const KEY: u64 = 1 << 32;
 const NEAR: u64 = KEY | 1;
 const FAR: u64 = 2 << 32;
+
+/// A limiter whose keys are words, of which some have been charged a unit.
+fn words(burst: u64, keys: &[u64]) -> Arc<RateLimiter<Gcra, Identity>> {
+    let quota = Quota::new(1, Duration::from_nanos(10)).and_then(|quota| quota.with_burst(burst));
+    let builder = RateLimiter::builder(quota.unwrap()).clock(VirtualClock::new().clock());
+    let limiter = builder.hasher(Identity::default()).max_keys(4).build();
+    for key in keys {
+        limiter.check(key).unwrap();
+    }
+    Arc::new(limiter)
+}
 
 /// Longer than any model.
 const HOUR: Duration = Duration::from_secs(3600);
@@ -99,7 +111,40 @@ fn sets_of_records_in_opposite_orders() {
 }
 
 #[test]
-fn a_check_meets_a_held_record() {
+fn sets_of_a_record_and_a_word_in_opposite_orders() {
+    model(2, |first| {
+        let (record, word) = (charged(2, &[KEY]), words(3, &[KEY]));
+        let forward = thread!(record, word; {
+            all((record.key(&KEY), word.key(&KEY))).admit(1).is_ok()
+        });
+        let back = thread!(record, word; {
+            all((word.key(&KEY), record.key(&KEY))).admit(1).is_ok()
+        });
+        let [forward, back] = race(first, [forward, back]);
+        assert!(forward != back, "not one of the two was admitted");
+        let word_left = word.peek_n(&KEY, 0).unwrap().remaining();
+        assert_eq!((left(&record, KEY), word_left), (0, 1), "a charge is lost");
+    });
+}
+
+#[test]
+fn a_set_of_words_meets_one_with_a_record() {
+    model(2, |first| {
+        let (record, a, b) = (charged(2, &[KEY]), words(2, &[KEY]), words(2, &[KEY]));
+        let of_words = thread!(a, b; all((a.key(&KEY), b.key(&KEY))).admit(1).is_ok());
+        let mixed = thread!(record, a, b; {
+            all((b.key(&KEY), record.key(&KEY), a.key(&KEY))).admit(1).is_ok()
+        });
+        let [of_words, mixed] = race(first, [of_words, mixed]);
+        assert!(of_words != mixed, "not one of the two was admitted");
+        let words_left = [&a, &b].map(|word| word.peek_n(&KEY, 0).unwrap().remaining());
+        assert_eq!(words_left, [0; 2], "a charge is lost");
+        assert_eq!(left(&record, KEY), u64::from(of_words), "refused and charged");
+    });
+}
+
+#[test]
+fn a_check_meets_a_locked_record() {
     model(2, |first| {
         let limiter = charged(2, &[KEY, FAR]);
         let set = thread!(limiter; admits(&limiter, [KEY, FAR]));

@@ -84,10 +84,10 @@ impl Cells {
 
     /// Writes the cell's word anew under `numbers`.
     fn follow(&self, cell: &Cell<'_>, numbers: &Numbers) {
-        let mut backoff = Backoff::default();
+        let backoff = Backoff::default();
         while let Some(word) = cell.load() {
             if word::is_held(word) {
-                backoff.wait();
+                backoff.snooze();
                 continue;
             }
             if word::is_of(word, numbers.generation) || self.renew(cell, word, numbers) {

@@ -23,20 +23,15 @@ pub(crate) struct Look<'a> {
 
 impl Cells {
     /// What `decide` would say, with what it would write. Waits while the key is held.
-    /// `turn`: for the caller at the head of the key's line.
-    pub(crate) fn look(&self, tag: u64, cost: u64, now: Timestamp, turn: bool) -> Look<'_> {
-        let ahead = if turn { 0 } else { self.queued.ahead(tag) };
-        self.look_in_turn(tag, ahead, cost, now)
-    }
-
+    /// `ahead`: units that callers before this one wait for.
     #[inline(never)]
-    fn look_in_turn(&self, tag: u64, ahead: u64, cost: u64, now: Timestamp) -> Look<'_> {
-        let mut backoff = Backoff::default();
+    pub(crate) fn look(&self, tag: u64, ahead: u64, cost: u64, now: Timestamp) -> Look<'_> {
+        let backoff = Backoff::default();
         loop {
             match self.table.find(tag, word::spread(tag)) {
                 Some(found) => match self.look_at(found, Seat::Own, ahead, cost, now) {
                     Seen::Clear(look) => return look,
-                    Seen::Held => backoff.wait(),
+                    Seen::Held => backoff.snooze(),
                     Seen::Beyond => self.move_axis(now),
                     Seen::Gone => {}
                 },

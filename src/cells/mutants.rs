@@ -26,7 +26,7 @@ impl Cells {
                 Err(denied)
             }
             Ok(allowed) => allowed,
-            Err(_) => self.peek(tag, cost, now),
+            Err(_) => self.peek_behind(tag, 0, cost, now),
         }
     }
 }

@@ -33,16 +33,15 @@ impl Charge {
 }
 
 impl Cells {
-    /// As `decide`, and says what `settle` needs to know. `turn`: for who is at the head of the
-    /// key's line, if there is one.
+    /// As `decide`, behind `ahead` units of the key's line, and says what `settle` needs to know.
     pub(crate) fn reserve(
         &self,
         tag: u64,
+        ahead: u64,
         cost: u64,
         now: Timestamp,
-        turn: bool,
     ) -> Result<(Charge, Allowed), Denied> {
-        let look_now = || self.look(tag, cost, now, turn);
+        let look_now = || self.look(tag, ahead, cost, now);
         let mut look = look_now();
         loop {
             // A cost of 0 is a peek: no key.
@@ -159,7 +158,7 @@ impl Cells {
         if charge.seat == Seat::Uncounted || cost == charge.cost {
             return;
         }
-        let mut backoff = Backoff::default();
+        let backoff = Backoff::default();
         loop {
             let early = mutant("clock_before_word").then(|| clock.latest());
             let Some((cell, word)) = self.find(charge.seat, charge.tag) else {
@@ -169,7 +168,7 @@ impl Cells {
                 }
             };
             if word::is_held(word) {
-                backoff.wait();
+                backoff.snooze();
                 continue;
             }
             let numbers = self.published.load();

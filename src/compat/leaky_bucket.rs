@@ -73,7 +73,7 @@ impl LeakyBucket {
     /// counts from `now`.
     pub fn fill_at<K: Hash + ?Sized>(&self, key: &K, units: u64, now: Timestamp) -> Leak {
         let tag = self.hasher.hash_one(key);
-        match self.records.0.take(tag, Ask::All(units), now, false) {
+        match self.records.0.take(tag, 0, Ask::All(units), now) {
             Ok((_, allowed)) => Leak {
                 limited: false,
                 level: allowed.burst().saturating_sub(allowed.remaining()),

@@ -63,7 +63,7 @@ impl Room {
     pub(super) fn try_take(self: &Arc<Self>, weight: u32) -> Result<Lease, Denied> {
         let (weight, now) = (weight.max(1), self.clock().now());
         // Apart: the way there is room on needs no answer but the lease.
-        match self.slots.take_at_once(weight, now, false) {
+        match self.slots.take_at_once(weight, now) {
             Some((held, _)) => Ok(Lease::new(self.clone(), held)),
             None => self.try_take_in_turn(weight, now),
         }

@@ -2,12 +2,11 @@
 
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use crate::decision::{Denied, Retry};
-use crate::sync::{Arc, Mutex, Signal, is_panicking, mutant};
+use crate::sync::{Arc, Mutex, Signal, mutant};
 use crate::time::{Clock, NoTimer, Sleep, Timestamp, is_simulated};
 
 use super::{Place, Tried, Turnstile, Waits, Wakes, join, leave, serve};
@@ -74,22 +73,8 @@ pub(crate) enum Wake {
     Thread(Arc<Signal>),
 }
 
-/// Wakes all, also those after one that panics: that is passed on when all are awake, unless this
-/// thread unwinds already.
-pub(super) fn wake_all(wakers: impl IntoIterator<Item = Wake>) {
-    let mut panicked = None;
-    for wake in wakers {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| wake.wake())) {
-            panicked.get_or_insert(panic);
-        }
-    }
-    if let Some(panic) = panicked.filter(|_| !is_panicking()) {
-        resume_unwind(panic);
-    }
-}
-
 impl Wake {
-    fn wake(self) {
+    pub(super) fn wake(self) {
         match self {
             Wake::Task(waker) => waker.wake(),
             Wake::Thread(signal) => signal.set(),
@@ -183,7 +168,8 @@ impl<P: Plan> Waits for Waiter<P> {
                 Tried::Settled
             }
             Attempt::Wait { place, again, is_certain } => {
-                if is_same(&place.at, here) {
+                // Their addresses tell, whatever tables they came with.
+                if std::ptr::addr_eq(Arc::as_ptr(&place.at), Arc::as_ptr(here)) {
                     Tried::Stays { again, is_certain }
                 } else {
                     if let Stage::Waiting { at, deadline, .. } = &mut *self.stage.lock() {
@@ -220,11 +206,6 @@ impl<P: Plan> Waits for Waiter<P> {
             wakes.wakers.extend(wake.take());
         }
     }
-}
-
-/// Whether both are the same; their addresses tell, whatever tables they came with.
-fn is_same(a: &Arc<dyn Turnstile>, b: &Arc<dyn Turnstile>) -> bool {
-    std::ptr::addr_eq(Arc::as_ptr(a), Arc::as_ptr(b))
 }
 
 /// A caller's hold of its waiter. Dropping it, unwinding included, leaves the line.

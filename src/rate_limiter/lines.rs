@@ -77,7 +77,7 @@ impl Rate {
     /// caller.
     #[inline]
     pub(crate) fn serve_queued(&self, tag: u64) {
-        if self.store.is_queued() {
+        if self.store.queued().any() {
             self.serve_line(tag);
         }
     }
@@ -105,7 +105,7 @@ impl Rate {
     pub(crate) fn settle_unserved(&self, charge: &Charge, cost: u64) -> bool {
         self.store.settle(charge, cost, &self.clock);
         news();
-        cost < charge.cost && self.store.is_queued()
+        cost < charge.cost && self.store.queued().any()
     }
 
     pub(crate) fn set_quota(&self, quota: Quota) {
@@ -146,7 +146,7 @@ impl Rate {
     /// Visits the lines there are, with no lock held.
     fn each(&self, visit: impl FnMut(Arc<KeyLine>)) {
         news();
-        if self.store.is_queued() {
+        if self.store.queued().any() {
             let lines: Vec<_> = self.lines.lock().values().filter_map(Weak::upgrade).collect();
             lines.into_iter().for_each(visit);
         }
@@ -225,7 +225,10 @@ impl Plan for RatePlan {
     }
 
     fn attempt(&self, turn: Option<&Arc<dyn Turnstile>>, now: Timestamp) -> Attempt<Turn, Denied> {
-        match self.rate.store.reserve(self.tag, self.cost, now, turn.is_some()) {
+        let store = &self.rate.store;
+        // The head of the line comes after nobody.
+        let ahead = if turn.is_some() { 0 } else { store.ahead(self.tag) };
+        match store.reserve(self.tag, ahead, self.cost, now) {
             Ok((charge, allowed)) => {
                 let rate = self.rate.clone();
                 Attempt::Granted(Turn { rate, charge: Some(charge), allowed })

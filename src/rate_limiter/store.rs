@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::algorithm::Algorithm;
-use crate::cells::{Cells, Charge, Overflow};
+use crate::cells::{Cells, Charge, Overflow, Queued};
 use crate::decision::{Allowed, Denied};
 use crate::quota::Quota;
 use crate::records::{Ask, Recorded, Records};
@@ -14,6 +14,15 @@ use crate::time::{Clock, Timestamp};
 pub(crate) enum Store {
     Words(Cells),
     Records(Box<dyn Recorded>),
+}
+
+macro_rules! each {
+    ($store:expr, $keys:ident => $call:expr) => {
+        match $store {
+            Store::Words($keys) => $call,
+            Store::Records($keys) => $call,
+        }
+    };
 }
 
 impl Store {
@@ -45,18 +54,19 @@ impl Store {
     pub(crate) fn decide(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
         match self {
             Store::Words(cells) => cells.decide(tag, cost, now),
-            Store::Records(records) => {
-                records.take(tag, Ask::All(cost), now, false).map(|(_, allowed)| allowed)
+            Store::Records(_) => {
+                self.reserve(tag, self.ahead(tag), cost, now).map(|(_, allowed)| allowed)
             }
         }
     }
 
     /// What `decide` would say, charging nothing.
     pub(crate) fn peek(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
-        match self {
-            Store::Words(cells) => cells.peek(tag, cost, now),
-            Store::Records(records) => records.peek(tag, cost, now),
-        }
+        let peeked = match self {
+            Store::Words(cells) => cells.peek_fast(tag, cost, now),
+            Store::Records(_) => None,
+        };
+        peeked.unwrap_or_else(|| self.peek_past(tag, 0, cost, now))
     }
 
     /// As `peek`, `own` of the units that the key's line waits for being the caller's.
@@ -67,24 +77,24 @@ impl Store {
         cost: u64,
         now: Timestamp,
     ) -> Result<Allowed, Denied> {
+        let ahead = self.ahead(tag).saturating_sub(own);
         match self {
-            Store::Words(cells) => cells.peek_past(tag, own, cost, now),
-            Store::Records(records) => records.peek_past(tag, own, cost, now),
+            Store::Words(cells) => cells.peek_behind(tag, ahead, cost, now),
+            Store::Records(records) => records.peek(tag, ahead, cost, now),
         }
     }
 
-    /// As `decide`, and says what `settle` needs to know. `turn`: for who is at the head of the
-    /// key's line, if there is one.
+    /// As `decide`, behind `ahead` units of the key's line, and says what `settle` needs to know.
     pub(crate) fn reserve(
         &self,
         tag: u64,
+        ahead: u64,
         cost: u64,
         now: Timestamp,
-        turn: bool,
     ) -> Result<(Charge, Allowed), Denied> {
         match self {
-            Store::Words(cells) => cells.reserve(tag, cost, now, turn),
-            Store::Records(records) => records.take(tag, Ask::All(cost), now, turn),
+            Store::Words(cells) => cells.reserve(tag, ahead, cost, now),
+            Store::Records(records) => records.take(tag, ahead, Ask::All(cost), now),
         }
     }
 
@@ -97,7 +107,7 @@ impl Store {
     ) -> Result<(Charge, Allowed), Denied> {
         match self {
             Store::Words(cells) => cells.grant(tag, up_to, now),
-            Store::Records(records) => records.take(tag, Ask::UpTo(up_to), now, false),
+            Store::Records(records) => records.take(tag, self.ahead(tag), Ask::UpTo(up_to), now),
         }
     }
 
@@ -113,16 +123,14 @@ impl Store {
         match self {
             Store::Words(cells) => cells.book(tag, cost, now, max_wait),
             Store::Records(_) => {
-                self.reserve(tag, cost, now, false).map(|(charge, at)| (charge, Duration::ZERO, at))
+                let reserved = self.reserve(tag, self.ahead(tag), cost, now);
+                reserved.map(|(charge, allowed)| (charge, Duration::ZERO, allowed))
             }
         }
     }
 
     pub(crate) fn settle(&self, charge: &Charge, cost: u64, clock: &Clock) {
-        match self {
-            Store::Words(cells) => cells.settle(charge, cost, clock),
-            Store::Records(records) => records.settle(charge, cost, clock),
-        }
+        each!(self, keys => keys.settle(charge, cost, clock));
     }
 
     pub(crate) fn reset(&self, tag: u64, now: Timestamp) {
@@ -141,39 +149,24 @@ impl Store {
 
     /// Keys in debt at `now`. Looks at all.
     pub(crate) fn len(&self, now: Timestamp) -> usize {
-        match self {
-            Store::Words(cells) => cells.len(now),
-            Store::Records(records) => records.len(now),
-        }
+        each!(self, keys => keys.len(now))
     }
 
     /// Bytes allocated.
     pub(crate) fn memory(&self) -> usize {
-        match self {
-            Store::Words(cells) => cells.memory(),
-            Store::Records(records) => records.memory(),
-        }
+        each!(self, keys => keys.memory())
     }
 
     pub(crate) fn overflows(&self) -> u64 {
-        match self {
-            Store::Words(cells) => cells.overflows(),
-            Store::Records(records) => records.overflows(),
-        }
+        each!(self, keys => keys.overflows())
     }
 
     pub(crate) fn quota(&self) -> Quota {
-        match self {
-            Store::Words(cells) => cells.quota(),
-            Store::Records(records) => records.quota(),
-        }
+        each!(self, keys => keys.quota())
     }
 
     pub(crate) fn set_quota(&self, quota: Quota, now: Timestamp) {
-        match self {
-            Store::Words(cells) => cells.set_quota(quota, now),
-            Store::Records(records) => records.set_quota(quota, now),
-        }
+        each!(self, keys => keys.set_quota(quota, now));
     }
 
     /// Says how many units callers wait for in the line of the key.
@@ -184,13 +177,15 @@ impl Store {
         }
     }
 
-    /// Whether callers wait for any key.
+    /// Who waits for which keys.
     #[inline]
-    pub(crate) fn is_queued(&self) -> bool {
-        match self {
-            Store::Words(cells) => cells.is_queued(),
-            Store::Records(records) => records.queued().any(),
-        }
+    pub(crate) fn queued(&self) -> &Queued {
+        each!(self, keys => keys.queued())
+    }
+
+    /// Units that callers wait for in the line of the key.
+    pub(crate) fn ahead(&self, tag: u64) -> u64 {
+        self.queued().ahead(tag)
     }
 
     /// Whether keys are seen by [`Cells::sight_cut`].

@@ -6,25 +6,19 @@ use crate::algorithm::Algorithm;
 use crate::decision::{Allowed, Denied, Retry};
 use crate::time::Timestamp;
 
-/// What tells a wait, which grows by as much as the clock lags behind the state.
-pub(super) trait Answer {
-    fn later(self, by: Duration) -> Self;
-}
-
-impl Answer for Result<Allowed, Denied> {
-    fn later(self, by: Duration) -> Self {
-        if by.is_zero() {
-            return self;
-        }
-        match self {
-            Ok(Allowed(standing)) => Ok(Allowed(standing.later(by))),
-            Err(Denied { standing, retry }) => {
-                let retry = match retry {
-                    Retry::After(wait) => Retry::After(wait.saturating_add(by)),
-                    other => other,
-                };
-                Err(Denied { standing: standing.later(by), retry })
-            }
+/// The same, with waits that are longer by as much as the clock lags behind the state.
+pub(super) fn later(answer: Result<Allowed, Denied>, by: Duration) -> Result<Allowed, Denied> {
+    if by.is_zero() {
+        return answer;
+    }
+    match answer {
+        Ok(Allowed(standing)) => Ok(Allowed(standing.later(by))),
+        Err(Denied { standing, retry }) => {
+            let retry = match retry {
+                Retry::After(wait) => Retry::After(wait.saturating_add(by)),
+                other => other,
+            };
+            Err(Denied { standing: standing.later(by), retry })
         }
     }
 }

@@ -6,8 +6,6 @@ use crate::algorithm::Algorithm;
 use crate::time::Timestamp;
 
 use super::Records;
-use super::answer::Answer;
-use super::shard::Place;
 
 /// What records must know of the states they keep.
 pub(crate) trait Keep: Clone + Send + Sync + 'static {
@@ -49,20 +47,9 @@ impl<A: Keep> Records<A> {
         now: Timestamp,
         step: impl FnOnce(&mut A::Kept, Timestamp) -> R,
     ) -> R {
-        let mut step = Some(step);
-        self.run(tag, |shard| {
-            let place = match shard.place(tag)? {
-                Place::New => self.admit(shard, tag, now, &|_| false)?,
-                place => place,
-            };
-            let step = step.take()?;
-            let mut result = None;
-            match place {
-                Place::New => result = Some(step(&mut A::Kept::default(), now)),
-                _ => shard.write(tag, place, now, |_, kept, now| result = Some(step(kept, now))),
-            }
-            result
-        })
+        let mut shard = self.shard(tag);
+        let place = self.place(&mut shard, tag, now);
+        shard.write(tag, place, now, |_, kept, now| step(kept, now))
     }
 
     /// Runs `look` on the key's state as [`update`](Self::update) would, changing nothing.
@@ -72,18 +59,8 @@ impl<A: Keep> Records<A> {
         now: Timestamp,
         look: impl Fn(&A::Kept, Timestamp) -> R,
     ) -> R {
-        self.run(tag, |shard| {
-            let place = shard.place(tag)?;
-            Some(shard.ask(tag, place, now, |_, kept, now| AsIs(look(kept, now))).0)
-        })
-    }
-}
-
-/// What says nothing of waits.
-struct AsIs<R>(R);
-
-impl<R> Answer for AsIs<R> {
-    fn later(self, _: Duration) -> Self {
-        self
+        let mut shard = self.shard(tag);
+        let place = shard.place(tag);
+        shard.ask(tag, place, now, |_, kept, now| look(kept, now)).0
     }
 }

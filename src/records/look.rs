@@ -1,43 +1,139 @@
-//! A key as a transaction sees it: looked at first, then held and charged.
+//! A shard as decisions see it, whatever the algorithm: looked at, then charged under one lock.
 
-use crate::cells::{Charge, Seat};
-use crate::decision::{Allowed, Denied};
-use crate::tagged;
+use crate::algorithm::Algorithm;
+use crate::cells::{Charge, Overflow, Seat};
+use crate::decision::{Allowed, Denied, Retry, Standing};
 use crate::time::Timestamp;
 
 use super::Recorded;
-use super::shard::Place;
+use super::answer::{behind, later};
+use super::shard::{Place, Shard};
 
-/// One key as a transaction sees it.
+/// What a key would get, and where it would be counted.
 #[derive(Clone, Copy)]
 pub(crate) struct Look {
     pub(super) place: Place,
-    pub(super) is_counted: bool,
+    /// Whether there is something to write.
+    pub(crate) is_counted: bool,
     /// Whether there was no room for the key.
-    pub(super) is_overflow: bool,
-    /// What was decided on.
-    pub(super) version: u64,
+    is_overflow: bool,
     /// When it would be charged, and how many changes of quota there were before.
-    pub(super) at: Timestamp,
-    pub(super) generation: u64,
+    at: Timestamp,
+    generation: u64,
     pub(crate) answer: Result<Allowed, Denied>,
 }
 
+/// A shard that is locked.
+pub(crate) trait Locked {
+    /// What the key would get for `cost` after `ahead` units were had by others: `at` that place, or
+    /// where its record is.
+    fn look(&mut self, tag: u64, at: Option<Place>, ahead: u64, cost: u64, now: Timestamp) -> Look;
+    /// Gives a key that was not there a record, as if never seen, and looks at it. Not that of a
+    /// key that is `taken` by the same transaction, and idle as yet. `elsewhere`: asks other shards
+    /// for room.
+    fn seat(
+        &mut self,
+        tag: u64,
+        cost: u64,
+        now: Timestamp,
+        elsewhere: &dyn Fn() -> bool,
+        taken: &dyn Fn(u64) -> bool,
+    ) -> Look;
+    /// Charges what was allowed, or denied if the algorithm counts that.
+    fn charge(
+        &mut self,
+        tag: u64,
+        look: &Look,
+        cost: u64,
+        now: Timestamp,
+        elsewhere: &dyn Fn() -> bool,
+    );
+}
+
+impl<A: Algorithm> Locked for Shard<A> {
+    fn look(&mut self, tag: u64, at: Option<Place>, ahead: u64, cost: u64, now: Timestamp) -> Look {
+        let place = at.unwrap_or_else(|| self.place(tag));
+        let (answer, lag) = self.ask(tag, place, now, |algorithm, state, now| {
+            behind(algorithm, state, ahead, cost, now)
+        });
+        let answer = later(answer, lag);
+        let denied = answer.is_err_and(|denied| denied.retry != Retry::Never);
+        Look {
+            place,
+            // A line in the way denies, not the algorithm.
+            is_counted: cost > 0 && ahead == 0,
+            is_overflow: match place {
+                Place::Own => false,
+                Place::Pool => true,
+                Place::New => denied && self.is_pooled(tag, now),
+            },
+            at: self.charged_at(tag, place, now),
+            generation: self.generation,
+            answer,
+        }
+    }
+
+    fn seat(
+        &mut self,
+        tag: u64,
+        cost: u64,
+        now: Timestamp,
+        elsewhere: &dyn Fn() -> bool,
+        taken: &dyn Fn(u64) -> bool,
+    ) -> Look {
+        let place = self.admit(tag, now, elsewhere, taken);
+        let look = self.look(tag, Some(place), 0, cost, now);
+        if place != Place::New {
+            return look;
+        }
+        let answer = match look.answer {
+            Ok(Allowed(standing)) if self.room.overflow == Overflow::Deny => {
+                let standing = Standing { burst: standing.burst, ..Standing::NONE };
+                Err(Denied { standing, retry: Retry::Unknown { at_latest: None } })
+            }
+            answer => answer,
+        };
+        Look { is_counted: false, is_overflow: true, answer, ..look }
+    }
+
+    fn charge(
+        &mut self,
+        tag: u64,
+        look: &Look,
+        cost: u64,
+        now: Timestamp,
+        elsewhere: &dyn Fn() -> bool,
+    ) {
+        if !look.is_counted || look.answer.is_err() && !self.algorithm.counts_denied() {
+            return;
+        }
+        let place = match look.place {
+            Place::New => self.admit(tag, now, elsewhere, &|_| false),
+            place => place,
+        };
+        self.write(tag, place, now, |algorithm, state, now| algorithm.charge(state, cost, now));
+    }
+}
+
 impl Look {
-    /// Whether the key must be given a record before it can be held.
+    /// What nobody was asked for.
+    pub(crate) const NONE: Look = Look {
+        place: Place::New,
+        is_counted: false,
+        is_overflow: false,
+        at: Timestamp::ZERO,
+        generation: 0,
+        answer: Err(Denied { standing: Standing::NONE, retry: Retry::Never }),
+    };
+
+    /// Whether the key must be given a record before it can be charged.
     pub(crate) fn needs_seat(&self) -> bool {
         self.is_counted && self.place == Place::New
     }
 
-    /// Whether there is something to write.
-    pub(crate) fn is_counted(&self) -> bool {
-        self.is_counted
-    }
-
-    /// Whether both are one record: keys of one limiter that share its pool.
-    pub(crate) fn shares_record_with(&self, tag: u64, other: &Look, other_tag: u64) -> bool {
-        let is_pool = |look: &Look| look.is_counted && look.place == Place::Pool;
-        is_pool(self) && is_pool(other) && tagged::shard(tag) == tagged::shard(other_tag)
+    /// Where the key is, if that is its shard's pool.
+    pub(crate) fn pool(&self) -> Option<Place> {
+        Some(self.place).filter(|place| self.is_counted && *place == Place::Pool)
     }
 
     /// Counts the overflow if the decided key had no record of its own.
@@ -49,16 +145,11 @@ impl Look {
 
     pub(crate) fn charge(&self, tag: u64, cost: u64) -> Charge {
         let seat = match self.place {
-            _ if !self.is_counted => Seat::Uncounted,
-            Place::Own | Place::New => Seat::Own,
+            Place::New if self.is_overflow => Seat::Uncounted,
+            Place::New | Place::Own => Seat::Own,
             Place::Pool => Seat::Pool,
         };
         Charge { tag, cost, at: self.at, seat, generation: self.generation }
-    }
-
-    /// Equal for two looks at one state of the key.
-    pub(crate) fn state(&self) -> [u64; 3] {
-        [self.place as u64, self.version, self.generation]
     }
 
     /// The same answer with nothing to write: another entry charges for it.

@@ -1,16 +1,18 @@
 //! How many keys may have a record.
 
+use crate::cells::Overflow;
 use crate::sync::{AtomicU64, Ordering};
 
-/// How many keys may have a record, in all shards.
+/// How many keys may have a record, in all shards, and what happens to others.
 pub(super) struct Room {
     taken: AtomicU64,
     max: u64,
+    pub(super) overflow: Overflow,
 }
 
 impl Room {
-    pub(super) fn new(max_keys: usize) -> Room {
-        Room { taken: AtomicU64::new(0), max: (max_keys as u64).max(1) }
+    pub(super) fn new(max_keys: usize, overflow: Overflow) -> Room {
+        Room { taken: AtomicU64::new(0), max: (max_keys as u64).max(1), overflow }
     }
 
     // Relaxed: a count. Records are under their locks.

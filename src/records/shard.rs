@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::algorithm::Algorithm;
-use crate::sync::mutant;
+use crate::cells::Overflow;
+use crate::sync::Arc;
 use crate::tagged::TagMap;
 use crate::time::Timestamp;
 
-use super::answer::Answer;
 use super::keep::Keep;
 use super::room::Room;
 
@@ -27,50 +27,39 @@ pub(super) struct Shard<A: Keep> {
     pool: Option<Record<A::Kept>>,
     /// The latest moment at which a forgotten key had become idle: newcomers start from there.
     forgotten: Timestamp,
-    versions: u64,
-    /// The version of what newcomers start with.
-    start: u64,
     /// How many quotas there were before this one, and the latest of them.
     pub(super) generation: u64,
     past: VecDeque<A>,
+    pub(super) room: Arc<Room>,
 }
 
 /// What is kept of a key.
 pub(super) struct Record<T> {
-    pub(super) state: T,
+    state: T,
     /// When it was last charged: it is never asked at an earlier time.
     latest: Timestamp,
-    /// Another for each state it has had, in the whole shard. Odd while it is held.
-    pub(super) version: u64,
 }
 
 /// Where a key's record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     Own,
     Pool,
     /// Nowhere yet.
     New,
 }
 
-impl<T> Record<T> {
-    pub(super) fn is_held(&self) -> bool {
-        self.version % 2 == 1 && !mutant("read_through")
-    }
-}
-
 impl<A: Keep> Shard<A> {
-    pub(super) fn new(algorithm: A) -> Shard<A> {
+    pub(super) fn new(algorithm: A, room: Arc<Room>) -> Shard<A> {
         Shard {
             algorithm,
             records: TagMap::default(),
             round: VecDeque::new(),
             pool: None,
             forgotten: Timestamp::ZERO,
-            versions: 0,
-            start: 0,
             generation: 0,
             past: VecDeque::new(),
+            room,
         }
     }
 
@@ -89,13 +78,9 @@ impl<A: Keep> Shard<A> {
         self.record(tag, place).map_or(now, |record| now.max(record.latest - ahead))
     }
 
-    /// Where the key's record is. `None`: somebody holds it, or what a newcomer starts with.
-    pub(super) fn place(&self, tag: u64) -> Option<Place> {
-        let (record, place) = match self.records.get(&tag) {
-            Some(record) => (Some(record), Place::Own),
-            None => (self.pool.as_ref(), Place::New),
-        };
-        record.is_none_or(|record| !record.is_held()).then_some(place)
+    /// Where the key's record is.
+    pub(super) fn place(&self, tag: u64) -> Place {
+        if self.records.contains_key(&tag) { Place::Own } else { Place::New }
     }
 
     /// The record that is there.
@@ -105,12 +90,6 @@ impl<A: Keep> Shard<A> {
             Place::Pool => self.pool.as_mut(),
             Place::New => None,
         }
-    }
-
-    /// The version of the record that is there, or of what a newcomer starts with.
-    pub(super) fn version(&mut self, tag: u64, place: Place) -> u64 {
-        let start = self.start;
-        self.record(tag, place).map_or(start, |record| record.version)
     }
 
     /// What a newcomer starts with, and since when: perhaps it was counted in the pool, and what
@@ -129,15 +108,15 @@ impl<A: Keep> Shard<A> {
         self.pool.as_ref().is_some_and(|pool| self.algorithm.kept_until(&pool.state) > now)
     }
 
-    /// Runs `step` on the key's state at `now`, or the latest it was charged at. What is answered
-    /// then counts from `now`.
-    pub(super) fn ask<R: Answer>(
+    /// Runs `step` on the key's state at `now`, or the latest it was charged at: how much later that
+    /// is comes with the answer.
+    pub(super) fn ask<R>(
         &mut self,
         tag: u64,
         place: Place,
         now: Timestamp,
         step: impl FnOnce(&A, &A::Kept, Timestamp) -> R,
-    ) -> R {
+    ) -> (R, Duration) {
         let record = match place {
             Place::Own => self.records.get(&tag),
             Place::Pool => self.pool.as_ref(),
@@ -153,115 +132,94 @@ impl<A: Keep> Shard<A> {
             Some(state) => step(&self.algorithm, state, at),
             None => step(&self.algorithm, &A::Kept::default(), at),
         };
-        answer.later(at.since(now))
+        (answer, at.since(now))
     }
 
-    /// Writes the state of a record that is there.
-    pub(super) fn write(
+    /// Writes the state of a key; one that is nowhere is forgotten at once.
+    pub(super) fn write<R>(
         &mut self,
         tag: u64,
         place: Place,
         now: Timestamp,
-        step: impl FnOnce(&A, &mut A::Kept, Timestamp),
-    ) {
-        self.versions += 2;
-        let version = self.versions;
-        if place == Place::Pool {
-            self.start = version;
-        }
+        step: impl FnOnce(&A, &mut A::Kept, Timestamp) -> R,
+    ) -> R {
         let now = now + self.algorithm.time_ahead(tag);
         let record = match place {
             Place::Own => self.records.get_mut(&tag),
             Place::Pool => self.pool.as_mut(),
             Place::New => None,
         };
-        if let Some(record) = record {
-            let at = now.max(record.latest);
-            // First: if the step panics, nobody holds the record, and it is not what it was.
-            record.latest = at;
-            record.version = version;
-            step(&self.algorithm, &mut record.state, at);
-        }
+        let Some(record) = record else {
+            return step(&self.algorithm, &mut A::Kept::default(), now);
+        };
+        record.latest = now.max(record.latest);
+        step(&self.algorithm, &mut record.state, record.latest)
     }
 
-    /// Gives a newcomer a record, if there is room. Those of keys that are `taken` are not
-    /// forgotten, though they are idle.
-    pub(super) fn seat(
+    /// Where a newcomer is counted: with a record of its own, in the pool, or not at all. Records of
+    /// keys that are `taken` are not forgotten for it, though they are idle. `elsewhere`: asks other
+    /// shards for room.
+    pub(super) fn admit(
         &mut self,
         tag: u64,
         now: Timestamp,
-        room: &Room,
+        elsewhere: &dyn Fn() -> bool,
         taken: &dyn Fn(u64) -> bool,
-    ) -> bool {
-        self.forget_idle(now, room, taken);
-        if room.is_full() {
+    ) -> Place {
+        if self.seat(tag, now, taken) || elsewhere() && self.seat(tag, now, taken) {
+            return Place::Own;
+        }
+        if self.room.overflow != Overflow::Pool {
+            return Place::New;
+        }
+        let latest = self.forgotten;
+        self.pool.get_or_insert_with(|| Record { state: A::Kept::default(), latest });
+        Place::Pool
+    }
+
+    /// Gives a newcomer a record, if there is room.
+    fn seat(&mut self, tag: u64, now: Timestamp, taken: &dyn Fn(u64) -> bool) -> bool {
+        self.forget_idle(now, taken);
+        if self.room.is_full() {
             return false;
         }
         let (state, latest) = self.newcomer(tag, now);
         let state = state.cloned().unwrap_or_default();
-        if !room.take() {
+        if !self.room.take() {
             return false;
         }
-        self.versions += 2;
-        self.records.insert(tag, Record { state, latest, version: self.versions });
+        self.records.insert(tag, Record { state, latest });
         self.round.push_back(tag);
         true
     }
 
     /// Forgets the records that are next to be looked at, if they are idle.
-    pub(super) fn forget_idle(&mut self, now: Timestamp, room: &Room, taken: &dyn Fn(u64) -> bool) {
-        (0..LOOKED_AT).for_each(|_| self.look_round(now, room, taken));
-    }
-
-    /// Makes the pool, if it is not there.
-    pub(super) fn open_pool(&mut self) {
-        if self.pool.is_none() {
-            self.versions += 2;
-            let version = self.versions;
-            self.pool = Some(Record { state: A::Kept::default(), latest: self.forgotten, version });
-            self.start = version;
-        }
-    }
-
-    /// Forgets the record that is next to be looked at, if it is idle.
-    fn look_round(&mut self, now: Timestamp, room: &Room, taken: &dyn Fn(u64) -> bool) {
-        let Some(tag) = self.round.front().copied() else { return };
-        let ahead = self.algorithm.time_ahead(tag);
-        let idle_at = match self.records.get(&tag) {
-            Some(record) if !record.is_held() && !taken(tag) => {
-                self.algorithm.kept_until(&record.state)
+    pub(super) fn forget_idle(&mut self, now: Timestamp, taken: &dyn Fn(u64) -> bool) {
+        for _ in 0..LOOKED_AT {
+            let Some(tag) = self.round.front().copied() else { return };
+            let ahead = self.algorithm.time_ahead(tag);
+            let idle_at = match self.records.get(&tag) {
+                Some(record) if !taken(tag) => self.algorithm.kept_until(&record.state),
+                _ => Timestamp::MAX,
+            };
+            self.round.rotate_left(1);
+            if idle_at <= now + ahead && idle_at < Timestamp::MAX {
+                self.round.pop_back();
+                self.records.remove(&tag);
+                self.forgotten = self.forgotten.max(idle_at - ahead);
+                self.room.give_back();
             }
-            _ => Timestamp::MAX,
-        };
-        self.round.rotate_left(1);
-        if idle_at > now + ahead || idle_at == Timestamp::MAX {
-            return;
         }
-        self.round.pop_back();
-        self.records.remove(&tag);
-        self.forgotten = self.forgotten.max(idle_at - ahead);
-        self.versions += 2;
-        self.start = self.versions;
-        room.give_back();
     }
 
-    /// Changes every state; `false`, and nothing done, if one is held.
-    pub(super) fn write_all(&mut self, mut step: impl FnMut(u64, &A, &mut A::Kept)) -> bool {
-        let mut all = self.records.values().chain(&self.pool);
-        if all.any(Record::is_held) {
-            return false;
-        }
-        self.versions += 2;
-        self.start = self.versions;
+    /// Changes every state.
+    pub(super) fn write_all(&mut self, mut step: impl FnMut(u64, &A, &mut A::Kept)) {
         for (tag, record) in &mut self.records {
-            record.version = self.versions;
             step(*tag, &self.algorithm, &mut record.state);
         }
         if let Some(pool) = &mut self.pool {
-            pool.version = self.versions;
             step(0, &self.algorithm, &mut pool.state);
         }
-        true
     }
 
     /// Keys that are not idle at `now`.

@@ -190,7 +190,7 @@ impl Record {
     }
 
     fn live(&self) -> Option<Live> {
-        let mut backoff = Backoff::default();
+        let backoff = Backoff::default();
         loop {
             // Acquire: sees what was written of it before it became live.
             let word = self.word.load(Ordering::Acquire);
@@ -204,7 +204,7 @@ impl Record {
                         return Some(Live { serial: word & !STATE, end, units });
                     }
                 }
-                _ => backoff.wait(),
+                _ => backoff.snooze(),
             }
         }
     }

@@ -1,11 +1,11 @@
 //! The slots while one thread has them to itself: what is over is taken back, and nothing else
 //! changes meanwhile.
 
-use crate::decision::{Denied, Retry};
+use crate::decision::{Allowed, Denied, Retry};
 use crate::sync::{Backoff, MutexGuard, Ordering, mutant};
 use crate::time::Timestamp;
 
-use super::{CYCLE, FLAGS, HOLD, IN_USE, QUEUE, SHUT, Slots, in_use, is_over};
+use super::{CYCLE, FLAGS, HOLD, Held, IN_USE, QUEUE, SHUT, Slots, in_use, is_over};
 
 /// Whether a seeded bug is in with which the two counts never agree.
 fn is_miscounted() -> bool {
@@ -23,11 +23,11 @@ impl Slots {
     /// Shuts the slots, as soon as no transaction holds them.
     pub(super) fn shut(&self) -> Shut<'_> {
         let guard = self.shut.lock();
-        let mut backoff = Backoff::default();
+        let backoff = Backoff::default();
         let mut head = self.load();
         loop {
             if head & HOLD != 0 {
-                backoff.wait();
+                backoff.snooze();
                 head = self.load();
                 continue;
             }
@@ -40,12 +40,20 @@ impl Slots {
         let (in_use, queued) = (in_use(head), head & QUEUE != 0);
         Shut { slots: self, in_use, queued, is_changed: false, first: None, _guard: guard }
     }
+
+    /// As `shut`, to take or look, perhaps as the head of the line.
+    pub(super) fn shut_for(&self, turn: bool) -> Shut<'_> {
+        let mut shut = self.shut();
+        shut.queued &= !turn;
+        shut
+    }
 }
 
 /// The slots while they are shut. Dropping it opens them.
 pub(super) struct Shut<'a> {
-    slots: &'a Slots,
+    pub(super) slots: &'a Slots,
     pub(super) in_use: u32,
+    /// Callers wait in line, and this is not their head.
     pub(super) queued: bool,
     /// Leases were ended or the cap changed: what was seen before holds no more.
     pub(super) is_changed: bool,
@@ -55,13 +63,24 @@ pub(super) struct Shut<'a> {
 }
 
 impl Shut<'_> {
+    /// Takes `units` and opens the slots.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn take(mut self, units: u32, now: Timestamp) -> Result<(Held, Allowed), Denied> {
+        self.room(units, now)?;
+        let slots = self.slots;
+        let Some(claim) = slots.claim(units, now) else { return Err(slots.never(self.in_use)) };
+        self.in_use += units;
+        Ok((claim.live(), slots.allowed(self.in_use)))
+    }
+
     /// Makes room for `units`, by taking back what is over if need be.
-    pub(super) fn room(&mut self, units: u32, now: Timestamp, turn: bool) -> Result<(), Denied> {
+    pub(super) fn room(&mut self, units: u32, now: Timestamp) -> Result<(), Denied> {
         let cap = self.slots.cap();
         if units > cap {
             return Err(self.slots.never(self.in_use));
         }
-        let may_take = turn || !self.queued || mutant("barge");
+        let may_take = !self.queued || mutant("barge");
         if self.in_use + units > cap || !may_take {
             self.reap(now);
         }
@@ -99,7 +118,7 @@ impl Shut<'_> {
         if let Some(first) = self.first {
             return first;
         }
-        let mut backoff = Backoff::default();
+        let backoff = Backoff::default();
         loop {
             let (mut units, mut first) = (0_u64, (u64::MAX, 0));
             self.slots.records.each_live(|_, live| {
@@ -110,7 +129,7 @@ impl Shut<'_> {
                 self.first = Some(first);
                 return first;
             }
-            backoff.wait();
+            backoff.snooze();
         }
     }
 

@@ -4,7 +4,8 @@ use crate::decision::{Allowed, Denied};
 use crate::sync::{Ordering, mutant};
 use crate::time::Timestamp;
 
-use super::{Claim, HOLD, SHUT, Slots, in_use};
+use super::shut::Shut;
+use super::{HOLD, SHUT, Slots, in_use};
 
 /// A limit as a transaction sees it.
 #[derive(Clone, Copy)]
@@ -13,35 +14,29 @@ pub(crate) struct Look {
     pub(crate) answer: Result<Allowed, Denied>,
 }
 
+impl Shut<'_> {
+    #[cold]
+    #[inline(never)]
+    fn look(mut self, units: u32, now: Timestamp) -> Look {
+        let answer = self.room(units, now).map(|()| self.slots.allowed(self.in_use + units));
+        Look { answer, head: self.open() }
+    }
+}
+
 impl Slots {
     /// What `take` would say.
     #[inline]
     pub(crate) fn look(&self, units: u32, now: Timestamp, turn: bool) -> Look {
         let head = self.load();
-        if self.has_room(head, units, turn) {
+        if self.has_room(head, units) {
             return Look { head, answer: Ok(self.allowed(in_use(head) + units)) };
         }
-        self.look_shut(units, now, turn)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn look_shut(&self, units: u32, now: Timestamp, turn: bool) -> Look {
-        let mut shut = self.shut();
-        let room = shut.room(units, now, turn);
-        let answer = room.map(|()| self.allowed(shut.in_use + units));
-        Look { answer, head: shut.open() }
+        self.shut_for(turn).look(units, now)
     }
 
     /// Whether the answer still holds. Whoever has shut the slots changes nothing before they open.
     pub(crate) fn stands(&self, look: &Look) -> bool {
         self.load() & !SHUT == look.head
-    }
-
-    /// A record for what may be taken at the end of a transaction. While it is a claim its owner
-    /// must wait for nobody.
-    pub(crate) fn prepare(&self, units: u32, now: Timestamp) -> Option<Claim<'_>> {
-        self.claim(units, now)
     }
 
     /// Keeps others from taking, if nothing came between. Then `release` must follow.
@@ -62,12 +57,12 @@ impl Slots {
     }
 
     /// Takes `units`, if nothing came between but others who gave back or took.
-    pub(crate) fn commit(&self, look: &Look, units: u32, turn: bool) -> bool {
+    pub(crate) fn commit(&self, look: &Look, units: u32) -> bool {
         let mut head = look.head;
         loop {
             match self.swap(head, head + u64::from(units)) {
                 Ok(_) => return true,
-                Err(seen) if self.has_room(seen, units, turn) => head = seen,
+                Err(seen) if self.has_room(seen, units) => head = seen,
                 Err(_) => return false,
             }
         }

@@ -64,15 +64,20 @@ macro_rules! global {
 }
 pub(crate) use global;
 
-/// Lets another thread get on, in the `round`th wait for it.
-pub(crate) fn pause(round: u32) {
-    // Two that wait for a third would take turns for ever, since loom tries every order.
-    #[cfg(tollgate_loom)]
-    if round >= 2 {
-        loom::skip_branch();
+/// crossbeam's face: lets another thread get on, which neither model sees of crossbeam's own.
+#[derive(Default)]
+pub(crate) struct Backoff(std::cell::Cell<u32>);
+
+impl Backoff {
+    pub(crate) fn snooze(&self) {
+        // Two that wait for a third would take turns for ever, since loom tries every order.
+        #[cfg(tollgate_loom)]
+        if self.0.get() >= 2 {
+            loom::skip_branch();
+        }
+        self.0.set(self.0.get().saturating_add(1));
+        model::thread::yield_now();
     }
-    let _ = round;
-    model::thread::yield_now();
 }
 
 /// Whether the seeded bug `name` is in.
@@ -198,6 +203,28 @@ impl<T> Mutex<T> {
     }
     pub(crate) fn try_lock(&self) -> Option<model::sync::MutexGuard<'_, T>> {
         self.0.try_lock().ok()
+    }
+}
+
+/// A locked value of which only a trait is known.
+pub(crate) struct LockedAs<'a, U: ?Sized>(Box<dyn Lend<U> + 'a>);
+
+trait Lend<U: ?Sized> {
+    fn lend(&mut self) -> &mut U;
+}
+
+impl<T, U: ?Sized> Lend<U> for (MutexGuard<'_, T>, fn(&mut T) -> &mut U) {
+    fn lend(&mut self) -> &mut U {
+        (self.1)(&mut self.0)
+    }
+}
+
+impl<'a, U: ?Sized + 'a> LockedAs<'a, U> {
+    pub(crate) fn lock<T>(mutex: &'a Mutex<T>, of: fn(&mut T) -> &mut U) -> Self {
+        LockedAs(Box::new((mutex.lock(), of)))
+    }
+    pub(crate) fn get(&mut self) -> &mut U {
+        self.0.lend()
     }
 }
 

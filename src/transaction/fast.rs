@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use crate::cells::{Cells, Charge, Sight};
 use crate::decision::{Allowed, Denied};
 use crate::rate_limiter::Store;
-use crate::sync::{mutant, pause};
+use crate::sync::{Backoff, mutant};
 use crate::time::Timestamp;
 
 use super::Refusal;
@@ -110,7 +110,7 @@ impl<'a> FastPart<'a> {
     #[inline(always)]
     pub(crate) fn commit(&self, next: u64) -> bool {
         while mutant("wait_while_holding") && !self.sight.stands() {
-            pause(0);
+            Backoff::default().snooze();
         }
         self.cells.is_current(&self.sight) && self.sight.charge(next)
     }

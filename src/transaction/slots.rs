@@ -3,18 +3,17 @@
 use smallvec::SmallVec;
 
 use crate::concurrency_limiter::Room;
-use crate::decision::{Allowed, Denied};
 use crate::slots::{Claim, Held, Look};
 use crate::sync::Arc;
 
-use super::{Again, Asked, Entry, Part, Participant};
+use super::{Again, Asked, Entry, Part};
 
 /// As many concurrency limits of one request as are decided without allocating.
 const INLINE: usize = 2;
 
 pub(super) struct SlotPart {
-    room: Arc<Room>,
-    look: Look,
+    pub(super) room: Arc<Room>,
+    pub(super) look: Look,
     held: Option<Held>,
 }
 
@@ -24,10 +23,6 @@ impl SlotPart {
         SlotPart { room, look, held: None }
     }
 
-    pub(super) fn room(&self) -> &Arc<Room> {
-        &self.room
-    }
-
     /// What was taken, for a caller that gives it back.
     pub(super) fn taken(self) -> Option<(Arc<Room>, Held)> {
         Some((self.room, self.held?))
@@ -35,37 +30,24 @@ impl SlotPart {
 
     /// Takes the slots. If all else is held, the decision is made.
     pub(super) fn commit(&self, asked: &Asked) -> bool {
-        self.room.slots.commit(&self.look, units(asked), asked.turn)
+        self.room.slots.commit(&self.look, units(asked))
     }
-}
 
-impl Participant for SlotPart {
-    fn look(&mut self, asked: &Asked) {
+    pub(super) fn look(&mut self, asked: &Asked) {
         self.look = self.room.slots.look(units(asked), asked.now, asked.turn);
     }
 
-    fn answer(&self) -> Result<Allowed, Denied> {
-        self.look.answer
-    }
-
-    fn stands(&self) -> bool {
+    pub(super) fn stands(&self) -> bool {
         self.room.slots.stands(&self.look)
     }
 
-    /// Slots in shadow are taken after the decision.
-    fn is_counted(&self, asked: &Asked) -> bool {
-        asked.enforced
-    }
-
-    fn hold(&self) -> bool {
+    pub(super) fn hold(&self) -> bool {
         self.room.slots.hold(&self.look)
     }
 
-    fn release(&self, asked: &Asked, is_charged: bool) {
+    pub(super) fn release(&self, asked: &Asked, is_charged: bool) {
         self.room.slots.release(if is_charged { units(asked) } else { 0 });
     }
-
-    fn count(&self, _: &Asked) {}
 }
 
 /// A policy's and a set's weights fit.
@@ -73,25 +55,15 @@ fn units(asked: &Asked) -> u32 {
     u32::try_from(asked.cost).unwrap_or(u32::MAX)
 }
 
-/// Records for slots that are about to be taken, in the order of the entries.
-pub(super) struct Claims<'s>(SmallVec<[Claim<'s>; INLINE]>);
-
-/// Claims records for all slots that are enforced.
-pub(super) fn claim<'s>(entries: &'s [Entry<'_>]) -> Result<Claims<'s>, Again> {
-    let mut claims = Claims(SmallVec::new());
+/// Claims records for all slots that are enforced, in the order of the entries.
+pub(super) fn claim<'s>(entries: &'s [Entry<'_>]) -> Result<SmallVec<[Claim<'s>; INLINE]>, Again> {
+    let mut claims = SmallVec::new();
     for Entry { asked, part } in entries {
         if let (Part::Slots(slots), true) = (part, asked.enforced) {
-            claims.0.push(slots.room.slots.prepare(units(asked), asked.now).ok_or(Again)?);
+            claims.push(slots.room.slots.claim(units(asked), asked.now).ok_or(Again)?);
         }
     }
     Ok(claims)
-}
-
-impl Claims<'_> {
-    /// Begins the leases.
-    pub(super) fn begin(self) -> SmallVec<[Held; INLINE]> {
-        self.0.into_iter().map(Claim::live).collect()
-    }
 }
 
 /// Leaves what was taken with the entries, and takes those in shadow.

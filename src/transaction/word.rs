@@ -1,37 +1,23 @@
 //! A key whose state is a word, as a part of a transaction.
 
 use crate::cells::{Cells, Charge, Look};
-use crate::decision::{Allowed, Denied};
 use crate::sync::mutant;
 
-use super::{Asked, Participant};
+use super::Asked;
 
 #[derive(Clone, Copy)]
 pub(super) struct Word<'a> {
-    cells: &'a Cells,
+    pub(super) cells: &'a Cells,
     pub(super) tag: u64,
     /// What it charges for entries that turned out to share its cell.
     carried: u64,
-    look: Look<'a>,
+    pub(super) look: Look<'a>,
 }
 
 impl<'a> Word<'a> {
     pub(super) fn new(cells: &'a Cells, tag: u64, asked: &Asked) -> Word<'a> {
-        let look = cells.look(tag, asked.cost, asked.now, asked.turn);
+        let look = cells.look(tag, asked.ahead(cells.queued(), tag), asked.cost, asked.now);
         Word { cells, tag, carried: 0, look }
-    }
-
-    /// Whether it is the key `tag` of the same limiter as `other`.
-    pub(super) fn is_beside(&self, other: &Word<'_>, tag: u64) -> bool {
-        self.tag == tag && std::ptr::eq(self.cells, other.cells)
-    }
-
-    pub(super) fn shares_with(&self, other: &Word<'_>) -> bool {
-        self.look.shares_cell_with(&other.look)
-    }
-
-    pub(super) fn needs_seat(&self) -> bool {
-        self.look.needs_seat()
     }
 
     /// With a slot for its key, which was not there. `None`: look again.
@@ -71,37 +57,27 @@ impl<'a> Word<'a> {
         (self.carried == 0).then(|| self.look.charge(self.tag, asked.cost, asked.now))
     }
 
-    pub(super) fn state(&self) -> [u64; 3] {
-        self.look.state()
-    }
-}
-
-impl Participant for Word<'_> {
-    fn look(&mut self, asked: &Asked) {
+    /// Looks at it anew. Waits while others hold it.
+    pub(super) fn look(&mut self, asked: &Asked) {
         *self = Word::new(self.cells, self.tag, asked);
     }
 
-    fn answer(&self) -> Result<Allowed, Denied> {
-        self.look.answer
-    }
-
-    fn stands(&self) -> bool {
+    /// Whether the answer is still the one that would be given.
+    pub(super) fn stands(&self) -> bool {
         self.look.stands(self.cells, self.tag)
     }
 
-    fn is_counted(&self, _: &Asked) -> bool {
-        self.look.is_counted()
-    }
-
-    fn hold(&self) -> bool {
+    /// Keeps others away, if nothing came between. Then `release` must follow.
+    pub(super) fn hold(&self) -> bool {
         self.look.hold()
     }
 
-    fn release(&self, _: &Asked, is_charged: bool) {
+    /// Lets go of what is held: charged, or as it was.
+    pub(super) fn release(&self, _: &Asked, is_charged: bool) {
         self.look.release(is_charged || mutant("charge_first"));
     }
 
-    fn count(&self, _: &Asked) {
+    pub(super) fn count(&self) {
         self.cells.count_seat(&self.look);
     }
 }

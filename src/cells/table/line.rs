@@ -95,12 +95,12 @@ pub(super) fn cell(line: &Line, slot: usize, tag: u64) -> Cell<'_> {
 
 /// Waits until nobody holds the word, and takes it out.
 pub(super) fn take_out(word_at: &AtomicU64) -> u64 {
-    let mut backoff = Backoff::default();
+    let backoff = Backoff::default();
     loop {
         let word = word_at.load(Ordering::Relaxed);
         if word::is_held(word) {
             // Whoever holds a word waits for no lock, so this ends.
-            backoff.wait();
+            backoff.snooze();
         // Relaxed: the tag is known under the lock, and the word is all there is to see.
         } else if mutant("move_unmarked")
             || word_at
