@@ -64,16 +64,7 @@ struct Block {
 impl Counter {
     #[inline]
     pub(crate) fn add(&self, by: u64) {
-        let is_counted = CELLS.try_with(|cells| match cells.find(self) {
-            Some(cell) => {
-                raise(cell, by);
-                true
-            }
-            None => false,
-        });
-        if !is_counted.unwrap_or(false) {
-            self.add_first(by);
-        }
+        add_each([self].into_iter(), by);
     }
 
     /// The first count of a thread in the chunk, or one of a thread that is being torn down.
@@ -112,6 +103,23 @@ impl Counter {
 
     fn rest(&self) -> &AtomicU64 {
         &self.chunk.rest[self.at]
+    }
+}
+
+/// Adds to several counters at once.
+#[inline(always)]
+pub(crate) fn add_each<'c>(mut counters: impl Iterator<Item = &'c Counter>, by: u64) {
+    // In a thread that is being torn down none of them is taken.
+    let _ = CELLS.try_with(|cells| {
+        for counter in &mut counters {
+            match cells.find(counter) {
+                Some(cell) => raise(cell, by),
+                None => counter.add_first(by),
+            }
+        }
+    });
+    for counter in counters {
+        counter.add_first(by);
     }
 }
 

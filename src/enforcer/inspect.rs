@@ -169,7 +169,7 @@ impl<S: BuildHasher> Enforcer<S> {
                 Applies::Refuses => Verdict::Refused,
                 Applies::Decides { account, variant, tag, cost } => Verdict::Decided {
                     amount: account.amount(),
-                    overridden: variant,
+                    overridden: (variant != u32::MAX).then_some(variant as usize),
                     cost: rule.cost_of(account, cost),
                     answer: rule.peek(account, tag, cost, now),
                 },

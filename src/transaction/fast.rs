@@ -1,8 +1,6 @@
 //! The fast path of a transaction: keys whose words stand in their slots.
 
-use std::num::NonZeroU64;
-
-use crate::cells::{Cells, Charge, Sight};
+use crate::cells::{Cells, Charge, Left, Seen, Sight};
 use crate::decision::{Allowed, Denied};
 use crate::rate_limiter::Store;
 use crate::sync::{mutant, pause};
@@ -40,11 +38,6 @@ impl<'a> FastPart<'a> {
     }
 
     #[inline(always)]
-    pub(crate) fn is_denied(&self) -> bool {
-        self.step.is_err()
-    }
-
-    #[inline(always)]
     pub(crate) fn refusal(&self, place: u32) -> Option<Refusal> {
         self.step.err().map(|at| Refusal { place, denied: self.sight.denied(at) })
     }
@@ -56,14 +49,16 @@ impl<'a> FastPart<'a> {
         }
     }
 
-    /// That of which fewer units remain. Both are allowed.
-    #[inline]
-    pub(crate) fn tighter<'p>(&'p self, other: &'p Self) -> &'p Self {
-        let room = |part: &Self| part.sight.room(part.step.unwrap_or(0));
-        let ((a, of_a), (b, of_b)) = (room(self), room(other));
-        // Compared as parts first: few divide.
-        let crossed = |room: u64, unit: NonZeroU64| u128::from(room) * u128::from(unit.get());
-        if crossed(b, of_a) < crossed(a, of_b) && b / of_b < a / of_a { other } else { self }
+    /// How the key stands after the charge, if it is allowed.
+    #[inline(always)]
+    pub(crate) fn left(&self) -> Option<Left> {
+        self.step.ok().map(|next| self.sight.left(next))
+    }
+
+    /// What is kept of it until the decision. What is denied is not charged.
+    #[inline(always)]
+    pub(crate) fn seen(&self) -> Seen<'a> {
+        self.sight.seen(self.cells, self.step.unwrap_or(0))
     }
 
     /// Whether the key is still as it was seen.
@@ -75,46 +70,52 @@ impl<'a> FastPart<'a> {
     /// Holds the key, if nothing came between. Then `release` must follow.
     #[inline(always)]
     pub(crate) fn hold(&self) -> bool {
-        let is_held = self.sight.hold();
-        // Two keys of one limiter are not decided under two quotas of it.
-        if is_held && !self.cells.is_current(&self.sight) {
-            self.sight.release();
-            return false;
-        }
-        is_held
+        self.seen().hold()
     }
 
     /// Lets go of the key: charged, or as it was.
     #[inline(always)]
     pub(crate) fn release(&self, is_charged: bool) {
-        match self.step {
-            Ok(next) if is_charged || mutant("charge_first") => self.sight.release_charged(next),
-            _ => self.sight.release(),
-        }
+        self.seen().release(is_charged);
     }
 
     /// Charges the key, if nothing came between.
     #[inline(always)]
     pub(crate) fn commit(&self) -> bool {
-        while mutant("wait_while_holding") && !self.sight.stands() {
-            pause(0);
-        }
-        self.cells.is_current(&self.sight) && self.step.is_ok_and(|next| self.sight.charge(next))
+        self.step.is_ok() && commit_last(&self.seen())
     }
 
     /// What was charged, for settling.
     #[inline(always)]
     pub(crate) fn charge(&self, cost: u64) -> Charge {
-        self.sight.charged(cost, self.now)
+        self.seen().charged(cost, self.now)
     }
+}
+
+/// The moment of the decision.
+#[inline(always)]
+fn commit_last(last: &Seen<'_>) -> bool {
+    while mutant("wait_while_holding") && !last.stands() {
+        pause(0);
+    }
+    last.charge()
 }
 
 /// Charges all, or none if something came between: each is held while those after it are charged.
 /// Nothing in between can panic.
-pub(crate) fn commit(parts: &[FastPart<'_>]) -> bool {
-    let Some((last, outer)) = parts.split_last() else { return true };
-    let held = outer.iter().take_while(|part| part.hold()).count();
-    let is_charged = held == outer.len() && last.commit();
-    outer.iter().take(held).for_each(|part| part.release(is_charged));
+#[inline(always)]
+pub(crate) fn commit(keys: &[Seen<'_>]) -> bool {
+    let Some((last, outer)) = keys.split_last() else { return true };
+    let mut held = 0;
+    for key in outer {
+        if !key.hold() {
+            break;
+        }
+        held += 1;
+    }
+    let is_charged = held == outer.len() && commit_last(last);
+    for key in outer.iter().take(held) {
+        key.release(is_charged);
+    }
     is_charged
 }
