@@ -32,7 +32,7 @@ use crate::time::{Clock, Timestamp};
 
 use account::Account;
 use compiled::{Compiled, Rule};
-use decision::{Answered, Asks, Decision, Fast, Holding};
+use decision::{Answered, Asks, Decision, Fast, Holding, LimitAsked};
 use facts::Facts;
 
 pub use admission::{Admission, AdmissionWithAnswers};
@@ -221,7 +221,7 @@ impl<S: BuildHasher> Enforcer<S> {
 #[inline(never)]
 fn decide(
     policy: Guard<Arc<Compiled>>,
-    asks: &Asks,
+    asks: &[LimitAsked],
     cost: u64,
     now: Timestamp,
     mut answers: Option<&mut Answers>,
@@ -238,32 +238,26 @@ fn decide(
 fn decide_fast(
     policy: &Compiled,
     held: &mut Holding,
-    asks: &Asks,
+    asks: &[LimitAsked],
     now: Timestamp,
     answers: Option<&mut Answers>,
 ) -> Option<Option<Refused>> {
     let mut answered = Answered::new();
     let mut fast = Fast::new(now);
-    fast.look(policy, asks, answers.is_some().then_some(&mut answered))?;
+    fast.look(policy, asks, held, answers.is_some().then_some(&mut answered))?;
     let decided = fast.admit()?;
     policy.count_fast(asks, &decided);
     if let Some(answers) = answers {
         *answers = policy.answers(&answered, decided.is_err(), None, now);
     }
-    match decided {
-        Ok(()) => {
-            fast.hand_over(asks, held);
-            Some(None)
-        }
-        Err(refusal) => Some(Some(policy.refused_told(&refusal))),
-    }
+    Some(decided.err().map(|refusal| policy.refused_told(&refusal)))
 }
 
 #[cold]
 #[inline(never)]
 fn decide_slow(
     policy: Guard<Arc<Compiled>>,
-    asks: &Asks,
+    asks: &[LimitAsked],
     cost: u64,
     now: Timestamp,
     answers: Option<&mut Answers>,

@@ -195,18 +195,16 @@ impl Left {
         Allowed(Standing { burst, room, unit, reset_nanos: nanos(owed, num) })
     }
 
-    /// That of which fewer units remain.
+    /// Whether fewer units remain.
     #[inline(always)]
-    pub(crate) fn tighter(self, other: Left) -> Left {
+    pub(crate) fn is_tighter(&self, other: &Left) -> bool {
         // Compared as parts of parts: few divide.
         let parts = |a: &Left, b: &Left| u128::from(a.room) * u128::from(b.unit);
-        let (ours, others) = (parts(&self, &other), parts(&other, &self));
-        if others >= ours {
-            return self;
-        }
+        let (ours, others) = (parts(self, other), parts(other, self));
         let units = |left: &Left| left.room.checked_div(left.unit).unwrap_or(0);
-        let is_unit_less = ours - others >= u128::from(self.unit) * u128::from(other.unit);
-        if is_unit_less || units(&other) < units(&self) { other } else { self }
+        ours < others
+            && (others - ours >= u128::from(self.unit) * u128::from(other.unit)
+                || units(self) < units(other))
     }
 }
 

@@ -129,9 +129,9 @@ impl Compiled {
 
     /// Counts what was decided on the fast path, for each limit that applied.
     #[inline(always)]
-    pub(super) fn count_fast(&self, asks: &Asks, decided: &Result<(), Refusal>) {
+    pub(super) fn count_fast(&self, asks: &[LimitAsked], decided: &Result<(), Refusal>) {
         let rules = asks.iter().filter_map(|asked| self.rules.get(asked.source.rule as usize));
-        add_each(rules.map(|rule| &rule.live.checked).chain([self.counter_of(decided)]), 1);
+        add_each(rules.map(|rule| &rule.live.checked), self.counter_of(decided), 1);
     }
 
     /// What counts how it was decided.
@@ -148,26 +148,27 @@ impl Compiled {
 pub(super) struct Fast<'a> {
     now: Timestamp,
     seen: SmallVec<[Seen<'a>; INLINE]>,
-    /// How the limit stands of which the least remains, if all agree.
-    tightest: Left,
     refusal: Option<Refusal>,
 }
 
 impl<'a> Fast<'a> {
     #[inline(always)]
     pub(super) fn new(now: Timestamp) -> Self {
-        Fast { now, seen: SmallVec::new(), tightest: Left::UNLIMITED, refusal: None }
+        Fast { now, seen: SmallVec::new(), refusal: None }
     }
 
-    /// Looks at the limits, and adds what each says to `answered`, if that is there. `None`: one is not
-    /// an enforced rate whose key is a word in its slot, or a cost is 0.
+    /// Looks at the limits, notes in `holding` what they will have been charged, and in `answered`, if
+    /// that is there, what each says. `None`: one is not an enforced rate whose key is a word in its
+    /// slot, or a cost is 0.
     #[inline(always)]
     pub(super) fn look(
         &mut self,
         policy: &'a Compiled,
-        asks: &Asks,
+        asks: &[LimitAsked],
+        holding: &mut Holding,
         mut answered: Option<&mut Answered>,
     ) -> Option<()> {
+        let mut tightest = Left::UNLIMITED;
         for LimitAsked { source, key } in asks {
             let rule = policy.rules.get(source.rule as usize)?;
             let (tag, cost) = (*key)?;
@@ -176,15 +177,19 @@ impl<'a> Fast<'a> {
                 return None;
             }
             let part = FastPart::new(&rate.store, tag, cost, self.now)?;
-            self.seen.push(part.seen());
+            let seen = part.seen();
+            holding.charges.push((*source, seen.charged(cost, self.now)));
+            self.seen.push(seen);
             match part.left() {
-                Some(left) => self.tightest = self.tightest.tighter(left),
+                Some(left) if left.is_tighter(&tightest) => tightest = left,
+                Some(_) => {}
                 None => self.refuse(part.refusal(source.rule)),
             }
             if let Some(answered) = &mut answered {
                 answered.push(RateSaid { source: *source, tag, answer: part.answer() });
             }
         }
+        holding.tightest = tightest;
         Some(())
     }
 
@@ -205,16 +210,6 @@ impl<'a> Fast<'a> {
             Some(refusal) => self.seen.iter().all(Seen::stands).then_some(Err(refusal)),
         }
     }
-
-    /// Hands over what was charged.
-    #[inline(always)]
-    pub(super) fn hand_over(&self, asks: &Asks, holding: &mut Holding) {
-        holding.tightest = self.tightest;
-        for (asked, seen) in asks.iter().zip(&self.seen) {
-            let cost = asked.key.map_or(0, |(_, cost)| cost);
-            holding.charges.push((asked.source, seen.charged(cost, self.now)));
-        }
-    }
 }
 
 /// A request decided as a transaction.
@@ -233,7 +228,7 @@ impl<'a> Decision<'a> {
     /// one.
     pub(super) fn new(
         policy: &'a Compiled,
-        asks: &Asks,
+        asks: &[LimitAsked],
         now: Timestamp,
         turn_at: Option<u32>,
     ) -> Self {
