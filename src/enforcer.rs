@@ -183,11 +183,16 @@ impl<S: BuildHasher> Enforcer<S> {
         known.take(&policy.names, facts);
         let mut asks = Asks::new();
         policy.ask(&mut asks, &known, cost, &self.hasher, true);
-        let mut decision = Decision::new(&policy, &asks, self.clock.now(), None);
-        match decision.peek() {
-            Ok(()) => Ok(decision.tightest()),
-            Err(refusal) => Err(policy.refused(&refusal)),
-        }
+        let now = self.clock.now();
+        let (mut fast, mut held) = (Fast::new(now), Holding::default());
+        let said = match fast.look(&policy, &asks, &mut held, None) {
+            Some(()) if fast.stands() => fast.said().map(|()| held.tightest.allowed()),
+            _ => {
+                let mut decision = Decision::new(&policy, &asks, now, None);
+                decision.peek().map(|()| decision.tightest())
+            }
+        };
+        said.map_err(|refusal| policy.refused(&refusal))
     }
 
     /// Makes the key that these facts have under the limit `name`, and under its overrides, as if

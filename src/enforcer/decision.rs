@@ -168,7 +168,6 @@ impl<'a> Fast<'a> {
         holding: &mut Holding,
         mut answered: Option<&mut Answered>,
     ) -> Option<()> {
-        let mut tightest = Left::UNLIMITED;
         for LimitAsked { source, key } in asks {
             let rule = policy.rules.get(source.rule as usize)?;
             let (tag, cost) = (*key)?;
@@ -181,7 +180,7 @@ impl<'a> Fast<'a> {
             holding.charges.push((*source, seen.charged(cost, self.now)));
             self.seen.push(seen);
             match part.left() {
-                Some(left) if left.is_tighter(&tightest) => tightest = left,
+                Some(left) if left.is_tighter(&holding.tightest) => holding.tightest = left,
                 Some(_) => {}
                 None => self.refuse(part.refusal(source.rule)),
             }
@@ -189,7 +188,6 @@ impl<'a> Fast<'a> {
                 answered.push(RateSaid { source: *source, tag, answer: part.answer() });
             }
         }
-        holding.tightest = tightest;
         Some(())
     }
 
@@ -201,13 +199,23 @@ impl<'a> Fast<'a> {
         };
     }
 
+    /// Whether all keys are still as they were seen: then there was a moment at which all were so.
+    #[inline(always)]
+    pub(super) fn stands(&self) -> bool {
+        self.seen.iter().all(Seen::stands)
+    }
+
+    /// What the limits said together.
+    pub(super) fn said(&self) -> Result<(), Refusal> {
+        self.refusal.map_or(Ok(()), Err)
+    }
+
     /// Charges all, or says why not. `None`: something came between. Then nothing is written.
     #[inline(always)]
     pub(super) fn admit(&self) -> Option<Result<(), Refusal>> {
         match self.refusal {
             None => commit_fast(&self.seen).then_some(Ok(())),
-            // They were all so at one moment if all still are.
-            Some(refusal) => self.seen.iter().all(Seen::stands).then_some(Err(refusal)),
+            Some(refusal) => self.stands().then_some(Err(refusal)),
         }
     }
 }
