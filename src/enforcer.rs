@@ -32,7 +32,7 @@ use crate::time::{Clock, Timestamp};
 
 use account::Account;
 use compiled::{Compiled, Rule};
-use decision::{Answered, Asks, Decision, Fast, Holding, LimitAsked};
+use decision::{Answered, Asks, Decision, Holding, LimitAsked, decide_fast};
 use facts::Facts;
 
 pub use admission::{Admission, AdmissionWithAnswers};
@@ -183,11 +183,10 @@ impl<S: BuildHasher> Enforcer<S> {
         known.take(&policy.names, facts);
         let mut asks = Asks::new();
         policy.ask(&mut asks, &known, cost, &self.hasher, true);
-        let now = self.clock.now();
-        let (mut fast, mut held) = (Fast::new(now), Holding::default());
-        let said = match fast.look(&policy, &asks, &mut held, None) {
-            Some(()) if fast.stands() => fast.said().map(|()| held.tightest.allowed()),
-            _ => {
+        let (now, mut held) = (self.clock.now(), Holding::default());
+        let said = match decide_fast(&policy, &asks, now, true, &mut held, None) {
+            Some(said) => said.map(|()| held.tightest.allowed()),
+            None => {
                 let mut decision = Decision::new(&policy, &asks, now, None);
                 decision.peek().map(|()| decision.tightest())
             }
@@ -229,33 +228,22 @@ fn decide(
     asks: &[LimitAsked],
     cost: u64,
     now: Timestamp,
-    mut answers: Option<&mut Answers>,
+    answers: Option<&mut Answers>,
 ) -> Result<Permit, Refused> {
     let mut held = Holding::default();
-    match decide_fast(&policy, &mut held, asks, now, answers.as_deref_mut()) {
-        Some(None) => Ok(Permit::new(policy, held)),
-        Some(Some(refused)) => Err(refused),
-        None => decide_slow(policy, asks, cost, now, answers),
-    }
-}
-
-#[inline(always)]
-fn decide_fast(
-    policy: &Compiled,
-    held: &mut Holding,
-    asks: &[LimitAsked],
-    now: Timestamp,
-    answers: Option<&mut Answers>,
-) -> Option<Option<Refused>> {
     let mut answered = Answered::new();
-    let mut fast = Fast::new(now);
-    fast.look(policy, asks, held, answers.is_some().then_some(&mut answered))?;
-    let decided = fast.admit()?;
+    let asked = answers.is_some().then_some(&mut answered);
+    let Some(decided) = decide_fast(&policy, asks, now, false, &mut held, asked) else {
+        return decide_slow(policy, asks, cost, now, answers);
+    };
     policy.count_fast(asks, &decided);
     if let Some(answers) = answers {
         *answers = policy.answers(&answered, decided.is_err(), None, now);
     }
-    Some(decided.err().map(|refusal| policy.refused_told(&refusal)))
+    match decided {
+        Ok(()) => Ok(Permit::new(policy, held)),
+        Err(refusal) => Err(policy.refused_told(&refusal)),
+    }
 }
 
 #[cold]

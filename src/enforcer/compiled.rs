@@ -170,11 +170,7 @@ impl<'a> Iterator for Found<'a> {
     #[inline(always)]
     fn next(&mut self) -> Option<(u32, &'a Rule)> {
         let place = match (self.routed, self.always) {
-            ([a, rest @ ..], []) => {
-                self.routed = rest;
-                a
-            }
-            ([a, rest @ ..], [b, ..]) if a < b => {
+            ([a, rest @ ..], always) if always.first().is_none_or(|b| a < b) => {
                 self.routed = rest;
                 a
             }
@@ -182,7 +178,7 @@ impl<'a> Iterator for Found<'a> {
                 self.always = rest;
                 b
             }
-            ([], []) => return None,
+            _ => return None,
         };
         Some((*place, self.rules.get(*place as usize)?))
     }
@@ -437,21 +433,6 @@ impl Rule {
         self.live.mode.store(to_u8(mode), Ordering::Relaxed);
     }
 
-    /// Whether and how it applies to a request that it was found for.
-    #[inline(always)]
-    pub(crate) fn applies<S: BuildHasher>(
-        &self,
-        facts: &Facts<'_>,
-        cost: u64,
-        hasher: &S,
-    ) -> Applies<'_> {
-        if self.is_meant(facts) {
-            self.applies_if_meant(facts, cost, hasher)
-        } else {
-            Applies::Not(Absent::When)
-        }
-    }
-
     /// Whether the request meets its conditions.
     #[inline(always)]
     pub(crate) fn is_meant(&self, facts: &Facts<'_>) -> bool {
@@ -463,13 +444,18 @@ impl Rule {
         true
     }
 
+    /// Whether and how it applies to a request that it was found for.
     #[inline(always)]
-    pub(crate) fn applies_if_meant<S: BuildHasher>(
+    pub(crate) fn applies<S: BuildHasher>(
         &self,
+        is_meant: bool,
         facts: &Facts<'_>,
         cost: u64,
         hasher: &S,
     ) -> Applies<'_> {
+        if !is_meant {
+            return Applies::Not(Absent::When);
+        }
         if self.rollout.as_ref().is_some_and(|rollout| !rollout.includes(facts)) {
             return Applies::Not(Absent::Rollout);
         }

@@ -88,10 +88,7 @@ impl Compiled {
             if rule.tested_as != tested_as {
                 (tested_as, is_meant) = (rule.tested_as, rule.is_meant(facts));
             }
-            if !is_meant {
-                continue;
-            }
-            let (variant, key) = match rule.applies_if_meant(facts, cost, hasher) {
+            let (variant, key) = match rule.applies(is_meant, facts, cost, hasher) {
                 Applies::Not(_) => continue,
                 Applies::Refuses => (u32::MAX, None),
                 Applies::Decides { variant, tag, cost, .. } => (variant, Some((tag, cost))),
@@ -144,80 +141,51 @@ impl Compiled {
     }
 }
 
-/// A request on the fast path.
-pub(super) struct Fast<'a> {
+/// Decides on the fast path: charges all, or says why not; if it only `peeks` it charges none. Notes in
+/// `holding` what was charged if all agreed, and in `answered`, if that is there, what each said.
+/// `None`: a limit is not an enforced rate whose key is a word in its slot, a cost is 0, or something
+/// came between. Then nothing is written.
+#[inline(always)]
+pub(super) fn decide_fast(
+    policy: &Compiled,
+    asks: &[LimitAsked],
     now: Timestamp,
-    seen: SmallVec<[Seen<'a>; INLINE]>,
-    refusal: Option<Refusal>,
+    peeks: bool,
+    holding: &mut Holding,
+    mut answered: Option<&mut Answered>,
+) -> Option<Result<(), Refusal>> {
+    let mut all = SmallVec::<[Seen<'_>; INLINE]>::new();
+    let mut refusal: Option<Refusal> = None;
+    for LimitAsked { source, key } in asks {
+        let rule = policy.rules.get(source.rule as usize)?;
+        let (tag, cost) = (*key)?;
+        let Counts::Rate(rate) = &rule.account_of(source.variant).counts else { return None };
+        if rule.mode() != Mode::Enforce {
+            return None;
+        }
+        let part = FastPart::new(&rate.store, tag, cost, now)?;
+        if let Some(answered) = &mut answered {
+            answered.push(RateSaid { source: *source, tag, answer: part.answer() });
+        }
+        match part.left() {
+            Some(left) if left.is_tighter(&holding.tightest) => holding.tightest = left,
+            Some(_) => {}
+            None => refuse(&mut refusal, part.refusal(source.rule)),
+        }
+        let seen = part.seen();
+        holding.charges.push((*source, seen.charged(cost, now)));
+        all.push(seen);
+    }
+    match refusal {
+        None if !peeks => commit_fast(&all).then_some(Ok(())),
+        // They were all so at one moment if all still are.
+        _ => all.iter().all(Seen::stands).then_some(refusal.map_or(Ok(()), Err)),
+    }
 }
 
-impl<'a> Fast<'a> {
-    #[inline(always)]
-    pub(super) fn new(now: Timestamp) -> Self {
-        Fast { now, seen: SmallVec::new(), refusal: None }
-    }
-
-    /// Looks at the limits, notes in `holding` what they will have been charged, and in `answered`, if
-    /// that is there, what each says. `None`: one is not an enforced rate whose key is a word in its
-    /// slot, or a cost is 0.
-    #[inline(always)]
-    pub(super) fn look(
-        &mut self,
-        policy: &'a Compiled,
-        asks: &[LimitAsked],
-        holding: &mut Holding,
-        mut answered: Option<&mut Answered>,
-    ) -> Option<()> {
-        for LimitAsked { source, key } in asks {
-            let rule = policy.rules.get(source.rule as usize)?;
-            let (tag, cost) = (*key)?;
-            let Counts::Rate(rate) = &rule.account_of(source.variant).counts else { return None };
-            if rule.mode() != Mode::Enforce {
-                return None;
-            }
-            let part = FastPart::new(&rate.store, tag, cost, self.now)?;
-            let seen = part.seen();
-            holding.charges.push((*source, seen.charged(cost, self.now)));
-            self.seen.push(seen);
-            match part.left() {
-                Some(left) if left.is_tighter(&holding.tightest) => holding.tightest = left,
-                Some(_) => {}
-                None => self.refuse(part.refusal(source.rule)),
-            }
-            if let Some(answered) = &mut answered {
-                answered.push(RateSaid { source: *source, tag, answer: part.answer() });
-            }
-        }
-        Some(())
-    }
-
-    #[cold]
-    fn refuse(&mut self, refusal: Option<Refusal>) {
-        self.refusal = match (self.refusal, refusal) {
-            (Some(first), Some(other)) => Some(first.and(other)),
-            (first, other) => first.or(other),
-        };
-    }
-
-    /// Whether all keys are still as they were seen: then there was a moment at which all were so.
-    #[inline(always)]
-    pub(super) fn stands(&self) -> bool {
-        self.seen.iter().all(Seen::stands)
-    }
-
-    /// What the limits said together.
-    pub(super) fn said(&self) -> Result<(), Refusal> {
-        self.refusal.map_or(Ok(()), Err)
-    }
-
-    /// Charges all, or says why not. `None`: something came between. Then nothing is written.
-    #[inline(always)]
-    pub(super) fn admit(&self) -> Option<Result<(), Refusal>> {
-        match self.refusal {
-            None => commit_fast(&self.seen).then_some(Ok(())),
-            Some(refusal) => self.stands().then_some(Err(refusal)),
-        }
-    }
+#[cold]
+fn refuse(refusal: &mut Option<Refusal>, other: Option<Refusal>) {
+    *refusal = refusal.take().into_iter().chain(other).reduce(Refusal::and);
 }
 
 /// A request decided as a transaction.

@@ -6,13 +6,8 @@ use super::facts::{FactId, Facts, Names};
 
 pub(crate) enum Pattern {
     Exact(Box<[u8]>),
-    /// What stands before the one star, at the end: the first bytes of it, up to 8, as a number, and
-    /// which bits of a number they are.
-    Start {
-        text: Box<[u8]>,
-        first: u64,
-        bits: u64,
-    },
+    /// What stands before the one star, at the end.
+    Start(Box<[u8]>),
     /// What stands between the stars.
     Stars(Box<[Box<[u8]>]>),
 }
@@ -21,17 +16,7 @@ impl Pattern {
     pub(crate) fn new(text: &str) -> Pattern {
         match text.split_once('*') {
             None => Pattern::Exact(text.as_bytes().into()),
-            Some((start, "")) => {
-                let mut first = [0; 8];
-                let len = start.len().min(8);
-                first[..len].copy_from_slice(&start.as_bytes()[..len]);
-                let bits = u64::MAX.checked_shr(64 - 8 * len as u32).unwrap_or(0);
-                Pattern::Start {
-                    text: start.as_bytes().into(),
-                    first: u64::from_le_bytes(first),
-                    bits,
-                }
-            }
+            Some((start, "")) => Pattern::Start(start.as_bytes().into()),
             Some(_) => Pattern::Stars(text.split('*').map(|part| part.as_bytes().into()).collect()),
         }
     }
@@ -41,14 +26,7 @@ impl Pattern {
     pub(crate) fn matches(&self, value: &[u8]) -> bool {
         match self {
             Pattern::Exact(exact) => **exact == *value,
-            // Most values have 8 bytes, and most that do not match differ there.
-            Pattern::Start { text, first, bits } => match value.first_chunk() {
-                Some(start) => {
-                    (u64::from_le_bytes(*start) ^ first) & bits == 0
-                        && (text.len() <= 8 || value.starts_with(text))
-                }
-                None => value.starts_with(text),
-            },
+            Pattern::Start(start) => value.starts_with(start),
             Pattern::Stars(parts) => Self::match_parts(parts, value),
         }
     }
@@ -100,7 +78,7 @@ impl Test {
             .iter()
             .map(|pattern| match pattern {
                 Pattern::Exact(value) => Some(&**value),
-                Pattern::Start { .. } | Pattern::Stars(_) => None,
+                Pattern::Start(_) | Pattern::Stars(_) => None,
             })
             .collect()
     }

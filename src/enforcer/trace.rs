@@ -39,7 +39,7 @@ impl<S: BuildHasher> Enforcer<S> {
                 Mode::Shadow => true,
                 Mode::Off => continue,
             };
-            match rule.applies(&known, cost, &self.hasher) {
+            match rule.applies(rule.is_meant(&known), &known, cost, &self.hasher) {
                 Applies::Not(_) => {}
                 Applies::Refuses => limit(Traced { index, tag: None, shadow_refuses: shadow }),
                 Applies::Decides { account, tag, cost, .. } => {
