@@ -42,7 +42,7 @@ pub(crate) use look::Look;
 pub use pool::Overflow;
 pub(crate) use queued::Queued;
 pub(crate) use settle::Charge;
-pub(crate) use sight::Sight;
+pub(crate) use sight::{Seen, Sight};
 
 pub(crate) struct Cells {
     published: Published,

@@ -169,11 +169,19 @@ impl Allowed {
     /// The answer of which less remains.
     #[inline(always)]
     pub(crate) fn tighter(self, other: Allowed) -> Allowed {
-        // Most are told apart without dividing.
-        let parts = |a: &Standing, b: &Standing| u128::from(a.room) * u128::from(b.unit);
-        let (a, b) = (&self.0, &other.0);
         // By value, so that nothing is compared for a caller who does not read the answer.
-        if parts(b, a) < parts(a, b) && b.remaining() < a.remaining() { other } else { self }
+        if other.is_tighter(&self) { other } else { self }
+    }
+
+    /// Whether fewer units remain.
+    #[inline(always)]
+    pub(crate) fn is_tighter(&self, other: &Allowed) -> bool {
+        let (ours, others) = (&self.0, &other.0);
+        let parts = |a: &Standing, b: &Standing| u128::from(a.room) * u128::from(b.unit);
+        let (less, more) = (parts(ours, others), parts(others, ours));
+        let unit = u128::from(ours.unit) * u128::from(others.unit);
+        // Most are told apart without dividing: by less than none, or by a whole unit.
+        less < more && (more - less >= unit || ours.remaining() < others.remaining())
     }
 }
 

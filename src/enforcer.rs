@@ -22,17 +22,17 @@ mod trace;
 use std::collections::HashSet;
 use std::hash::BuildHasher;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 
 use crate::decision::{Allowed, Refused};
 use crate::policy::{Mode, Policy, PolicyError, did_you_mean, nearest};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, RandomState};
-use crate::telemetry::{self, LOGS};
+use crate::telemetry;
 use crate::time::{Clock, Timestamp};
 
 use account::Account;
 use compiled::{Compiled, Rule};
-use decision::{Asks, Decision, Fast, Holding};
+use decision::{Answered, Asks, Decision, Holding, LimitAsked, decide_fast};
 use facts::Facts;
 
 pub use admission::{Admission, AdmissionWithAnswers};
@@ -144,83 +144,29 @@ impl<S: BuildHasher> Enforcer<S> {
         cost: u64,
         now: Timestamp,
     ) -> Result<Permit, Refused> {
-        let mut permit = Permit::new(self.policy.load());
-        if !self.is_bypassed() {
-            self.decide(&mut permit, facts, cost, now, None)?;
-            permit.settle_in();
-        }
-        Ok(permit)
+        self.admit_and_say(facts, cost, now, None)
     }
 
-    fn decide<'f, V: Copy + Into<Value<'f>>>(
+    #[inline(always)]
+    fn admit_and_say<'f, V: Copy + Into<Value<'f>>>(
         &self,
-        permit: &mut Permit,
         facts: &[(&str, V)],
         cost: u64,
         now: Timestamp,
         answers: Option<&mut Answers>,
-    ) -> Result<(), Refused> {
-        let (policy, held) = permit.parts();
+    ) -> Result<Permit, Refused> {
+        let policy = self.policy.load();
+        if self.is_bypassed() {
+            return Ok(Permit::new(policy, Holding::default()));
+        }
         let mut known = Facts::new();
         let unnamed = known.take(&policy.names, facts);
         if let (Some(declared), true) = (&policy.declared, unnamed > 0) {
             self.count_undeclared(declared, facts);
         }
-        let asks = policy.asks(&known, cost, &self.hasher, true);
-        let mut fast = Fast::new(policy);
-        let Some(decided) = fast.admit(&asks, now) else {
-            return Self::decide_slow(policy, held, &asks, cost, now, answers);
-        };
-        fast.count(&decided);
-        if let Some(answers) = answers {
-            *answers = policy.answers(&fast.said(), decided.is_err(), None, now);
-        }
-        match decided {
-            Ok(()) => {
-                fast.hand_over(held);
-                Ok(())
-            }
-            Err(refusal) => {
-                if LOGS {
-                    policy.rules[refusal.place as usize].tell_refused(&refusal.denied);
-                }
-                Err(policy.refused(&refusal))
-            }
-        }
-    }
-
-    /// Decides what the fast path does not.
-    #[cold]
-    fn decide_slow(
-        policy: &Compiled,
-        held: &mut Holding,
-        asks: &Asks,
-        cost: u64,
-        now: Timestamp,
-        answers: Option<&mut Answers>,
-    ) -> Result<(), Refused> {
-        let mut decision = Decision::new(policy, asks, now, None);
-        let decided = decision.admit(cost);
-        decision.count(&decided);
-        if let Some(answers) = answers {
-            *answers = decision.answers(decided.is_err(), None, now);
-        }
-        // Logged last: a logger may panic, and what was taken is then the permit's to give back.
-        match decided {
-            Ok(()) => {
-                decision.hand_over(held);
-                decision.tell(held);
-                Ok(())
-            }
-            Err(refusal) => {
-                decision.serve();
-                decision.tell(held);
-                if LOGS {
-                    policy.rules[refusal.place as usize].tell_refused(&refusal.denied);
-                }
-                Err(policy.refused(&refusal))
-            }
-        }
+        let mut asks = Asks::new();
+        policy.ask(&mut asks, &known, cost, &self.hasher, true);
+        decide(policy, &asks, cost, now, answers)
     }
 
     /// What [`admit`](Self::admit) would say, charging and counting nothing.
@@ -235,12 +181,17 @@ impl<S: BuildHasher> Enforcer<S> {
         }
         let mut known = Facts::new();
         known.take(&policy.names, facts);
-        let asks = policy.asks(&known, cost, &self.hasher, true);
-        let mut decision = Decision::new(&policy, &asks, self.clock.now(), None);
-        match decision.peek() {
-            Ok(()) => Ok(decision.tightest()),
-            Err(refusal) => Err(policy.refused(&refusal)),
-        }
+        let mut asks = Asks::new();
+        policy.ask(&mut asks, &known, cost, &self.hasher, true);
+        let (now, mut held) = (self.clock.now(), Holding::default());
+        let said = match decide_fast(&policy, &asks, now, true, &mut held, None) {
+            Some(said) => said.map(|()| held.tightest),
+            None => {
+                let mut decision = Decision::new(&policy, &asks, now, None);
+                decision.peek().map(|()| decision.tightest())
+            }
+        };
+        said.map_err(|refusal| policy.refused(&refusal))
     }
 
     /// Makes the key that these facts have under the limit `name`, and under its overrides, as if
@@ -267,6 +218,62 @@ impl<S: BuildHasher> Enforcer<S> {
         // Relaxed: a count.
         self.undeclared.fetch_add(unknown as u64, Ordering::Relaxed);
     }
+}
+
+/// Decides what is asked, on the fast path if it can.
+// Apart, since it is the same for all hashers and facts.
+#[inline(never)]
+fn decide(
+    policy: Guard<Arc<Compiled>>,
+    asks: &[LimitAsked],
+    cost: u64,
+    now: Timestamp,
+    answers: Option<&mut Answers>,
+) -> Result<Permit, Refused> {
+    let mut held = Holding::default();
+    let mut answered = Answered::new();
+    let asked = answers.is_some().then_some(&mut answered);
+    let Some(decided) = decide_fast(&policy, asks, now, false, &mut held, asked) else {
+        return decide_slow(policy, asks, cost, now, answers);
+    };
+    policy.count_fast(asks, &decided);
+    if let Some(answers) = answers {
+        *answers = policy.answers(&answered, decided.is_err(), None, now);
+    }
+    match decided {
+        Ok(()) => Ok(Permit::new(policy, held)),
+        Err(refusal) => Err(policy.refused_told(&refusal)),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn decide_slow(
+    policy: Guard<Arc<Compiled>>,
+    asks: &[LimitAsked],
+    cost: u64,
+    now: Timestamp,
+    answers: Option<&mut Answers>,
+) -> Result<Permit, Refused> {
+    let mut permit = Permit::new(policy, Holding::default());
+    let (policy, held) = permit.parts();
+    let mut decision = Decision::new(policy, asks, now, None);
+    let decided = decision.admit(cost);
+    decision.count(&decided);
+    if let Some(answers) = answers {
+        *answers = decision.answers(decided.is_err(), None, now);
+    }
+    // Told last: a logger may panic, and what was taken is then the permit's to give back.
+    if let Err(refusal) = decided {
+        decision.serve();
+        decision.tell(held);
+        return Err(policy.refused_told(&refusal));
+    }
+    decision.hand_over(held);
+    decision.tell(held);
+    drop(decision);
+    permit.settle_in();
+    Ok(permit)
 }
 
 impl<S> Enforcer<S> {

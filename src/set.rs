@@ -11,7 +11,7 @@ use crate::decision::{Allowed, Refused};
 use crate::rate_limiter::{Key, Rate};
 use crate::records::Ask;
 use crate::time::{Clock, Timestamp};
-use crate::transaction::{FastPart, Refusal};
+use crate::transaction::{FastPart, Refusal, commit_last};
 
 use slow::Members;
 
@@ -148,11 +148,11 @@ struct Charged<'a> {
 /// Holds each key while those after it are charged, and the last by one compare-and-swap, which is
 /// the moment of the decision. Nothing in between can panic.
 macro_rules! commit {
-    ($last:ident) => { $last.1.commit($last.2) };
+    ($last:ident) => { commit_last(&$last) };
     ($first:ident $($rest:ident)+) => {
-        $first.1.hold() && {
+        $first.hold() && {
             let is_charged = commit!($($rest)+);
-            $first.1.release($first.2, is_charged);
+            $first.release(is_charged);
             is_charged
         }
     };
@@ -161,25 +161,20 @@ macro_rules! commit {
 /// The fast path of a set of these keys. Values of one key each, rather than an array of them, stay
 /// in registers, and what the caller drops is not computed.
 macro_rules! fast {
-    ($cost:ident, $now:ident, $($key:ident $place:literal)+) => {{
+    ($cost:ident, $now:ident, $($key:ident $part:ident $place:literal)+) => {{
         $(let $key = $key.rate()?;
-        let $key = ($key, $key.fast_part($cost, $now)?);)+
+        let $key = ($key, $now(&$key.rate.clock));
+        let $part = FastPart::new(&$key.0.rate.store, $key.0.tag, $cost, $key.1)?;)+
         if repeats(&[$($key.0),+]) {
             return None;
         }
-        let all_allowed = 'refused: {
-            Some(($(match $key.1.step {
-                Ok(next) => ($key.0, $key.1, next),
-                Err(_) => break 'refused None,
-            },)+))
-        };
-        let Some(($($key,)+)) = all_allowed else {
+        if $($part.is_denied())||+ {
             // They were all so at one moment if all still are.
-            if !($($key.1.stands())&&+) {
+            if !($($part.stands())&&+) {
                 return None;
             }
             let mut refusal: Option<Refusal> = None;
-            $(if let Some(other) = $key.1.refusal($place) {
+            $(if let Some(other) = $part.refusal($place) {
                 refusal = Some(match refusal {
                     Some(first) => first.and(other),
                     None => other,
@@ -188,12 +183,14 @@ macro_rules! fast {
             let Refusal { place, denied } = refusal?;
             let name = [$($key.0),+].get(place as usize).and_then(|key| key.rate.name);
             return Some(Err(Refused::new(name, place as usize, denied)));
-        };
-        if !commit!($($key)+) {
+        }
+        let allowed = Allowed::UNLIMITED$(.tighter($part.allowed()?))+;
+        $(let $part = $part.seen();)+
+        if !commit!($($part)+) {
             return None;
         }
-        let allowed = Allowed::UNLIMITED$(.tighter($key.1.sight.allowed($key.2)))+;
-        let charges = [$(Some(Charged { rate: $key.0.rate, charge: $key.1.charge($cost) })),+];
+        let charges =
+            [$(Some(Charged { rate: $key.0.rate, charge: $part.charged($cost, $key.1) })),+];
         Some(Ok(SetPermit { charges, leases: Leases::default(), cost: $cost, allowed }))
     }};
 }
@@ -281,16 +278,6 @@ impl<'a> From<SlotKey<'a>> for Member<'a> {
 }
 
 impl<'a> Key<'a> {
-    /// The key on the fast path, if it may take it.
-    #[inline(always)]
-    fn fast_part(
-        &self,
-        cost: u64,
-        now: &mut impl FnMut(&'a Clock) -> Timestamp,
-    ) -> Option<FastPart<'a>> {
-        FastPart::new(&self.rate.store, self.tag, cost, now(&self.rate.clock))
-    }
-
     #[inline(always)]
     fn is_same(&self, other: &Key<'_>) -> bool {
         self.tag == other.tag && std::ptr::eq(self.rate, other.rate)
@@ -355,7 +342,7 @@ impl<'a, const N: usize, K: SetKey<'a>> Keys<'a, N> for [K; N] {
 }
 
 macro_rules! tuple {
-    ($count:literal $($name:ident $place:literal)+) => {
+    ($count:literal $($name:ident $part:ident $place:literal)+) => {
         impl<'a, $($name: SetKey<'a>),+> Keys<'a, $count> for ($($name,)+) {
             #[allow(non_snake_case)]
             fn list(&self) -> [Member<'a>; $count] {
@@ -372,16 +359,16 @@ macro_rules! tuple {
                 now: &mut impl FnMut(&'a Clock) -> Timestamp,
             ) -> Option<Result<SetPermit<'a, $count>, Refused>> {
                 let ($($name,)+) = self;
-                fast!(cost, now, $($name $place)+)
+                fast!(cost, now, $($name $part $place)+)
             }
         }
     };
 }
-tuple!(1 A 0);
-tuple!(2 A 0 B 1);
-tuple!(3 A 0 B 1 C 2);
-tuple!(4 A 0 B 1 C 2 D 3);
-tuple!(5 A 0 B 1 C 2 D 3 E 4);
-tuple!(6 A 0 B 1 C 2 D 3 E 4 F 5);
-tuple!(7 A 0 B 1 C 2 D 3 E 4 F 5 G 6);
-tuple!(8 A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7);
+tuple!(1 A P0 0);
+tuple!(2 A P0 0 B P1 1);
+tuple!(3 A P0 0 B P1 1 C P2 2);
+tuple!(4 A P0 0 B P1 1 C P2 2 D P3 3);
+tuple!(5 A P0 0 B P1 1 C P2 2 D P3 3 E P4 4);
+tuple!(6 A P0 0 B P1 1 C P2 2 D P3 3 E P4 4 F P5 5);
+tuple!(7 A P0 0 B P1 1 C P2 2 D P3 3 E P4 4 F P5 5 G P6 6);
+tuple!(8 A P0 0 B P1 1 C P2 2 D P3 3 E P4 4 F P5 5 G P6 6 H P7 7);

@@ -57,12 +57,6 @@ impl Cells {
     pub(crate) fn is_cut(&self) -> bool {
         self.published.sequence_of_cut().is_some()
     }
-
-    /// Whether the numbers of the sight are still in force.
-    #[inline(always)]
-    pub(crate) fn is_current(&self, sight: &Sight<'_>) -> bool {
-        mutant("mixed_quotas") || self.published.is_unchanged(&sight.numbers)
-    }
 }
 
 impl<'a> Sight<'a> {
@@ -121,28 +115,11 @@ impl<'a> Sight<'a> {
         mutant("answer_unconfirmed") || self.cell.is_still(self.word)
     }
 
-    /// Holds the key, unless something came between. Then `release` or `release_charged` must follow.
+    /// What writes the charge after which the bucket is full at `next`.
     #[inline(always)]
-    pub(crate) fn hold(&self) -> bool {
-        let held = self.cell.replace(self.word, word::held(self.word));
-        if held && mutant("release_early") {
-            self.release();
-        }
-        held
-    }
-
-    /// Lets go of a key that is held, as it was.
-    #[inline(always)]
-    pub(crate) fn release(&self) {
-        // Release: as in `release_charged`.
-        self.cell.word.store(self.word, Ordering::Release);
-    }
-
-    /// Lets go of a key that is held, charged.
-    #[inline(always)]
-    pub(crate) fn release_charged(&self, next: u64) {
-        // Release: a thread that reads this word sees the commit that it belongs to.
-        self.cell.word.store(next ^ self.mask, Ordering::Release);
+    pub(crate) fn seen(&self, cells: &'a Cells, next: u64) -> Seen<'a> {
+        let Sight { cell, word, mask, .. } = *self;
+        Seen { cells, cell, generation: self.numbers.generation(), word, charged: next ^ mask }
     }
 
     /// The answer of a charge after which the bucket is full at `next`.
@@ -158,14 +135,6 @@ impl<'a> Sight<'a> {
         // Rounded up. Below 2^62 and 2^7 where a nanosecond has parts, so that nothing wraps.
         let wait = Duration::from_nanos((ticks + (per_nano.get() - 1)) / per_nano);
         Denied { standing: self.standing(self.word ^ self.mask), retry: Retry::After(wait) }
-    }
-
-    /// What remains after a charge, in parts, and how many make a unit.
-    #[inline]
-    pub(crate) fn room(&self, next: u64) -> (u64, NonZeroU64) {
-        let owed = next.saturating_sub(self.numbers.now);
-        let unit = NonZeroU64::new(self.numbers.unit).unwrap_or(NonZeroU64::MIN);
-        (self.numbers.capacity.saturating_sub(owed), unit)
     }
 
     /// How a bucket stands that is full at the tick `full`.
@@ -195,11 +164,66 @@ impl<'a> Sight<'a> {
             Axis::Cut { scale, now } => (now.until(tick, &scale), NonZeroU64::MIN),
         }
     }
+}
 
-    /// A charge of `cost`, for settling.
+/// What is kept of a sight until the decision: little, for there may be several.
+#[derive(Clone, Copy)]
+pub(crate) struct Seen<'a> {
+    cells: &'a Cells,
+    cell: Cell<'a>,
+    /// That of the quota it was decided under.
+    generation: u64,
+    word: u64,
+    /// The word once it is charged.
+    charged: u64,
+}
+
+impl Seen<'_> {
+    /// Whether the quota is still in force.
+    #[inline(always)]
+    fn is_current(&self) -> bool {
+        mutant("mixed_quotas") || self.cells.published.is_current(self.generation)
+    }
+
+    /// Whether the word is still what it was.
+    #[inline(always)]
+    pub(crate) fn stands(&self) -> bool {
+        mutant("answer_unconfirmed") || self.cell.is_still(self.word)
+    }
+
+    /// Charges the key, unless something came between.
+    #[inline(always)]
+    pub(crate) fn charge(&self) -> bool {
+        self.is_current() && self.cell.replace(self.word, self.charged)
+    }
+
+    /// Holds the key, unless something came between. Then `release` must follow.
+    #[inline(always)]
+    pub(crate) fn hold(&self) -> bool {
+        if !self.cell.replace(self.word, word::held(self.word)) {
+            return false;
+        }
+        // Two keys of one limiter are not decided under two quotas of it.
+        let is_current = self.is_current();
+        if !is_current || mutant("release_early") {
+            self.release(false);
+        }
+        is_current
+    }
+
+    /// Lets go of a key that is held: charged, or as it was.
+    #[inline(always)]
+    pub(crate) fn release(&self, is_charged: bool) {
+        let is_charged = is_charged || mutant("charge_first");
+        let word = if is_charged { self.charged } else { self.word };
+        // Release: a thread that reads this word sees the commit that it belongs to.
+        self.cell.word.store(word, Ordering::Release);
+    }
+
+    /// What was charged, for settling.
     #[inline(always)]
     pub(crate) fn charged(&self, cost: u64, now: Timestamp) -> Charge {
-        let (tag, generation) = (self.cell.tag, self.numbers.generation());
+        let (tag, generation) = (self.cell.tag, self.generation);
         Charge { tag, cost, at: now, seat: Seat::Own, generation }
     }
 }

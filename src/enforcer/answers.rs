@@ -150,15 +150,9 @@ impl<S: BuildHasher> Enforcer<S> {
         cost: u64,
     ) -> (Result<Permit, Refused>, Answers) {
         let now = self.clock.now();
-        let mut permit = Permit::new(self.policy.load());
         let mut answers = Answers { at: now, limits: Vec::new() };
-        if !self.is_bypassed() {
-            if let Err(refused) = self.decide(&mut permit, facts, cost, now, Some(&mut answers)) {
-                return (Err(refused), answers);
-            }
-            permit.settle_in();
-        }
-        (Ok(permit), answers)
+        let admitted = self.admit_and_say(facts, cost, now, Some(&mut answers));
+        (admitted, answers)
     }
 }
 

@@ -19,10 +19,13 @@ use super::counter::Counter;
 use super::facts::{FactId, Facts, Names, text};
 use super::framing;
 use super::pattern::Test;
-use super::rollout::{self, Rollout};
+use super::rollout::Rollout;
 
 /// As many limits as are found for one request without allocating.
 const FOUND: usize = 16;
+
+/// The places of rules.
+pub(crate) type Routed = SmallVec<[u32; FOUND]>;
 
 pub(crate) struct Compiled {
     pub(crate) names: Names,
@@ -59,6 +62,8 @@ pub(crate) struct Rule {
     pub(crate) name: &'static str,
     pub(crate) key: Box<[Part]>,
     when: Box<[Test]>,
+    /// The place of the first rule with these conditions: they are tested once for rules in a row.
+    pub(crate) tested_as: u32,
     pub(crate) missing: Missing,
     rollout: Option<Rollout>,
     pub(crate) cost: Option<FactId>,
@@ -103,10 +108,14 @@ pub(crate) struct Live {
     replaced: Mutex<Vec<Weak<Account>>>,
 }
 
-/// A part of a key: facts, each with the identity of its name, of which the first there is counts.
+/// A part of a key: facts, of which the first there is counts.
 pub(crate) struct Part {
-    facts: Box<[(FactId, u64)]>,
+    first: KeyFact,
+    others: Box<[KeyFact]>,
 }
+
+/// A fact and the identity of its name.
+pub(crate) type KeyFact = (FactId, u64);
 
 /// How a reload went: limiters kept with their keys, new ones, and those that went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -141,10 +150,38 @@ pub(crate) enum Applies<'a> {
     Refuses,
     Decides {
         account: &'a Arc<Account>,
-        variant: Option<usize>,
+        /// `u32::MAX`: none.
+        variant: u32,
         tag: u64,
         cost: u64,
     },
+}
+
+/// Rules by their places: two sorted lists, merged.
+pub(crate) struct Found<'a> {
+    rules: &'a [Rule],
+    routed: &'a [u32],
+    always: &'a [u32],
+}
+
+impl<'a> Iterator for Found<'a> {
+    type Item = (u32, &'a Rule);
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<(u32, &'a Rule)> {
+        let place = match (self.routed, self.always) {
+            ([a, rest @ ..], always) if always.first().is_none_or(|b| a < b) => {
+                self.routed = rest;
+                a
+            }
+            (_, [b, rest @ ..]) => {
+                self.always = rest;
+                b
+            }
+            _ => return None,
+        };
+        Some((*place, self.rules.get(*place as usize)?))
+    }
 }
 
 impl Live {
@@ -157,18 +194,29 @@ impl Live {
 
 impl Part {
     pub(crate) fn new(facts: &[String], names: &Names) -> Part {
-        let known = |fact: &String| Some((names.find(fact)?, rollout::identity(fact)));
-        Part { facts: facts.iter().filter_map(known).collect() }
+        let known = |fact: &String| names.find(fact).map(|id| (id, names.identity(id)));
+        let mut facts = facts.iter().filter_map(known);
+        // A fact without a place is never there.
+        Part { first: facts.next().unwrap_or((FactId::MAX, 0)), others: facts.collect() }
     }
 
     /// The first of its facts that is there.
-    #[inline]
-    pub(crate) fn find<'f>(&self, facts: &'f Facts<'_>) -> Option<((FactId, u64), &'f [u8])> {
-        self.facts.iter().find_map(|fact| Some((*fact, facts.get(fact.0)?)))
+    #[inline(always)]
+    pub(crate) fn find<'f>(&self, facts: &'f Facts<'_>) -> Option<(KeyFact, &'f [u8])> {
+        match facts.get(self.first.0) {
+            Some(value) => Some((self.first, value)),
+            None if self.others.is_empty() => None,
+            None => self.find_other(facts),
+        }
+    }
+
+    #[inline(never)]
+    fn find_other<'f>(&self, facts: &'f Facts<'_>) -> Option<(KeyFact, &'f [u8])> {
+        self.others.iter().find_map(|fact| Some((*fact, facts.get(fact.0)?)))
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = FactId> {
-        self.facts.iter().map(|(id, _)| *id)
+        [&self.first].into_iter().chain(&self.others).map(|(id, _)| *id)
     }
 }
 
@@ -207,34 +255,25 @@ impl Compiled {
         self.gone.iter().map(|(name, live)| (*name, live))
     }
 
-    /// Shows the rules that may apply to `visit`, in order.
-    #[inline]
-    pub(crate) fn for_each<'p>(&'p self, facts: &Facts<'_>, mut visit: impl FnMut(u32, &'p Rule)) {
-        let mut found: SmallVec<[u32; FOUND]> = SmallVec::new();
+    /// The places of the rules that the facts lead to by their exact values, in order.
+    #[inline(never)]
+    fn route(&self, facts: &Facts<'_>, routed: &mut Routed) {
         for route in &self.routes {
             let value = facts.get(route.fact);
             if let Some(rules) = value.and_then(|value| route.rules.get(value)) {
-                found.extend_from_slice(rules);
+                routed.extend_from_slice(rules);
             }
         }
-        if self.routes.len() > 1 {
-            found.sort_unstable();
+        routed.sort_unstable();
+    }
+
+    /// The rules that may apply, in order. `routed` is empty.
+    #[inline(always)]
+    pub(crate) fn found<'a>(&'a self, facts: &Facts<'_>, routed: &'a mut Routed) -> Found<'a> {
+        if !self.routes.is_empty() {
+            self.route(facts, routed);
         }
-        // Two sorted lists, merged.
-        let (mut found, mut always) = (&found[..], &self.always[..]);
-        loop {
-            let list = match (found, always) {
-                ([], []) => return,
-                ([a, ..], [b, ..]) if a < b => &mut found,
-                (_, [_, ..]) => &mut always,
-                _ => &mut found,
-            };
-            let Some((place, rest)) = list.split_first() else { return };
-            *list = rest;
-            if let Some(rule) = self.rules.get(*place as usize) {
-                visit(*place, rule);
-            }
-        }
+        Found { rules: &self.rules, routed, always: &self.always }
     }
 
     pub(crate) fn rule(&self, name: &str) -> Option<&Rule> {
@@ -300,6 +339,7 @@ impl Rule {
             };
             Rollout::new(&limit.name, rollout.share, by)
         });
+        let alike = policy.limits.iter().position(|other| other.when == limit.when);
         let own = before.map(|before| &before.account);
         if matches!(limit.what, What::Slots { .. }) {
             // Relaxed: nothing else goes with it.
@@ -317,6 +357,7 @@ impl Rule {
             name,
             key: parts(&mut limit.key.iter().map(|part| &*part.facts)),
             when,
+            tested_as: alike.and_then(|place| u32::try_from(place).ok()).unwrap_or(u32::MAX),
             missing: limit.missing,
             rollout,
             cost: limit.cost.as_ref().and_then(|fact| names.find(fact)),
@@ -392,15 +433,27 @@ impl Rule {
         self.live.mode.store(to_u8(mode), Ordering::Relaxed);
     }
 
+    /// Whether the request meets its conditions.
+    #[inline(always)]
+    pub(crate) fn is_meant(&self, facts: &Facts<'_>) -> bool {
+        for test in &self.when {
+            if !test.passes(facts) {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Whether and how it applies to a request that it was found for.
     #[inline(always)]
     pub(crate) fn applies<S: BuildHasher>(
         &self,
+        is_meant: bool,
         facts: &Facts<'_>,
         cost: u64,
         hasher: &S,
     ) -> Applies<'_> {
-        if !self.when.iter().all(|test| test.passes(facts)) {
+        if !is_meant {
             return Applies::Not(Absent::When);
         }
         if self.rollout.as_ref().is_some_and(|rollout| !rollout.includes(facts)) {
@@ -412,13 +465,11 @@ impl Rule {
                 Missing::Skip | Missing::Marker => Applies::Not(Absent::Missing),
             };
         };
-        let (account, variant) = match self.variant(facts) {
-            None => (&self.account, None),
-            Some(index) => match &self.variants[index].account {
-                Some(account) => (account, Some(index)),
-                None => return Applies::Not(Absent::Exempt),
-            },
-        };
+        let (mut account, mut variant) = (&self.account, u32::MAX);
+        if let Some((index, change)) = self.variant(facts) {
+            let Some(its) = &change.account else { return Applies::Not(Absent::Exempt) };
+            (account, variant) = (its, index);
+        }
         let cost = match self.cost {
             None => cost,
             // A peek stays one.
@@ -436,23 +487,39 @@ impl Rule {
 
     /// The identity of the request's key: of each part the name and the bytes of the fact that is
     /// there. `None` if one is missing and the rule does not count that.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn tag<S: BuildHasher>(&self, facts: &Facts<'_>, hasher: &S) -> Option<u64> {
         if self.key.is_empty() {
             return Some(1);
         }
-        let missing: Option<framing::Given<'_>> =
-            (self.missing == Missing::Marker).then_some((0, &[]));
-        let parts = self.key.iter().map(|part| match part.find(facts) {
-            Some(((_, name), value)) => Some((name, value)),
-            None => missing,
-        });
-        framing::hash(parts, hasher.build_hasher()).map(|tag| tag.max(1))
+        let (mut words, mut len) = (framing::Words::default(), 0);
+        for part in &self.key {
+            let Some(next) = framing::put(&mut words, len, self.given(part, facts)?) else {
+                let parts = self.key.iter().map(|part| self.given(part, facts));
+                return framing::hash_long(parts, hasher.build_hasher()).map(|tag| tag.max(1));
+            };
+            len = next;
+        }
+        Some(framing::hash(&words, len, hasher.build_hasher()).max(1))
     }
 
-    #[inline]
-    fn variant(&self, facts: &Facts<'_>) -> Option<usize> {
-        self.variants.iter().position(|variant| variant.tests.iter().all(|test| test.passes(facts)))
+    /// What counts of a part; none if it is missing and the rule does not count that.
+    #[inline(always)]
+    fn given<'f>(&self, part: &Part, facts: &'f Facts<'_>) -> Option<framing::Given<'f>> {
+        match part.find(facts) {
+            Some(((_, name), value)) => Some((name, value)),
+            None => (self.missing == Missing::Marker).then_some((0, &[])),
+        }
+    }
+
+    #[inline(always)]
+    fn variant(&self, facts: &Facts<'_>) -> Option<(u32, &Variant)> {
+        for (index, variant) in (0..).zip(&self.variants) {
+            if variant.tests.iter().all(|test| test.passes(facts)) {
+                return Some((index, variant));
+            }
+        }
+        None
     }
 
     /// The request's key in words: `user=42 view=/a`, or `everything` for an empty key.

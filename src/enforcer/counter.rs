@@ -64,16 +64,7 @@ struct Block {
 impl Counter {
     #[inline]
     pub(crate) fn add(&self, by: u64) {
-        let is_counted = CELLS.try_with(|cells| match cells.find(self) {
-            Some(cell) => {
-                raise(cell, by);
-                true
-            }
-            None => false,
-        });
-        if !is_counted.unwrap_or(false) {
-            self.add_first(by);
-        }
+        add_each([].into_iter(), self, by);
     }
 
     /// The first count of a thread in the chunk, or one of a thread that is being torn down.
@@ -115,6 +106,25 @@ impl Counter {
     }
 }
 
+/// Adds to several counters at once.
+#[inline(always)]
+pub(crate) fn add_each<'c>(
+    mut counters: impl Iterator<Item = &'c Counter>,
+    last: &'c Counter,
+    by: u64,
+) {
+    let is_counted = CELLS.try_with(|cells| {
+        for counter in &mut counters {
+            cells.add(counter, by);
+        }
+        cells.add(last, by);
+    });
+    if is_counted.is_err() {
+        // The thread is being torn down.
+        counters.chain([last]).for_each(|counter| counter.add_first(by));
+    }
+}
+
 /// Raises a cell of this thread.
 #[inline(always)]
 fn raise(cell: &AtomicU64, by: u64) {
@@ -128,6 +138,14 @@ fn cell(lines: &[Line], at: usize) -> Option<&AtomicU64> {
 }
 
 impl Cells {
+    #[inline(always)]
+    fn add(&self, counter: &Counter, by: u64) {
+        match self.find(counter) {
+            Some(cell) => raise(cell, by),
+            None => counter.add_first(by),
+        }
+    }
+
     #[inline(always)]
     fn find(&self, counter: &Counter) -> Option<&AtomicU64> {
         cell(&self.0.get(counter.number)?.get()?.lines, counter.at)

@@ -7,7 +7,7 @@ use std::hash::BuildHasher;
 
 use smallvec::SmallVec;
 
-use crate::cells::Charge;
+use crate::cells::{Charge, Seen};
 use crate::concurrency_limiter::Room;
 use crate::decision::{Allowed, Denied, Refused, Retry, Standing};
 use crate::policy::Mode;
@@ -19,7 +19,8 @@ use crate::time::Timestamp;
 use crate::transaction::{self, Asked, Entries, Entry, FastPart, INLINE, Refusal, commit_fast};
 
 use super::account::Counts;
-use super::compiled::{Applies, Compiled};
+use super::compiled::{Applies, Compiled, Routed};
+use super::counter::{Counter, add_each};
 use super::facts::Facts;
 
 /// A place among the rules, and the variant whose account is asked.
@@ -28,13 +29,6 @@ pub(crate) struct Source {
     pub(crate) rule: u32,
     /// `u32::MAX`: the rule's own.
     pub(crate) variant: u32,
-}
-
-impl Source {
-    fn new(rule: u32, variant: Option<usize>) -> Source {
-        let variant = variant.and_then(|index| u32::try_from(index).ok()).unwrap_or(u32::MAX);
-        Source { rule, variant }
-    }
 }
 
 /// What is asked of one limit.
@@ -50,9 +44,17 @@ pub(super) type Asks = SmallVec<[LimitAsked; INLINE]>;
 
 /// What an admitted request was charged and holds.
 pub(crate) struct Holding {
-    pub(crate) allowed: Allowed,
+    /// How the tightest of the enforced limits stands.
+    pub(crate) tightest: Allowed,
     pub(crate) charges: SmallVec<[(Source, Charge); INLINE]>,
     pub(crate) slots: SmallVec<[HeldSlots; 2]>,
+}
+
+impl Default for Holding {
+    fn default() -> Holding {
+        let (charges, slots) = Default::default();
+        Holding { tightest: Allowed::UNLIMITED, charges, slots }
+    }
 }
 
 /// Slots that are held, and the rule they are of.
@@ -69,34 +71,36 @@ pub(super) struct RateSaid {
     pub(super) answer: Result<Allowed, Denied>,
 }
 
+/// What the enforced rates of a request said.
+pub(super) type Answered = SmallVec<[RateSaid; INLINE]>;
+
 impl Compiled {
-    /// What a request with these facts asks of which limits. Those whose mode is off are left out if
-    /// `skip_off`.
-    #[inline]
-    pub(super) fn asks<S: BuildHasher>(
+    /// Adds to `asks` what a request with these facts asks of which limits. Those whose mode is off
+    /// are left out if `skip_off`.
+    #[inline(always)]
+    pub(super) fn ask<S: BuildHasher>(
         &self,
+        asks: &mut Asks,
         facts: &Facts<'_>,
         cost: u64,
         hasher: &S,
         skip_off: bool,
-    ) -> Asks {
-        let mut asks = Asks::new();
-        self.for_each(facts, |place, rule| {
+    ) {
+        let (mut tested_as, mut is_meant) = (u32::MAX, false);
+        for (place, rule) in self.found(facts, &mut Routed::new()) {
             if skip_off && rule.mode() == Mode::Off {
-                return;
+                continue;
             }
-            match rule.applies(facts, cost, hasher) {
-                Applies::Not(_) => {}
-                Applies::Refuses => {
-                    asks.push(LimitAsked { source: Source::new(place, None), key: None });
-                }
-                Applies::Decides { variant, tag, cost, .. } => {
-                    let source = Source::new(place, variant);
-                    asks.push(LimitAsked { source, key: Some((tag, cost)) });
-                }
+            if rule.tested_as != tested_as {
+                (tested_as, is_meant) = (rule.tested_as, rule.is_meant(facts));
             }
-        });
-        asks
+            let (variant, key) = match rule.applies(is_meant, facts, cost, hasher) {
+                Applies::Not(_) => continue,
+                Applies::Refuses => (u32::MAX, None),
+                Applies::Decides { variant, tag, cost, .. } => (variant, Some((tag, cost))),
+            };
+            asks.push(LimitAsked { source: Source { rule: place, variant }, key });
+        }
     }
 
     fn counts(&self, source: Source) -> &Counts {
@@ -109,6 +113,14 @@ impl Compiled {
         Refused::new(Some(self.rules[place].name), place, refusal.denied)
     }
 
+    /// The same, and tells of it.
+    pub(super) fn refused_told(&self, refusal: &Refusal) -> Refused {
+        if LOGS {
+            self.rules[refusal.place as usize].tell_refused(&refusal.denied);
+        }
+        self.refused(refusal)
+    }
+
     /// Counts a limit that applied.
     fn count(&self, place: u32, is_shadow_refused: bool) {
         let live = &self.rules[place as usize].live;
@@ -118,88 +130,71 @@ impl Compiled {
         }
     }
 
-    fn count_decided(&self, decided: &Result<(), Refusal>) {
+    /// Counts what was decided on the fast path, for each limit that applied.
+    #[inline(always)]
+    pub(super) fn count_fast(&self, asks: &[LimitAsked], decided: &Result<(), Refusal>) {
+        let rules = asks.iter().filter_map(|asked| self.rules.get(asked.source.rule as usize));
+        add_each(rules.map(|rule| &rule.live.checked), self.counter_of(decided), 1);
+    }
+
+    /// What counts how it was decided.
+    #[inline(always)]
+    fn counter_of(&self, decided: &Result<(), Refusal>) -> &Counter {
         match decided {
-            Ok(()) => self.totals.admitted.add(1),
-            Err(refusal) => self.rules[refusal.place as usize].live.refused.add(1),
+            Ok(()) => &self.totals.admitted,
+            Err(refusal) => &self.rules[refusal.place as usize].live.refused,
         }
     }
 }
 
-/// A request on the fast path.
-pub(super) struct Fast<'a> {
-    policy: &'a Compiled,
-    /// Rules by place, and the parts of their keys.
-    sources: SmallVec<[LimitAsked; INLINE]>,
-    parts: SmallVec<[FastPart<'a>; INLINE]>,
-}
-
-impl<'a> Fast<'a> {
-    #[inline]
-    pub(super) fn new(policy: &'a Compiled) -> Self {
-        Fast { policy, sources: SmallVec::new(), parts: SmallVec::new() }
-    }
-
-    /// Charges all, or says why not. `None`: a limit is not an enforced rate whose key is a word in
-    /// its slot, a cost is 0, or something came between. Then nothing is written.
-    #[inline]
-    pub(super) fn admit(&mut self, asks: &Asks, now: Timestamp) -> Option<Result<(), Refusal>> {
-        for asked in asks {
-            let rule = &self.policy.rules[asked.source.rule as usize];
-            match rule.mode() {
-                Mode::Enforce => {}
-                Mode::Shadow => return None,
-                Mode::Off => continue,
-            }
-            let (tag, cost) = asked.key?;
-            let Counts::Rate(rate) = self.policy.counts(asked.source) else { return None };
-            self.parts.push(FastPart::new(&rate.store, tag, cost, now)?);
-            self.sources.push(*asked);
+/// Decides on the fast path: charges all, or says why not; if it only `peeks` it charges none. Notes in
+/// `holding` what was charged if all agreed, and in `answered`, if that is there, what each said.
+/// `None`: a limit is not an enforced rate whose key is a word in its slot, a cost is 0, or something
+/// came between. Then nothing is written.
+#[inline(always)]
+pub(super) fn decide_fast(
+    policy: &Compiled,
+    asks: &[LimitAsked],
+    now: Timestamp,
+    peeks: bool,
+    holding: &mut Holding,
+    mut answered: Option<&mut Answered>,
+) -> Option<Result<(), Refusal>> {
+    let mut all = SmallVec::<[Seen<'_>; INLINE]>::new();
+    let mut refusal: Option<Refusal> = None;
+    for LimitAsked { source, key } in asks {
+        let rule = policy.rules.get(source.rule as usize)?;
+        let (tag, cost) = (*key)?;
+        let Counts::Rate(rate) = &rule.account_of(source.variant).counts else { return None };
+        if rule.mode() != Mode::Enforce {
+            return None;
         }
-        let mut refused = false;
-        for part in &self.parts {
-            refused |= part.is_denied();
-        }
-        if !refused {
-            return commit_fast(&self.parts).then_some(Ok(()));
-        }
-        // They were all so at one moment if all still are.
-        let stands = self.parts.iter().all(FastPart::stands);
-        stands.then(|| self.refusal().map_or(Ok(()), Err))
-    }
-
-    #[cold]
-    fn refusal(&self) -> Option<Refusal> {
-        let each = self.sources.iter().zip(&self.parts);
-        each.filter_map(|(asked, part)| part.refusal(asked.source.rule)).reduce(Refusal::and)
-    }
-
-    /// Counts what was decided, for each limit that applied.
-    #[inline]
-    pub(super) fn count(&self, decided: &Result<(), Refusal>) {
-        self.sources.iter().for_each(|asked| self.policy.count(asked.source.rule, false));
-        self.policy.count_decided(decided);
-    }
-
-    /// Hands over what was charged.
-    #[inline]
-    pub(super) fn hand_over(&self, holding: &mut Holding) {
-        let tightest = self.parts.iter().reduce(FastPart::tighter);
-        holding.allowed = tightest.and_then(FastPart::allowed).unwrap_or(Allowed::UNLIMITED);
-        for (asked, part) in self.sources.iter().zip(&self.parts) {
-            let cost = asked.key.map_or(0, |(_, cost)| cost);
-            holding.charges.push((asked.source, part.charge(cost)));
-        }
-    }
-
-    /// What each limit said.
-    pub(super) fn said(&self) -> SmallVec<[RateSaid; INLINE]> {
-        let each = self.sources.iter().zip(&self.parts);
-        let said = |(asked, part): (&LimitAsked, &FastPart<'_>)| {
-            Some(RateSaid { source: asked.source, tag: asked.key?.0, answer: part.answer() })
+        let part = match FastPart::new(&rate.store, tag, cost, now) {
+            Some(part) => part,
+            None => FastPart::cut(&rate.store, tag, cost, now)?,
         };
-        each.filter_map(said).collect()
+        if let Some(answered) = &mut answered {
+            answered.push(RateSaid { source: *source, tag, answer: part.answer() });
+        }
+        match part.allowed() {
+            Some(allowed) if allowed.is_tighter(&holding.tightest) => holding.tightest = allowed,
+            Some(_) => {}
+            None => refuse(&mut refusal, part.refusal(source.rule)),
+        }
+        let seen = part.seen();
+        holding.charges.push((*source, seen.charged(cost, now)));
+        all.push(seen);
     }
+    match refusal {
+        None if !peeks => commit_fast(&all).then_some(Ok(())),
+        // They were all so at one moment if all still are.
+        _ => all.iter().all(Seen::stands).then_some(refusal.map_or(Ok(()), Err)),
+    }
+}
+
+#[cold]
+fn refuse(refusal: &mut Option<Refusal>, other: Option<Refusal>) {
+    *refusal = refusal.take().into_iter().chain(other).reduce(Refusal::and);
 }
 
 /// A request decided as a transaction.
@@ -218,7 +213,7 @@ impl<'a> Decision<'a> {
     /// one.
     pub(super) fn new(
         policy: &'a Compiled,
-        asks: &Asks,
+        asks: &[LimitAsked],
         now: Timestamp,
         turn_at: Option<u32>,
     ) -> Self {
@@ -314,7 +309,7 @@ impl<'a> Decision<'a> {
         }
         self.shadows.iter().for_each(|place| self.policy.count(*place, true));
         self.refusing.iter().for_each(|place| self.policy.count(*place, false));
-        self.policy.count_decided(decided);
+        self.policy.counter_of(decided).add(1);
     }
 
     /// Logs what came to light, after what was taken is `held`. No lock is held, nor any key.
@@ -340,7 +335,7 @@ impl<'a> Decision<'a> {
 
     /// Hands over what was charged and taken.
     pub(super) fn hand_over(&mut self, holding: &mut Holding) {
-        holding.allowed = self.tightest();
+        holding.tightest = self.tightest();
         for (source, entry) in self.sources.iter().zip(&self.entries) {
             if let Some(charge) = entry.charge() {
                 holding.charges.push((*source, charge));
@@ -359,11 +354,11 @@ impl<'a> Decision<'a> {
     pub(super) fn tightest(&self) -> Allowed {
         let enforced = self.entries.iter().filter(|entry| entry.asked.enforced);
         let allowed = enforced.filter_map(|entry| entry.answer().ok());
-        allowed.reduce(|a, b| a.tighter(b)).unwrap_or(Allowed::UNLIMITED)
+        allowed.reduce(Allowed::tighter).unwrap_or(Allowed::UNLIMITED)
     }
 
     /// What each enforced rate said.
-    pub(super) fn said(&self) -> SmallVec<[RateSaid; INLINE]> {
+    pub(super) fn said(&self) -> Answered {
         let each = self.entries.iter().zip(&self.sources);
         let said = |(entry, source): (&Entry<'_>, &Source)| {
             let (tag, answer) = (entry.tag()?, entry.answer());

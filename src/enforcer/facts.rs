@@ -5,6 +5,8 @@ use smallvec::SmallVec;
 use crate::policy::MAX_FACTS;
 use crate::sync::{Ordering, PlainAtomicU8};
 
+use super::{framing, rollout};
+
 /// The value of a fact: text, or an integer, which counts as its decimal text.
 #[derive(Clone, Copy, Debug)]
 pub struct Value<'a>(Kind<'a>);
@@ -100,11 +102,14 @@ const GUESSES: usize = 16;
 struct Name {
     ends: u64,
     text: Box<str>,
+    /// See [`Names::identity`].
+    identity: u64,
 }
 
 impl Name {
     fn new(text: &str) -> Name {
-        Name { ends: few(text.as_bytes()), text: text.into() }
+        let identity = framing::name(rollout::identity(text));
+        Name { ends: few(text.as_bytes()), text: text.into(), identity }
     }
 
     /// Whether it is this one, if both have up to 16 bytes.
@@ -123,7 +128,12 @@ impl Name {
 
 impl Names {
     pub(crate) fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Names {
-        let names: Vec<Name> = names.into_iter().take(MAX_FACTS).map(Name::new).collect();
+        let mut names: Vec<Name> = names.into_iter().take(MAX_FACTS).map(Name::new).collect();
+        for place in 1..names.len() {
+            while names[..place].iter().any(|other| other.identity == names[place].identity) {
+                names[place].identity = framing::next_name(names[place].identity);
+            }
+        }
         let mut slots = [0; 2 * MAX_FACTS];
         for (place, name) in names.iter().enumerate() {
             let mut slot = first_slot(name.ends);
@@ -175,6 +185,12 @@ impl Names {
         Some(place)
     }
 
+    /// What stands for the name in keys: the same in any policy that has it, unless another name of
+    /// that policy has it already.
+    pub(crate) fn identity(&self, id: FactId) -> u64 {
+        self.names[usize::from(id)].identity
+    }
+
     #[cfg_attr(not(feature = "tower"), allow(dead_code))]
     pub(crate) fn all(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(|name| &*name.text)
@@ -209,54 +225,46 @@ fn first_slot(ends: u64) -> usize {
     (ends.wrapping_mul(SPREAD) >> 32) as usize % (2 * MAX_FACTS)
 }
 
-/// Where values are that are not among the first texts, and where integers are.
-const FAR: usize = 64;
-const DECIMALS: usize = 128;
-
-/// As many of a request's far texts, and of its integers, as are kept without allocating.
+/// As many of a policy's facts as have their texts at hand, and as many other values of a request as are
+/// kept without allocating.
 const KEPT: usize = 16;
 
 /// What a policy may ask of one request.
 pub(crate) struct Facts<'a> {
-    /// For each fact that the policy names where its value is, 0 if it is missing.
+    /// The texts of the first facts that the policy names, unless missing or among the others.
+    texts: [Option<&'a [u8]>; KEPT],
+    /// For each fact that the policy names the place of its value among the others + 1, or 0.
     places: [u8; MAX_FACTS],
-    /// The request's first facts as they were given, behind one that is missing.
-    near: [Option<&'a [u8]>; 1 + GUESSES],
-    far: SmallVec<[&'a [u8]; KEPT]>,
-    decimals: SmallVec<[Decimal; KEPT]>,
+    others: SmallVec<[Value<'a>; KEPT]>,
+    has_others: bool,
 }
 
 impl<'a> Facts<'a> {
     #[inline]
     pub(crate) fn new() -> Self {
         Facts {
+            texts: [None; KEPT],
             places: [0; MAX_FACTS],
-            near: [None; 1 + GUESSES],
-            far: SmallVec::new(),
-            decimals: SmallVec::new(),
+            others: SmallVec::new(),
+            has_others: false,
         }
     }
 
     /// Takes what `names` has a place for. An empty value is a missing fact; of a fact that is
     /// given twice the first counts. Says for how many there was no place.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take<V: Copy + Into<Value<'a>>>(
         &mut self,
         names: &Names,
         given: &[(&str, V)],
     ) -> usize {
         let mut unnamed = 0;
-        let (first, rest) = given.split_at(given.len().min(GUESSES));
-        let mut at = 0_u8;
-        for ((name, value), guess) in first.iter().zip(&names.guesses) {
-            at += 1;
-            let is_taken = self.take_guessed(names, guess, at, name, *value);
-            if !is_taken {
-                unnamed += self.take_other(names, Some(guess), name, *value);
+        let mut guesses = names.guesses.iter();
+        for (name, value) in given {
+            let guess = guesses.next();
+            if !guess.is_some_and(|guess| self.take_guessed(names, guess, name, *value)) {
+                unnamed += self.take_other(names, guess, name, *value);
             }
-        }
-        for (name, value) in rest {
-            unnamed += self.take_other(names, None, name, *value);
         }
         unnamed
     }
@@ -267,20 +275,18 @@ impl<'a> Facts<'a> {
         &mut self,
         names: &Names,
         guess: &PlainAtomicU8,
-        at: u8,
         name: &str,
         value: V,
     ) -> bool {
         let Some(id) = names.guessed(guess, name) else { return false };
         let Kind::Text(text) = value.into().0 else { return false };
-        let Some(place) = self.places.get_mut(usize::from(id)) else { return false };
-        let Some(near) = self.near.get_mut(usize::from(at)) else { return false };
-        if *place != 0 || text.is_empty() {
-            return false;
+        match self.texts.get_mut(usize::from(id)) {
+            Some(place @ None) if !text.is_empty() && !self.has_others => {
+                *place = Some(text.as_bytes());
+                true
+            }
+            _ => false,
         }
-        *near = Some(text.as_bytes());
-        *place = at;
-        true
     }
 
     /// Takes any fact. Says how many it is for which there is no place.
@@ -296,19 +302,21 @@ impl<'a> Facts<'a> {
             Some(guess) => names.find_and_learn(guess, name),
             None => names.find(name),
         };
-        let Some(place) = id.and_then(|id| self.places.get_mut(usize::from(id))) else { return 1 };
-        // A place for each fact at most: a byte holds them all.
-        match value.into().0 {
-            _ if *place != 0 => {}
-            Kind::Text("") => {}
-            Kind::Text(text) => {
-                *place = (FAR + self.far.len()) as u8;
-                self.far.push(text.as_bytes());
+        let Some(id) = id else { return 1 };
+        let value = value.into();
+        if self.get(id).is_some() || matches!(value.0, Kind::Text("")) {
+            return 0;
+        }
+        let place = usize::from(id);
+        match (value.0, self.texts.get_mut(place), self.places.get_mut(place)) {
+            (Kind::Text(text), Some(at), _) => *at = Some(text.as_bytes()),
+            (_, _, Some(at)) => {
+                self.has_others = true;
+                self.others.push(value);
+                // One for each fact at most: a byte holds them all.
+                *at = self.others.len() as u8;
             }
-            Kind::Decimal(decimal) => {
-                *place = (DECIMALS + self.decimals.len()) as u8;
-                self.decimals.push(decimal);
-            }
+            _ => {}
         }
         0
     }
@@ -316,19 +324,20 @@ impl<'a> Facts<'a> {
     /// The fact's value, which is not empty.
     #[inline(always)]
     pub(crate) fn get(&self, id: FactId) -> Option<&[u8]> {
-        let place = usize::from(*self.places.get(usize::from(id))?);
-        match self.near.get(place) {
-            Some(value) => *value,
-            None => self.get_far(place),
+        match self.texts.get(usize::from(id)) {
+            Some(Some(text)) => Some(text),
+            _ if !self.has_others => None,
+            _ => self.get_other(id),
         }
     }
 
     #[inline(never)]
-    fn get_far(&self, place: usize) -> Option<&[u8]> {
-        match place.checked_sub(DECIMALS) {
-            Some(decimal) => self.decimals.get(decimal).map(Decimal::bytes),
-            None => self.far.get(place.checked_sub(FAR)?).copied(),
-        }
+    fn get_other(&self, id: FactId) -> Option<&[u8]> {
+        let place = self.places.get(usize::from(id))?.checked_sub(1)?;
+        self.others.get(usize::from(place)).map(|value| match &value.0 {
+            Kind::Text(text) => text.as_bytes(),
+            Kind::Decimal(decimal) => decimal.bytes(),
+        })
     }
 }
 

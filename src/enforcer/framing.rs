@@ -1,10 +1,10 @@
 //! The bytes of a key that a policy makes: of each part the name and the value of the fact that
 //! counts, so framed that two keys never have the same bytes.
 //!
-//! A part is a field of 8 bytes and the value, filled up with zeros to a multiple of 8. The field is
-//! the identity of the fact's name without its lowest byte, and there the length of the value: 0 of
-//! a fact that is missing, 255 if the length follows in 8 bytes more. So each part says where it
-//! ends. A key of few bytes is one write, since calls of a hasher are dearer than bytes.
+//! A part is a field of 5 bytes and the value, filled up with zeros to a multiple of 8. The field is
+//! the length of the value, in a byte, and the identity of the fact's name in four: all 0 of a fact
+//! that is missing. A length of 255 or more is said as 255, and follows in 8 bytes. So each part says
+//! where it ends. A key of few bytes is one write, since calls of a hasher are dearer than bytes.
 
 use std::hash::Hasher;
 
@@ -14,63 +14,76 @@ const FOLLOWS: u64 = 255;
 /// Words of 8 bytes of the longest key that is one write.
 const WORDS: usize = 16;
 
+/// Bytes of a field.
+const FIELD: usize = 5;
+const FIELD_BITS: u32 = 40;
+
 /// A part: the identity of the fact's name and its value, which is empty if a missing fact counts.
 pub(crate) type Given<'a> = (u64, &'a [u8]);
 
-/// Hashes the key of these parts. `None`: there is no key, since one of them is `None`.
-#[inline]
-pub(crate) fn hash<'a, H: Hasher>(
-    parts: impl Iterator<Item = Option<Given<'a>>> + Clone,
-    mut hasher: H,
-) -> Option<u64> {
-    let mut words = [[0; 8]; WORDS];
-    let mut at = 0;
-    for part in parts.clone() {
-        let part = part?;
-        let Some(next) = put(&mut words, at, part) else { return hash_long(parts, hasher) };
-        at = next;
-    }
-    hasher.write(words.get(..at).unwrap_or_default().as_flattened());
-    Some(hasher.finish())
+/// The bytes of a key of few.
+pub(crate) type Words = [[u8; 8]; WORDS];
+
+/// The identity of a name, made of one of 64 bits: a field whose length is 0.
+pub(crate) fn name(identity: u64) -> u64 {
+    identity & ((1 << FIELD_BITS) - 1) & !FOLLOWS
+}
+
+/// Another one.
+pub(crate) fn next_name(identity: u64) -> u64 {
+    name(identity + FOLLOWS + 1)
+}
+
+#[inline(always)]
+pub(crate) fn hash(words: &Words, len: usize, mut hasher: impl Hasher) -> u64 {
+    hasher.write(words.get(..len).unwrap_or_default().as_flattened());
+    hasher.finish()
 }
 
 /// Puts a part at the word `at` and says where the next one is to be. `None`: there is no room.
 #[inline(always)]
-fn put(words: &mut [[u8; 8]; WORDS], at: usize, (name, value): Given<'_>) -> Option<usize> {
+pub(crate) fn put(words: &mut Words, at: usize, (name, value): Given<'_>) -> Option<usize> {
     let len = value.len();
     let rest = words.get_mut(at..)?;
     // A length that fits is far below 255.
-    let field = (name & !FOLLOWS | len as u64).to_le_bytes();
-    // Most values have up to 16 bytes, and moving 8 at once is quicker than a call that copies.
-    match (value.first_chunk(), value.last_chunk::<8>()) {
-        (None, _) if value.is_empty() => {
+    let field = name | len as u64;
+    let rest_of = |word: u64| word >> (64 - FIELD_BITS);
+    // Most values have up to 16 bytes, and moving 8 at once is quicker than a call that copies. The
+    // last word that is written may lie behind the part, and is then 0.
+    match (value.first_chunk(), value.last_chunk()) {
+        _ if len == 0 => {
             *rest.first_mut()? = MISSING;
             Some(at + 1)
         }
-        (None, _) => {
-            *rest.first_chunk_mut()? = [field, few(value).to_le_bytes()];
-            Some(at + 2)
+        _ if len <= 8 => {
+            let value = few(value);
+            let words = [field | value << FIELD_BITS, rest_of(value)];
+            *rest.first_chunk_mut()? = words.map(u64::to_le_bytes);
+            Some(at + (FIELD + len).div_ceil(8))
         }
-        (Some(first), Some(last)) if (9..=16).contains(&len) => {
+        (Some(first), Some(last)) if len <= 16 => {
+            let first = u64::from_le_bytes(*first);
             // Of the last 8 bytes those that are not among the first 8.
             let last = u64::from_le_bytes(*last) >> (8 * (16 - len));
-            *rest.first_chunk_mut()? = [field, *first, last.to_le_bytes()];
-            Some(at + 3)
+            let middle = rest_of(first) | last << FIELD_BITS;
+            let words = [field | first << FIELD_BITS, middle, rest_of(last)];
+            *rest.first_chunk_mut()? = words.map(u64::to_le_bytes);
+            Some(at + (FIELD + len).div_ceil(8))
         }
         _ => {
-            let (start, rest) = rest.split_first_mut()?;
-            let place = rest.as_flattened_mut().get_mut(..len)?;
-            *start = field;
-            place.copy_from_slice(value);
-            Some(at + 1 + len.div_ceil(8))
+            let place = rest.as_flattened_mut().get_mut(..FIELD + len)?;
+            let (start, end) = place.split_at_mut(FIELD);
+            start.copy_from_slice(&field.to_le_bytes()[..FIELD]);
+            end.copy_from_slice(value);
+            Some(at + (FIELD + len).div_ceil(8))
         }
     }
 }
 
-/// The field of a fact that is missing.
+/// The word of a fact that is missing.
 const MISSING: [u8; 8] = [0; 8];
 
-/// Up to 7 bytes as a number, the first the lowest.
+/// Up to 8 bytes as a number, the first the lowest.
 #[inline(always)]
 fn few(bytes: &[u8]) -> u64 {
     let len = bytes.len();
@@ -84,27 +97,28 @@ fn few(bytes: &[u8]) -> u64 {
     at(0) | at(len / 2) | at(len.saturating_sub(1))
 }
 
+/// The hash of a key of these parts, of however many bytes. `None`: one of them is `None`.
 #[cold]
 #[inline(never)]
-fn hash_long<'a, H: Hasher>(
+pub(crate) fn hash_long<'a>(
     parts: impl Iterator<Item = Option<Given<'a>>>,
-    mut hasher: H,
+    mut hasher: impl Hasher,
 ) -> Option<u64> {
     for part in parts {
         let (name, value) = part?;
-        let (name, len) = (name & !FOLLOWS, value.len() as u64);
-        match len {
-            0 => hasher.write(&MISSING),
-            1..FOLLOWS => hasher.write(&(name | len).to_le_bytes()),
-            _ => hasher.write([(name | FOLLOWS).to_le_bytes(), len.to_le_bytes()].as_flattened()),
+        let len = value.len() as u64;
+        if len == 0 {
+            hasher.write(&MISSING);
+            continue;
         }
-        let (whole, rest) = value.split_at(value.len() / 8 * 8);
-        hasher.write(whole);
-        let mut last = [0; 8];
-        if let (false, Some(start)) = (rest.is_empty(), last.get_mut(..rest.len())) {
-            start.copy_from_slice(rest);
-            hasher.write(&last);
+        let field = (name | len.min(FOLLOWS)).to_le_bytes();
+        hasher.write(&field[..FIELD]);
+        if len >= FOLLOWS {
+            hasher.write(&len.to_le_bytes());
         }
+        hasher.write(value);
+        let over = (FIELD + value.len()) % 8;
+        hasher.write(&MISSING[over..][..if over > 0 { 8 - over } else { 0 }]);
     }
     Some(hasher.finish())
 }
@@ -132,13 +146,20 @@ mod tests {
     /// A name's identity, whose lowest byte is not used, and a value. `None`: missing.
     type Part = Option<(u64, Vec<u8>)>;
 
-    fn given(part: &Part) -> Option<Given<'_>> {
-        Some(part.as_ref().map_or((0, &[]), |(name, value)| (name << 8 | 0x5a, value)))
+    fn given(part: &Part) -> Given<'_> {
+        part.as_ref().map_or((0, &[]), |(named, value)| (name(named << 8 | 0x5a), value))
     }
 
     fn writes(parts: &[Part]) -> Vec<Vec<u8>> {
         let written = RefCell::default();
-        assert_eq!(hash(parts.iter().map(given), Recorder(&written)), Some(7));
+        let mut words = Words::default();
+        let len = parts.iter().try_fold(0, |len, part| put(&mut words, len, given(part)));
+        let parts = parts.iter().map(|part| Some(given(part)));
+        let hashed = match len {
+            Some(len) => Some(hash(&words, len, Recorder(&written))),
+            None => hash_long(parts, Recorder(&written)),
+        };
+        assert_eq!(hashed, Some(7));
         written.into_inner()
     }
 
@@ -188,17 +209,17 @@ mod tests {
     /// The parts that bytes were made of.
     fn read(mut bytes: &[u8]) -> Vec<Part> {
         let mut parts = Vec::new();
-        while let Some((field, rest)) = bytes.split_first_chunk() {
-            let field = u64::from_le_bytes(*field);
-            let (len, rest) = match (field & 0xff, rest.split_first_chunk()) {
-                (0xff, Some((len, rest))) => (u64::from_le_bytes(*len), rest),
-                (len, _) => (len, rest),
+        while let Some((len, rest)) = bytes.split_first() {
+            let (name, rest) = rest.split_first_chunk().unwrap();
+            let (len, rest) = match (len, rest.split_first_chunk()) {
+                (0xff, Some((len, rest))) => (u64::from_le_bytes(*len) as usize, rest),
+                (len, _) => (usize::from(*len), rest),
             };
-            let (value, filling) =
-                rest.split_at(len.next_multiple_of(8) as usize).0.split_at(len as usize);
+            let (value, rest) = rest.split_at(len);
+            let (filling, rest) = rest.split_at((3 + 8 * 64 - len) % 8);
             assert!(filling.iter().all(|byte| *byte == 0));
-            parts.push((len > 0).then(|| (field >> 8, value.to_vec())));
-            bytes = &rest[len.next_multiple_of(8) as usize..];
+            parts.push((len > 0).then(|| (u64::from(u32::from_le_bytes(*name)), value.to_vec())));
+            bytes = rest;
         }
         assert!(bytes.is_empty());
         parts
@@ -223,17 +244,9 @@ mod tests {
             let part = |len: &usize| Some((3, vec![b'a'; *len]));
             writes(&lens.iter().map(part).collect::<Vec<_>>()).len()
         };
-        let short: [&[usize]; 6] = [&[1], &[120], &[104, 8], &[16, 96], &[96, 16], &[1; 8]];
+        let short: [&[usize]; 6] = [&[1], &[123], &[107, 8], &[16, 99], &[99, 11], &[1; 15]];
         assert_eq!(short.map(writes), [1; 6]);
-        let long: [&[usize]; 5] = [&[121], &[105, 8], &[17, 96], &[96, 17], &[1; 9]];
+        let long: [&[usize]; 5] = [&[124], &[108, 8], &[20, 99], &[99, 20], &[1; 17]];
         assert!(long.iter().all(|lens| writes(lens) > 1));
-    }
-
-    #[test]
-    fn without_a_part_there_is_no_key() {
-        let written = RefCell::default();
-        let parts = [Some((1, &[b'a'; 2 * 8 * WORDS][..])), None];
-        assert_eq!(hash(parts.into_iter(), Recorder(&written)), None);
-        assert_eq!(hash(parts.into_iter().rev(), Recorder(&written)), None);
     }
 }

@@ -163,13 +163,13 @@ impl<S: BuildHasher> Enforcer<S> {
             limit: rule.name,
             mode: rule.mode(),
             key: rule.key_text(facts, &policy.names),
-            verdict: match rule.applies(facts, cost, &self.hasher) {
+            verdict: match rule.applies(rule.is_meant(facts), facts, cost, &self.hasher) {
                 _ if rule.mode() == Mode::Off => Verdict::Absent(Absent::Off),
                 Applies::Not(why) => Verdict::Absent(why),
                 Applies::Refuses => Verdict::Refused,
                 Applies::Decides { account, variant, tag, cost } => Verdict::Decided {
                     amount: account.amount(),
-                    overridden: variant,
+                    overridden: (variant != u32::MAX).then_some(variant as usize),
                     cost: rule.cost_of(account, cost),
                     answer: rule.peek(account, tag, cost, now),
                 },

@@ -22,7 +22,7 @@ impl Pattern {
     }
 
     /// Whether it matches the whole of `value`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn matches(&self, value: &[u8]) -> bool {
         match self {
             Pattern::Exact(exact) => **exact == *value,
@@ -61,11 +61,15 @@ impl Test {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn passes(&self, facts: &Facts<'_>) -> bool {
-        facts
-            .get(self.fact)
-            .is_some_and(|value| self.patterns.iter().any(|pattern| pattern.matches(value)))
+        let Some(value) = facts.get(self.fact) else { return false };
+        for pattern in &self.patterns {
+            if pattern.matches(value) {
+                return true;
+            }
+        }
+        false
     }
 
     /// The values it passes, if they can be counted.

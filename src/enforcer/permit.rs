@@ -29,14 +29,8 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// A permit that nothing was charged for yet.
-    #[inline]
-    pub(crate) fn new(policy: Guard<Arc<Compiled>>) -> Permit {
-        let holding = Holding {
-            allowed: Allowed::UNLIMITED,
-            charges: SmallVec::new(),
-            slots: SmallVec::new(),
-        };
+    #[inline(always)]
+    pub(crate) fn new(policy: Guard<Arc<Compiled>>, holding: Holding) -> Permit {
         Permit { holding, policy, is_untaken: false, stood_at: None }
     }
 
@@ -59,13 +53,11 @@ impl Permit {
     }
 
     /// To be filled in by the policy's decision.
-    #[inline]
     pub(crate) fn parts(&mut self) -> (&Compiled, &mut Holding) {
         (&self.policy, &mut self.holding)
     }
 
     /// Makes it ready to be held for long: guards are for moments, and a thread has few.
-    #[inline]
     pub(crate) fn settle_in(&mut self) {
         if !self.holding.slots.is_empty() {
             self.policy = Guard::from_inner(self.policy.clone());
@@ -75,7 +67,7 @@ impl Permit {
     /// How the tightest of the enforced limits stands: the one of which the least remains. If no
     /// limit applied, as if there were one of `u64::MAX`.
     pub fn allowed(&self) -> Allowed {
-        self.holding.allowed
+        self.holding.tightest
     }
 
     /// Makes the request's charge `cost`, more or less than it was, and gives its slots back.
@@ -164,6 +156,6 @@ impl Drop for WaitedFor {
 
 impl std::fmt::Debug for Permit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Permit").field("allowed", &self.holding.allowed).finish_non_exhaustive()
+        f.debug_struct("Permit").field("allowed", &self.allowed()).finish_non_exhaustive()
     }
 }

@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 
 use crate::policy::Mode;
 
-use super::compiled::Applies;
+use super::compiled::{Applies, Routed};
 use super::facts::Facts;
 use super::{Enforcer, Value};
 
@@ -32,14 +32,14 @@ impl<S: BuildHasher> Enforcer<S> {
         let mut known = Facts::new();
         known.take(&policy.names, facts);
         let now = self.clock.now();
-        policy.for_each(&known, |place, rule| {
+        for (place, rule) in policy.found(&known, &mut Routed::new()) {
             let index = place as usize;
             let shadow = match rule.mode() {
                 Mode::Enforce => false,
                 Mode::Shadow => true,
-                Mode::Off => return,
+                Mode::Off => continue,
             };
-            match rule.applies(&known, cost, &self.hasher) {
+            match rule.applies(rule.is_meant(&known), &known, cost, &self.hasher) {
                 Applies::Not(_) => {}
                 Applies::Refuses => limit(Traced { index, tag: None, shadow_refuses: shadow }),
                 Applies::Decides { account, tag, cost, .. } => {
@@ -47,7 +47,7 @@ impl<S: BuildHasher> Enforcer<S> {
                     limit(Traced { index, tag: Some(tag), shadow_refuses });
                 }
             }
-        });
+        }
     }
 
     /// The request's key under the limit at `index`, in words.

@@ -1,5 +1,6 @@
 //! Sets that the fast path does not decide: as a transaction.
 
+use crate::cells::Seen;
 use crate::concurrency_limiter::SlotKey;
 use crate::decision::{Allowed, Refused};
 use crate::records::Ask;
@@ -37,34 +38,36 @@ impl<'a, const N: usize> Members<'a, N> {
         now: &mut dyn FnMut(&'a Clock) -> Timestamp,
     ) -> Option<Result<SetPermit<'a, N>, Refused>> {
         let mut keys = SmallVec::<[Key<'a>; INLINE]>::new();
-        let mut parts = SmallVec::<[FastPart<'a>; INLINE]>::new();
+        let mut parts = SmallVec::<[(FastPart<'a>, Timestamp); INLINE]>::new();
         for member in &self.0 {
             let key = member.rate()?;
-            parts.push(FastPart::of_any(&key.rate.store, key.tag, cost, now(&key.rate.clock))?);
+            let (store, now) = (&key.rate.store, now(&key.rate.clock));
+            let part = FastPart::new(store, key.tag, cost, now);
+            parts.push((part.or_else(|| FastPart::cut(store, key.tag, cost, now))?, now));
             keys.push(key);
         }
         if repeats(&keys) {
             return None;
         }
-        let refusals = parts.iter().enumerate();
-        let refusals = refusals.filter_map(|(place, part)| part.refusal(place as u32));
+        let each = parts.iter().enumerate();
+        let refusals = each.filter_map(|(place, (part, _))| part.refusal(place as u32));
         if let Some(Refusal { place, denied }) = refusals.reduce(Refusal::and) {
             // They were all so at one moment if all still are.
-            let stands = parts.iter().all(FastPart::stands);
+            let stands = parts.iter().all(|(part, _)| part.stands());
             let place = place as usize;
             return stands.then(|| Err(Refused::new(self.0[place].name(), place, denied)));
         }
-        if !commit_fast(&parts) {
+        let seen: SmallVec<[Seen<'a>; INLINE]> =
+            parts.iter().map(|(part, _)| part.seen()).collect();
+        if !commit_fast(&seen) {
             return None;
         }
-        let each = parts.iter().filter_map(FastPart::allowed);
-        let mut permit = SetPermit {
-            cost,
-            allowed: each.fold(Allowed::UNLIMITED, Allowed::tighter),
-            ..SetPermit::nothing()
-        };
-        for ((charged, key), part) in permit.charges.iter_mut().zip(keys).zip(&parts) {
-            *charged = Some(Charged { rate: key.rate, charge: part.charge(cost) });
+        let each = parts.iter().filter_map(|(part, _)| part.allowed());
+        let allowed = each.fold(Allowed::UNLIMITED, Allowed::tighter);
+        let mut permit = SetPermit { cost, allowed, ..SetPermit::nothing() };
+        for (place, (key, (_, now))) in keys.iter().zip(&parts).enumerate() {
+            let charge = seen[place].charged(cost, *now);
+            permit.charges[place] = Some(Charged { rate: key.rate, charge });
         }
         Some(Ok(permit))
     }

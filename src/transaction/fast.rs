@@ -1,8 +1,6 @@
 //! The fast path of a transaction: keys whose words stand in their slots.
 
-use std::num::NonZeroU64;
-
-use crate::cells::{Cells, Charge, Sight};
+use crate::cells::{Cells, Seen, Sight};
 use crate::decision::{Allowed, Denied};
 use crate::rate_limiter::Store;
 use crate::sync::{Backoff, mutant};
@@ -14,10 +12,9 @@ use super::Refusal;
 #[derive(Clone, Copy)]
 pub(crate) struct FastPart<'a> {
     cells: &'a Cells,
-    now: Timestamp,
-    pub(crate) sight: Sight<'a>,
+    sight: Sight<'a>,
     /// The tick at which its bucket is full after the charge, or at which it would be allowed.
-    pub(crate) step: Result<u64, u64>,
+    step: Result<u64, u64>,
 }
 
 impl<'a> FastPart<'a> {
@@ -31,29 +28,26 @@ impl<'a> FastPart<'a> {
     ) -> Option<FastPart<'a>> {
         let Store::Words(cells) = store else { return None };
         let sight = cells.sight(tag, now)?;
-        Some(FastPart { cells, now, sight, step: sight.step(cost)? })
+        Some(FastPart { cells, sight, step: sight.step(cost)? })
     }
 
-    /// As `new`, whatever the quota.
-    pub(crate) fn of_any(
+    /// As `new`, of a quota whose axis is not whole.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn cut(
         store: &'a Store,
         tag: u64,
         cost: u64,
         now: Timestamp,
     ) -> Option<FastPart<'a>> {
         let Store::Words(cells) = store else { return None };
-        let sight = cells.sight(tag, now).or_else(|| cells.sight_cut(tag, now))?;
-        Some(FastPart { cells, now, sight, step: sight.step(cost)? })
+        let sight = cells.sight_cut(tag, now)?;
+        Some(FastPart { cells, sight, step: sight.step(cost)? })
     }
 
     #[inline(always)]
     pub(crate) fn allowed(&self) -> Option<Allowed> {
         self.step.ok().map(|next| self.sight.allowed(next))
-    }
-
-    #[inline(always)]
-    pub(crate) fn is_denied(&self) -> bool {
-        self.step.is_err()
     }
 
     #[inline(always)]
@@ -68,14 +62,15 @@ impl<'a> FastPart<'a> {
         }
     }
 
-    /// That of which fewer units remain. Both are allowed.
-    #[inline]
-    pub(crate) fn tighter<'p>(&'p self, other: &'p Self) -> &'p Self {
-        let room = |part: &Self| part.sight.room(part.step.unwrap_or(0));
-        let ((a, of_a), (b, of_b)) = (room(self), room(other));
-        // Compared as parts first: few divide.
-        let crossed = |room: u64, unit: NonZeroU64| u128::from(room) * u128::from(unit.get());
-        if crossed(b, of_a) < crossed(a, of_b) && b / of_b < a / of_a { other } else { self }
+    /// What is kept of it until the decision. What is denied is not charged.
+    #[inline(always)]
+    pub(crate) fn seen(&self) -> Seen<'a> {
+        self.sight.seen(self.cells, self.step.unwrap_or(0))
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_denied(&self) -> bool {
+        self.step.is_err()
     }
 
     /// Whether the key is still as it was seen.
@@ -83,53 +78,32 @@ impl<'a> FastPart<'a> {
     pub(crate) fn stands(&self) -> bool {
         self.sight.stands()
     }
+}
 
-    /// Holds the key, if nothing came between. Then `release` must follow.
-    #[inline(always)]
-    pub(crate) fn hold(&self) -> bool {
-        let is_held = self.sight.hold();
-        // Two keys of one limiter are not decided under two quotas of it.
-        if is_held && !self.cells.is_current(&self.sight) {
-            self.sight.release();
-            return false;
-        }
-        is_held
+/// Charges the last of several keys, while the others are held: the moment of the decision.
+#[inline(always)]
+pub(crate) fn commit_last(last: &Seen<'_>) -> bool {
+    while mutant("wait_while_holding") && !last.stands() {
+        Backoff::default().snooze();
     }
-
-    /// Lets go of the key: charged, or as it was.
-    #[inline(always)]
-    pub(crate) fn release(&self, next: u64, is_charged: bool) {
-        if is_charged || mutant("charge_first") {
-            self.sight.release_charged(next);
-        } else {
-            self.sight.release();
-        }
-    }
-
-    /// Charges the key, if nothing came between.
-    #[inline(always)]
-    pub(crate) fn commit(&self, next: u64) -> bool {
-        while mutant("wait_while_holding") && !self.sight.stands() {
-            Backoff::default().snooze();
-        }
-        self.cells.is_current(&self.sight) && self.sight.charge(next)
-    }
-
-    /// What was charged, for settling.
-    #[inline(always)]
-    pub(crate) fn charge(&self, cost: u64) -> Charge {
-        self.sight.charged(cost, self.now)
-    }
+    last.charge()
 }
 
 /// Charges all, or none if something came between: each is held while those after it are charged.
 /// Nothing in between can panic.
-pub(crate) fn commit(parts: &[FastPart<'_>]) -> bool {
-    let Some((last, outer)) = parts.split_last() else { return true };
-    let held = outer.iter().take_while(|part| part.hold()).count();
-    let is_charged = held == outer.len() && last.step.is_ok_and(|next| last.commit(next));
-    for part in outer.iter().take(held) {
-        part.release(part.step.unwrap_or(0), is_charged && part.step.is_ok());
+#[inline(always)]
+pub(crate) fn commit(keys: &[Seen<'_>]) -> bool {
+    let Some((last, outer)) = keys.split_last() else { return true };
+    let mut held = 0;
+    for key in outer {
+        if !key.hold() {
+            break;
+        }
+        held += 1;
+    }
+    let is_charged = held == outer.len() && commit_last(last);
+    for key in outer.iter().take(held) {
+        key.release(is_charged);
     }
     is_charged
 }

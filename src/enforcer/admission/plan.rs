@@ -7,7 +7,7 @@ use arc_swap::Guard;
 use crate::decision::{Denied, Refused, Retry};
 use crate::enforcer::account::Counts;
 use crate::enforcer::compiled::Compiled;
-use crate::enforcer::decision::{Asks, Decision, LimitAsked};
+use crate::enforcer::decision::{Asks, Decision, Holding, LimitAsked};
 use crate::enforcer::facts::Facts;
 use crate::enforcer::{Answers, Permit};
 use crate::queue::{Attempt, Place, Plan, Turnstile};
@@ -56,7 +56,8 @@ impl AdmitPlan {
         cost: u64,
         hasher: &S,
     ) -> AdmitPlan {
-        let asks = policy.asks(facts, cost, hasher, false);
+        let mut asks = Asks::new();
+        policy.ask(&mut asks, facts, cost, hasher, false);
         AdmitPlan {
             policy,
             bypass,
@@ -119,7 +120,7 @@ impl AdmitPlan {
         // Relaxed: as in `decision`.
         let stands_at = self.stands_at.load(Ordering::Relaxed);
         let stood_at = (stands_at != NOWHERE).then_some(stands_at);
-        Permit::new(Guard::from_inner(self.policy.clone())).untaken(stood_at)
+        Permit::new(Guard::from_inner(self.policy.clone()), Holding::default()).untaken(stood_at)
     }
 
     fn answers(&self, decision: &Decision<'_>, is_refused: bool, now: Timestamp) -> Answers {
