@@ -17,6 +17,7 @@
 mod change;
 mod look;
 mod mutants;
+mod newcomer;
 mod numbers;
 mod pool;
 mod published;
@@ -39,10 +40,11 @@ use published::{Published, read_word};
 use table::{Cell, Claim, Meaning, Start, Table, Use};
 
 pub(crate) use look::Look;
+pub(crate) use newcomer::Newcomer;
 pub use pool::Overflow;
 pub(crate) use queued::Queued;
 pub(crate) use settle::Charge;
-pub(crate) use sight::{Seen, Sight};
+pub(crate) use sight::{Pending, Sight};
 
 pub(crate) struct Cells {
     published: Published,

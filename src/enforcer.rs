@@ -184,7 +184,7 @@ impl<S: BuildHasher> Enforcer<S> {
         let mut asks = Asks::new();
         policy.ask(&mut asks, &known, cost, &self.hasher, true);
         let (now, mut held) = (self.clock.now(), Holding::default());
-        let said = match decide_fast(&policy, &asks, now, true, &mut held, None) {
+        let said = match decide_fast(&policy, &asks, now, true, false, &mut held, None) {
             Some(said) => said.map(|()| held.tightest),
             None => {
                 let mut decision = Decision::new(&policy, &asks, now, None);
@@ -233,7 +233,7 @@ fn decide(
     let mut held = Holding::default();
     let mut answered = Answered::new();
     let asked = answers.is_some().then_some(&mut answered);
-    let Some(decided) = decide_fast(&policy, asks, now, false, &mut held, asked) else {
+    let Some(decided) = decide_fast(&policy, asks, now, false, false, &mut held, asked) else {
         return decide_slow(policy, asks, cost, now, answers);
     };
     policy.count_fast(asks, &decided);

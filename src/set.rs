@@ -185,7 +185,7 @@ macro_rules! fast {
             return Some(Err(Refused::new(name, place as usize, denied)));
         }
         let allowed = Allowed::UNLIMITED$(.tighter($part.allowed()?))+;
-        $(let $part = $part.seen();)+
+        $(let $part = $part.pending();)+
         if !commit!($($part)+) {
             return None;
         }
@@ -334,10 +334,10 @@ impl<'a, const N: usize, K: SetKey<'a>> Keys<'a, N> for [K; N] {
 
     fn admit_fast(
         &self,
-        cost: u64,
-        now: &mut impl FnMut(&'a Clock) -> Timestamp,
+        _: u64,
+        _: &mut impl FnMut(&'a Clock) -> Timestamp,
     ) -> Option<Result<SetPermit<'a, N>, Refused>> {
-        Members(self.list()).fast(cost, now)
+        None
     }
 }
 

@@ -28,7 +28,7 @@ use crate::slots::{Claim, Held};
 use crate::sync::{Arc, Backoff, mutant};
 use crate::time::Timestamp;
 
-pub(crate) use fast::{FastPart, commit as commit_fast, commit_last};
+pub(crate) use fast::{FastPart, commit as commit_fast, commit_last, newcomer};
 use record::{Locks, Record};
 use slots::SlotPart;
 use word::Word;

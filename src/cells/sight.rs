@@ -52,11 +52,6 @@ impl Cells {
         let mask = word::mask(spread, numbers.salt);
         Some(Sight { cell, word, mask, numbers })
     }
-
-    /// Whether `sight_cut` may see keys, rather than `sight`.
-    pub(crate) fn is_cut(&self) -> bool {
-        self.published.sequence_of_cut().is_some()
-    }
 }
 
 impl<'a> Sight<'a> {
@@ -117,9 +112,9 @@ impl<'a> Sight<'a> {
 
     /// What writes the charge after which the bucket is full at `next`.
     #[inline(always)]
-    pub(crate) fn seen(&self, cells: &'a Cells, next: u64) -> Seen<'a> {
+    pub(crate) fn pending(&self, cells: &'a Cells, next: u64) -> Pending<'a> {
         let Sight { cell, word, mask, .. } = *self;
-        Seen { cells, cell, generation: self.numbers.generation(), word, charged: next ^ mask }
+        Pending { cells, cell, generation: self.numbers.generation(), word, charged: next ^ mask }
     }
 
     /// The answer of a charge after which the bucket is full at `next`.
@@ -168,7 +163,7 @@ impl<'a> Sight<'a> {
 
 /// What is kept of a sight until the decision: little, for there may be several.
 #[derive(Clone, Copy)]
-pub(crate) struct Seen<'a> {
+pub(crate) struct Pending<'a> {
     cells: &'a Cells,
     cell: Cell<'a>,
     /// That of the quota it was decided under.
@@ -178,7 +173,7 @@ pub(crate) struct Seen<'a> {
     charged: u64,
 }
 
-impl Seen<'_> {
+impl Pending<'_> {
     /// Whether the quota is still in force.
     #[inline(always)]
     fn is_current(&self) -> bool {

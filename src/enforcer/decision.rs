@@ -7,7 +7,7 @@ use std::hash::BuildHasher;
 
 use smallvec::SmallVec;
 
-use crate::cells::{Charge, Seen};
+use crate::cells::{Charge, Newcomer, Pending};
 use crate::concurrency_limiter::Room;
 use crate::decision::{Allowed, Denied, Refused, Retry, Standing};
 use crate::policy::Mode;
@@ -16,7 +16,9 @@ use crate::slots::Held;
 use crate::sync::Arc;
 use crate::telemetry::{self, LOGS};
 use crate::time::Timestamp;
-use crate::transaction::{self, Asked, Entries, Entry, FastPart, INLINE, Refusal, commit_fast};
+use crate::transaction::{
+    self, Asked, Entries, Entry, FastPart, INLINE, Refusal, commit_fast, newcomer,
+};
 
 use super::account::Counts;
 use super::compiled::{Applies, Compiled, Routed};
@@ -157,10 +159,12 @@ pub(super) fn decide_fast(
     asks: &[LimitAsked],
     now: Timestamp,
     peeks: bool,
+    is_seated: bool,
     holding: &mut Holding,
     mut answered: Option<&mut Answered>,
 ) -> Option<Result<(), Refusal>> {
-    let mut all = SmallVec::<[Seen<'_>; INLINE]>::new();
+    let mut all = SmallVec::<[Pending<'_>; INLINE]>::new();
+    let mut newcomers = SmallVec::<[Newcomer<'_>; 2]>::new();
     let mut refusal: Option<Refusal> = None;
     for LimitAsked { source, key } in asks {
         let rule = policy.rules.get(source.rule as usize)?;
@@ -171,7 +175,15 @@ pub(super) fn decide_fast(
         }
         let part = match FastPart::new(&rate.store, tag, cost, now) {
             Some(part) => part,
-            None => FastPart::cut(&rate.store, tag, cost, now)?,
+            None => match FastPart::cut(&rate.store, tag, cost, now) {
+                Some(part) => part,
+                // What it says is asked for, or it has lost the slot it was given.
+                None if answered.is_some() || is_seated => return None,
+                None => {
+                    newcomers.push(newcomer(&rate.store, tag, cost, now)?);
+                    continue;
+                }
+            },
         };
         if let Some(answered) = &mut answered {
             answered.push(RateSaid { source: *source, tag, answer: part.answer() });
@@ -181,15 +193,35 @@ pub(super) fn decide_fast(
             Some(_) => {}
             None => refuse(&mut refusal, part.refusal(source.rule)),
         }
-        let seen = part.seen();
-        holding.charges.push((*source, seen.charged(cost, now)));
-        all.push(seen);
+        let pending = part.pending();
+        holding.charges.push((*source, pending.charged(cost, now)));
+        all.push(pending);
     }
     match refusal {
+        None if !newcomers.is_empty() => {
+            let is_seated = !peeks && newcomers.iter().all(|newcomer| newcomer.seat(now));
+            is_seated.then(|| decide_seated(policy, asks, now, holding))?
+        }
         None if !peeks => commit_fast(&all).then_some(Ok(())),
         // They were all so at one moment if all still are.
-        _ => all.iter().all(Seen::stands).then_some(refusal.map_or(Ok(()), Err)),
+        _ => {
+            let stands = all.iter().all(Pending::stands) && newcomers.iter().all(Newcomer::stands);
+            stands.then_some(refusal.map_or(Ok(()), Err))
+        }
     }
+}
+
+/// `decide_fast` once those that had no slot have one.
+#[cold]
+#[inline(never)]
+fn decide_seated(
+    policy: &Compiled,
+    asks: &[LimitAsked],
+    now: Timestamp,
+    holding: &mut Holding,
+) -> Option<Result<(), Refusal>> {
+    *holding = Holding::default();
+    decide_fast(policy, asks, now, false, true, holding, None)
 }
 
 #[cold]

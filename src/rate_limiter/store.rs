@@ -188,14 +188,6 @@ impl Store {
         self.queued().ahead(tag)
     }
 
-    /// Whether keys are seen by [`Cells::sight_cut`].
-    pub(crate) fn is_cut(&self) -> bool {
-        match self {
-            Store::Words(cells) => cells.is_cut(),
-            Store::Records(_) => false,
-        }
-    }
-
     /// Brings what is known of the key near, without waiting for it.
     #[inline]
     pub(crate) fn touch(&self, tag: u64) -> u64 {

@@ -1,12 +1,14 @@
 //! Sets that the fast path does not decide: as a transaction.
 
-use crate::cells::Seen;
+use crate::cells::{Newcomer, Pending};
 use crate::concurrency_limiter::SlotKey;
 use crate::decision::{Allowed, Refused};
 use crate::records::Ask;
 use crate::sync::Arc;
 use crate::time::{Clock, Timestamp};
-use crate::transaction::{self, Asked, Entries, Entry, FastPart, INLINE, Refusal, commit_fast};
+use crate::transaction::{
+    self, Asked, Entries, Entry, FastPart, INLINE, Refusal, commit_fast, newcomer,
+};
 use smallvec::SmallVec;
 
 use super::{Charged, Key, Kind, Leases, Member, SetKey, SetPermit, repeats};
@@ -23,51 +25,61 @@ impl<'a, const N: usize> Members<'a, N> {
         now: &mut dyn FnMut(&'a Clock) -> Timestamp,
         decided: &mut Option<Result<SetPermit<'a, N>, Refused>>,
     ) {
-        let is_cut = |member: &Member<'_>| member.rate().is_some_and(|key| key.rate.store.is_cut());
         let fast = match ask {
-            Ask::All(cost) if self.0.iter().any(is_cut) => self.fast(cost, now),
-            _ => None,
+            Ask::All(cost) => self.fast(cost, now, false),
+            Ask::UpTo(_) => None,
         };
         *decided = Some(fast.unwrap_or_else(|| self.decided(ask, now)));
     }
 
-    /// The fast path for what that of tuples leaves out: arrays, and quotas whose axis is not whole.
-    pub(super) fn fast(
+    /// The fast path for what that of tuples leaves out: arrays, keys without a slot, and quotas whose
+    /// axis is not whole. What `is_seated` has been given slots.
+    fn fast(
         &self,
         cost: u64,
         now: &mut dyn FnMut(&'a Clock) -> Timestamp,
+        is_seated: bool,
     ) -> Option<Result<SetPermit<'a, N>, Refused>> {
         let mut keys = SmallVec::<[Key<'a>; INLINE]>::new();
-        let mut parts = SmallVec::<[(FastPart<'a>, Timestamp); INLINE]>::new();
-        for member in &self.0 {
+        let mut parts = SmallVec::<[(usize, FastPart<'a>, Timestamp); INLINE]>::new();
+        let mut newcomers = SmallVec::<[(Newcomer<'a>, Timestamp); INLINE]>::new();
+        for (place, member) in self.0.iter().enumerate() {
             let key = member.rate()?;
+            keys.push(key);
             let (store, now) = (&key.rate.store, now(&key.rate.clock));
             let part = FastPart::new(store, key.tag, cost, now);
-            parts.push((part.or_else(|| FastPart::cut(store, key.tag, cost, now))?, now));
-            keys.push(key);
+            match part.or_else(|| FastPart::cut(store, key.tag, cost, now)) {
+                Some(part) => parts.push((place, part, now)),
+                None if is_seated => return None,
+                None => newcomers.push((newcomer(store, key.tag, cost, now)?, now)),
+            }
         }
         if repeats(&keys) {
             return None;
         }
-        let each = parts.iter().enumerate();
-        let refusals = each.filter_map(|(place, (part, _))| part.refusal(place as u32));
+        let refusals = parts.iter().filter_map(|(place, part, _)| part.refusal(*place as u32));
         if let Some(Refusal { place, denied }) = refusals.reduce(Refusal::and) {
             // They were all so at one moment if all still are.
-            let stands = parts.iter().all(|(part, _)| part.stands());
+            let stands = parts.iter().all(|(_, part, _)| part.stands())
+                && newcomers.iter().all(|(newcomer, _)| newcomer.stands());
             let place = place as usize;
             return stands.then(|| Err(Refused::new(self.0[place].name(), place, denied)));
         }
-        let seen: SmallVec<[Seen<'a>; INLINE]> =
-            parts.iter().map(|(part, _)| part.seen()).collect();
-        if !commit_fast(&seen) {
+        if !newcomers.is_empty() {
+            let is_seated = newcomers.iter().all(|(newcomer, now)| newcomer.seat(*now));
+            return if is_seated { self.fast(cost, now, true) } else { None };
+        }
+        let pending: SmallVec<[Pending<'a>; INLINE]> =
+            parts.iter().map(|(_, part, _)| part.pending()).collect();
+        if !commit_fast(&pending) {
             return None;
         }
-        let each = parts.iter().filter_map(|(part, _)| part.allowed());
+        let each = parts.iter().filter_map(|(_, part, _)| part.allowed());
         let allowed = each.fold(Allowed::UNLIMITED, Allowed::tighter);
         let mut permit = SetPermit { cost, allowed, ..SetPermit::nothing() };
-        for (place, (key, (_, now))) in keys.iter().zip(&parts).enumerate() {
-            let charge = seen[place].charged(cost, *now);
-            permit.charges[place] = Some(Charged { rate: key.rate, charge });
+        for ((place, _, now), pending) in parts.iter().zip(&pending) {
+            let charge = pending.charged(cost, *now);
+            permit.charges[*place] = Some(Charged { rate: keys[*place].rate, charge });
         }
         Some(Ok(permit))
     }

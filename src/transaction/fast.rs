@@ -1,6 +1,6 @@
 //! The fast path of a transaction: keys whose words stand in their slots.
 
-use crate::cells::{Cells, Seen, Sight};
+use crate::cells::{Cells, Newcomer, Pending, Sight};
 use crate::decision::{Allowed, Denied};
 use crate::rate_limiter::Store;
 use crate::sync::{Backoff, mutant};
@@ -64,8 +64,8 @@ impl<'a> FastPart<'a> {
 
     /// What is kept of it until the decision. What is denied is not charged.
     #[inline(always)]
-    pub(crate) fn seen(&self) -> Seen<'a> {
-        self.sight.seen(self.cells, self.step.unwrap_or(0))
+    pub(crate) fn pending(&self) -> Pending<'a> {
+        self.sight.pending(self.cells, self.step.unwrap_or(0))
     }
 
     #[inline(always)]
@@ -80,9 +80,17 @@ impl<'a> FastPart<'a> {
     }
 }
 
+/// A key that has no slot and would be allowed.
+#[cold]
+#[inline(never)]
+pub(crate) fn newcomer(store: &Store, tag: u64, cost: u64, now: Timestamp) -> Option<Newcomer<'_>> {
+    let Store::Words(cells) = store else { return None };
+    cells.newcomer(tag, cost, now)
+}
+
 /// Charges the last of several keys, while the others are held: the moment of the decision.
 #[inline(always)]
-pub(crate) fn commit_last(last: &Seen<'_>) -> bool {
+pub(crate) fn commit_last(last: &Pending<'_>) -> bool {
     while mutant("wait_while_holding") && !last.stands() {
         Backoff::default().snooze();
     }
@@ -92,7 +100,7 @@ pub(crate) fn commit_last(last: &Seen<'_>) -> bool {
 /// Charges all, or none if something came between: each is held while those after it are charged.
 /// Nothing in between can panic.
 #[inline(always)]
-pub(crate) fn commit(keys: &[Seen<'_>]) -> bool {
+pub(crate) fn commit(keys: &[Pending<'_>]) -> bool {
     let Some((last, outer)) = keys.split_last() else { return true };
     let mut held = 0;
     for key in outer {
