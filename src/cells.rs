@@ -118,10 +118,7 @@ impl Cells {
             return self.peek_behind(tag, ahead, cost, now);
         }
         let step = |tat, numbers: &Numbers, moment| decide(tat, cost, &numbers.bucket, moment);
-        // Nearly always the fast path left it since the key has no slot.
-        let new = if self.queued.any() { None } else { self.run_new(tag, now, &step) };
-        let decided = new.unwrap_or_else(|| self.run(Seat::Own, tag, now, step));
-        match decided {
+        match self.run(Seat::Own, tag, now, step) {
             Ok(Err(denied)) if self.pool.get().is_some() => {
                 if denied.retry != Retry::Never && self.is_pooled(tag, now) {
                     self.count_overflow();

@@ -309,7 +309,9 @@ fn a_quota_changes_before_the_first_group_is_there() {
 /// Whoever was answered under the new quota precedes no charge under the old.
 #[test]
 fn answers_under_the_new_quota_end_those_under_the_old() {
-    explore(3, None, |first| {
+    // With stale values to be read, as many schedules as without would take hours.
+    let preemptions = std::env::var_os("TOLLGATE_RMW").is_none().then_some(1);
+    explore(3, preemptions, |first| {
         let limiter = limiter(3, &VirtualClock::new());
         limiter.check(&KEY).unwrap();
         let change = thread!(limiter; { limiter.set_quota(quota(30)); None });

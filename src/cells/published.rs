@@ -90,9 +90,10 @@ struct Slot {
 
 impl Published {
     pub(crate) fn new(quota: Quota, refill: Refill) -> Published {
-        let published = Published { line: FastLine::default(), slots: Default::default() };
         let numbers = Numbers::unset(0, quota, refill);
-        published.line.sequence.store(mark(&numbers), Ordering::Relaxed);
+        let sequence = AtomicU64::new(mark(&numbers));
+        let line = FastLine { sequence, ..FastLine::default() };
+        let published = Published { line, slots: Default::default() };
         published.slots.iter().for_each(|slot| slot.write(&numbers));
         published.line.write(&numbers);
         published
