@@ -327,6 +327,21 @@ fn answers_under_the_new_quota_end_those_under_the_old() {
 }
 
 #[test]
+fn a_check_is_decided_by_the_numbers_of_one_quota() {
+    long_model(|first| {
+        let limiter = limiter(3, &VirtualClock::new());
+        limiter.check(&KEY).unwrap();
+        let change = thread!(limiter; { limiter.set_quota(quota(30)); None });
+        let check = thread!(limiter; limiter.check(&KEY).ok());
+        let [_, allowed]: [Option<Allowed>; 2] = race(first, [change, check]);
+        assert!(
+            allowed.is_some_and(|a| matches!((a.burst(), a.remaining()), (3, 1) | (30, 28))),
+            "numbers of two quotas in one answer: {allowed:?}"
+        );
+    });
+}
+
+#[test]
 fn two_keys_of_a_limiter_are_decided_under_one_quota() {
     model(2, |first| {
         let limiter = limiter(3, &VirtualClock::new());

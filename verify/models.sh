@@ -32,6 +32,7 @@ replace_by_store   a_quota_changes_under_a_check                      plain,rmw 
 claim_unasked      a_quota_changes_under_the_first_check_of_a_key     plain,rmw  a charge is lost
 unbound_generation a_quota_changes_twice_under_a_stalled_check        plain,rmw  a charge is lost
 walk_without_root  a_quota_changes_before_the_first_group_is_there    plain      a charge is lost
+line_unchecked     a_check_is_decided_by_the_numbers_of_one_quota      plain      numbers of two quotas
 answer_from_old    answers_under_the_new_quota_end_those_under_the_old plain,rmw charged under the old quota
 mixed_quotas       two_keys_of_a_limiter_are_decided_under_one_quota  plain,rmw  decided under two quotas
 replace_by_store   a_quota_changes_under_a_set                        plain,rmw  a charge is lost

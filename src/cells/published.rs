@@ -7,7 +7,7 @@
 
 use crate::algorithm::{Bucket, Moment, Refill};
 use crate::quota::Quota;
-use crate::sync::{AtomicU64, CachePadded, Ordering, fence};
+use crate::sync::{AtomicU64, CachePadded, Ordering, fence, mutant};
 use crate::ticks::Scale;
 use crate::time::Timestamp;
 
@@ -174,7 +174,7 @@ impl Published {
         // Pairs with the fence in `publish`: if anything read before was of a later change, its
         // mark is visible now.
         fence(Ordering::Acquire);
-        self.line.sequence.load(Ordering::Relaxed) == numbers.sequence
+        mutant("line_unchecked") || self.line.sequence.load(Ordering::Relaxed) == numbers.sequence
     }
 
     /// The numbers before `current`, or `None` if `current` is no longer in force.

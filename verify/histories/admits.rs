@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tollgate::{Gcra, ConcurrencyLimiter, Lease, Quota, RateLimiter, SetPermit, VirtualClock, all};
+use tollgate::{ConcurrencyLimiter, Gcra, Lease, Quota, RateLimiter, SetPermit, VirtualClock, all};
 
 use crate::checker;
 use crate::draw::{self, Random};

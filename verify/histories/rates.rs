@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tollgate::{Gcra, Allowed, Denied, RateLimiter, Retry, Timestamp, VirtualClock, all};
+use tollgate::{Allowed, Denied, Gcra, RateLimiter, Retry, Timestamp, VirtualClock, all};
 
 use crate::checker::{self, TIME_STEP};
 use crate::draw::{self, Random};
