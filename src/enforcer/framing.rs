@@ -249,4 +249,11 @@ mod tests {
         let long: [&[usize]; 5] = [&[124], &[108, 8], &[20, 99], &[99, 20], &[1; 17]];
         assert!(long.iter().all(|lens| writes(lens) > 1));
     }
+    #[test]
+    fn without_a_part_there_is_no_key() {
+        let written = RefCell::default();
+        let parts = [Some((1 << 8, &[b'a'; 2 * 8 * WORDS][..])), None];
+        assert_eq!(hash_long(parts.into_iter(), Recorder(&written)), None);
+        assert_eq!(hash_long(parts.into_iter().rev(), Recorder(&written)), None);
+    }
 }
