@@ -245,17 +245,23 @@ impl Clock {
     }
 
     /// Whether one reading serves both.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn reads_alike(&self, other: &Clock) -> bool {
         match (&self.0, &other.0) {
-            (Kind::Virtual(a), Kind::Virtual(b)) => Arc::ptr_eq(a, b),
             (Kind::Monotonic(_), Kind::Monotonic(_)) => true,
+            #[cfg(target_os = "linux")]
+            (Kind::Coarse { offset: a }, Kind::Coarse { offset: b }) => a == b,
+            _ => self.reads_like_another(other),
+        }
+    }
+
+    fn reads_like_another(&self, other: &Clock) -> bool {
+        match (&self.0, &other.0) {
+            (Kind::Virtual(a), Kind::Virtual(b)) => Arc::ptr_eq(a, b),
             (Kind::Timed(a), _) => a.clock.reads_alike(other),
             (_, Kind::Timed(b)) => self.reads_alike(&b.clock),
             #[cfg(feature = "tokio")]
             (Kind::Tokio(_), Kind::Tokio(_)) => true,
-            #[cfg(target_os = "linux")]
-            (Kind::Coarse { offset: a }, Kind::Coarse { offset: b }) => a == b,
             _ => false,
         }
     }
