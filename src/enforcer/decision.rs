@@ -191,7 +191,7 @@ pub(super) fn decide_fast(
         match part.allowed() {
             Some(allowed) if allowed.is_tighter(&holding.tightest) => holding.tightest = allowed,
             Some(_) => {}
-            None => refuse(&mut refusal, part.refusal(source.rule)),
+            None => refuse(&mut refusal, &part, source.rule),
         }
         let pending = part.pending();
         holding.charges.push((*source, pending.charged(cost, now)));
@@ -224,9 +224,15 @@ fn decide_seated(
     decide_fast(policy, asks, now, false, true, holding, None)
 }
 
+/// Adds what a limit that denies says.
 #[cold]
-fn refuse(refusal: &mut Option<Refusal>, other: Option<Refusal>) {
-    *refusal = refusal.take().into_iter().chain(other).reduce(Refusal::and);
+#[inline(never)]
+fn refuse(refusal: &mut Option<Refusal>, part: &FastPart<'_>, place: u32) {
+    let Some(other) = part.refusal(place) else { return };
+    *refusal = Some(match refusal.take() {
+        Some(first) => first.and(other),
+        None => other,
+    });
 }
 
 /// A request decided as a transaction.
