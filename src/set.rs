@@ -62,6 +62,10 @@ pub trait Keys<'a, const N: usize> {
     #[doc(hidden)]
     fn list(&self) -> [Member<'a>; N];
 
+    /// The clock of the first.
+    #[doc(hidden)]
+    fn clock(&self) -> Option<&'a Clock>;
+
     /// Decides rates whose keys are words that stand in their slots, each listed once. `None`:
     /// something else, or something came between; nothing is written.
     #[doc(hidden)]
@@ -76,6 +80,9 @@ pub trait Keys<'a, const N: usize> {
 pub trait SetKey<'a>: Clone + Into<Member<'a>> {
     #[doc(hidden)]
     fn rate(&self) -> Option<Key<'a>>;
+
+    #[doc(hidden)]
+    fn clock(&self) -> &'a Clock;
 }
 
 impl<'a> SetKey<'a> for Key<'a> {
@@ -83,12 +90,21 @@ impl<'a> SetKey<'a> for Key<'a> {
     fn rate(&self) -> Option<Key<'a>> {
         Some(*self)
     }
+
+    #[inline(always)]
+    fn clock(&self) -> &'a Clock {
+        &self.rate.clock
+    }
 }
 
 impl<'a> SetKey<'a> for SlotKey<'a> {
     #[inline(always)]
     fn rate(&self) -> Option<Key<'a>> {
         None
+    }
+
+    fn clock(&self) -> &'a Clock {
+        self.clock
     }
 }
 
@@ -98,6 +114,13 @@ impl<'a> SetKey<'a> for Member<'a> {
         match &self.0 {
             Kind::Rate(key) => Some(*key),
             Kind::Slots(_) => None,
+        }
+    }
+
+    fn clock(&self) -> &'a Clock {
+        match &self.0 {
+            Kind::Rate(key) => key.clock(),
+            Kind::Slots(key) => key.clock,
         }
     }
 }
@@ -165,12 +188,10 @@ macro_rules! fast {
         $(let $key = $key.rate()?;
         let $key = ($key, $now(&$key.rate.clock));
         let $part = FastPart::new(&$key.0.rate.store, $key.0.tag, $cost, $key.1)?;)+
-        if repeats(&[$($key.0),+]) {
-            return None;
-        }
         if $($part.is_denied())||+ {
-            // They were all so at one moment if all still are.
-            if !($($part.stands())&&+) {
+            // They were all so at one moment if all still are. What is listed twice is asked for
+            // twice; if it is allowed it cannot be held twice.
+            if !($($part.stands())&&+) || repeats(&[$($key.0),+]) {
                 return None;
             }
             let mut refusal: Option<Refusal> = None;
@@ -213,11 +234,10 @@ impl<'a, const N: usize, K: Keys<'a, N>> Set<'a, N, K> {
     /// Each limit is asked at its own clock's time. A key that is listed twice is charged twice.
     #[inline(always)]
     pub fn admit(&self, cost: u64) -> Result<SetPermit<'a, N>, Refused> {
-        let mut read: Option<(&Clock, Timestamp)> = None;
-        self.decide(cost, |clock| match read {
-            Some((other, now)) if other.reads_alike(clock) => now,
-            _ => read.insert((clock, clock.now())).1,
-        })
+        // Read before the keys are looked at, and nearly always once.
+        let Some(first) = self.keys.clock() else { return self.decide(cost, Clock::now_apart) };
+        let now = first.now();
+        self.decide(cost, |clock| if first.reads_alike(clock) { now } else { clock.now_apart() })
     }
 
     /// Charges each rate as much as all have left, of at most `up_to` units, and takes a slot of each
@@ -332,6 +352,10 @@ impl<'a, const N: usize, K: SetKey<'a>> Keys<'a, N> for [K; N] {
         self.each_ref().map(|key| key.clone().into())
     }
 
+    fn clock(&self) -> Option<&'a Clock> {
+        self.first().map(SetKey::clock)
+    }
+
     fn admit_fast(
         &self,
         _: u64,
@@ -348,6 +372,11 @@ macro_rules! tuple {
             fn list(&self) -> [Member<'a>; $count] {
                 let ($($name,)+) = self;
                 [$($name.clone().into()),+]
+            }
+
+            #[inline(always)]
+            fn clock(&self) -> Option<&'a Clock> {
+                Some(self.0.clock())
             }
 
             // Always inlined: then a caller that drops the permit does not pay for it.
