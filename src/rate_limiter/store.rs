@@ -177,7 +177,7 @@ impl Store {
         }
     }
 
-    /// Who waits for which keys.
+    /// The units that callers wait for, by key.
     #[inline]
     pub(crate) fn queued(&self) -> &Queued {
         each!(self, keys => keys.queued())

@@ -99,7 +99,7 @@ pub(super) fn take_out(word_at: &AtomicU64) -> u64 {
     loop {
         let word = word_at.load(Ordering::Relaxed);
         if word::is_held(word) {
-            // Whoever holds a word waits for no lock, so this ends.
+            // A holder of a word waits for no lock, so this ends.
             backoff.snooze();
         // Relaxed: the tag is known under the lock, and the word is all there is to see.
         } else if mutant("move_unmarked")
