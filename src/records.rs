@@ -150,7 +150,7 @@ impl<A: Algorithm> Recorded for Records<A> {
         let units = |shard: &mut Shard<A>, at| match ask {
             Ask::All(cost) => cost,
             Ask::UpTo(most) if ahead > 0 => most.min(1),
-            // Nothing left is denied as one unit is.
+            // Where nothing is left, the caller gets the denial of one unit.
             Ask::UpTo(most) => {
                 let left = shard.look(tag, at, 0, 0, now).answer;
                 left.map_or(0, |left| left.remaining().min(most)).max(most.min(1))

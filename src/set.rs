@@ -189,8 +189,9 @@ macro_rules! fast {
         let $key = ($key, $now(&$key.rate.clock));
         let $part = FastPart::new(&$key.0.rate.store, $key.0.tag, $cost, $key.1)?;)+
         if $($part.is_denied())||+ {
-            // They were all so at one moment if all still are. What is listed twice is asked for
-            // twice; if it is allowed it cannot be held twice.
+            // They were all so at one moment if all still are. A key that is listed twice is asked
+            // for twice its cost, which the transaction knows; if it is allowed, the second hold of
+            // it fails.
             if !($($part.stands())&&+) || repeats(&[$($key.0),+]) {
                 return None;
             }

@@ -234,7 +234,7 @@ impl Clock {
         })
     }
 
-    /// As `now`, where few callers get to: kept out of their way.
+    /// As `now`, out of line: for branches that few callers take.
     #[cold]
     #[inline(never)]
     pub(crate) fn now_apart(&self) -> Timestamp {

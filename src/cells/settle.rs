@@ -80,7 +80,7 @@ impl Cells {
             return Ok((uncounted(0), allowed));
         }
         let step = |seat, tat, numbers: &Numbers, moment| {
-            // Nothing left is denied as one unit is.
+            // Where nothing is left, the caller gets the denial of one unit.
             let left = numbers.bucket.decide(tat, 0, moment);
             let cost = left.map_or(0, |(_, left)| left.remaining()).clamp(1, up_to);
             match numbers.bucket.decide(tat, cost, moment) {

@@ -149,10 +149,12 @@ impl Compiled {
     }
 }
 
-/// Decides on the fast path: charges all, or says why not; if it only `peeks` it charges none. Notes in
-/// `holding` what was charged if all agreed, and in `answered`, if that is there, what each said.
-/// `None`: a limit is not an enforced rate whose key is a word in its slot, a cost is 0, or something
-/// came between. Then nothing is written.
+/// Decides on the fast path: charges all, or says why not; if it only `peeks` it charges none.
+///
+/// Notes in `holding` what was charged if all agreed, and in `answered`, if that is there, what each
+/// limit said. Keys without a slot are given one if all agree, and the request is decided once more;
+/// `is_seated`: that has been done. `None`: a limit is not an enforced rate whose key is a word, a cost
+/// is 0, or something came between. Then nothing is charged.
 #[inline(always)]
 pub(super) fn decide_fast(
     policy: &Compiled,
@@ -177,7 +179,7 @@ pub(super) fn decide_fast(
             Some(part) => part,
             None => match FastPart::cut(&rate.store, tag, cost, now) {
                 Some(part) => part,
-                // What it says is asked for, or it has lost the slot it was given.
+                // A newcomer's answer is not at hand, and one that was seated has lost its slot.
                 None if answered.is_some() || is_seated => return None,
                 None => {
                     newcomers.push(newcomer(&rate.store, tag, cost, now)?);

@@ -33,7 +33,7 @@ impl<'a, const N: usize> Members<'a, N> {
     }
 
     /// The fast path for what that of tuples leaves out: arrays, keys without a slot, and quotas whose
-    /// axis is not whole. What `is_seated` has been given slots.
+    /// axis is not whole. `is_seated`: keys without a slot were given one.
     fn fast(
         &self,
         cost: u64,
