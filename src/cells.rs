@@ -3,9 +3,9 @@
 //! The rooms in here, from the ground up: `word` packs a key's state, `numbers` says what its ticks
 //! mean and `published` where they are read, `table` finds and claims slots, `sight` is the fast path.
 //! This file runs every verb as one [`Step`] from a state to the next, until nothing else came
-//! between. On it stand `pool` (keys without room), `change` (of the quota, under way), `settle`
-//! (charges corrected later) and `look` (what a transaction holds). `mutants` holds bugs for models to
-//! find.
+//! between. On it stand `pool` (keys without room), `apart` (keys charged far ahead of the clock),
+//! `change` (of the quota, under way), `settle` (charges corrected later) and `look` (what a
+//! transaction holds). `mutants` holds bugs for models to find.
 //!
 //! # What is remembered, and what is not
 //!
@@ -14,6 +14,7 @@
 //! group remembers the latest stamp at which a key it forgot was full again, and an unknown key
 //! starts from there, so that not even a stamp from before can tell.
 
+mod apart;
 mod change;
 mod look;
 mod mutants;
@@ -75,14 +76,18 @@ pub(crate) enum Seat {
 
 impl Cells {
     pub(crate) fn new(quota: Quota, refill: Refill, max_keys: usize, overflow: Overflow) -> Cells {
+        Cells::under(&Numbers::unset(0, quota, refill), max_keys, overflow)
+    }
+
+    fn under(numbers: &Numbers, max_keys: usize, overflow: Overflow) -> Cells {
         Cells {
-            published: Published::new(quota, refill),
+            published: Published::new(numbers),
             table: Table::new(max_keys),
             queued: Queued::default(),
             overflow,
             pool: OnceLock::new(),
             overflows: AtomicU64::new(0),
-            changes: Mutex::new(Changes::default()),
+            changes: Mutex::new(Changes::since(numbers.generation)),
         }
     }
 
@@ -218,13 +223,9 @@ impl Cells {
     /// The numbers in force, and `now` on their axis.
     #[inline]
     fn numbers_at(&self, now: Timestamp) -> (Numbers, Moment) {
-        loop {
-            let numbers = self.published.load();
-            if let Some(moment) = numbers.moment(now) {
-                return (numbers, moment);
-            }
-            self.move_axis(now);
-        }
+        let numbers = self.published.load();
+        let moment = numbers.moment(now);
+        (numbers, moment)
     }
 
     /// The cell of a key that is counted at `seat`, and its word.
@@ -378,8 +379,7 @@ impl Cells {
                     .then(|| read_word(&self.published, &numbers, word, cell.tag))
                     .flatten();
                 if let Some(tick) = state {
-                    // Beyond the end of the axis every word is in the past.
-                    let idle = numbers.moment(now).is_none_or(|now| Bucket::is_idle(tick, now));
+                    let idle = Bucket::is_idle(tick, numbers.moment(now));
                     if visit(&cell, word, &numbers, idle) {
                         return;
                     }
@@ -436,11 +436,16 @@ mod tests {
         (z ^ (z >> 32)).max(1)
     }
 
+    fn cells(quota: Quota, max_keys: usize, overflow: Overflow) -> Cells {
+        let cells = Cells::new(quota, Refill::Steady, max_keys, overflow);
+        cells.reach(Timestamp::ZERO, Timestamp::ZERO);
+        cells
+    }
+
     /// The most slots that one call touched: while the table filled and a flood went by, and of
     /// calls for the keys that came first.
     fn most_touched(max_keys: u64) -> (usize, usize) {
-        let cells =
-            Cells::new(Quota::per_hour(1), Refill::Steady, max_keys as usize, Overflow::Pool);
+        let cells = cells(Quota::per_hour(1), max_keys as usize, Overflow::Pool);
         let touched = |key| {
             touches::take();
             let _ = cells.decide(tag(key), 1, Timestamp::from_secs(1));
@@ -475,7 +480,7 @@ mod tests {
     #[test]
     fn a_key_that_stands_in_its_slot_takes_no_lock_also_after_it_was_idle() {
         let quota = Quota::per_second(1_000_000);
-        let cells = Cells::new(quota, Refill::Steady, 1 << 20, Overflow::Pool);
+        let cells = cells(quota, 1 << 20, Overflow::Pool);
         let visit = |round: u64, key: u64| decide(&cells, key, round * 1_000_000_000 + key);
         // The first round claims slots, and the second moves some to groups that are born meanwhile.
         assert!((1..3).all(|round| (0..10_000).all(|key| visit(round, key))));
@@ -493,7 +498,7 @@ mod tests {
     fn keys_of_a_crowded_line_do_not_forget_each_other_in_turn() {
         // A table of its full size, two thirds full: one key in eight stands beside its own line.
         let quota = Quota::per_second(1_000_000);
-        let cells = Cells::new(quota, Refill::Steady, 1_000, Overflow::Pool);
+        let cells = cells(quota, 1_000, Overflow::Pool);
         let visit = |round: u64, key| decide(&cells, key, round * 1_000_000_000 + key * 10_000);
         assert!((1..4).all(|round| (0..1_000).all(|key| visit(round, key))));
         touches::take_locks();
@@ -505,7 +510,7 @@ mod tests {
     #[test]
     fn a_scan_of_keys_that_come_once_costs_the_bound_and_no_more() {
         let quota = Quota::per_second(1_000_000);
-        let cells = Cells::new(quota, Refill::Steady, 1 << 24, Overflow::Deny);
+        let cells = cells(quota, 1 << 24, Overflow::Deny);
         let keys = if cfg!(debug_assertions) { 1_000_000 } else { 10_000_000 };
         // Each is idle again before the next comes.
         assert!((0..keys).all(|key| decide(&cells, key, (1 + key) * 10_000)));

@@ -3,6 +3,7 @@
 mod lines;
 mod reservation;
 mod store;
+mod words;
 
 use std::future::Future;
 use std::hash::{BuildHasher, Hash};
@@ -177,7 +178,7 @@ impl<A: Algorithm, S> Builder<A, S> {
     /// The limiter.
     pub fn build(self) -> RateLimiter<A, S> {
         let Builder { algorithm, clock, max_keys, overflow, max_waiters, hasher, name } = self;
-        let store = Store::new(algorithm, max_keys, overflow);
+        let store = Store::new(algorithm, max_keys, overflow, &clock);
         let rate = Rate::new(store, clock, max_waiters, name);
         RateLimiter { rate, hasher, algorithm: PhantomData }
     }
@@ -198,10 +199,13 @@ impl<A: Algorithm, S: BuildHasher> RateLimiter<A, S> {
 
     /// Decides `cost` units at `now` instead of the clock's time.
     ///
-    /// A stamp before one already used admits no more than the later one would have. One axis
-    /// serves all keys: a stamp years ahead of the others (27 with ticks of 1 ns, 145 days at 10^10
-    /// a second) moves it, and stamps that lie before it then (by over 9 years, or 48 days) count
-    /// as its beginning.
+    /// A stamp before one already used admits no more than the later one would have.
+    ///
+    /// Where states are words one axis serves all keys. It begins 9 years before the first stamp, ends
+    /// 10 years after it (48 and 145 days at 10^10 a second), and moves on when the limiter's clock gets
+    /// to its end. A stamp beyond the end concerns its own key only: the key is decided apart from then
+    /// on. 1,024 keys can be; more of them are keys without room. Stamps before the axis count as its
+    /// beginning.
     #[inline(always)]
     pub fn check_at<K: Hash + ?Sized>(
         &self,

@@ -94,7 +94,9 @@ impl<'a> Entry<'a> {
     /// Asks a rate, and looks at it once if it is a word.
     pub(crate) fn rate(store: &'a Store, tag: u64, asked: Asked) -> Entry<'a> {
         let part = match store {
-            Store::Words(cells) => Part::Word(Word::new(cells, tag, &asked)),
+            Store::Words(words) => {
+                Part::Word(Word::new(words.place(tag, asked.cost, asked.now), tag, &asked))
+            }
             Store::Records(records) => Part::Record(Record::new(&**records, tag)),
         };
         Entry { asked, part }

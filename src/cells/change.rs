@@ -6,7 +6,7 @@ use crate::quota::Quota;
 use crate::sync::{Backoff, mutant};
 use crate::time::Timestamp;
 
-use super::numbers::Numbers;
+use super::numbers::{HORIZON, Numbers};
 use super::published::read_word;
 use super::table::Cell;
 use super::{Cells, word};
@@ -14,7 +14,6 @@ use super::{Cells, word};
 /// Changes of quota that a reservation can look back on. Over an older one nothing is given back.
 const REMEMBERED_CHANGES: usize = 16;
 
-#[derive(Default)]
 pub(super) struct Changes {
     /// The generation in which the present quota came into force.
     began: u64,
@@ -23,6 +22,11 @@ pub(super) struct Changes {
 }
 
 impl Changes {
+    /// Of a quota that comes into force in this generation.
+    pub(super) fn since(began: u64) -> Changes {
+        Changes { began, past: VecDeque::new() }
+    }
+
     /// The fastest quota in force since `generation`, `present` being the latest; `None` if that is
     /// too many changes ago.
     pub(super) fn fastest_since(&self, generation: u64, present: Quota) -> Option<Quota> {
@@ -53,15 +57,38 @@ impl Cells {
         self.change(&mut changes, &before, &before.changed(quota, now));
     }
 
-    /// Moves the origin of the axis so that it reaches to `now`. The first stamp comes here, and
-    /// one in years of ticks.
+    /// Whether the axis reaches to `now`, as far as can be seen without waiting for a change.
+    #[inline]
+    pub(crate) fn reaches(&self, now: Timestamp) -> bool {
+        self.published.reaches(now)
+    }
+
+    /// Moves the axis to `now` if the clock, which shows `latest`, has got there. The first stamp gives
+    /// it its place, or the clock if that stamp lies beyond the clock's horizon; but a clock at 0 says
+    /// nothing, since all stamps are then the caller's own. Whether the axis does not end before `now`.
+    ///
+    /// Waits for holds.
     #[cold]
-    pub(super) fn move_axis(&self, now: Timestamp) {
-        let mut changes = self.changes.lock();
-        let before = self.published.load();
-        if before.moment(now).is_none() {
-            self.change(&mut changes, &before, &before.moved(now));
+    pub(crate) fn reach(&self, now: Timestamp, latest: Timestamp) -> bool {
+        let to = |numbers: &Numbers| match numbers.is_unset() {
+            true if latest > Timestamp::ZERO && now > latest + HORIZON => Some(latest),
+            true => Some(now),
+            false => (now <= latest && numbers.is_beyond(now)).then_some(now),
+        };
+        if to(&self.published.load()).is_some() {
+            let mut changes = self.changes.lock();
+            let before = self.published.load();
+            if let Some(to) = to(&before) {
+                self.change(&mut changes, &before, &before.moved(to));
+            }
         }
+        !self.published.load().is_beyond(now)
+    }
+
+    /// Runs `make` while the quota does not change.
+    pub(crate) fn unchanged<R>(&self, make: impl FnOnce() -> R) -> R {
+        let _changes = self.changes.lock();
+        make()
     }
 
     /// Publishes `numbers` and makes every word follow.

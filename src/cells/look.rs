@@ -32,7 +32,6 @@ impl Cells {
                 Some(found) => match self.look_at(found, Seat::Own, ahead, cost, now) {
                     Seen::Clear(look) => return look,
                     Seen::Held => backoff.snooze(),
-                    Seen::Beyond => self.move_axis(now),
                     Seen::Gone => {}
                 },
                 None => {
@@ -56,12 +55,11 @@ impl Cells {
         if word::is_held(word) {
             return Seen::Held;
         }
-        let numbers = self.published.load();
-        // Moving the axis waits for holds, and the caller may hold: that is for the caller to do.
+        // Moving the axis waits for holds, and the caller may hold.
         if mutant("move_while_holding") {
-            let _ = self.numbers_at(now);
+            self.reach(now, now);
         }
-        let Some(moment) = numbers.moment(now) else { return Seen::Beyond };
+        let (numbers, moment) = self.numbers_at(now);
         let Some(tat) = self.state(&cell, word, &numbers) else { return Seen::Gone };
         let decided = numbers.bucket.decide_behind(tat, ahead, cost, moment);
         Seen::Clear(Look {
@@ -111,7 +109,7 @@ impl Cells {
         };
         match self.look_at((cell, cell.load()?), seat, 0, cost, now) {
             Seen::Clear(look) => Some(look),
-            Seen::Held | Seen::Beyond | Seen::Gone => None,
+            Seen::Held | Seen::Gone => None,
         }
     }
 
@@ -126,8 +124,6 @@ impl Cells {
 enum Seen<'a> {
     Clear(Look<'a>),
     Held,
-    /// Now lies beyond the axis.
-    Beyond,
     Gone,
 }
 
@@ -224,7 +220,7 @@ impl<'a> Look<'a> {
         let cell = self.cell?;
         match cells.look_at((cell, cell.load()?), self.seat, 0, cost, now) {
             Seen::Clear(look) => Some(look),
-            Seen::Held | Seen::Beyond | Seen::Gone => None,
+            Seen::Held | Seen::Gone => None,
         }
     }
 

@@ -21,11 +21,10 @@ impl Cells {
     /// or keys without room may be in the pool.
     #[cold]
     pub(crate) fn newcomer(&self, tag: u64, cost: u64, now: Timestamp) -> Option<Newcomer<'_>> {
-        if self.queued.any() || self.pool.get().is_some() {
+        if self.queued.any() || self.pool.get().is_some() || !self.reaches(now) {
             return None;
         }
-        let numbers = self.published.load();
-        let moment = numbers.moment(now)?;
+        let (numbers, moment) = self.numbers_at(now);
         let forgotten = self.table.forgotten(tag);
         let tat = self.initial(tag, forgotten, &numbers, moment)?;
         let is_allowed = cost > 0 && numbers.bucket.decide(tat, cost, moment).is_ok();

@@ -1,5 +1,7 @@
 //! The numbers of a quota on its axis of ticks, and how words follow a change of them.
 
+use std::time::Duration;
+
 use crate::algorithm::{Bucket, Moment, Refill};
 use crate::quota::Quota;
 use crate::time::Timestamp;
@@ -12,6 +14,10 @@ const MAX_NOW: u64 = (1 << 60) - 1;
 /// may also come from before it.
 const PAST: u64 = 1 << 58;
 const SECOND: u64 = 1_000_000_000;
+/// How far the axis reaches beyond the stamp that it was put at: 10 years. A key that is charged at a
+/// later stamp leaves the table, unless the clock has got there: else the key would keep others from
+/// refilling, or raise their mark once it is forgotten.
+pub(super) const HORIZON: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// A quota in force, and where its axis begins.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +54,7 @@ impl Numbers {
         if now - origin >= Numbers::span(&bucket) {
             origin = now - now % bucket.scale.step.max(1);
         }
-        Numbers::on_axis(generation, quota, bucket, origin, since.as_nanos())
+        Numbers::on_axis(generation, quota, bucket, origin, now, since.as_nanos())
     }
 
     /// Nanoseconds that an axis can show: within its first step no tick passes.
@@ -56,24 +62,33 @@ impl Numbers {
         bucket.scale.span(MAX_NOW).max(bucket.scale.step)
     }
 
-    fn on_axis(generation: u64, quota: Quota, bucket: Bucket, origin: u64, since: u64) -> Self {
+    fn on_axis(
+        generation: u64,
+        quota: Quota,
+        bucket: Bucket,
+        origin: u64,
+        now: u64,
+        since: u64,
+    ) -> Self {
+        let horizon = (Timestamp::from_nanos(now - origin) + HORIZON).as_nanos();
         // Not beyond the end of time: an earlier stamp, which wraps, lies outside.
-        let span = Numbers::span(&bucket).min((u64::MAX - origin).saturating_add(1));
+        let end_of_time = (u64::MAX - origin).saturating_add(1);
+        let span = Numbers::span(&bucket).min(horizon).min(end_of_time);
         Numbers { generation, quota, bucket, origin, span, since }
     }
 
     /// The same quota on an axis that reaches to `now`.
     pub(crate) fn moved(&self, now: Timestamp) -> Self {
-        let Numbers { generation, quota, bucket, mut origin, span, .. } =
+        let Numbers { generation, quota, bucket, mut origin, .. } =
             Numbers::new(self.generation + 1, self.quota, self.bucket.refill(), now, now);
         let den = bucket.scale.den;
         if self.span > 0 && SECOND % den != 0 && bucket.scale.step == 0 {
             // By whole ticks, so that no word is rounded; unless too little would lie ahead.
             let part = origin.saturating_sub(self.origin) % den;
-            origin -= if part < span / 4 { part } else { 0 };
+            origin -= if part < Numbers::span(&bucket) / 4 { part } else { 0 };
         }
         // Converted as of the new origin, words only shift.
-        Numbers::on_axis(generation, quota, bucket, origin, origin)
+        Numbers::on_axis(generation, quota, bucket, origin, now.as_nanos(), origin)
     }
 
     /// Before any stamp: the axis has no length, so the first stamp gives it an origin.
@@ -91,22 +106,30 @@ impl Numbers {
         Numbers::new(self.generation + 1, quota, refill, now, now)
     }
 
-    /// Where `now` lies on the axis; `None` if it lies beyond its end. A stamp before the origin
-    /// counts as the origin: earlier stamps never admit more.
+    /// Whether no stamp has given the axis a place yet.
+    pub(super) fn is_unset(&self) -> bool {
+        self.span == 0
+    }
+
+    /// Whether `now` lies beyond the end of the axis.
+    pub(super) fn is_beyond(&self, now: Timestamp) -> bool {
+        // An axis of this length ends with time itself.
+        now.as_nanos() >= self.origin
+            && now.as_nanos() - self.origin >= self.span
+            && self.span < u64::MAX
+    }
+
+    /// Where `now` lies on the axis. A stamp before the origin counts as the origin, since earlier
+    /// stamps never admit more, and one beyond the end as the end.
     #[inline]
-    pub(crate) fn moment(&self, now: Timestamp) -> Option<Moment> {
+    pub(crate) fn moment(&self, now: Timestamp) -> Moment {
         let nanos = now.as_nanos().wrapping_sub(self.origin);
         if nanos < self.span {
-            return Some(self.at(nanos));
+            return self.at(nanos);
         }
-        match self.span {
-            0 => None,
-            _ if now.as_nanos() < self.origin => {
-                Some(Moment { early: self.origin - now.as_nanos(), ..self.at(0) })
-            }
-            // Ticks so coarse that the axis, from 0 on, ends with time itself.
-            u64::MAX => Some(self.at(u64::MAX - 1)),
-            _ => None,
+        match self.origin.checked_sub(now.as_nanos()) {
+            Some(early) => Moment { early, ..self.at(0) },
+            None => self.at(self.span.saturating_sub(1)),
         }
     }
 
@@ -139,7 +162,15 @@ impl Numbers {
     /// The tick that a word of the numbers before says under these. Debt is kept in units and
     /// rounded up; a bucket that was full at the change stays full since when it was.
     pub(crate) fn reprice(&self, before: &Numbers, tick: u64) -> u64 {
-        let change = |numbers: &Numbers| numbers.at(self.since.saturating_sub(numbers.origin));
+        self.reprice_as_of(before, tick, self.since)
+    }
+
+    /// As `reprice`, with the debt as of the stamp `since`, in nanoseconds.
+    pub(super) fn reprice_as_of(&self, before: &Numbers, tick: u64, since: u64) -> u64 {
+        if tick > MAX_TICK {
+            return tick;
+        }
+        let change = |numbers: &Numbers| numbers.at(since.saturating_sub(numbers.origin));
         let (old, new) = (change(before), change(self));
         let debt = tick.saturating_sub(old.floor);
         if debt == 0 {

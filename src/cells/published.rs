@@ -5,7 +5,7 @@
 //! which waits until no word of its generation is left. What the fast path reads of the slot in use
 //! stands once more on a cache line of its own, beside the sequence word.
 
-use crate::algorithm::{Bucket, Moment, Refill};
+use crate::algorithm::{Bucket, Moment};
 use crate::quota::Quota;
 use crate::sync::{AtomicU64, CachePadded, Ordering, fence, mutant};
 use crate::ticks::Scale;
@@ -89,13 +89,12 @@ struct Slot {
 }
 
 impl Published {
-    pub(crate) fn new(quota: Quota, refill: Refill) -> Published {
-        let numbers = Numbers::unset(0, quota, refill);
-        let sequence = AtomicU64::new(mark(&numbers));
+    pub(crate) fn new(numbers: &Numbers) -> Published {
+        let sequence = AtomicU64::new(mark(numbers) | numbers.generation << GENERATION_SHIFT);
         let line = FastLine { sequence, ..FastLine::default() };
         let published = Published { line, slots: Default::default() };
-        published.slots.iter().for_each(|slot| slot.write(&numbers));
-        published.line.write(&numbers);
+        published.slots.iter().for_each(|slot| slot.write(numbers));
+        published.line.write(numbers);
         published
     }
 
@@ -110,6 +109,14 @@ impl Published {
                 return numbers;
             }
         }
+    }
+
+    /// Whether the axis reaches to `now`, as far as can be seen without waiting for a change.
+    #[inline]
+    pub(crate) fn reaches(&self, now: Timestamp) -> bool {
+        // Relaxed: of a change under way either answer will do.
+        let get = |field: &AtomicU64| field.load(Ordering::Relaxed);
+        now.as_nanos().wrapping_sub(get(&self.line.origin)) < get(&self.line.span)
     }
 
     /// The sequence word, unless callers wait in line for a key, the numbers are being changed, or the
@@ -155,7 +162,10 @@ impl Published {
         let generation = sequence >> GENERATION_SHIFT;
         let numbers = self.slots[(generation & 1) as usize].read(generation);
         let Numbers { bucket: Bucket { scale, burst, capacity }, .. } = numbers;
-        let now = numbers.moment(now)?;
+        if numbers.is_unset() || numbers.is_beyond(now) {
+            return None;
+        }
+        let now = numbers.moment(now);
         let numbers = FastNumbers {
             sequence,
             now: now.floor,

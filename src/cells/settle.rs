@@ -153,17 +153,17 @@ impl Cells {
 
     /// Makes a charge what it should have been. What time has already given back is not given
     /// back again: of `c` units charged at `t0` at most `c - (t1 - t0) / interval` return at `t1`,
-    /// the interval being the shortest in force since.
-    pub(crate) fn settle(&self, charge: &Charge, cost: u64, clock: &Clock) {
+    /// the interval being the shortest in force since. `false`: the key has left the table.
+    pub(crate) fn settle(&self, charge: &Charge, cost: u64, clock: &Clock) -> bool {
         if charge.seat == Seat::Uncounted || cost == charge.cost {
-            return;
+            return true;
         }
         let backoff = Backoff::default();
         loop {
             let early = mutant("clock_before_word").then(|| clock.latest());
             let Some((cell, word)) = self.find(charge.seat, charge.tag) else {
                 match self.settle_absent(charge, cost, clock.latest()) {
-                    Some(()) => return,
+                    Some(()) => return true,
                     None => continue,
                 }
             };
@@ -173,6 +173,9 @@ impl Cells {
             }
             let numbers = self.published.load();
             let Some(tat) = self.state(&cell, word, &numbers) else { continue };
+            if tat > MAX_TICK {
+                return false;
+            }
             // Before the key is held: who changes the quota waits for holds.
             let fastest = match self.fastest(charge, &numbers) {
                 // A step of a slower quota may have given more than the fastest did.
@@ -187,21 +190,24 @@ impl Cells {
                 continue;
             }
             let now = early.unwrap_or_else(|| clock.latest());
-            let moment = numbers.moment(now);
-            let next = moment.map(|moment| settled(charge, cost, tat, &numbers, moment, fastest));
+            let next = (!numbers.is_beyond(now))
+                .then(|| settled(charge, cost, tat, &numbers, numbers.moment(now), fastest));
             let next_word =
                 next.map_or(word, |next| word::encode(next, cell.tag, numbers.generation));
             // Release: as in `Cell::replace`.
             cell.word.store(next_word, Ordering::Release);
-            match next {
-                Some(_) => return,
-                None => self.move_axis(now),
+            if next.is_some() {
+                return true;
             }
+            self.reach(now, now);
         }
     }
 
     /// `settle` for a key that has no slot: what it may get back time has given. `None`: look again.
     fn settle_absent(&self, charge: &Charge, cost: u64, now: Timestamp) -> Option<()> {
+        if !self.reaches(now) {
+            self.reach(now, now);
+        }
         let step = |tat, numbers: &Numbers, moment| match settled(
             charge,
             cost.max(charge.cost),
@@ -263,8 +269,7 @@ fn settled(
             let given = match (fastest, numbers.bucket.refill()) {
                 // Of the steps that have ended since, not of a part of one.
                 (Fastest::Present, Refill::Stepped) => {
-                    let then = numbers.moment(charge.at).map_or(0, |then| then.floor);
-                    moment.floor.saturating_sub(then).into()
+                    moment.floor.saturating_sub(numbers.moment(charge.at).floor).into()
                 }
                 _ => {
                     let elapsed = numbers.stamp_of(moment).saturating_sub(charge.at.as_nanos());

@@ -12,6 +12,7 @@
 //! | hold alone | in transit: being claimed or moved; everybody waits |
 //! | hold, value | a transaction looks at it and may change it; everybody waits |
 //! | value below now | idle: as if never seen, free for another key |
+//! | value of all ones | the key has left the table: its state is elsewhere |
 //! | value | in use |
 //!
 //! The mask is made from the key's tag and the number of the quota's generation. A thread that
@@ -31,7 +32,10 @@ const VALUE: u64 = GENERATION - 1;
 
 /// The latest tick a word can say. What would lie beyond is kept as this: a bucket that is
 /// full again in 2^60 ticks or more, 36 years of 1 ns ticks.
-pub(crate) const MAX_TICK: u64 = (1 << 61) - 1;
+pub(crate) const MAX_TICK: u64 = ELSEWHERE - 1;
+/// Instead of a tick: the key has left the table, and its state is elsewhere. Above all ticks, so
+/// that the fast path leaves it alone.
+pub(crate) const ELSEWHERE: u64 = (1 << 61) - 1;
 
 /// Marks a slot that is being claimed or moved.
 pub(crate) const IN_TRANSIT: u64 = HOLD;

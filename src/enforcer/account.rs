@@ -86,7 +86,7 @@ impl Account {
         let clock = clock.clone();
         let counts = match (numbers, made) {
             (Numbers::Quota(quota), Made::Rate { max_keys, overflow, algorithm }) => {
-                let store = algorithm.store(quota, max_keys, overflow);
+                let store = algorithm.store(quota, max_keys, overflow, &clock);
                 Counts::Rate(Rate::new(store, clock, max_waiters, None))
             }
             (Numbers::Slots { cap, lease }, _) => {

@@ -8,6 +8,7 @@ use crate::algorithm::{
 use crate::cells::Overflow;
 use crate::quota::Quota;
 use crate::rate_limiter::Store;
+use crate::time::Clock;
 
 /// Which algorithm a limit of a policy decides by: [`Limit::algorithm`](super::Limit::algorithm).
 ///
@@ -84,30 +85,40 @@ impl AlgorithmName {
     }
 
     /// The states of the keys of a limit.
-    pub(crate) fn store(self, quota: Quota, max_keys: usize, overflow: Overflow) -> Store {
+    pub(crate) fn store(
+        self,
+        quota: Quota,
+        max_keys: usize,
+        overflow: Overflow,
+        clock: &Clock,
+    ) -> Store {
         let window = FixedWindow::new(quota);
         let granules = SlidingGranules::new(quota, GRANULES);
         match self {
-            AlgorithmName::Gcra => Store::new(Gcra::new(quota), max_keys, overflow),
-            AlgorithmName::LeakyBucket => Store::new(LeakyBucket::new(quota), max_keys, overflow),
-            AlgorithmName::FixedWindow => Store::new(window, max_keys, overflow),
+            AlgorithmName::Gcra => Store::new(Gcra::new(quota), max_keys, overflow, clock),
+            AlgorithmName::LeakyBucket => {
+                Store::new(LeakyBucket::new(quota), max_keys, overflow, clock)
+            }
+            AlgorithmName::FixedWindow => Store::new(window, max_keys, overflow, clock),
             AlgorithmName::FixedWindowFromFirstHit => {
-                Store::new(window.from_first_hit(), max_keys, overflow)
+                Store::new(window.from_first_hit(), max_keys, overflow, clock)
             }
             AlgorithmName::FixedWindowShiftedPerKey => {
-                Store::new(window.shifted_per_key(), max_keys, overflow)
+                Store::new(window.shifted_per_key(), max_keys, overflow, clock)
             }
             AlgorithmName::FixedWindowCountingDenied => {
-                Store::new(window.counting_denied(), max_keys, overflow)
+                Store::new(window.counting_denied(), max_keys, overflow, clock)
             }
             AlgorithmName::SlidingWindow => {
-                Store::new(SlidingWindow::new(quota), max_keys, overflow)
+                Store::new(SlidingWindow::new(quota), max_keys, overflow, clock)
             }
-            AlgorithmName::SlidingGranules => Store::new(granules, max_keys, overflow),
+            AlgorithmName::SlidingGranules => Store::new(granules, max_keys, overflow, clock),
             AlgorithmName::SlidingGranulesStrict => {
-                Store::new(granules.strict(), max_keys, overflow)
+                Store::new(granules.strict(), max_keys, overflow, clock)
             }
-            AlgorithmName::SlidingLog => Store::new(SlidingLog::new(quota), max_keys, overflow),
+            AlgorithmName::SlidingLog => {
+                Store::new(SlidingLog::new(quota), max_keys, overflow, clock)
+            }
         }
     }
 }

@@ -9,28 +9,26 @@ use crate::quota::Quota;
 use crate::records::{Ask, Recorded, Records};
 use crate::time::{Clock, Timestamp};
 
+use super::words::Words;
+
 // A limiter has one, and what it decides with stands beside what it looks up.
 #[allow(clippy::large_enum_variant)]
 pub(crate) enum Store {
-    Words(Cells),
+    Words(Words),
     Records(Box<dyn Recorded>),
 }
 
-macro_rules! each {
-    ($store:expr, $keys:ident => $call:expr) => {
-        match $store {
-            Store::Words($keys) => $call,
-            Store::Records($keys) => $call,
-        }
-    };
-}
-
 impl Store {
-    pub(crate) fn new<A: Algorithm>(algorithm: A, max_keys: usize, overflow: Overflow) -> Store {
+    pub(crate) fn new<A: Algorithm>(
+        algorithm: A,
+        max_keys: usize,
+        overflow: Overflow,
+        clock: &Clock,
+    ) -> Store {
         match algorithm.in_word() {
             Some(word) => {
-                let quota = algorithm.quota();
-                Store::Words(Cells::new(quota, word.refill, max_keys, overflow))
+                let (quota, clock) = (algorithm.quota(), clock.clone());
+                Store::Words(Words::new(quota, word.refill, max_keys, overflow, clock))
             }
             None => Store::Records(Box::new(Records::new(algorithm, max_keys, overflow))),
         }
@@ -45,7 +43,7 @@ impl Store {
         now: Timestamp,
     ) -> Option<Result<Allowed, Denied>> {
         match self {
-            Store::Words(cells) => cells.decide_fast(tag, cost, now),
+            Store::Words(words) => words.cells.decide_fast(tag, cost, now),
             Store::Records(_) => None,
         }
     }
@@ -53,9 +51,10 @@ impl Store {
     /// Decides `cost` for the key and charges it if allowed. A cost of 0 is a peek.
     pub(crate) fn decide(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
         match self {
-            Store::Words(cells) => cells.decide(tag, cost, now),
-            Store::Records(_) => {
-                self.reserve(tag, self.ahead(tag), cost, now).map(|(_, allowed)| allowed)
+            Store::Words(words) => words.place(tag, cost, now).decide(tag, cost, now),
+            Store::Records(records) => {
+                let taken = records.take(tag, self.ahead(tag), Ask::All(cost), now);
+                taken.map(|(_, allowed)| allowed)
             }
         }
     }
@@ -63,7 +62,7 @@ impl Store {
     /// What `decide` would say, charging nothing.
     pub(crate) fn peek(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
         let peeked = match self {
-            Store::Words(cells) => cells.peek_fast(tag, cost, now),
+            Store::Words(words) => words.cells.peek_fast(tag, cost, now),
             Store::Records(_) => None,
         };
         peeked.unwrap_or_else(|| self.peek_past(tag, 0, cost, now))
@@ -79,7 +78,7 @@ impl Store {
     ) -> Result<Allowed, Denied> {
         let ahead = self.ahead(tag).saturating_sub(own);
         match self {
-            Store::Words(cells) => cells.peek_behind(tag, ahead, cost, now),
+            Store::Words(words) => words.place(tag, 0, now).peek_behind(tag, ahead, cost, now),
             Store::Records(records) => records.peek(tag, ahead, cost, now),
         }
     }
@@ -93,7 +92,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<(Charge, Allowed), Denied> {
         match self {
-            Store::Words(cells) => cells.reserve(tag, ahead, cost, now),
+            Store::Words(words) => words.place(tag, cost, now).reserve(tag, ahead, cost, now),
             Store::Records(records) => records.take(tag, ahead, Ask::All(cost), now),
         }
     }
@@ -106,7 +105,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<(Charge, Allowed), Denied> {
         match self {
-            Store::Words(cells) => cells.grant(tag, up_to, now),
+            Store::Words(words) => words.place(tag, up_to.min(1), now).grant(tag, up_to, now),
             Store::Records(records) => records.take(tag, self.ahead(tag), Ask::UpTo(up_to), now),
         }
     }
@@ -121,58 +120,77 @@ impl Store {
         max_wait: Duration,
     ) -> Result<(Charge, Duration, Allowed), Denied> {
         match self {
-            Store::Words(cells) => cells.book(tag, cost, now, max_wait),
-            Store::Records(_) => {
-                let reserved = self.reserve(tag, self.ahead(tag), cost, now);
+            Store::Words(words) => words.place(tag, cost, now).book(tag, cost, now, max_wait),
+            Store::Records(records) => {
+                let reserved = records.take(tag, self.ahead(tag), Ask::All(cost), now);
                 reserved.map(|(charge, allowed)| (charge, Duration::ZERO, allowed))
             }
         }
     }
 
     pub(crate) fn settle(&self, charge: &Charge, cost: u64, clock: &Clock) {
-        each!(self, keys => keys.settle(charge, cost, clock));
+        match self {
+            Store::Words(words) => words.settle(charge, cost),
+            Store::Records(records) => records.settle(charge, cost, clock),
+        }
     }
 
     pub(crate) fn reset(&self, tag: u64, now: Timestamp) {
         match self {
-            Store::Words(cells) => cells.reset(tag, now),
+            Store::Words(words) => words.tables().for_each(|cells| cells.reset(tag, now)),
             Store::Records(records) => records.reset(tag),
         }
     }
 
     pub(crate) fn reset_all(&self, now: Timestamp) {
         match self {
-            Store::Words(cells) => cells.reset_all(now),
+            Store::Words(words) => words.tables().for_each(|cells| cells.reset_all(now)),
             Store::Records(records) => records.reset_all(),
         }
     }
 
     /// Keys in debt at `now`. Looks at all.
     pub(crate) fn len(&self, now: Timestamp) -> usize {
-        each!(self, keys => keys.len(now))
+        match self {
+            // Those that have left are counted here.
+            Store::Words(words) => words.cells.len(now),
+            Store::Records(records) => records.len(now),
+        }
     }
 
     /// Bytes allocated.
     pub(crate) fn memory(&self) -> usize {
-        each!(self, keys => keys.memory())
+        match self {
+            Store::Words(words) => words.tables().map(Cells::memory).sum(),
+            Store::Records(records) => records.memory(),
+        }
     }
 
     pub(crate) fn overflows(&self) -> u64 {
-        each!(self, keys => keys.overflows())
+        match self {
+            Store::Words(words) => words.tables().map(Cells::overflows).sum(),
+            Store::Records(records) => records.overflows(),
+        }
     }
 
     pub(crate) fn quota(&self) -> Quota {
-        each!(self, keys => keys.quota())
+        match self {
+            Store::Words(words) => words.cells.quota(),
+            Store::Records(records) => records.quota(),
+        }
     }
 
     pub(crate) fn set_quota(&self, quota: Quota, now: Timestamp) {
-        each!(self, keys => keys.set_quota(quota, now));
+        match self {
+            Store::Words(words) => words.set_quota(quota, now),
+            Store::Records(records) => records.set_quota(quota, now),
+        }
     }
 
     /// Says how many units callers wait for in the line of the key.
     pub(crate) fn set_queued(&self, tag: u64, units: u64) {
         match self {
-            Store::Words(cells) => cells.set_queued(tag, units),
+            Store::Words(words) => words.cells.set_queued(tag, units),
             Store::Records(records) => records.queued().set(tag, units, |_| {}),
         }
     }
@@ -180,7 +198,10 @@ impl Store {
     /// The units that callers wait for, by key.
     #[inline]
     pub(crate) fn queued(&self) -> &Queued {
-        each!(self, keys => keys.queued())
+        match self {
+            Store::Words(words) => words.cells.queued(),
+            Store::Records(records) => records.queued(),
+        }
     }
 
     /// Units that callers wait for in the line of the key.
@@ -192,7 +213,7 @@ impl Store {
     #[inline]
     pub(crate) fn touch(&self, tag: u64) -> u64 {
         match self {
-            Store::Words(cells) => cells.touch(tag),
+            Store::Words(words) => words.cells.touch(tag),
             Store::Records(_) => 0,
         }
     }

@@ -26,7 +26,8 @@ impl<'a> FastPart<'a> {
         cost: u64,
         now: Timestamp,
     ) -> Option<FastPart<'a>> {
-        let Store::Words(cells) = store else { return None };
+        let Store::Words(words) = store else { return None };
+        let cells = &words.cells;
         let sight = cells.sight(tag, now)?;
         Some(FastPart { cells, sight, step: sight.step(cost)? })
     }
@@ -40,7 +41,8 @@ impl<'a> FastPart<'a> {
         cost: u64,
         now: Timestamp,
     ) -> Option<FastPart<'a>> {
-        let Store::Words(cells) = store else { return None };
+        let Store::Words(words) = store else { return None };
+        let cells = &words.cells;
         let sight = cells.sight_cut(tag, now)?;
         Some(FastPart { cells, sight, step: sight.step(cost)? })
     }
@@ -84,8 +86,8 @@ impl<'a> FastPart<'a> {
 #[cold]
 #[inline(never)]
 pub(crate) fn newcomer(store: &Store, tag: u64, cost: u64, now: Timestamp) -> Option<Newcomer<'_>> {
-    let Store::Words(cells) = store else { return None };
-    cells.newcomer(tag, cost, now)
+    let Store::Words(words) = store else { return None };
+    words.cells.newcomer(tag, cost, now)
 }
 
 /// Charges the last of several keys, while the others are held: the moment of the decision.

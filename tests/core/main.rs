@@ -15,6 +15,7 @@ mod differential;
 mod distinct;
 mod enforcer;
 mod extremes;
+mod far_stamps;
 mod flood;
 mod forgetting;
 mod leases;

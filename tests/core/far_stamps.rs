@@ -1,0 +1,160 @@
+//! Stamps decades ahead of the clock: each is its own key's, and no other key notices.
+
+use std::time::Duration;
+
+use foldhash::fast::FixedState;
+use tollgate::{
+    Algorithm, FixedWindow, Gcra, LeakyBucket, Overflow, Quota, RateLimiter, Retry, Timestamp,
+    VirtualClock, all,
+};
+
+use crate::oracle::{DAY, DECADE, SECOND, TODAY, at};
+
+const YEAR: u64 = 365 * DAY;
+const CENTURY: u64 = 10 * DECADE;
+
+fn limiter<A: Algorithm>(algorithm: A, time: &VirtualClock) -> RateLimiter<A, FixedState> {
+    let builder = RateLimiter::builder(algorithm.quota()).algorithm(algorithm).clock(time.clock());
+    builder.hasher(FixedState::default()).max_keys(10_000).build()
+}
+
+/// Two keys that use all they have at each moment of the clock, the second beside stamps far ahead,
+/// of keys before, between and after: both get the same answers.
+fn nobody_else_notices<A: Algorithm + Copy>(algorithm: A) {
+    let time = VirtualClock::starting_at(at(TODAY));
+    let (alone, beside) = (limiter(algorithm, &time), limiter(algorithm, &time));
+    for round in 0..50_u64 {
+        for (years, key) in [12, 25, 70, 400].into_iter().zip(1_000 + 4 * round..) {
+            let _ = beside.check_at(&key, 1, at(TODAY + years * YEAR));
+            let _ = beside.check_at(&1_000_u64, 1, at(TODAY + (years + round) * YEAR));
+        }
+        for key in 0..20_u64 {
+            assert_eq!(alone.check_n(&key, 1 + key % 3), beside.check_n(&key, 1 + key % 3));
+            assert_eq!(alone.peek_n(&key, 0), beside.peek_n(&key, 0), "key {key}, round {round}");
+        }
+        time.advance(Duration::from_millis(40 + 977 * (round % 3)));
+    }
+}
+
+#[test]
+fn nobody_else_notices_by_any_algorithm_in_a_word() {
+    let quota = Quota::per_second(7).burst(20);
+    nobody_else_notices(Gcra::new(quota));
+    nobody_else_notices(LeakyBucket::new(quota));
+    nobody_else_notices(Gcra::new(Quota::per_second(333)));
+    nobody_else_notices(FixedWindow::new(Quota::per_second(9)));
+}
+
+#[test]
+fn the_first_stamp_may_be_the_far_one() {
+    let time = VirtualClock::starting_at(at(TODAY));
+    let limiter = limiter(Gcra::new(Quota::per_second(10)), &time);
+    limiter.check_at("far", 10, at(TODAY + 60 * YEAR)).unwrap();
+    limiter.check_n("k", 10).unwrap();
+    limiter.check("k").unwrap_err();
+    time.advance(Duration::from_millis(100));
+    limiter.check("k").unwrap();
+    limiter.check("k").unwrap_err();
+    // The far key owes what it was charged, from whichever side it is looked at.
+    let then = at(TODAY + 60 * YEAR) + Duration::from_millis(100);
+    for now in [at(TODAY), time.now(), at(TODAY + 30 * YEAR)] {
+        let denied = limiter.check_at("far", 1, now).unwrap_err();
+        assert_eq!(now + denied.retry().after().unwrap(), then);
+    }
+    limiter.check_at("far", 1, then).unwrap();
+}
+
+#[test]
+fn a_key_takes_its_debt_along() {
+    let time = VirtualClock::starting_at(at(TODAY));
+    // A unit in 10 years: the burst is owed until 30 years from now.
+    let quota = Quota::new(1, Duration::from_nanos(10 * YEAR)).unwrap().with_burst(3).unwrap();
+    let limiter = limiter(Gcra::new(quota), &time);
+    limiter.check_n("k", 3).unwrap();
+    limiter.check_at("k", 3, at(TODAY + 15 * YEAR)).unwrap_err();
+    assert_eq!(limiter.check_at("k", 1, at(TODAY + 15 * YEAR)).unwrap().remaining(), 0);
+    let denied = limiter.check_at("k", 1, at(TODAY + 16 * YEAR)).unwrap_err();
+    assert_eq!(denied.retry(), Retry::After(Duration::from_nanos(4 * YEAR)));
+    // And back again: the clock's own time is before all that.
+    let denied = limiter.check("k").unwrap_err();
+    assert_eq!(denied.retry(), Retry::After(Duration::from_nanos(20 * YEAR)));
+}
+
+#[test]
+fn where_the_clock_gets_to_nothing_is_far() {
+    let time = VirtualClock::starting_at(at(TODAY));
+    let limiter = limiter(Gcra::new(Quota::per_second(10)), &time);
+    // More keys than may leave.
+    for decade in 0..30 {
+        for key in 0..2_000_u64 {
+            limiter.check_n(&key, 10).unwrap();
+            limiter.check(&key).unwrap_err();
+        }
+        assert_eq!(limiter.len(), 2_000, "decade {decade}");
+        time.advance(Duration::from_nanos(13 * YEAR));
+    }
+}
+
+#[test]
+fn a_key_that_left_is_reset_settled_and_changed_as_any_other() {
+    let time = VirtualClock::starting_at(at(TODAY));
+    let limiter = limiter(Gcra::new(Quota::per_second(10)), &time);
+    let far = at(TODAY + CENTURY);
+    limiter.check_at("k", 10, far).unwrap();
+    limiter.reset("k");
+    assert_eq!(limiter.check_n("k", 10).unwrap().remaining(), 0);
+    assert_eq!(limiter.check_at("k", 10, far).unwrap().remaining(), 0, "the old debt is gone");
+
+    // As of the latest stamp 10 units are owed, and come back at the new rate.
+    limiter.set_quota(Quota::per_second(2).burst(10));
+    let denied = limiter.check_at("k", 10, far).unwrap_err();
+    assert_eq!(denied.retry(), Retry::After(Duration::from_secs(5)));
+    limiter.check("other").unwrap();
+    limiter.set_quota(Quota::per_second(10));
+
+    // All or none, beside a key that is at home.
+    limiter.reset("k");
+    limiter.check_at("k", 9, far).unwrap();
+    all((limiter.key("k"), limiter.key("home"))).admit_at(1, far).unwrap().cancel();
+    let set = all((limiter.key("k"), limiter.key("home")));
+    set.admit_at(1, far).unwrap();
+    assert_eq!(set.admit_at(1, far).unwrap_err().index(), 0);
+    assert_eq!(limiter.peek_at("home", 0, far).unwrap().remaining(), 9);
+}
+
+#[test]
+fn so_many_may_leave_and_for_others_there_is_no_room() {
+    let time = VirtualClock::starting_at(at(TODAY));
+    for overflow in [Overflow::Pool, Overflow::Deny, Overflow::Allow] {
+        let builder = RateLimiter::builder(Quota::per_second(10)).clock(time.clock());
+        let limiter = builder.max_keys(1 << 20).overflow(overflow).build();
+        let memory = limiter.memory();
+        for key in 0..20_000_u64 {
+            let far = at(TODAY + 20 * YEAR + key * SECOND);
+            let admitted = (0..30).filter(|_| limiter.check_at(&key, 1, far).is_ok()).count();
+            assert!(admitted == 10 || key >= 1_000, "{admitted} of key {key}");
+        }
+        assert!(limiter.len() <= 1024, "{} keys have left", limiter.len());
+        let overflows = limiter.overflows();
+        limiter.check_n("k", 10).unwrap();
+        limiter.check("k").unwrap_err();
+        time.advance(Duration::from_secs(1));
+        limiter.check_n("k", 10).unwrap();
+        assert_eq!(limiter.overflows(), overflows, "others have room");
+        assert!(limiter.memory() < memory + (4 << 20), "{}", limiter.memory());
+    }
+}
+
+#[test]
+fn a_peek_far_ahead_leaves_nothing() {
+    let time = VirtualClock::starting_at(at(TODAY));
+    let limiter = limiter(Gcra::new(Quota::per_second(10)), &time);
+    for key in 0..2_000_u64 {
+        assert_eq!(limiter.peek_at(&key, 3, at(TODAY + CENTURY)).unwrap().remaining(), 7);
+        limiter.check_at(&key, 11, at(TODAY + CENTURY)).unwrap_err();
+        limiter.check_at(&key, 0, at(TODAY + CENTURY)).unwrap();
+    }
+    assert_eq!((limiter.len(), limiter.overflows()), (0, 0));
+    assert_eq!(limiter.check_at("k", 10, Timestamp::MAX).unwrap().remaining(), 0);
+    assert_eq!(limiter.len(), 1);
+}
