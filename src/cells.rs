@@ -4,7 +4,7 @@
 //! mean and `published` where they are read, `table` finds and claims slots, `sight` is the fast path.
 //! This file runs every verb as one [`Step`] from a state to the next, until nothing else came
 //! between. On it stand `pool` (keys without room), `apart` (keys charged far ahead of the clock),
-//! `change` (of the quota, under way), `settle` (charges corrected later) and `look` (what a
+//! `change` (of the quota, under way), `take` and `settle` (charges corrected later) and `look` (what a
 //! transaction holds). `mutants` holds bugs for models to find.
 //!
 //! # What is remembered, and what is not
@@ -26,6 +26,7 @@ mod queued;
 mod settle;
 mod sight;
 mod table;
+mod take;
 mod word;
 
 use crate::algorithm::{Bucket, Moment, Refill};

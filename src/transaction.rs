@@ -13,214 +13,25 @@
 //! This is the general way, a cold loop. Where all limits are words that stand in their slots,
 //! callers first try the same four things with [`FastPart`]s.
 
+mod entry;
 mod fast;
 mod record;
 mod slots;
-mod word;
 
 use smallvec::SmallVec;
 
-use crate::cells::{Charge, Queued};
-use crate::concurrency_limiter::{Lease, Room};
-use crate::decision::{Allowed, Denied, Retry};
-use crate::rate_limiter::Store;
-use crate::slots::{Claim, Held};
-use crate::sync::{Arc, Backoff, mutant};
-use crate::time::Timestamp;
+use crate::cells::Look;
+use crate::decision::{Denied, Retry};
+use crate::slots::Claim;
+use crate::sync::{Backoff, mutant};
 
+use entry::Part;
+pub(crate) use entry::{Asked, Entries, Entry};
 pub(crate) use fast::{FastPart, commit as commit_fast, commit_last, newcomer};
-use record::{Locks, Record};
-use slots::SlotPart;
-use word::Word;
+use record::Locks;
 
 /// As many limits of one request as are decided without allocating.
 pub(crate) const INLINE: usize = 8;
-
-/// One limit's part in a decision.
-pub(crate) struct Entry<'a> {
-    pub(crate) asked: Asked,
-    part: Part<'a>,
-}
-
-pub(crate) type Entries<'a> = SmallVec<[Entry<'a>; INLINE]>;
-
-/// What is asked of a limit.
-#[derive(Clone, Copy)]
-pub(crate) struct Asked {
-    /// Its place among all limits of the request.
-    pub(crate) place: u32,
-    /// Units of a rate; slots.
-    pub(crate) cost: u64,
-    pub(crate) now: Timestamp,
-    /// Whether its denial refuses the request. If not it is charged if it agrees, and its slots are
-    /// taken all the same.
-    pub(crate) enforced: bool,
-    /// Whether the request is at the head of the line before it.
-    pub(crate) turn: bool,
-}
-
-impl Asked {
-    /// Units of the key's line that come before it.
-    fn ahead(&self, queued: &Queued, tag: u64) -> u64 {
-        if self.turn { 0 } else { queued.ahead(tag) }
-    }
-}
-
-enum Part<'a> {
-    Word(Word<'a>),
-    Record(Record<'a>),
-    Slots(SlotPart),
-}
-
-/// Calls a word or slots. A record is locked: it stands, and there is nothing to hold.
-macro_rules! each {
-    ($part:expr, $of:ident => $call:expr, record => $of_record:expr) => {
-        match $part {
-            Part::Word($of) => $call,
-            Part::Slots($of) => $call,
-            Part::Record(_) => $of_record,
-        }
-    };
-    ($part:expr, $of:ident => $call:expr) => {
-        match $part {
-            Part::Word($of) => $call,
-            Part::Slots($of) => $call,
-            Part::Record($of) => $call,
-        }
-    };
-}
-
-impl<'a> Entry<'a> {
-    /// Asks a rate, and looks at it once if it is a word.
-    pub(crate) fn rate(store: &'a Store, tag: u64, asked: Asked) -> Entry<'a> {
-        let part = match store {
-            Store::Words(words) => {
-                Part::Word(Word::new(words.place(tag, asked.cost, asked.now), tag, &asked))
-            }
-            Store::Records(records) => Part::Record(Record::new(&**records, tag)),
-        };
-        Entry { asked, part }
-    }
-
-    /// Asks for slots, and looks at them once.
-    pub(crate) fn slots(room: Arc<Room>, asked: Asked) -> Entry<'a> {
-        Entry { asked, part: Part::Slots(SlotPart::new(room, &asked)) }
-    }
-
-    /// What this limit says.
-    pub(crate) fn answer(&self) -> Result<Allowed, Denied> {
-        each!(&self.part, part => part.look.answer)
-    }
-
-    /// The key of a rate.
-    pub(crate) fn tag(&self) -> Option<u64> {
-        match &self.part {
-            Part::Word(word) => Some(word.tag),
-            Part::Record(record) => Some(record.tag),
-            Part::Slots(_) => None,
-        }
-    }
-
-    /// What slots are taken of.
-    pub(crate) fn room(&self) -> Option<&Arc<Room>> {
-        match &self.part {
-            Part::Slots(slots) => Some(&slots.room),
-            Part::Word(_) | Part::Record(_) => None,
-        }
-    }
-
-    /// What was charged, if it was and is this entry's alone.
-    pub(crate) fn charge(&self) -> Option<Charge> {
-        match &self.part {
-            Part::Word(word) if self.is_charged() => word.charge(&self.asked),
-            Part::Record(record) if self.is_charged() => record.charge(&self.asked),
-            _ => None,
-        }
-    }
-
-    /// What was taken, for a caller that gives it back.
-    pub(crate) fn taken(self) -> Option<(Arc<Room>, Held)> {
-        match self.part {
-            Part::Slots(slots) => slots.taken(),
-            Part::Word(_) | Part::Record(_) => None,
-        }
-    }
-
-    /// What was taken.
-    pub(crate) fn lease(self) -> Option<Lease> {
-        self.taken().map(|(room, held)| Lease::new(room, held))
-    }
-
-    fn look_again(&mut self) {
-        each!(&mut self.part, part => part.look(&self.asked), record => {});
-    }
-
-    fn stands(&self) -> bool {
-        each!(&self.part, part => part.stands(), record => true)
-    }
-
-    /// What it refuses the request with, if it does.
-    pub(crate) fn refusal(&self) -> Option<Refusal> {
-        let denied = self.answer().err().filter(|_| self.asked.enforced)?;
-        Some(Refusal { place: self.asked.place, denied })
-    }
-
-    fn is_charged(&self) -> bool {
-        self.asked.cost > 0
-            && self.answer().is_ok()
-            && match &self.part {
-                Part::Word(word) => word.look.is_counted(),
-                Part::Record(record) => record.look.is_counted,
-                // Slots in shadow are taken after the decision.
-                Part::Slots(_) => self.asked.enforced,
-            }
-    }
-
-    /// Whether its key must be given a place before it can be held.
-    fn needs_seat(&self) -> bool {
-        self.is_charged()
-            && match &self.part {
-                Part::Word(word) => word.look.needs_seat(),
-                Part::Record(record) => record.look.needs_seat(),
-                Part::Slots(_) => false,
-            }
-    }
-
-    /// Whether both are charged in one place: keys of one limiter that share its pool.
-    fn shares_with(&self, other: &Entry<'_>) -> bool {
-        match (&self.part, &other.part) {
-            (Part::Word(a), Part::Word(b)) => a.look.shares_cell_with(&b.look),
-            (Part::Record(a), Part::Record(b)) => a.shares_with(b),
-            _ => false,
-        }
-    }
-
-    /// Whether it is the key `tag` of the same limiter as `other`.
-    fn is_beside(&self, other: &Entry<'_>, tag: u64) -> bool {
-        self.tag() == Some(tag)
-            && match (&self.part, &other.part) {
-                (Part::Word(a), Part::Word(b)) => std::ptr::eq(a.cells, b.cells),
-                (Part::Record(a), Part::Record(b)) => std::ptr::addr_eq(a.records, b.records),
-                _ => false,
-            }
-    }
-
-    fn hold(&self) -> bool {
-        each!(&self.part, part => part.hold(), record => true)
-    }
-
-    fn release(&self, is_charged: bool) {
-        each!(&self.part, part => part.release(&self.asked, is_charged), record => {});
-    }
-
-    /// The state of a word that was decided on.
-    fn state(&self) -> [u64; 3] {
-        match &self.part {
-            Part::Word(word) => word.look.state(),
-            Part::Record(_) | Part::Slots(_) => [0; 3],
-        }
-    }
-}
 
 /// The first limit that refuses, and how long until none would.
 #[derive(Clone, Copy, Debug)]
@@ -331,7 +142,7 @@ fn attempt<'a>(
     };
     for Entry { asked, part } in entries {
         match part {
-            Part::Word(word) => word.count(),
+            Part::Word(look) => look.count_seat(),
             Part::Record(record) => record.write(asked, decided.is_ok(), locks),
             Part::Slots(_) => {}
         }
@@ -369,10 +180,10 @@ fn pass(entries: &mut [Entry<'_>], may_look_again: bool) -> Result<(), Again> {
         let seen = seen?;
         (claims.into_iter().map(Claim::live).collect(), seen)
     };
-    if let (Some(Entry { part: Part::Word(word), .. }), Some(seen)) =
+    if let (Some(Entry { part: Part::Word(look), .. }), Some(seen)) =
         (innermost.and_then(|at| entries.get_mut(at)), seen)
     {
-        *word = seen;
+        *look = seen;
     }
     slots::keep(entries, taken);
     Ok(())
@@ -393,12 +204,12 @@ fn commit<'a>(
     entries: &[Entry<'a>],
     innermost: Option<usize>,
     may_look_again: bool,
-) -> Result<Option<Word<'a>>, Again> {
+) -> Result<Option<Look<'a>>, Again> {
     // Two keys of one limiter are not decided under two quotas of it: a change waits for the locks of
     // records, but not for words that are only looked at.
     let all_current = || {
         let mut parts = entries.iter().map(|entry| &entry.part);
-        parts.all(|part| !matches!(part, Part::Word(word) if !word.is_current()))
+        parts.all(|part| !matches!(part, Part::Word(look) if !look.is_current()))
     };
     all_current().then_some(()).ok_or(Again)?;
     let Some(Entry { asked, part }) = innermost.and_then(|at| entries.get(at)) else {
@@ -406,18 +217,18 @@ fn commit<'a>(
     };
     let mut seen = match part {
         Part::Slots(slots) if slots.commit(asked) => return Ok(None),
-        Part::Word(word) if word.commit() => return Ok(None),
-        Part::Word(word) if may_look_again => *word,
+        Part::Word(look) if look.commit() => return Ok(None),
+        Part::Word(look) if may_look_again => *look,
         _ => return Err(Again),
     };
     loop {
         // Lost the compare-and-swap. Keys are held, so look again without waiting.
-        if mutant("wait_while_holding") {
-            seen.look(asked);
+        seen = if mutant("wait_while_holding") {
+            seen.cells.look(seen.tag, 0, asked.cost, asked.now)
         } else {
-            seen = seen.again(asked).ok_or(Again)?;
-        }
-        if seen.look.answer.is_err() || !all_current() || !seen.is_current() {
+            seen.again(asked.cost, asked.now).ok_or(Again)?
+        };
+        if seen.answer.is_err() || !all_current() || !seen.is_current() {
             return Err(Again);
         }
         if seen.commit() {
@@ -440,9 +251,9 @@ fn seat<'a>(entries: &mut [Entry<'a>], locks: &mut Locks<'a>) -> Result<(), Agai
         // The other charges for both.
         let Entry { asked, part } = &mut before[at];
         match (&mut entry.part, part) {
-            (Part::Word(rider), Part::Word(word)) => {
+            (Part::Word(rider), Part::Word(look)) => {
                 rider.ride();
-                word.carry(cost, asked).then_some(()).ok_or(Again)?;
+                look.carry(cost, asked.cost, asked.now).then_some(()).ok_or(Again)?;
             }
             (Part::Record(rider), Part::Record(record)) => {
                 rider.ride();
@@ -466,7 +277,10 @@ fn seat_one<'a>(
         others.any(|(_, other)| other.is_charged() && other.is_beside(entry, tag))
     };
     let seated = match &entry.part {
-        Part::Word(word) => Part::Word(word.seat(&entry.asked, taken).ok_or(Again)?),
+        Part::Word(look) => {
+            let Asked { cost, now, .. } = entry.asked;
+            Part::Word(look.seat(cost, now, taken).ok_or(Again)?)
+        }
         Part::Record(record) => Part::Record(record.seat(&entry.asked, locks, &taken)),
         Part::Slots(_) => return Ok(()),
     };

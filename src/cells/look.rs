@@ -1,24 +1,37 @@
 //! A key as a transaction sees it: looked at first, then held or charged if nothing came between.
 
 use crate::decision::{Allowed, Denied, Retry};
-use crate::sync::{Backoff, Ordering, mutant};
+use crate::sync::{Backoff, mutant};
 use crate::time::Timestamp;
 
 use super::pool::{Full, Overflow};
 use super::settle::Charge;
 use super::table::{Cell, Claim};
-use super::{Cells, Seat, word};
+use super::{Cells, Pending, Seat, word};
 
 /// One key as a transaction sees it: the answer, and what to write if all agree.
 #[derive(Clone, Copy)]
 pub(crate) struct Look<'a> {
-    cell: Option<Cell<'a>>,
+    pub(crate) cells: &'a Cells,
+    pub(crate) tag: u64,
     seat: Seat,
-    /// What was decided on: the word, or the stamp `forgotten` if there is no cell.
-    word: u64,
-    next: u64,
+    found: Found<'a>,
+    /// That of the quota it was decided under.
     generation: u64,
+    /// What it charges for other keys that turned out to share its cell.
+    carried: u64,
     pub(crate) answer: Result<Allowed, Denied>,
+}
+
+/// What was decided on.
+#[derive(Clone, Copy)]
+enum Found<'a> {
+    /// A word, and the one that it becomes if it is charged.
+    Word(Pending<'a>),
+    /// No word: the stamp `forgotten` of the key's group.
+    Nothing(u64),
+    /// The charge is another key's.
+    Passenger,
 }
 
 impl Cells {
@@ -29,11 +42,12 @@ impl Cells {
         let backoff = Backoff::default();
         loop {
             match self.table.find(tag, word::spread(tag)) {
-                Some(found) => match self.look_at(found, Seat::Own, ahead, cost, now) {
-                    Seen::Clear(look) => return look,
-                    Seen::Held => backoff.snooze(),
-                    Seen::Gone => {}
-                },
+                Some((_, word)) if word::is_held(word) => backoff.snooze(),
+                Some((cell, word)) => {
+                    if let Some(found) = self.look_at(tag, cell, word, ahead, cost, now) {
+                        return found;
+                    }
+                }
                 None => {
                     if let Some(look) = self.look_at_absent(tag, ahead, cost, now) {
                         return look;
@@ -43,33 +57,29 @@ impl Cells {
         }
     }
 
+    /// `None`: the word has become another.
     #[inline]
     fn look_at<'a>(
         &'a self,
-        (cell, word): (Cell<'a>, u64),
-        seat: Seat,
+        tag: u64,
+        cell: Cell<'a>,
+        word: u64,
         ahead: u64,
         cost: u64,
         now: Timestamp,
-    ) -> Seen<'a> {
-        if word::is_held(word) {
-            return Seen::Held;
-        }
+    ) -> Option<Look<'a>> {
         // Moving the axis waits for holds, and the caller may hold.
         if mutant("move_while_holding") {
             self.reach(now, now);
         }
         let (numbers, moment) = self.numbers_at(now);
-        let Some(tat) = self.state(&cell, word, &numbers) else { return Seen::Gone };
+        let tat = self.state(&cell, word, &numbers)?;
         let decided = numbers.bucket.decide_behind(tat, ahead, cost, moment);
-        Seen::Clear(Look {
-            cell: Some(cell),
-            seat,
-            word,
-            next: decided
-                .map_or(word, |(next, _)| word::encode(next, cell.tag, numbers.generation)),
-            generation: numbers.generation,
-            answer: decided.map(|(_, allowed)| allowed),
+        let generation = numbers.generation;
+        let charged = decided.map_or(word, |(next, _)| word::encode(next, cell.tag, generation));
+        Some(Look {
+            found: Found::Word(Pending::new(self, cell, generation, word, charged)),
+            ..self.looked(tag, Seat::Own, generation, decided.map(|(_, allowed)| allowed))
         })
     }
 
@@ -82,69 +92,84 @@ impl Cells {
         let pooled = answer.is_err_and(|denied: Denied| denied.retry != Retry::Never)
             && self.is_pooled(tag, now);
         let seat = if pooled { Seat::Pool } else { Seat::Own };
-        Some(Look::nowhere(seat, forgotten, numbers.generation, answer))
+        let look = self.looked(tag, seat, numbers.generation, answer);
+        Some(Look { found: Found::Nothing(forgotten), ..look })
     }
 
-    /// Gives a key that was not there a slot, in the state of a key never seen, and looks at it.
-    /// Not one that the same transaction gave to a key that is `taken`. `None`: look again.
-    pub(crate) fn seat(
+    /// With nothing found.
+    fn looked(
         &self,
         tag: u64,
-        cost: u64,
-        now: Timestamp,
-        taken: impl Fn(u64) -> bool,
-    ) -> Option<Look<'_>> {
-        let (numbers, moment) = self.numbers_at(now);
-        let (cell, seat) = match self.claim(tag, &numbers, moment, taken, Some) {
-            Claim::Made(cell) | Claim::Present(cell) => (cell, Seat::Own),
-            Claim::None | Claim::Stale => return None,
-            Claim::Full { until } => match self.overflow {
-                Overflow::Pool => (self.pool_cell(tag)?, Seat::Pool),
-                Overflow::Allow | Overflow::Deny => {
-                    let answer = self.without_seat(cost, now, &Full { until });
-                    let generation = numbers.generation;
-                    return Some(Look::nowhere(Seat::Uncounted, 0, generation, answer));
-                }
-            },
-        };
-        match self.look_at((cell, cell.load()?), seat, 0, cost, now) {
-            Seen::Clear(look) => Some(look),
-            Seen::Held | Seen::Gone => None,
-        }
+        seat: Seat,
+        generation: u64,
+        answer: Result<Allowed, Denied>,
+    ) -> Look<'_> {
+        Look { cells: self, tag, seat, found: Found::Passenger, generation, carried: 0, answer }
     }
-
-    /// Counts the overflow if the decided key had no slot of its own.
-    pub(crate) fn count_seat(&self, look: &Look<'_>) {
-        if look.seat != Seat::Own {
-            self.count_overflow();
-        }
-    }
-}
-
-enum Seen<'a> {
-    Clear(Look<'a>),
-    Held,
-    Gone,
 }
 
 impl<'a> Look<'a> {
-    fn nowhere(
-        seat: Seat,
-        forgotten: u64,
-        generation: u64,
-        answer: Result<Allowed, Denied>,
-    ) -> Self {
-        Look { cell: None, seat, word: forgotten, next: forgotten, generation, answer }
+    /// With a slot for its key, which was not there, in the state of a key never seen. Not a slot that
+    /// the same transaction gave to a key that is `taken`. `None`: look again.
+    pub(crate) fn seat(
+        &self,
+        cost: u64,
+        now: Timestamp,
+        taken: impl Fn(u64) -> bool,
+    ) -> Option<Look<'a>> {
+        let (cells, tag) = (self.cells, self.tag);
+        let (numbers, moment) = cells.numbers_at(now);
+        let (cell, seat) = match cells.claim(tag, &numbers, moment, taken, Some) {
+            Claim::Made(cell) | Claim::Present(cell) => (cell, Seat::Own),
+            Claim::None | Claim::Stale => return None,
+            Claim::Full { until } => match cells.overflow {
+                Overflow::Pool => (cells.pool_cell(tag)?, Seat::Pool),
+                Overflow::Allow | Overflow::Deny => {
+                    let answer = cells.without_seat(cost, now, &Full { until });
+                    return Some(cells.looked(tag, Seat::Uncounted, numbers.generation, answer));
+                }
+            },
+        };
+        Look { seat, ..*self }.at(cell, cost, now)
+    }
+
+    /// Looked at in its cell, without waiting. `None`: the key is held, or gone.
+    fn at(&self, cell: Cell<'a>, cost: u64, now: Timestamp) -> Option<Look<'a>> {
+        let word = cell.load().filter(|word| !word::is_held(*word))?;
+        let look = self.cells.look_at(self.tag, cell, word, 0, cost, now)?;
+        Some(Look { seat: self.seat, carried: self.carried, ..look })
+    }
+
+    /// Looked at again, without waiting. `None`: the key is held, or gone.
+    pub(crate) fn again(&self, cost: u64, now: Timestamp) -> Option<Look<'a>> {
+        let Found::Word(pending) = &self.found else { return None };
+        self.at(pending.cell(), cost.saturating_add(self.carried), now)
+    }
+
+    /// Charges `more` as well, for another key. Whether it could be looked at again.
+    pub(crate) fn carry(&mut self, more: u64, cost: u64, now: Timestamp) -> bool {
+        self.carried = self.carried.saturating_add(more);
+        self.again(cost, now).map(|again| *self = again).is_some()
+    }
+
+    /// Leaves its charge to another key.
+    pub(crate) fn ride(&mut self) {
+        (self.found, self.seat) = (Found::Passenger, Seat::Uncounted);
     }
 
     /// Equal for two looks at one state of the key under one quota.
     pub(crate) fn state(&self) -> [u64; 3] {
-        [self.word, self.generation, self.cell.is_some().into()]
+        let (kind, on) = match &self.found {
+            Found::Word(pending) => (0, pending.word()),
+            Found::Nothing(forgotten) => (1, *forgotten),
+            Found::Passenger => (2, 0),
+        };
+        [kind, on, self.generation]
     }
 
     /// Whether the key must be given a slot before it can be held.
     pub(crate) fn needs_seat(&self) -> bool {
-        self.cell.is_none() && self.seat == Seat::Own
+        matches!(self.found, Found::Nothing(_)) && self.seat == Seat::Own
     }
 
     /// Whether there is something to write.
@@ -154,77 +179,64 @@ impl<'a> Look<'a> {
 
     /// Whether both are one cell: keys of one limiter that share a cell of its pool.
     pub(crate) fn shares_cell_with(&self, other: &Look<'_>) -> bool {
-        match (self.cell, other.cell) {
-            (Some(a), Some(b)) => a.tag == b.tag && std::ptr::eq(a.word, b.word),
+        match (&self.found, &other.found) {
+            (Found::Word(a), Found::Word(b)) => a.cell().is_same(&b.cell()),
             _ => false,
         }
     }
 
-    /// The same answer with nothing to write: another entry charges for it.
-    pub(crate) fn as_passenger(self) -> Self {
-        Look { cell: None, seat: Seat::Uncounted, ..self }
-    }
-
     /// Whether the answer is still the one that would be given.
     #[inline]
-    pub(crate) fn stands(&self, cells: &Cells, tag: u64) -> bool {
-        if mutant("answer_unconfirmed") {
-            return true;
-        }
-        match self.cell {
-            Some(cell) => cell.is_still(self.word),
+    pub(crate) fn stands(&self) -> bool {
+        match &self.found {
+            Found::Word(pending) => pending.stands(),
+            _ if mutant("answer_unconfirmed") => true,
             // A change of quota rewrites words, and here is none.
-            None if !self.is_current(cells) => false,
-            None => self.seat == Seat::Uncounted || cells.table.is_absent(tag, self.word),
+            _ if !self.is_current() => false,
+            Found::Nothing(forgotten) => self.cells.table.is_absent(self.tag, *forgotten),
+            Found::Passenger => true,
         }
     }
 
     /// Whether the quota that it was decided under is still in force.
     #[inline]
-    pub(crate) fn is_current(&self, cells: &Cells) -> bool {
-        mutant("mixed_quotas") || cells.published.is_current(self.generation)
+    pub(crate) fn is_current(&self) -> bool {
+        mutant("mixed_quotas") || self.cells.published.is_current(self.generation)
     }
 
     /// Writes the charge, if there is one and nothing came between.
     #[inline]
-    pub(crate) fn commit(&self, cells: &Cells, tag: u64) -> bool {
-        match self.cell {
-            Some(cell) if self.next != self.word => cell.replace(self.word, self.next),
-            _ => self.stands(cells, tag),
+    pub(crate) fn commit(&self) -> bool {
+        match &self.found {
+            Found::Word(pending) if pending.is_changed() => pending.charge(),
+            _ => self.stands(),
         }
     }
 
     /// Holds the key, if nothing came between. Then `release` must follow.
     #[inline]
     pub(crate) fn hold(&self) -> bool {
-        let Some(cell) = self.cell else { return false };
-        // Nothing is published: the commit that follows is a release.
-        let held = cell.replace(self.word, word::held(self.word));
-        if held && mutant("release_early") {
-            cell.word.store(self.word, Ordering::Release);
-        }
-        held
+        matches!(&self.found, Found::Word(pending) if pending.hold())
     }
 
-    /// Lets go of a key that is held: as it was, or charged.
+    /// Lets go of a key that is held: charged, or as it was.
     #[inline]
-    pub(crate) fn release(&self, charged: bool) {
-        if let Some(cell) = self.cell {
-            // Release: whoever reads this word sees the commit that it belongs to.
-            cell.word.store(if charged { self.next } else { self.word }, Ordering::Release);
+    pub(crate) fn release(&self, is_charged: bool) {
+        if let Found::Word(pending) = &self.found {
+            pending.release(is_charged);
         }
     }
 
-    /// Looks again, without waiting. `None` if the key is held or gone.
-    pub(crate) fn again(&self, cells: &'a Cells, cost: u64, now: Timestamp) -> Option<Look<'a>> {
-        let cell = self.cell?;
-        match cells.look_at((cell, cell.load()?), self.seat, 0, cost, now) {
-            Seen::Clear(look) => Some(look),
-            Seen::Held | Seen::Gone => None,
-        }
+    /// What was charged, if that is this key's alone.
+    pub(crate) fn charge(&self, cost: u64, at: Timestamp) -> Option<Charge> {
+        let Look { tag, seat, generation, .. } = *self;
+        (self.carried == 0).then_some(Charge { tag, cost, at, seat, generation })
     }
 
-    pub(crate) fn charge(&self, tag: u64, cost: u64, at: Timestamp) -> Charge {
-        Charge { tag, cost, at, seat: self.seat, generation: self.generation }
+    /// Counts the overflow if the decided key had no slot of its own.
+    pub(crate) fn count_seat(&self) {
+        if self.seat != Seat::Own {
+            self.cells.count_overflow();
+        }
     }
 }

@@ -1,18 +1,14 @@
 //! Charges that are corrected later.
 
-use std::time::Duration;
-
 use crate::algorithm::{Moment, Refill};
-use crate::decision::{Allowed, Denied};
 use crate::quota::Quota;
 use crate::sync::{Backoff, Ordering, mutant};
 use crate::ticks::Scale;
 use crate::time::{Clock, Timestamp};
 
 use super::numbers::Numbers;
-use super::pool::Full;
 use super::word::MAX_TICK;
-use super::{Cells, Overflow, Seat, Step, word};
+use super::{Cells, Seat, Step, word};
 
 /// A charge that can be settled.
 #[derive(Clone, Copy, Debug)]
@@ -25,132 +21,7 @@ pub(crate) struct Charge {
     pub(crate) generation: u64,
 }
 
-impl Charge {
-    /// One that is in no table.
-    pub(crate) fn apart(tag: u64, cost: u64, at: Timestamp, seat: Seat) -> Charge {
-        Charge { tag, cost, at, seat, generation: 0 }
-    }
-}
-
 impl Cells {
-    /// As `decide`, behind `ahead` units of the key's line, and says what `settle` needs to know.
-    pub(crate) fn reserve(
-        &self,
-        tag: u64,
-        ahead: u64,
-        cost: u64,
-        now: Timestamp,
-    ) -> Result<(Charge, Allowed), Denied> {
-        let look_now = || self.look(tag, ahead, cost, now);
-        let mut look = look_now();
-        loop {
-            // A cost of 0 is a peek: no key.
-            if cost > 0 && look.answer.is_ok() && look.needs_seat() {
-                let Some(seated) = self.seat(tag, cost, now, |_| false) else {
-                    look = look_now();
-                    continue;
-                };
-                look = seated;
-            }
-            match look.answer {
-                Ok(allowed) if look.commit(self, tag) => {
-                    self.count_seat(&look);
-                    return Ok((look.charge(tag, cost, now), allowed));
-                }
-                Err(denied) if look.stands(self, tag) => {
-                    self.count_seat(&look);
-                    return Err(denied);
-                }
-                _ => look = look_now(),
-            }
-        }
-    }
-
-    /// Charges as much as is there, of at most `up_to` units.
-    pub(crate) fn grant(
-        &self,
-        tag: u64,
-        up_to: u64,
-        now: Timestamp,
-    ) -> Result<(Charge, Allowed), Denied> {
-        let uncounted = |cost| Charge::apart(tag, cost, now, Seat::Uncounted);
-        let ahead = self.queued.ahead(tag);
-        if up_to == 0 || ahead > 0 {
-            let allowed = self.peek_behind(tag, ahead, up_to.min(1), now)?;
-            return Ok((uncounted(0), allowed));
-        }
-        let step = |seat, tat, numbers: &Numbers, moment| {
-            // Where nothing is left, the caller gets the denial of one unit.
-            let left = numbers.bucket.decide(tat, 0, moment);
-            let cost = left.map_or(0, |(_, left)| left.remaining()).clamp(1, up_to);
-            match numbers.bucket.decide(tat, cost, moment) {
-                Err(denied) => Step::Stay(Err(denied)),
-                Ok((next, allowed)) => {
-                    let generation = numbers.generation;
-                    let charge = Charge { tag, cost, at: now, seat, generation };
-                    Step::Move(next, Ok((charge, allowed)))
-                }
-            }
-        };
-        self.run_seated(tag, now, step).unwrap_or_else(|full| {
-            let cost = up_to.min(self.published.load().bucket.burst);
-            self.without_seat(cost, now, &full).map(|allowed| (uncounted(cost), allowed))
-        })
-    }
-
-    /// Charges `cost` for a turn that comes within `max_wait`, and says after how long.
-    pub(crate) fn book(
-        &self,
-        tag: u64,
-        cost: u64,
-        now: Timestamp,
-        max_wait: Duration,
-    ) -> Result<(Charge, Duration, Allowed), Denied> {
-        let uncounted = |cost| Charge::apart(tag, cost, now, Seat::Uncounted);
-        let ahead = self.queued.ahead(tag);
-        if cost == 0 || ahead > 0 {
-            // Nobody books before those who wait. Should they have left meanwhile, this is denied
-            // all the same: nothing is charged here.
-            let allowed = self.peek_behind(tag, ahead, cost, now)?;
-            return Ok((uncounted(0), Duration::ZERO, allowed));
-        }
-        let step = |seat, tat, numbers: &Numbers, moment| match numbers
-            .bucket
-            .book(tat, cost, moment, max_wait)
-        {
-            Err(denied) => Step::Stay(Err(denied)),
-            Ok((next, wait, allowed)) => {
-                let generation = numbers.generation;
-                let charge = Charge { tag, cost, at: now, seat, generation };
-                Step::Move(next, Ok((charge, wait, allowed)))
-            }
-        };
-        self.run_seated(tag, now, step).unwrap_or_else(|full| {
-            let allowed = self.without_seat(cost, now, &full)?;
-            Ok((uncounted(cost), Duration::ZERO, allowed))
-        })
-    }
-
-    /// `run` for a key wherever it is counted: in a slot of its own, or else in the pool.
-    fn run_seated<R>(
-        &self,
-        tag: u64,
-        now: Timestamp,
-        step: impl Fn(Seat, u64, &Numbers, Moment) -> Step<R>,
-    ) -> Result<R, Full> {
-        let at = |seat| {
-            let step = &step;
-            move |tat, numbers: &Numbers, moment| step(seat, tat, numbers, moment)
-        };
-        let own = self.run(Seat::Own, tag, now, at(Seat::Own));
-        let Err(full) = own else { return own };
-        self.count_overflow();
-        if self.overflow == Overflow::Pool {
-            return self.run(Seat::Pool, tag, now, at(Seat::Pool)).map_err(|_| full);
-        }
-        Err(full)
-    }
-
     /// Makes a charge what it should have been. What time has already given back is not given
     /// back again: of `c` units charged at `t0` at most `c - (t1 - t0) / interval` return at `t1`,
     /// the interval being the shortest in force since. `false`: the key has left the table.

@@ -114,7 +114,7 @@ impl<'a> Sight<'a> {
     #[inline(always)]
     pub(crate) fn pending(&self, cells: &'a Cells, next: u64) -> Pending<'a> {
         let Sight { cell, word, mask, .. } = *self;
-        Pending { cells, cell, generation: self.numbers.generation(), word, charged: next ^ mask }
+        Pending::new(cells, cell, self.numbers.generation(), word, next ^ mask)
     }
 
     /// The answer of a charge after which the bucket is full at `next`.
@@ -173,7 +173,31 @@ pub(crate) struct Pending<'a> {
     charged: u64,
 }
 
-impl Pending<'_> {
+impl<'a> Pending<'a> {
+    #[inline(always)]
+    pub(super) fn new(
+        cells: &'a Cells,
+        cell: Cell<'a>,
+        generation: u64,
+        word: u64,
+        charged: u64,
+    ) -> Pending<'a> {
+        Pending { cells, cell, generation, word, charged }
+    }
+
+    pub(super) fn cell(&self) -> Cell<'a> {
+        self.cell
+    }
+
+    pub(super) fn word(&self) -> u64 {
+        self.word
+    }
+
+    /// Whether there is a charge to write.
+    pub(super) fn is_changed(&self) -> bool {
+        self.charged != self.word
+    }
+
     /// Whether the quota is still in force.
     #[inline(always)]
     fn is_current(&self) -> bool {

@@ -120,7 +120,10 @@ impl Store {
         max_wait: Duration,
     ) -> Result<(Charge, Duration, Allowed), Denied> {
         match self {
-            Store::Words(words) => words.place(tag, cost, now).book(tag, cost, now, max_wait),
+            Store::Words(words) => {
+                let booked = words.place(tag, cost, now).book(tag, cost, now, max_wait);
+                booked.map(|(charge, (wait, allowed))| (charge, wait, allowed))
+            }
             Store::Records(records) => {
                 let reserved = records.take(tag, self.ahead(tag), Ask::All(cost), now);
                 reserved.map(|(charge, allowed)| (charge, Duration::ZERO, allowed))

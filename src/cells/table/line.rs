@@ -41,6 +41,11 @@ impl<'a> Cell<'a> {
         (self.tag_at.load(Ordering::Acquire) == self.tag).then_some(word)
     }
 
+    /// Whether both are one.
+    pub(crate) fn is_same(&self, other: &Cell<'_>) -> bool {
+        self.tag == other.tag && std::ptr::eq(self.word, other.word)
+    }
+
     /// Whether the word is what `load` said: what was decided without writing stands.
     #[inline]
     pub(crate) fn is_still(&self, word: u64) -> bool {

@@ -1,0 +1,210 @@
+//! One limit's part in a decision: what is asked of it, and a participant of its kind.
+
+use smallvec::SmallVec;
+
+use crate::cells::{Cells, Charge, Look, Queued};
+use crate::concurrency_limiter::{Lease, Room};
+use crate::decision::{Allowed, Denied};
+use crate::rate_limiter::Store;
+use crate::slots::Held;
+use crate::sync::Arc;
+use crate::time::Timestamp;
+
+use super::record::Record;
+use super::slots::SlotPart;
+use super::{INLINE, Refusal};
+
+/// One limit's part in a decision.
+pub(crate) struct Entry<'a> {
+    pub(crate) asked: Asked,
+    pub(super) part: Part<'a>,
+}
+
+pub(crate) type Entries<'a> = SmallVec<[Entry<'a>; INLINE]>;
+
+/// What is asked of a limit.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked {
+    /// Its place among all limits of the request.
+    pub(crate) place: u32,
+    /// Units of a rate; slots.
+    pub(crate) cost: u64,
+    pub(crate) now: Timestamp,
+    /// Whether its denial refuses the request. If not it is charged if it agrees, and its slots are
+    /// taken all the same.
+    pub(crate) enforced: bool,
+    /// Whether the request is at the head of the line before it.
+    pub(crate) turn: bool,
+}
+
+impl Asked {
+    /// Units of the key's line that come before it.
+    pub(super) fn ahead(&self, queued: &Queued, tag: u64) -> u64 {
+        if self.turn { 0 } else { queued.ahead(tag) }
+    }
+}
+
+pub(super) enum Part<'a> {
+    Word(Look<'a>),
+    Record(Record<'a>),
+    Slots(SlotPart),
+}
+
+/// Looks at a word. Waits while others hold it.
+fn look_at<'a>(cells: &'a Cells, tag: u64, asked: &Asked) -> Look<'a> {
+    cells.look(tag, asked.ahead(cells.queued(), tag), asked.cost, asked.now)
+}
+
+impl<'a> Entry<'a> {
+    /// Asks a rate, and looks at it once if it is a word.
+    pub(crate) fn rate(store: &'a Store, tag: u64, asked: Asked) -> Entry<'a> {
+        let part = match store {
+            Store::Words(words) => {
+                Part::Word(look_at(words.place(tag, asked.cost, asked.now), tag, &asked))
+            }
+            Store::Records(records) => Part::Record(Record::new(&**records, tag)),
+        };
+        Entry { asked, part }
+    }
+
+    /// Asks for slots, and looks at them once.
+    pub(crate) fn slots(room: Arc<Room>, asked: Asked) -> Entry<'a> {
+        Entry { asked, part: Part::Slots(SlotPart::new(room, &asked)) }
+    }
+
+    /// What this limit says.
+    pub(crate) fn answer(&self) -> Result<Allowed, Denied> {
+        match &self.part {
+            Part::Word(look) => look.answer,
+            Part::Record(record) => record.look.answer,
+            Part::Slots(slots) => slots.look.answer,
+        }
+    }
+
+    /// The key of a rate.
+    pub(crate) fn tag(&self) -> Option<u64> {
+        match &self.part {
+            Part::Word(look) => Some(look.tag),
+            Part::Record(record) => Some(record.tag),
+            Part::Slots(_) => None,
+        }
+    }
+
+    /// What slots are taken of.
+    pub(crate) fn room(&self) -> Option<&Arc<Room>> {
+        match &self.part {
+            Part::Slots(slots) => Some(&slots.room),
+            Part::Word(_) | Part::Record(_) => None,
+        }
+    }
+
+    /// What was charged, if it was and is this entry's alone.
+    pub(crate) fn charge(&self) -> Option<Charge> {
+        match &self.part {
+            Part::Word(look) if self.is_charged() => look.charge(self.asked.cost, self.asked.now),
+            Part::Record(record) if self.is_charged() => record.charge(&self.asked),
+            _ => None,
+        }
+    }
+
+    /// What was taken, for a caller that gives it back.
+    pub(crate) fn taken(self) -> Option<(Arc<Room>, Held)> {
+        match self.part {
+            Part::Slots(slots) => slots.taken(),
+            Part::Word(_) | Part::Record(_) => None,
+        }
+    }
+
+    /// What was taken.
+    pub(crate) fn lease(self) -> Option<Lease> {
+        self.taken().map(|(room, held)| Lease::new(room, held))
+    }
+
+    pub(super) fn look_again(&mut self) {
+        match &mut self.part {
+            Part::Word(look) => *look = look_at(look.cells, look.tag, &self.asked),
+            Part::Slots(slots) => slots.look(&self.asked),
+            // Looked at again under its lock.
+            Part::Record(_) => {}
+        }
+    }
+
+    pub(super) fn stands(&self) -> bool {
+        match &self.part {
+            Part::Word(look) => look.stands(),
+            Part::Slots(slots) => slots.stands(),
+            // A record is locked.
+            Part::Record(_) => true,
+        }
+    }
+
+    /// What it refuses the request with, if it does.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        let denied = self.answer().err().filter(|_| self.asked.enforced)?;
+        Some(Refusal { place: self.asked.place, denied })
+    }
+
+    pub(super) fn is_charged(&self) -> bool {
+        self.asked.cost > 0
+            && self.answer().is_ok()
+            && match &self.part {
+                Part::Word(look) => look.is_counted(),
+                Part::Record(record) => record.look.is_counted,
+                // Slots in shadow are taken after the decision.
+                Part::Slots(_) => self.asked.enforced,
+            }
+    }
+
+    /// Whether its key must be given a place before it can be held.
+    pub(super) fn needs_seat(&self) -> bool {
+        self.is_charged()
+            && match &self.part {
+                Part::Word(look) => look.needs_seat(),
+                Part::Record(record) => record.look.needs_seat(),
+                Part::Slots(_) => false,
+            }
+    }
+
+    /// Whether both are charged in one place: keys of one limiter that share its pool.
+    pub(super) fn shares_with(&self, other: &Entry<'_>) -> bool {
+        match (&self.part, &other.part) {
+            (Part::Word(a), Part::Word(b)) => a.shares_cell_with(b),
+            (Part::Record(a), Part::Record(b)) => a.shares_with(b),
+            _ => false,
+        }
+    }
+
+    /// Whether it is the key `tag` of the same limiter as `other`.
+    pub(super) fn is_beside(&self, other: &Entry<'_>, tag: u64) -> bool {
+        self.tag() == Some(tag)
+            && match (&self.part, &other.part) {
+                (Part::Word(a), Part::Word(b)) => std::ptr::eq(a.cells, b.cells),
+                (Part::Record(a), Part::Record(b)) => std::ptr::addr_eq(a.records, b.records),
+                _ => false,
+            }
+    }
+
+    pub(super) fn hold(&self) -> bool {
+        match &self.part {
+            Part::Word(look) => look.hold(),
+            Part::Slots(slots) => slots.hold(),
+            Part::Record(_) => true,
+        }
+    }
+
+    pub(super) fn release(&self, is_charged: bool) {
+        match &self.part {
+            Part::Word(look) => look.release(is_charged),
+            Part::Slots(slots) => slots.release(&self.asked, is_charged),
+            Part::Record(_) => {}
+        }
+    }
+
+    /// The state of a word that was decided on.
+    pub(super) fn state(&self) -> [u64; 3] {
+        match &self.part {
+            Part::Word(look) => look.state(),
+            Part::Record(_) | Part::Slots(_) => [0; 3],
+        }
+    }
+}
