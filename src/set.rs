@@ -1,5 +1,6 @@
 //! [`all`]: several limiters decided as one step, without a policy.
 
+mod keys;
 mod slow;
 
 use std::marker::PhantomData;
@@ -11,8 +12,8 @@ use crate::decision::{Allowed, Refused};
 use crate::rate_limiter::{Key, Rate};
 use crate::records::Ask;
 use crate::time::{Clock, Timestamp};
-use crate::transaction::{FastPart, Refusal, commit_last};
 
+pub use keys::{Keys, SetKey};
 use slow::Members;
 
 /// Several limits to be decided as one: all of them are charged, or none.
@@ -57,74 +58,6 @@ enum Kind<'a> {
     Slots(SlotKey<'a>),
 }
 
-/// What [`all`] takes: a tuple of up to eight keys, or an array.
-pub trait Keys<'a, const N: usize> {
-    #[doc(hidden)]
-    fn list(&self) -> [Member<'a>; N];
-
-    /// The clock of the first.
-    #[doc(hidden)]
-    fn clock(&self) -> Option<&'a Clock>;
-
-    /// Decides rates whose keys are words that stand in their slots, each listed once. `None`:
-    /// something else, or something came between; nothing is written.
-    #[doc(hidden)]
-    fn admit_fast(
-        &self,
-        cost: u64,
-        now: &mut impl FnMut(&'a Clock) -> Timestamp,
-    ) -> Option<Result<SetPermit<'a, N>, Refused>>;
-}
-
-/// What a set is made of: a [`Key`] of a rate, a [`SlotKey`], or a [`Member`] that is one of both.
-pub trait SetKey<'a>: Clone + Into<Member<'a>> {
-    #[doc(hidden)]
-    fn rate(&self) -> Option<Key<'a>>;
-
-    #[doc(hidden)]
-    fn clock(&self) -> &'a Clock;
-}
-
-impl<'a> SetKey<'a> for Key<'a> {
-    #[inline(always)]
-    fn rate(&self) -> Option<Key<'a>> {
-        Some(*self)
-    }
-
-    #[inline(always)]
-    fn clock(&self) -> &'a Clock {
-        &self.rate.clock
-    }
-}
-
-impl<'a> SetKey<'a> for SlotKey<'a> {
-    #[inline(always)]
-    fn rate(&self) -> Option<Key<'a>> {
-        None
-    }
-
-    fn clock(&self) -> &'a Clock {
-        self.clock
-    }
-}
-
-impl<'a> SetKey<'a> for Member<'a> {
-    #[inline(always)]
-    fn rate(&self) -> Option<Key<'a>> {
-        match &self.0 {
-            Kind::Rate(key) => Some(*key),
-            Kind::Slots(_) => None,
-        }
-    }
-
-    fn clock(&self) -> &'a Clock {
-        match &self.0 {
-            Kind::Rate(key) => key.clock(),
-            Kind::Slots(key) => key.clock,
-        }
-    }
-}
-
 /// What an admitted set of limits was charged, and the slots it holds. Dropping it keeps the charge
 /// and gives the slots back.
 #[derive(Debug)]
@@ -166,66 +99,6 @@ fn give_back(leases: Box<[Lease]>) {
 struct Charged<'a> {
     rate: &'a Rate,
     charge: Charge,
-}
-
-/// Holds each key while those after it are charged, and the last by one compare-and-swap, which is
-/// the moment of the decision. Nothing in between can panic.
-macro_rules! commit {
-    ($last:ident) => { commit_last(&$last) };
-    ($first:ident $($rest:ident)+) => {
-        $first.hold() && {
-            let is_charged = commit!($($rest)+);
-            $first.release(is_charged);
-            is_charged
-        }
-    };
-}
-
-/// The fast path of a set of these keys. Values of one key each, rather than an array of them, stay
-/// in registers, and what the caller drops is not computed.
-macro_rules! fast {
-    ($cost:ident, $now:ident, $($key:ident $part:ident $place:literal)+) => {{
-        $(let $key = $key.rate()?;
-        let $key = ($key, $now(&$key.rate.clock));
-        let $part = FastPart::new(&$key.0.rate.store, $key.0.tag, $cost, $key.1)?;)+
-        if $($part.is_denied())||+ {
-            // They were all so at one moment if all still are. A key that is listed twice is asked
-            // for twice its cost, which the transaction knows; if it is allowed, the second hold of
-            // it fails.
-            if !($($part.stands())&&+) || repeats(&[$($key.0),+]) {
-                return None;
-            }
-            let mut refusal: Option<Refusal> = None;
-            $(if let Some(other) = $part.refusal($place) {
-                refusal = Some(match refusal {
-                    Some(first) => first.and(other),
-                    None => other,
-                });
-            })+
-            let Refusal { place, denied } = refusal?;
-            let name = [$($key.0),+].get(place as usize).and_then(|key| key.rate.name);
-            return Some(Err(Refused::new(name, place as usize, denied)));
-        }
-        let allowed = Allowed::UNLIMITED$(.tighter($part.allowed()?))+;
-        $(let $part = $part.pending();)+
-        if !commit!($($part)+) {
-            return None;
-        }
-        let charges =
-            [$(Some(Charged { rate: $key.0.rate, charge: $part.charged($cost, $key.1) })),+];
-        Some(Ok(SetPermit { charges, leases: Leases::default(), cost: $cost, allowed }))
-    }};
-}
-
-/// Whether two of the keys are one.
-#[inline(always)]
-fn repeats(keys: &[Key<'_>]) -> bool {
-    match keys {
-        [_] => false,
-        [a, b] => a.is_same(b),
-        [a, b, c] => a.is_same(b) || a.is_same(c) || b.is_same(c),
-        keys => keys.iter().enumerate().any(|(at, a)| keys[..at].iter().any(|b| a.is_same(b))),
-    }
 }
 
 impl<'a, const N: usize, K: Keys<'a, N>> Set<'a, N, K> {
@@ -285,26 +158,6 @@ impl<'a, const N: usize, K: Keys<'a, N>> Set<'a, N, K> {
     }
 }
 
-impl<'a> From<Key<'a>> for Member<'a> {
-    #[inline(always)]
-    fn from(key: Key<'a>) -> Self {
-        Member(Kind::Rate(key))
-    }
-}
-
-impl<'a> From<SlotKey<'a>> for Member<'a> {
-    fn from(key: SlotKey<'a>) -> Self {
-        Member(Kind::Slots(key))
-    }
-}
-
-impl<'a> Key<'a> {
-    #[inline(always)]
-    fn is_same(&self, other: &Key<'_>) -> bool {
-        self.tag == other.tag && std::ptr::eq(self.rate, other.rate)
-    }
-}
-
 impl<const N: usize> SetPermit<'_, N> {
     /// Of a set that was charged nothing.
     fn nothing() -> Self {
@@ -347,58 +200,3 @@ impl std::fmt::Debug for Charged<'_> {
         f.debug_struct("Charged").field("charge", &self.charge).finish_non_exhaustive()
     }
 }
-
-impl<'a, const N: usize, K: SetKey<'a>> Keys<'a, N> for [K; N] {
-    fn list(&self) -> [Member<'a>; N] {
-        self.each_ref().map(|key| key.clone().into())
-    }
-
-    fn clock(&self) -> Option<&'a Clock> {
-        self.first().map(SetKey::clock)
-    }
-
-    fn admit_fast(
-        &self,
-        _: u64,
-        _: &mut impl FnMut(&'a Clock) -> Timestamp,
-    ) -> Option<Result<SetPermit<'a, N>, Refused>> {
-        None
-    }
-}
-
-macro_rules! tuple {
-    ($count:literal $($name:ident $part:ident $place:literal)+) => {
-        impl<'a, $($name: SetKey<'a>),+> Keys<'a, $count> for ($($name,)+) {
-            #[allow(non_snake_case)]
-            fn list(&self) -> [Member<'a>; $count] {
-                let ($($name,)+) = self;
-                [$($name.clone().into()),+]
-            }
-
-            #[inline(always)]
-            fn clock(&self) -> Option<&'a Clock> {
-                Some(self.0.clock())
-            }
-
-            // Always inlined: then a caller that drops the permit does not pay for it.
-            #[inline(always)]
-            #[allow(non_snake_case)]
-            fn admit_fast(
-                &self,
-                cost: u64,
-                now: &mut impl FnMut(&'a Clock) -> Timestamp,
-            ) -> Option<Result<SetPermit<'a, $count>, Refused>> {
-                let ($($name,)+) = self;
-                fast!(cost, now, $($name $part $place)+)
-            }
-        }
-    };
-}
-tuple!(1 A P0 0);
-tuple!(2 A P0 0 B P1 1);
-tuple!(3 A P0 0 B P1 1 C P2 2);
-tuple!(4 A P0 0 B P1 1 C P2 2 D P3 3);
-tuple!(5 A P0 0 B P1 1 C P2 2 D P3 3 E P4 4);
-tuple!(6 A P0 0 B P1 1 C P2 2 D P3 3 E P4 4 F P5 5);
-tuple!(7 A P0 0 B P1 1 C P2 2 D P3 3 E P4 4 F P5 5 G P6 6);
-tuple!(8 A P0 0 B P1 1 C P2 2 D P3 3 E P4 4 F P5 5 G P6 6 H P7 7);

@@ -11,7 +11,8 @@ use crate::transaction::{
 };
 use smallvec::SmallVec;
 
-use super::{Charged, Key, Kind, Leases, Member, SetKey, SetPermit, repeats};
+use super::keys::{SetKey, repeats};
+use super::{Charged, Key, Kind, Leases, Member, SetPermit};
 
 /// The keys of a set, in the order in which they are listed.
 pub(super) struct Members<'a, const N: usize>(pub(super) [Member<'a>; N]);
