@@ -43,6 +43,7 @@ use table::{Cell, Claim, Meaning, Start, Table, Use};
 
 pub(crate) use look::Look;
 pub(crate) use newcomer::Newcomer;
+pub(crate) use numbers::HORIZON;
 pub use pool::Overflow;
 pub(crate) use queued::Queued;
 pub(crate) use settle::Charge;

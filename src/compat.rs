@@ -87,7 +87,8 @@ impl<T: Lasting> Keep for Lasts<T> {
 
 impl<T: Lasting> Keyed<T> {
     fn new(clock: Clock) -> Keyed<T> {
-        let records = Records::new(Lasts(PhantomData), MAX_KEYS, Overflow::Allow);
+        let lasts = Lasts(PhantomData);
+        let records = Records::new(lasts, MAX_KEYS, Overflow::Allow, clock.clone());
         Keyed { records, clock, hasher: RandomState::default() }
     }
 
@@ -136,8 +137,8 @@ mod tests {
 
     #[test]
     fn a_key_without_room_is_decided_as_if_never_seen_and_forgotten() {
-        let records = Records::new(Lasts(PhantomData), 1, Overflow::Allow);
         let clock = Clock::default();
+        let records = Records::new(Lasts(PhantomData), 1, Overflow::Allow, clock.clone());
         let keys: Keyed<Until> = Keyed { records, clock, hasher: RandomState::default() };
         // Tags of one shard, so that one forgets the other.
         let put = |tag: u64, now: u64, until: u64| {

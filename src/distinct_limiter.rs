@@ -114,7 +114,7 @@ impl<S> DistinctBuilder<S> {
     /// The limiter.
     pub fn build(self) -> DistinctLimiter<S> {
         let distinct = Distinct(SlidingGranules::new(self.quota, self.granules));
-        let records = Records::new(distinct, self.max_keys, self.overflow);
+        let records = Records::new(distinct, self.max_keys, self.overflow, self.clock.clone());
         DistinctLimiter { records, clock: self.clock, hasher: self.hasher }
     }
 }

@@ -105,11 +105,11 @@ impl<A: Algorithm, S: BuildHasher> RateLimiter<A, S> {
     ///
     /// A stamp before one already used admits no more than the later one would have.
     ///
-    /// Where states are words one axis serves all keys. It begins 9 years before the first stamp, ends
-    /// 10 years after it (48 and 145 days at 10^10 a second), and moves on when the limiter's clock gets
-    /// to its end. A stamp beyond the end concerns its own key only: the key is decided apart from then
-    /// on. 1,024 keys can be; more of them are keys without room. Stamps before the axis count as its
-    /// beginning.
+    /// A stamp over ten years ahead of the clock concerns its own key only. Where states are words one
+    /// axis serves all keys: it begins 9 years before the first stamp, ends 10 years after it (48 and
+    /// 145 days at 10^10 a second), and moves on when the limiter's clock gets to its end. A key that is
+    /// charged beyond the end is decided apart from then on; 1,024 keys can be, and more of them are
+    /// keys without room. Stamps before the axis count as its beginning.
     #[inline(always)]
     pub fn check_at<K: Hash + ?Sized>(
         &self,

@@ -98,8 +98,13 @@ pub(crate) enum Ask {
 }
 
 impl<A: Keep> Records<A> {
-    pub(crate) fn new(algorithm: A, max_keys: usize, overflow: Overflow) -> Records<A> {
-        let room = Arc::new(Room::new(max_keys, overflow));
+    pub(crate) fn new(
+        algorithm: A,
+        max_keys: usize,
+        overflow: Overflow,
+        clock: Clock,
+    ) -> Records<A> {
+        let room = Arc::new(Room::new(max_keys, overflow, clock));
         let shard = || CachePadded::new(Mutex::new(Shard::new(algorithm.clone(), room.clone())));
         Records {
             shards: (0..SHARDS).map(|_| shard()).collect(),

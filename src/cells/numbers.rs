@@ -17,7 +17,7 @@ const SECOND: u64 = 1_000_000_000;
 /// How far the axis reaches beyond the stamp that it was put at: 10 years. A key that is charged at a
 /// later stamp leaves the table, unless the clock has got there: else the key would keep others from
 /// refilling, or raise their mark once it is forgotten.
-pub(super) const HORIZON: Duration = Duration::from_secs(10 * 365 * 86_400);
+pub(crate) const HORIZON: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// A quota in force, and where its axis begins.
 #[derive(Clone, Copy, Debug)]

@@ -60,7 +60,8 @@ pub struct Leak {
 impl LeakyBucket {
     /// Buckets that hold the quota's burst and leak its count in a period.
     pub fn new(quota: Quota, clock: Clock) -> LeakyBucket {
-        let records = Records::new(algorithm::LeakyBucket::new(quota), MAX_KEYS, Overflow::Allow);
+        let bucket = algorithm::LeakyBucket::new(quota);
+        let records = Records::new(bucket, MAX_KEYS, Overflow::Allow, clock.clone());
         LeakyBucket { records: Keys(records), quota, clock, hasher: RandomState::default() }
     }
 

@@ -25,12 +25,10 @@ impl Store {
         overflow: Overflow,
         clock: &Clock,
     ) -> Store {
+        let (quota, clock) = (algorithm.quota(), clock.clone());
         match algorithm.in_word() {
-            Some(word) => {
-                let (quota, clock) = (algorithm.quota(), clock.clone());
-                Store::Words(Words::new(quota, word.refill, max_keys, overflow, clock))
-            }
-            None => Store::Records(Box::new(Records::new(algorithm, max_keys, overflow))),
+            Some(word) => Store::Words(Words::new(quota, word.refill, max_keys, overflow, clock)),
+            None => Store::Records(Box::new(Records::new(algorithm, max_keys, overflow, clock))),
         }
     }
 

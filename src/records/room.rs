@@ -1,18 +1,37 @@
-//! How many keys may have a record.
+//! How many keys may have a record, and until when they are remembered.
 
-use crate::cells::Overflow;
+use crate::cells::{HORIZON, Overflow};
 use crate::sync::{AtomicU64, Ordering};
+use crate::time::{Clock, Timestamp};
 
 /// How many keys may have a record, in all shards, and what happens to others.
 pub(super) struct Room {
     taken: AtomicU64,
     max: u64,
     pub(super) overflow: Overflow,
+    clock: Clock,
+    /// In nanoseconds: see [`Room::forgets_at`].
+    horizon: AtomicU64,
 }
 
 impl Room {
-    pub(super) fn new(max_keys: usize, overflow: Overflow) -> Room {
-        Room { taken: AtomicU64::new(0), max: (max_keys as u64).max(1), overflow }
+    pub(super) fn new(max_keys: usize, overflow: Overflow, clock: Clock) -> Room {
+        let max = (max_keys as u64).max(1);
+        Room { taken: AtomicU64::new(0), max, overflow, clock, horizon: AtomicU64::new(0) }
+    }
+
+    /// The moment as of which keys are forgotten at `now`: the clock's, if `now` is beyond its horizon.
+    /// For newcomers start where a forgotten key was idle, and one that was charged far ahead would
+    /// stop them all. A clock at 0 says nothing, since all stamps are then the caller's own.
+    pub(super) fn forgets_at(&self, now: Timestamp) -> Timestamp {
+        // Relaxed: the clock's time only grows.
+        if now.as_nanos() <= self.horizon.load(Ordering::Relaxed) {
+            return now;
+        }
+        let latest = self.clock.latest();
+        let horizon = if latest == Timestamp::ZERO { now } else { latest + HORIZON };
+        self.horizon.fetch_max(horizon.as_nanos(), Ordering::Relaxed);
+        if now <= horizon { now } else { latest }
     }
 
     // Relaxed: a count. Records are under their locks.

@@ -195,6 +195,7 @@ impl<A: Keep> Shard<A> {
 
     /// Forgets the records that are next to be looked at, if they are idle.
     pub(super) fn forget_idle(&mut self, now: Timestamp, taken: &dyn Fn(u64) -> bool) {
+        let now = self.room.forgets_at(now);
         for _ in 0..LOOKED_AT {
             let Some(tag) = self.round.front().copied() else { return };
             let ahead = self.algorithm.time_ahead(tag);

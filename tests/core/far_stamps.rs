@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use tollgate::{
-    Algorithm, FixedWindow, Gcra, LeakyBucket, Overflow, Quota, RateLimiter, Retry, Timestamp,
-    VirtualClock, all,
+    Algorithm, FixedWindow, Gcra, LeakyBucket, Overflow, Quota, RateLimiter, Retry,
+    SlidingGranules, SlidingLog, SlidingWindow, Timestamp, VirtualClock, all,
 };
 
 use crate::oracle::{DAY, DECADE, SECOND, TODAY, at};
@@ -18,17 +18,17 @@ fn limiter<A: Algorithm>(algorithm: A, time: &VirtualClock) -> RateLimiter<A, Fi
     builder.hasher(FixedState::default()).max_keys(10_000).build()
 }
 
-/// Two keys that use all they have at each moment of the clock, the second beside stamps far ahead,
-/// of keys before, between and after: both get the same answers.
-fn nobody_else_notices<A: Algorithm + Copy>(algorithm: A) {
+/// Two limiters whose keys, old ones and new ones, use all they have at each moment of the clock, the
+/// second beside stamps far ahead: both give the same answers.
+fn nobody_else_notices<A: Algorithm>(algorithm: A) {
     let time = VirtualClock::starting_at(at(TODAY));
-    let (alone, beside) = (limiter(algorithm, &time), limiter(algorithm, &time));
+    let (alone, beside) = (limiter(algorithm.clone(), &time), limiter(algorithm, &time));
     for round in 0..50_u64 {
         for (years, key) in [12, 25, 70, 400].into_iter().zip(1_000 + 4 * round..) {
             let _ = beside.check_at(&key, 1, at(TODAY + years * YEAR));
             let _ = beside.check_at(&1_000_u64, 1, at(TODAY + (years + round) * YEAR));
         }
-        for key in 0..20_u64 {
+        for key in (0..20).chain(100_000 + 20 * round..100_020 + 20 * round) {
             assert_eq!(alone.check_n(&key, 1 + key % 3), beside.check_n(&key, 1 + key % 3));
             assert_eq!(alone.peek_n(&key, 0), beside.peek_n(&key, 0), "key {key}, round {round}");
         }
@@ -43,6 +43,15 @@ fn nobody_else_notices_by_any_algorithm_in_a_word() {
     nobody_else_notices(LeakyBucket::new(quota));
     nobody_else_notices(Gcra::new(Quota::per_second(333)));
     nobody_else_notices(FixedWindow::new(Quota::per_second(9)));
+}
+
+#[test]
+fn nobody_else_notices_by_any_algorithm_in_a_record() {
+    let quota = Quota::per_second(7);
+    nobody_else_notices(SlidingWindow::new(quota));
+    nobody_else_notices(SlidingLog::new(quota));
+    nobody_else_notices(SlidingGranules::new(quota, 10));
+    nobody_else_notices(FixedWindow::new(quota).from_first_hit());
 }
 
 #[test]
