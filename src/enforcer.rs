@@ -9,6 +9,7 @@ mod admission;
 mod answers;
 mod compiled;
 mod counter;
+mod decide;
 mod decision;
 mod facts;
 mod framing;
@@ -22,7 +23,7 @@ mod trace;
 use std::collections::HashSet;
 use std::hash::BuildHasher;
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::ArcSwap;
 
 use crate::decision::{Allowed, Refused};
 use crate::policy::{Mode, Policy, PolicyError, did_you_mean, nearest};
@@ -32,8 +33,10 @@ use crate::time::{Clock, Timestamp};
 
 use account::Account;
 use compiled::{Compiled, Rule};
-use decision::{Answered, Asks, Decision, Holding, LimitAsked, decide_fast};
+use decide::{decide, decide_and_say};
+use decision::{Asks, Decision, Seen};
 use facts::Facts;
+use framing::Words;
 
 pub use admission::{Admission, AdmissionWithAnswers};
 pub use answers::{Answers, LimitAnswer};
@@ -155,18 +158,22 @@ impl<S: BuildHasher> Enforcer<S> {
         now: Timestamp,
         answers: Option<&mut Answers>,
     ) -> Result<Permit, Refused> {
-        let policy = self.policy.load();
+        let mut permit = Permit::new(self.policy.load());
         if self.is_bypassed() {
-            return Ok(Permit::new(policy, Holding::default()));
+            return Ok(permit);
         }
+        let (policy, held) = permit.parts();
         let mut known = Facts::new();
         let unnamed = known.take(&policy.names, facts);
         if let (Some(declared), true) = (&policy.declared, unnamed > 0) {
             self.count_undeclared(declared, facts);
         }
-        let mut asks = Asks::new();
-        policy.ask(&mut asks, &known, cost, &self.hasher, true);
-        decide(policy, &asks, cost, now, answers)
+        policy.ask(&mut held.charges, &known, cost, &self.hasher, true);
+        match answers {
+            None => decide(&mut permit, cost, now)?,
+            Some(answers) => decide_and_say(&mut permit, cost, now, answers)?,
+        }
+        Ok(permit)
     }
 
     /// What [`admit`](Self::admit) would say, charging and counting nothing.
@@ -183,9 +190,10 @@ impl<S: BuildHasher> Enforcer<S> {
         known.take(&policy.names, facts);
         let mut asks = Asks::new();
         policy.ask(&mut asks, &known, cost, &self.hasher, true);
-        let (now, mut held) = (self.clock.now(), Holding::default());
-        let said = match decide_fast(&policy, &asks, now, true, false, &mut held, None) {
-            Some(said) => said.map(|()| held.tightest),
+        let now = self.clock.now();
+        let mut seen = Seen::default();
+        let said = match seen.decide(&policy, &mut asks, now, true, None) {
+            Some(()) => seen.refusal.map_or_else(|| Ok(policy.tightest(&asks)), Err),
             None => {
                 let mut decision = Decision::new(&policy, &asks, now, None);
                 decision.peek().map(|()| decision.tightest())
@@ -205,7 +213,7 @@ impl<S: BuildHasher> Enforcer<S> {
         let mut known = Facts::new();
         known.take(&policy.names, facts);
         let rule = self.rule(&policy, name)?;
-        if let Some(tag) = rule.tag(&known, &self.hasher) {
+        if let Some(tag) = rule.tag(&known, &self.hasher, &mut Words::default()) {
             rule.each_account(|account| account.reset(tag));
         }
         Ok(())
@@ -218,62 +226,6 @@ impl<S: BuildHasher> Enforcer<S> {
         // Relaxed: a count.
         self.undeclared.fetch_add(unknown as u64, Ordering::Relaxed);
     }
-}
-
-/// Decides what is asked, on the fast path if it can.
-// Apart, since it is the same for all hashers and facts.
-#[inline(never)]
-fn decide(
-    policy: Guard<Arc<Compiled>>,
-    asks: &[LimitAsked],
-    cost: u64,
-    now: Timestamp,
-    answers: Option<&mut Answers>,
-) -> Result<Permit, Refused> {
-    let mut held = Holding::default();
-    let mut answered = Answered::new();
-    let asked = answers.is_some().then_some(&mut answered);
-    let Some(decided) = decide_fast(&policy, asks, now, false, false, &mut held, asked) else {
-        return decide_slow(policy, asks, cost, now, answers);
-    };
-    policy.count_fast(asks, &decided);
-    if let Some(answers) = answers {
-        *answers = policy.answers(&answered, decided.is_err(), None, now);
-    }
-    match decided {
-        Ok(()) => Ok(Permit::new(policy, held)),
-        Err(refusal) => Err(policy.refused_told(&refusal)),
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn decide_slow(
-    policy: Guard<Arc<Compiled>>,
-    asks: &[LimitAsked],
-    cost: u64,
-    now: Timestamp,
-    answers: Option<&mut Answers>,
-) -> Result<Permit, Refused> {
-    let mut permit = Permit::new(policy, Holding::default());
-    let (policy, held) = permit.parts();
-    let mut decision = Decision::new(policy, asks, now, None);
-    let decided = decision.admit(cost);
-    decision.count(&decided);
-    if let Some(answers) = answers {
-        *answers = decision.answers(decided.is_err(), None, now);
-    }
-    // Told last: a logger may panic, and what was taken is then the permit's to give back.
-    if let Err(refusal) = decided {
-        decision.serve();
-        decision.tell(held);
-        return Err(policy.refused_told(&refusal));
-    }
-    decision.hand_over(held);
-    decision.tell(held);
-    drop(decision);
-    permit.settle_in();
-    Ok(permit)
 }
 
 impl<S> Enforcer<S> {

@@ -52,6 +52,25 @@ impl Cells {
         let mask = word::mask(spread, numbers.salt);
         Some(Sight { cell, word, mask, numbers })
     }
+
+    /// How the key stood right after the charge, when its bucket was full at the tick `full`. The
+    /// numbers of that time are gone once the quota has changed twice: then, how the key stands now.
+    pub(crate) fn stood(&self, charge: &Charge, full: u64) -> Option<Allowed> {
+        let numbers = loop {
+            let current = self.published.load();
+            if current.generation == charge.generation {
+                break current;
+            }
+            // `None`: the quota changed meanwhile.
+            match self.published.before(&current) {
+                Some(before) if before.generation == charge.generation => break before,
+                Some(_) => return self.peek_behind(charge.tag, 0, 0, charge.at).ok(),
+                None => {}
+            }
+        };
+        let stood = numbers.bucket.decide(full, 0, numbers.moment(charge.at));
+        stood.ok().map(|(_, allowed)| allowed)
+    }
 }
 
 impl<'a> Sight<'a> {
@@ -126,10 +145,16 @@ impl<'a> Sight<'a> {
     /// The answer to a charge that would be allowed at the tick `at`.
     #[inline(always)]
     pub(crate) fn denied(&self, at: u64) -> Denied {
+        let standing = self.standing(self.word ^ self.mask);
+        Denied { standing, retry: Retry::After(self.wait(at)) }
+    }
+
+    /// How long until the tick `at`.
+    #[inline(always)]
+    pub(crate) fn wait(&self, at: u64) -> Duration {
         let (ticks, per_nano) = self.until(at);
         // Rounded up. Below 2^62 and 2^7 where a nanosecond has parts, so that nothing wraps.
-        let wait = Duration::from_nanos((ticks + (per_nano.get() - 1)) / per_nano);
-        Denied { standing: self.standing(self.word ^ self.mask), retry: Retry::After(wait) }
+        Duration::from_nanos((ticks + (per_nano.get() - 1)) / per_nano)
     }
 
     /// How a bucket stands that is full at the tick `full`.
@@ -237,6 +262,12 @@ impl<'a> Pending<'a> {
         let word = if is_charged { self.charged } else { self.word };
         // Release: a thread that reads this word sees the commit that it belongs to.
         self.cell.word.store(word, Ordering::Release);
+    }
+
+    /// That of the quota it was decided under.
+    #[inline(always)]
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// What was charged, for settling.

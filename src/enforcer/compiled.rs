@@ -1,11 +1,12 @@
 //! A policy made ready to decide: facts have places, patterns are split, routes are indexed, and
-//! each limit has its cells.
+//! each limit has its cells. `routes` finds the limits of a request, `applies` says whether and how
+//! each applies to it.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::BuildHasher;
+mod applies;
+mod routes;
+
+use std::collections::HashSet;
 use std::time::Duration;
-
-use smallvec::SmallVec;
 
 use crate::concurrency_limiter::Room;
 use crate::decision::{Denied, intern};
@@ -16,16 +17,15 @@ use crate::time::Clock;
 
 use super::account::{Account, Past};
 use super::counter::Counter;
-use super::facts::{FactId, Facts, Names, text};
-use super::framing;
+use super::facts::{FactId, Facts, Names};
 use super::pattern::Test;
 use super::rollout::Rollout;
 
-/// As many limits as are found for one request without allocating.
-const FOUND: usize = 16;
+use routes::{Route, index};
 
-/// The places of rules.
-pub(crate) type Routed = SmallVec<[u32; FOUND]>;
+pub use applies::Absent;
+pub(crate) use applies::Applies;
+pub(crate) use routes::Routed;
 
 pub(crate) struct Compiled {
     pub(crate) names: Names,
@@ -52,11 +52,6 @@ pub(crate) struct Totals {
     pub(crate) failed_reloads: AtomicU64,
 }
 
-struct Route {
-    fact: FactId,
-    rules: HashMap<Box<[u8]>, Vec<u32>>,
-}
-
 /// A limit made ready.
 pub(crate) struct Rule {
     pub(crate) name: &'static str,
@@ -65,6 +60,8 @@ pub(crate) struct Rule {
     /// The place of the first rule with these conditions: they are tested once for rules in a row.
     pub(crate) tested_as: u32,
     pub(crate) missing: Missing,
+    /// Whether it has no rollout, no overrides and no cost by a fact: most have none.
+    is_plain: bool,
     rollout: Option<Rollout>,
     pub(crate) cost: Option<FactId>,
     /// How long a request may wait for its turn, if at all.
@@ -126,62 +123,6 @@ pub struct Reload {
     pub fresh: usize,
     /// Limits and overrides that are gone.
     pub dropped: usize,
-}
-
-/// Why a limit does not apply to a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Absent {
-    /// Its mode is off.
-    Off,
-    /// A condition does not match.
-    When,
-    /// The request is not in its share.
-    Rollout,
-    /// A fact of its key is missing, and `missing` is skip.
-    Missing,
-    /// An override exempts the key.
-    Exempt,
-}
-
-/// What a rule is to a request.
-pub(crate) enum Applies<'a> {
-    Not(Absent),
-    /// It refuses without asking the cells: a fact of its key is missing or its cost unreadable.
-    Refuses,
-    Decides {
-        account: &'a Arc<Account>,
-        /// `u32::MAX`: none.
-        variant: u32,
-        tag: u64,
-        cost: u64,
-    },
-}
-
-/// Rules by their places: two sorted lists, merged.
-pub(crate) struct Found<'a> {
-    rules: &'a [Rule],
-    routed: &'a [u32],
-    always: &'a [u32],
-}
-
-impl<'a> Iterator for Found<'a> {
-    type Item = (u32, &'a Rule);
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<(u32, &'a Rule)> {
-        let place = match (self.routed, self.always) {
-            ([a, rest @ ..], always) if always.first().is_none_or(|b| a < b) => {
-                self.routed = rest;
-                a
-            }
-            (_, [b, rest @ ..]) => {
-                self.always = rest;
-                b
-            }
-            _ => return None,
-        };
-        Some((*place, self.rules.get(*place as usize)?))
-    }
 }
 
 impl Live {
@@ -255,62 +196,9 @@ impl Compiled {
         self.gone.iter().map(|(name, live)| (*name, live))
     }
 
-    /// The places of the rules that the facts lead to by their exact values, in order.
-    #[inline(never)]
-    fn route(&self, facts: &Facts<'_>, routed: &mut Routed) {
-        for route in &self.routes {
-            let value = facts.get(route.fact);
-            if let Some(rules) = value.and_then(|value| route.rules.get(value)) {
-                routed.extend_from_slice(rules);
-            }
-        }
-        routed.sort_unstable();
-    }
-
-    /// The rules that may apply, in order. `routed` is empty.
-    #[inline(always)]
-    pub(crate) fn found<'a>(&'a self, facts: &Facts<'_>, routed: &'a mut Routed) -> Found<'a> {
-        if !self.routes.is_empty() {
-            self.route(facts, routed);
-        }
-        Found { rules: &self.rules, routed, always: &self.always }
-    }
-
     pub(crate) fn rule(&self, name: &str) -> Option<&Rule> {
         self.rules.iter().find(|rule| rule.name == name)
     }
-}
-
-/// Files each rule under the exact values of one of its facts: the one that tells most rules
-/// apart. A rule without such a condition is always looked at.
-fn index(rules: &[Rule]) -> (Vec<u32>, Box<[Route]>) {
-    let mut values: HashMap<FactId, HashSet<&[u8]>> = HashMap::new();
-    for test in rules.iter().flat_map(|rule| &rule.when) {
-        values.entry(test.fact).or_default().extend(test.exact_values().into_iter().flatten());
-    }
-    let mut always = Vec::new();
-    let mut routes: HashMap<FactId, HashMap<Box<[u8]>, Vec<u32>>> = HashMap::new();
-    for (place, rule) in rules.iter().enumerate() {
-        let place = place as u32;
-        let best = rule
-            .when
-            .iter()
-            .filter_map(|test| Some((test.fact, test.exact_values()?)))
-            .max_by_key(|(fact, _)| (values.get(fact).map_or(0, |v| v.len()), *fact));
-        let Some((fact, exact)) = best else {
-            always.push(place);
-            continue;
-        };
-        let route = routes.entry(fact).or_default();
-        for value in exact {
-            let rules = route.entry(value.into()).or_default();
-            if rules.last() != Some(&place) {
-                rules.push(place);
-            }
-        }
-    }
-    let routes = routes.into_iter().map(|(fact, rules)| Route { fact, rules }).collect();
-    (always, routes)
 }
 
 impl Rule {
@@ -352,13 +240,14 @@ impl Rule {
             .iter()
             .filter(|change| change.limit == limit.name)
             .map(|change| Variant::new(change, limit, names, before, &live, clock, reload))
-            .collect();
+            .collect::<Box<[Variant]>>();
         let rule = Rule {
             name,
             key: parts(&mut limit.key.iter().map(|part| &*part.facts)),
             when,
             tested_as: alike.and_then(|place| u32::try_from(place).ok()).unwrap_or(u32::MAX),
             missing: limit.missing,
+            is_plain: rollout.is_none() && limit.cost.is_none() && variants.is_empty(),
             rollout,
             cost: limit.cost.as_ref().and_then(|fact| names.find(fact)),
             wait: limit.wait,
@@ -432,110 +321,6 @@ impl Rule {
         // Relaxed: as in `mode`.
         self.live.mode.store(to_u8(mode), Ordering::Relaxed);
     }
-
-    /// Whether the request meets its conditions.
-    #[inline(always)]
-    pub(crate) fn is_meant(&self, facts: &Facts<'_>) -> bool {
-        for test in &self.when {
-            if !test.passes(facts) {
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Whether and how it applies to a request that it was found for.
-    #[inline(always)]
-    pub(crate) fn applies<S: BuildHasher>(
-        &self,
-        is_meant: bool,
-        facts: &Facts<'_>,
-        cost: u64,
-        hasher: &S,
-    ) -> Applies<'_> {
-        if !is_meant {
-            return Applies::Not(Absent::When);
-        }
-        if self.rollout.as_ref().is_some_and(|rollout| !rollout.includes(facts)) {
-            return Applies::Not(Absent::Rollout);
-        }
-        let Some(tag) = self.tag(facts, hasher) else {
-            return match self.missing {
-                Missing::Refuse => Applies::Refuses,
-                Missing::Skip | Missing::Marker => Applies::Not(Absent::Missing),
-            };
-        };
-        let (mut account, mut variant) = (&self.account, u32::MAX);
-        if let Some((index, change)) = self.variant(facts) {
-            let Some(its) = &change.account else { return Applies::Not(Absent::Exempt) };
-            (account, variant) = (its, index);
-        }
-        let cost = match self.cost {
-            None => cost,
-            // A peek stays one.
-            Some(_) if cost == 0 => 0,
-            Some(fact) => match facts.get(fact) {
-                None => 1,
-                Some(value) => match whole(value) {
-                    Some(cost) => cost,
-                    None => return Applies::Refuses,
-                },
-            },
-        };
-        Applies::Decides { account, variant, tag, cost }
-    }
-
-    /// The identity of the request's key: of each part the name and the bytes of the fact that is
-    /// there. `None` if one is missing and the rule does not count that.
-    #[inline(always)]
-    pub(crate) fn tag<S: BuildHasher>(&self, facts: &Facts<'_>, hasher: &S) -> Option<u64> {
-        if self.key.is_empty() {
-            return Some(1);
-        }
-        let (mut words, mut len) = (framing::Words::default(), 0);
-        for part in &self.key {
-            let Some(next) = framing::put(&mut words, len, self.given(part, facts)?) else {
-                let parts = self.key.iter().map(|part| self.given(part, facts));
-                return framing::hash_long(parts, hasher.build_hasher()).map(|tag| tag.max(1));
-            };
-            len = next;
-        }
-        Some(framing::hash(&words, len, hasher.build_hasher()).max(1))
-    }
-
-    /// What counts of a part; none if it is missing and the rule does not count that.
-    #[inline(always)]
-    fn given<'f>(&self, part: &Part, facts: &'f Facts<'_>) -> Option<framing::Given<'f>> {
-        match part.find(facts) {
-            Some(((_, name), value)) => Some((name, value)),
-            None => (self.missing == Missing::Marker).then_some((0, &[])),
-        }
-    }
-
-    #[inline(always)]
-    fn variant(&self, facts: &Facts<'_>) -> Option<(u32, &Variant)> {
-        for (index, variant) in (0..).zip(&self.variants) {
-            if variant.tests.iter().all(|test| test.passes(facts)) {
-                return Some((index, variant));
-            }
-        }
-        None
-    }
-
-    /// The request's key in words: `user=42 view=/a`, or `everything` for an empty key.
-    pub(crate) fn key_text(&self, facts: &Facts<'_>, names: &Names) -> String {
-        if self.key.is_empty() {
-            return "everything".to_owned();
-        }
-        let part = |part: &Part| match part.find(facts) {
-            Some(((id, _), value)) => format!("{}={}", names.name(id), text(value)),
-            None => {
-                let facts: Vec<&str> = part.ids().map(|id| names.name(id)).collect();
-                format!("no {}", facts.join("|"))
-            }
-        };
-        self.key.iter().map(part).collect::<Vec<_>>().join(" ")
-    }
 }
 
 impl Variant {
@@ -557,12 +342,6 @@ impl Variant {
             account: Account::new(limit, change.change, before, live, clock, reload),
         }
     }
-}
-
-/// A whole number in decimal digits.
-fn whole(value: &[u8]) -> Option<u64> {
-    let text = text(value);
-    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 fn to_u8(mode: Mode) -> u8 {

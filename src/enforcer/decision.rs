@@ -1,29 +1,34 @@
 //! One request under one policy: what it asks of which limits, and what they say.
 //!
-//! [`Asks`] are found once. [`Fast`] decides them where all are enforced rates whose keys are words
-//! that stand in their slots; [`Decision`] decides whatever there may be.
+//! [`Asks`] are found once, where the permit keeps what they were charged. `fast` decides them where
+//! all are enforced rates whose keys are words that stand in their slots; [`Decision`] decides
+//! whatever there may be.
+
+mod fast;
 
 use std::hash::BuildHasher;
+use std::mem::ManuallyDrop;
 
 use smallvec::SmallVec;
 
-use crate::cells::{Charge, Newcomer, Pending};
+use crate::cells::{Charge, Seat};
 use crate::concurrency_limiter::Room;
 use crate::decision::{Allowed, Denied, Refused, Retry, Standing};
 use crate::policy::Mode;
-use crate::rate_limiter::Rate;
+use crate::rate_limiter::{Rate, Store};
 use crate::slots::Held;
 use crate::sync::Arc;
 use crate::telemetry::{self, LOGS};
 use crate::time::Timestamp;
-use crate::transaction::{
-    self, Asked, Entries, Entry, FastPart, INLINE, Refusal, commit_fast, newcomer,
-};
+use crate::transaction::{self, Asked, Entries, Entry, INLINE, Refusal};
 
 use super::account::Counts;
 use super::compiled::{Applies, Compiled, Routed};
 use super::counter::{Counter, add_each};
 use super::facts::Facts;
+use super::framing::Words;
+
+pub(super) use fast::Seen;
 
 /// A place among the rules, and the variant whose account is asked.
 #[derive(Clone, Copy)]
@@ -33,12 +38,27 @@ pub(crate) struct Source {
     pub(crate) variant: u32,
 }
 
-/// What is asked of one limit.
+/// What is asked of one limit, and then what it was charged: one value, so that nothing is moved from
+/// one list to another.
 #[derive(Clone, Copy)]
-pub(super) struct LimitAsked {
-    pub(super) source: Source,
-    /// The identity of the key, and the cost; none if the limit refuses without being asked.
-    pub(super) key: Option<(u64, u64)>,
+pub(crate) struct LimitAsked {
+    pub(crate) source: Source,
+    /// The identity of the key and the cost, and the rest once it is charged.
+    pub(crate) charge: Charge,
+    /// Once it is charged on the fast path, the tick at which its bucket was then full.
+    pub(crate) full: u64,
+}
+
+impl LimitAsked {
+    /// The identity of a key that no limit has: the limit refuses without being asked.
+    const NO_KEY: u64 = 0;
+
+    /// The identity of the key and the cost, unless the limit refuses without being asked.
+    #[inline(always)]
+    pub(super) fn key(&self) -> Option<(u64, u64)> {
+        let Charge { tag, cost, .. } = self.charge;
+        (tag != LimitAsked::NO_KEY).then_some((tag, cost))
+    }
 }
 
 /// What a request asks, in the order of the policy.
@@ -46,16 +66,20 @@ pub(super) type Asks = SmallVec<[LimitAsked; INLINE]>;
 
 /// What an admitted request was charged and holds.
 pub(crate) struct Holding {
-    /// How the tightest of the enforced limits stands.
-    pub(crate) tightest: Allowed,
-    pub(crate) charges: SmallVec<[(Source, Charge); INLINE]>,
-    pub(crate) slots: SmallVec<[HeldSlots; 2]>,
+    /// How the tightest of the enforced limits stands. None if the fast path decided: then it is
+    /// worked out when somebody asks.
+    pub(crate) tightest: Option<Allowed>,
+    /// What was charged; until that is decided, what is asked.
+    pub(crate) charges: Asks,
+    /// The permit takes them out when it is dropped; most have none, and drop nothing.
+    pub(crate) slots: ManuallyDrop<SmallVec<[HeldSlots; 2]>>,
 }
 
 impl Default for Holding {
+    #[inline(always)]
     fn default() -> Holding {
-        let (charges, slots) = Default::default();
-        Holding { tightest: Allowed::UNLIMITED, charges, slots }
+        let slots = ManuallyDrop::new(SmallVec::new());
+        Holding { tightest: None, charges: Asks::new(), slots }
     }
 }
 
@@ -89,19 +113,24 @@ impl Compiled {
         skip_off: bool,
     ) {
         let (mut tested_as, mut is_meant) = (u32::MAX, false);
+        // One for all keys, so that it is made empty once.
+        let mut words = Words::default();
         for (place, rule) in self.found(facts, &mut Routed::new()) {
-            if skip_off && rule.mode() == Mode::Off {
+            if rule.mode() == Mode::Off && skip_off {
                 continue;
             }
             if rule.tested_as != tested_as {
                 (tested_as, is_meant) = (rule.tested_as, rule.is_meant(facts));
             }
-            let (variant, key) = match rule.applies(is_meant, facts, cost, hasher) {
+            let (variant, tag, cost) = match rule.applies(is_meant, facts, cost, hasher, &mut words)
+            {
                 Applies::Not(_) => continue,
-                Applies::Refuses => (u32::MAX, None),
-                Applies::Decides { variant, tag, cost, .. } => (variant, Some((tag, cost))),
+                Applies::Refuses => (u32::MAX, LimitAsked::NO_KEY, cost),
+                Applies::Decides { variant, tag, cost, .. } => (variant, tag, cost),
             };
-            asks.push(LimitAsked { source: Source { rule: place, variant }, key });
+            let (at, seat, generation) = (Timestamp::ZERO, Seat::Own, 0);
+            let charge = Charge { tag, cost, at, seat, generation };
+            asks.push(LimitAsked { source: Source { rule: place, variant }, charge, full: 0 });
         }
     }
 
@@ -123,8 +152,19 @@ impl Compiled {
         self.refused(refusal)
     }
 
+    /// How the tightest of the limits stood that the fast path charged.
+    pub(super) fn tightest(&self, charges: &[LimitAsked]) -> Allowed {
+        let stood =
+            |LimitAsked { source, charge, full }: &LimitAsked| match &rate_of(self, *source)?.store
+            {
+                Store::Words(words) => words.cells.stood(charge, *full),
+                Store::Records(_) => None,
+            };
+        charges.iter().filter_map(stood).reduce(Allowed::tighter).unwrap_or(Allowed::UNLIMITED)
+    }
+
     /// Counts a limit that applied.
-    fn count(&self, place: u32, is_shadow_refused: bool) {
+    pub(super) fn count(&self, place: u32, is_shadow_refused: bool) {
         let live = &self.rules[place as usize].live;
         live.checked.add(1);
         if is_shadow_refused {
@@ -134,107 +174,19 @@ impl Compiled {
 
     /// Counts what was decided on the fast path, for each limit that applied.
     #[inline(always)]
-    pub(super) fn count_fast(&self, asks: &[LimitAsked], decided: &Result<(), Refusal>) {
+    pub(super) fn count_fast(&self, asks: &[LimitAsked], refusal: Option<&Refusal>) {
         let rules = asks.iter().filter_map(|asked| self.rules.get(asked.source.rule as usize));
-        add_each(rules.map(|rule| &rule.live.checked), self.counter_of(decided), 1);
+        add_each(rules.map(|rule| &rule.live.checked), self.counter_of(refusal), 1);
     }
 
     /// What counts how it was decided.
     #[inline(always)]
-    fn counter_of(&self, decided: &Result<(), Refusal>) -> &Counter {
-        match decided {
-            Ok(()) => &self.totals.admitted,
-            Err(refusal) => &self.rules[refusal.place as usize].live.refused,
+    pub(super) fn counter_of(&self, refusal: Option<&Refusal>) -> &Counter {
+        match refusal {
+            None => &self.totals.admitted,
+            Some(refusal) => &self.rules[refusal.place as usize].live.refused,
         }
     }
-}
-
-/// Decides on the fast path: charges all, or says why not; if it only `peeks` it charges none.
-///
-/// Notes in `holding` what was charged if all agreed, and in `answered`, if that is there, what each
-/// limit said. Keys without a slot are given one if all agree, and the request is decided once more;
-/// `is_seated`: that has been done. `None`: a limit is not an enforced rate whose key is a word, a cost
-/// is 0, or something came between. Then nothing is charged.
-#[inline(always)]
-pub(super) fn decide_fast(
-    policy: &Compiled,
-    asks: &[LimitAsked],
-    now: Timestamp,
-    peeks: bool,
-    is_seated: bool,
-    holding: &mut Holding,
-    mut answered: Option<&mut Answered>,
-) -> Option<Result<(), Refusal>> {
-    let mut all = SmallVec::<[Pending<'_>; INLINE]>::new();
-    let mut newcomers = SmallVec::<[Newcomer<'_>; 2]>::new();
-    let mut refusal: Option<Refusal> = None;
-    for LimitAsked { source, key } in asks {
-        let rule = policy.rules.get(source.rule as usize)?;
-        let (tag, cost) = (*key)?;
-        let Counts::Rate(rate) = &rule.account_of(source.variant).counts else { return None };
-        if rule.mode() != Mode::Enforce {
-            return None;
-        }
-        let part = match FastPart::new(&rate.store, tag, cost, now) {
-            Some(part) => part,
-            None => match FastPart::cut(&rate.store, tag, cost, now) {
-                Some(part) => part,
-                // A newcomer's answer is not at hand, and one that was seated has lost its slot.
-                None if answered.is_some() || is_seated => return None,
-                None => {
-                    newcomers.push(newcomer(&rate.store, tag, cost, now)?);
-                    continue;
-                }
-            },
-        };
-        if let Some(answered) = &mut answered {
-            answered.push(RateSaid { source: *source, tag, answer: part.answer() });
-        }
-        match part.allowed() {
-            Some(allowed) if allowed.is_tighter(&holding.tightest) => holding.tightest = allowed,
-            Some(_) => {}
-            None => refuse(&mut refusal, &part, source.rule),
-        }
-        let pending = part.pending();
-        holding.charges.push((*source, pending.charged(cost, now)));
-        all.push(pending);
-    }
-    match refusal {
-        None if !newcomers.is_empty() => {
-            let is_seated = !peeks && newcomers.iter().all(|newcomer| newcomer.seat(now));
-            is_seated.then(|| decide_seated(policy, asks, now, holding))?
-        }
-        None if !peeks => commit_fast(&all).then_some(Ok(())),
-        // They were all so at one moment if all still are.
-        _ => {
-            let stands = all.iter().all(Pending::stands) && newcomers.iter().all(Newcomer::stands);
-            stands.then_some(refusal.map_or(Ok(()), Err))
-        }
-    }
-}
-
-/// `decide_fast` once those that had no slot have one.
-#[cold]
-#[inline(never)]
-fn decide_seated(
-    policy: &Compiled,
-    asks: &[LimitAsked],
-    now: Timestamp,
-    holding: &mut Holding,
-) -> Option<Result<(), Refusal>> {
-    *holding = Holding::default();
-    decide_fast(policy, asks, now, false, true, holding, None)
-}
-
-/// Adds what a limit that denies says.
-#[cold]
-#[inline(never)]
-fn refuse(refusal: &mut Option<Refusal>, part: &FastPart<'_>, place: u32) {
-    let Some(other) = part.refusal(place) else { return };
-    *refusal = Some(match refusal.take() {
-        Some(first) => first.and(other),
-        None => other,
-    });
 }
 
 /// A request decided as a transaction.
@@ -264,7 +216,8 @@ impl<'a> Decision<'a> {
             refusing: SmallVec::new(),
             shadows: SmallVec::new(),
         };
-        for LimitAsked { source, key } in asks {
+        for asked in asks {
+            let source = asked.source;
             let place = source.rule;
             let rule = &policy.rules[place as usize];
             let enforced = match rule.mode() {
@@ -272,18 +225,18 @@ impl<'a> Decision<'a> {
                 Mode::Shadow => false,
                 Mode::Off => continue,
             };
-            let Some((tag, cost)) = *key else {
+            let Some((tag, cost)) = asked.key() else {
                 let list = if enforced { &mut decision.refusing } else { &mut decision.shadows };
                 list.push(place);
                 continue;
             };
             let turn = turn_at == Some(place);
             let asked = |cost| Asked { place, cost, now, enforced, turn };
-            decision.entries.push(match policy.counts(*source) {
+            decision.entries.push(match policy.counts(source) {
                 Counts::Rate(rate) => Entry::rate(&rate.store, tag, asked(cost)),
                 Counts::Slots(rooms) => Entry::slots(rooms.room(tag), asked(rule.weight.into())),
             });
-            decision.sources.push(*source);
+            decision.sources.push(source);
         }
         decision
     }
@@ -349,7 +302,7 @@ impl<'a> Decision<'a> {
         }
         self.shadows.iter().for_each(|place| self.policy.count(*place, true));
         self.refusing.iter().for_each(|place| self.policy.count(*place, false));
-        self.policy.counter_of(decided).add(1);
+        self.policy.counter_of(decided.as_ref().err()).add(1);
     }
 
     /// Logs what came to light, after what was taken is `held`. No lock is held, nor any key.
@@ -368,17 +321,18 @@ impl<'a> Decision<'a> {
                 self.policy.rules[entry.asked.place as usize].tell_expired(room);
             }
         }
-        for HeldSlots { rule, room, .. } in &held.slots {
+        for HeldSlots { rule, room, .. } in held.slots.iter() {
             self.policy.rules[*rule as usize].tell_expired(room);
         }
     }
 
     /// Hands over what was charged and taken.
     pub(super) fn hand_over(&mut self, holding: &mut Holding) {
-        holding.tightest = self.tightest();
+        holding.tightest = Some(self.tightest());
+        holding.charges.clear();
         for (source, entry) in self.sources.iter().zip(&self.entries) {
             if let Some(charge) = entry.charge() {
-                holding.charges.push((*source, charge));
+                holding.charges.push(LimitAsked { source: *source, charge, full: 0 });
             }
         }
         for entry in self.entries.drain(..) {

@@ -116,13 +116,19 @@ impl Name {
     #[inline(always)]
     fn is_at_once(&self, name: &str) -> bool {
         let (ours, given) = (self.text.as_bytes(), name.as_bytes());
-        if ours.len() != given.len() || self.ends != few(given) {
+        if ours.len() != given.len() {
             return false;
         }
-        // Of a name of up to 8 bytes the ends and the length say it all.
-        let first = || ours.first_chunk::<8>() == given.first_chunk();
-        let last = || ours.last_chunk::<8>() == given.last_chunk();
-        given.len() <= 8 || given.len() <= 16 && first() && last()
+        match (given.first_chunk(), given.last_chunk()) {
+            // The ends and the length tell a name of up to 8 bytes from all others.
+            (Some(first), Some(last)) if given.len() <= 8 => self.ends == ends(first, last),
+            (Some(_), Some(_)) => {
+                given.len() <= 16
+                    && ours.first_chunk::<8>() == given.first_chunk()
+                    && ours.last_chunk::<8>() == given.last_chunk()
+            }
+            _ => self.ends == few(given),
+        }
     }
 }
 
@@ -204,18 +210,20 @@ impl Names {
 /// A number that no other bytes of this length have, of which there are up to 8.
 #[inline]
 fn few(bytes: &[u8]) -> u64 {
-    let half = |bytes: Option<&[u8; 4]>| bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes));
-    match bytes {
-        [] => 0,
-        [.., _, _, _, _] => {
-            // The first 4 and the last 4, which may be the same ones.
-            u64::from(half(bytes.first_chunk())) | u64::from(half(bytes.last_chunk())) << 32
-        }
+    match (bytes.first_chunk(), bytes.last_chunk()) {
+        (Some(first), Some(last)) => ends(first, last),
+        _ if bytes.is_empty() => 0,
         _ => {
             let at = |index: usize| u64::from(bytes[index]);
             at(0) | at(bytes.len() / 2) << 8 | at(bytes.len() - 1) << 16
         }
     }
+}
+
+/// The first 4 and the last 4 bytes, some of which may be the same.
+#[inline(always)]
+fn ends(first: &[u8; 4], last: &[u8; 4]) -> u64 {
+    u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32
 }
 
 #[inline]
@@ -231,23 +239,18 @@ const KEPT: usize = 16;
 
 /// What a policy may ask of one request.
 pub(crate) struct Facts<'a> {
-    /// The texts of the first facts that the policy names, unless missing or among the others.
+    /// The texts of the first facts that the policy names. `None`: the fact is missing. Empty: its
+    /// value is among the others.
     texts: [Option<&'a [u8]>; KEPT],
     /// For each fact that the policy names the place of its value among the others + 1, or 0.
     places: [u8; MAX_FACTS],
     others: SmallVec<[Value<'a>; KEPT]>,
-    has_others: bool,
 }
 
 impl<'a> Facts<'a> {
     #[inline]
     pub(crate) fn new() -> Self {
-        Facts {
-            texts: [None; KEPT],
-            places: [0; MAX_FACTS],
-            others: SmallVec::new(),
-            has_others: false,
-        }
+        Facts { texts: [None; KEPT], places: [0; MAX_FACTS], others: SmallVec::new() }
     }
 
     /// Takes what `names` has a place for. An empty value is a missing fact; of a fact that is
@@ -259,12 +262,13 @@ impl<'a> Facts<'a> {
         given: &[(&str, V)],
     ) -> usize {
         let mut unnamed = 0;
-        let mut guesses = names.guesses.iter();
-        for (name, value) in given {
-            let guess = guesses.next();
-            if !guess.is_some_and(|guess| self.take_guessed(names, guess, name, *value)) {
-                unnamed += self.take_other(names, guess, name, *value);
+        for ((name, value), guess) in given.iter().zip(&names.guesses) {
+            if !self.take_guessed(names, guess, name, *value) {
+                unnamed += self.take_other(names, Some(guess), name, *value);
             }
+        }
+        for (name, value) in given.get(GUESSES..).unwrap_or_default() {
+            unnamed += self.take_other(names, None, name, *value);
         }
         unnamed
     }
@@ -281,7 +285,7 @@ impl<'a> Facts<'a> {
         let Some(id) = names.guessed(guess, name) else { return false };
         let Kind::Text(text) = value.into().0 else { return false };
         match self.texts.get_mut(usize::from(id)) {
-            Some(place @ None) if !text.is_empty() && !self.has_others => {
+            Some(place @ None) if !text.is_empty() => {
                 *place = Some(text.as_bytes());
                 true
             }
@@ -307,16 +311,15 @@ impl<'a> Facts<'a> {
         if self.get(id).is_some() || matches!(value.0, Kind::Text("")) {
             return 0;
         }
-        let place = usize::from(id);
-        match (value.0, self.texts.get_mut(place), self.places.get_mut(place)) {
-            (Kind::Text(text), Some(at), _) => *at = Some(text.as_bytes()),
-            (_, _, Some(at)) => {
-                self.has_others = true;
+        let at = usize::from(id);
+        match (value.0, self.texts.get_mut(at)) {
+            (Kind::Text(value), Some(text)) => *text = Some(value.as_bytes()),
+            (_, text) => {
+                text.into_iter().for_each(|text| *text = Some(&[]));
                 self.others.push(value);
                 // One for each fact at most: a byte holds them all.
-                *at = self.others.len() as u8;
+                self.places[at] = self.others.len() as u8;
             }
-            _ => {}
         }
         0
     }
@@ -325,8 +328,8 @@ impl<'a> Facts<'a> {
     #[inline(always)]
     pub(crate) fn get(&self, id: FactId) -> Option<&[u8]> {
         match self.texts.get(usize::from(id)) {
-            Some(Some(text)) => Some(text),
-            _ if !self.has_others => None,
+            Some(None) => None,
+            Some(Some(text)) if !text.is_empty() => Some(text),
             _ => self.get_other(id),
         }
     }

@@ -21,8 +21,9 @@ const FIELD_BITS: u32 = 40;
 /// A part: the identity of the fact's name and its value, which is empty if a missing fact counts.
 pub(crate) type Given<'a> = (u64, &'a [u8]);
 
-/// The bytes of a key of few.
-pub(crate) type Words = [[u8; 8]; WORDS];
+/// The bytes of a key of few. What lies behind the last part may be anything. A part has room for
+/// three words wherever it begins, as most parts need at most.
+pub(crate) type Words = [[u8; 8]; WORDS + 1];
 
 /// The identity of a name, made of one of 64 bits: a field whose length is 0.
 pub(crate) fn name(identity: u64) -> u64 {
@@ -36,7 +37,7 @@ pub(crate) fn next_name(identity: u64) -> u64 {
 
 #[inline(always)]
 pub(crate) fn hash(words: &Words, len: usize, mut hasher: impl Hasher) -> u64 {
-    hasher.write(words.get(..len).unwrap_or_default().as_flattened());
+    hasher.write(words[..len.min(words.len())].as_flattened());
     hasher.finish()
 }
 
@@ -44,40 +45,44 @@ pub(crate) fn hash(words: &Words, len: usize, mut hasher: impl Hasher) -> u64 {
 #[inline(always)]
 pub(crate) fn put(words: &mut Words, at: usize, (name, value): Given<'_>) -> Option<usize> {
     let len = value.len();
-    let rest = words.get_mut(at..)?;
     // A length that fits is far below 255.
     let field = name | len as u64;
     let rest_of = |word: u64| word >> (64 - FIELD_BITS);
-    // Most values have up to 16 bytes, and moving 8 at once is quicker than a call that copies. The
-    // last word that is written may lie behind the part, and is then 0.
+    // Rounded up. No sum wraps: slices are not that long.
+    let next = at + (FIELD + 7 + len) / 8;
+    // So that the compiler asks once, and neither here nor where words are written below.
+    if at + 3 > words.len() {
+        return None;
+    }
+    let place: &mut [_; 3] = words.get_mut(at..)?.first_chunk_mut()?;
+    // Most values have up to 16 bytes, and moving 8 at once is quicker than a call that copies.
     match (value.first_chunk(), value.last_chunk()) {
-        _ if len == 0 => {
-            *rest.first_mut()? = MISSING;
-            Some(at + 1)
-        }
+        // Of a missing fact all are 0: `MISSING`.
         _ if len <= 8 => {
             let value = few(value);
-            let words = [field | value << FIELD_BITS, rest_of(value)];
-            *rest.first_chunk_mut()? = words.map(u64::to_le_bytes);
-            Some(at + (FIELD + len).div_ceil(8))
+            place[0] = (field | value << FIELD_BITS).to_le_bytes();
+            place[1] = rest_of(value).to_le_bytes();
         }
         (Some(first), Some(last)) if len <= 16 => {
             let first = u64::from_le_bytes(*first);
             // Of the last 8 bytes those that are not among the first 8.
             let last = u64::from_le_bytes(*last) >> (8 * (16 - len));
             let middle = rest_of(first) | last << FIELD_BITS;
-            let words = [field | first << FIELD_BITS, middle, rest_of(last)];
-            *rest.first_chunk_mut()? = words.map(u64::to_le_bytes);
-            Some(at + (FIELD + len).div_ceil(8))
+            *place = [field | first << FIELD_BITS, middle, rest_of(last)].map(u64::to_le_bytes);
         }
-        _ => {
-            let place = rest.as_flattened_mut().get_mut(..FIELD + len)?;
-            let (start, end) = place.split_at_mut(FIELD);
-            start.copy_from_slice(&field.to_le_bytes()[..FIELD]);
-            end.copy_from_slice(value);
-            Some(at + (FIELD + len).div_ceil(8))
-        }
+        _ => put_long(words.get_mut(at..next.min(WORDS))?, field, value)?,
     }
+    Some(next)
+}
+
+/// Puts a part into `words`, which it fills.
+fn put_long(words: &mut [[u8; 8]], field: u64, value: &[u8]) -> Option<()> {
+    *words.last_mut()? = MISSING;
+    let place = words.as_flattened_mut().get_mut(..FIELD + value.len())?;
+    let (start, end) = place.split_at_mut(FIELD);
+    start.copy_from_slice(&field.to_le_bytes()[..FIELD]);
+    end.copy_from_slice(value);
+    Some(())
 }
 
 /// The word of a fact that is missing.

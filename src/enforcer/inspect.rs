@@ -11,6 +11,7 @@ use crate::time::Timestamp;
 use super::account::{Account, Counts};
 use super::compiled::{Absent, Applies, Live, Rule};
 use super::facts::Facts;
+use super::framing::Words;
 use super::{Enforcer, Value};
 
 /// A limit as it runs: [`Enforcer::limits`].
@@ -163,7 +164,13 @@ impl<S: BuildHasher> Enforcer<S> {
             limit: rule.name,
             mode: rule.mode(),
             key: rule.key_text(facts, &policy.names),
-            verdict: match rule.applies(rule.is_meant(facts), facts, cost, &self.hasher) {
+            verdict: match rule.applies(
+                rule.is_meant(facts),
+                facts,
+                cost,
+                &self.hasher,
+                &mut Words::default(),
+            ) {
                 _ if rule.mode() == Mode::Off => Verdict::Absent(Absent::Off),
                 Applies::Not(why) => Verdict::Absent(why),
                 Applies::Refuses => Verdict::Refused,

@@ -11,7 +11,7 @@ use crate::telemetry::LOGS;
 
 use super::account::Counts;
 use super::compiled::Compiled;
-use super::decision::{HeldSlots, Holding};
+use super::decision::{HeldSlots, Holding, LimitAsked};
 
 /// An admitted request. Dropping it keeps what was charged and gives its slots back, the last taken
 /// first.
@@ -30,8 +30,8 @@ pub struct Permit {
 
 impl Permit {
     #[inline(always)]
-    pub(crate) fn new(policy: Guard<Arc<Compiled>>, holding: Holding) -> Permit {
-        Permit { holding, policy, is_untaken: false, stood_at: None }
+    pub(crate) fn new(policy: Guard<Arc<Compiled>>) -> Permit {
+        Permit { holding: Holding::default(), policy, is_untaken: false, stood_at: None }
     }
 
     /// Granted to somebody who waits, in the line of that rule if in one.
@@ -64,10 +64,13 @@ impl Permit {
         }
     }
 
-    /// How the tightest of the enforced limits stands: the one of which the least remains. If no
-    /// limit applied, as if there were one of `u64::MAX`.
+    /// How the tightest of the enforced limits stood when the request was admitted: the one of which
+    /// the least remained. If no limit applied, as if there were one of `u64::MAX`. Worked out here,
+    /// since most callers do not ask.
+    ///
+    /// Of a limit whose quota has changed twice since, it is how the key stands now.
     pub fn allowed(&self) -> Allowed {
-        self.holding.tightest
+        self.holding.tightest.unwrap_or_else(|| self.policy.tightest(&self.holding.charges))
     }
 
     /// Makes the request's charge `cost`, more or less than it was, and gives its slots back.
@@ -79,7 +82,7 @@ impl Permit {
     pub fn settle(mut self, cost: u64) {
         let by_fact = |policy: &Compiled, rule: u32| policy.rules[rule as usize].cost.is_some();
         let any_by_fact =
-            self.holding.charges.iter().any(|(source, _)| by_fact(&self.policy, source.rule));
+            self.holding.charges.iter().any(|asked| by_fact(&self.policy, asked.source.rule));
         self.give_back(cost, |policy, rule| by_fact(policy, rule) == any_by_fact);
     }
 
@@ -93,7 +96,7 @@ impl Permit {
     fn give_back(&mut self, cost: u64, which: impl Fn(&Compiled, u32) -> bool) {
         self.is_untaken = false;
         let mut asked: Waited = SmallVec::new();
-        for (source, charge) in &self.holding.charges {
+        for LimitAsked { source, charge, .. } in &self.holding.charges {
             if which(&self.policy, source.rule) {
                 let rule = &self.policy.rules[source.rule as usize];
                 if let Counts::Rate(rate) = &rule.account_of(source.variant).counts {
@@ -109,7 +112,7 @@ impl Permit {
     /// Gives back its slots, the last taken first, then serves who waits for them or is `asked`, and
     /// only then tells of leases that ran out: who listens may panic.
     fn give_back_slots(&mut self, mut asked: Waited) {
-        let slots = std::mem::take(&mut self.holding.slots);
+        let slots = std::mem::take(&mut *self.holding.slots);
         for HeldSlots { rule, room, held } in slots.iter().rev() {
             self.policy.rules[*rule as usize].live.returned.add(1);
             if room.give_back_unserved(held) {
@@ -157,5 +160,51 @@ impl Drop for WaitedFor {
 impl std::fmt::Debug for Permit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Permit").field("allowed", &self.allowed()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Enforcer, Limit, Policy, Quota, VirtualClock};
+
+    fn enforcer(user: Quota) -> Enforcer {
+        Enforcer::builder(policy(user)).clock(VirtualClock::new().clock()).build().unwrap()
+    }
+
+    fn policy(user: Quota) -> Policy {
+        let user = Limit::new("user", user).key(["user"]);
+        Policy::new().limit(user).limit(Limit::new("all", Quota::per_second(1_000)))
+    }
+
+    #[test]
+    fn the_tightest_limit_is_the_one_of_the_answers() {
+        // On axes that are whole and not, and far from the other limit and near.
+        for user in [Quota::per_minute(10), Quota::per_second(333), Quota::per_hour(1_001)] {
+            let enforcer = enforcer(user);
+            for _ in 0..3 {
+                // The first time of a key without a slot.
+                let peeked = enforcer.peek(&[("user", "1")], 3).unwrap();
+                let (permit, answers) = enforcer.admit_with_answers(&[("user", "1")], 3);
+                let all = answers.limits.iter().map(|limit| limit.answer.unwrap());
+                let tightest = all.min_by_key(|allowed| allowed.remaining()).unwrap();
+                assert_eq!(permit.unwrap().allowed(), tightest, "{user:?}");
+                assert_eq!(peeked, tightest, "{user:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn another_quota_changes_nothing_about_the_tightest_limit_and_two_do() {
+        let enforcer = enforcer(Quota::per_minute(10));
+        let admit = || enforcer.admit(&[("user", "1")], 3).unwrap();
+        drop(admit());
+        let permit = admit();
+        let allowed = permit.allowed();
+        assert_eq!((allowed.burst(), allowed.remaining()), (10, 4));
+        let change = |per_minute| enforcer.reload(policy(Quota::per_minute(per_minute))).unwrap();
+        change(600);
+        assert_eq!(permit.allowed(), allowed);
+        change(60);
+        assert_eq!(permit.allowed().burst(), 60);
     }
 }

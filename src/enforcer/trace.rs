@@ -7,6 +7,7 @@ use crate::policy::Mode;
 
 use super::compiled::{Applies, Routed};
 use super::facts::Facts;
+use super::framing::Words;
 use super::{Enforcer, Value};
 
 /// A limit that applies to a request.
@@ -39,7 +40,13 @@ impl<S: BuildHasher> Enforcer<S> {
                 Mode::Shadow => true,
                 Mode::Off => continue,
             };
-            match rule.applies(rule.is_meant(&known), &known, cost, &self.hasher) {
+            match rule.applies(
+                rule.is_meant(&known),
+                &known,
+                cost,
+                &self.hasher,
+                &mut Words::default(),
+            ) {
                 Applies::Not(_) => {}
                 Applies::Refuses => limit(Traced { index, tag: None, shadow_refuses: shadow }),
                 Applies::Decides { account, tag, cost, .. } => {

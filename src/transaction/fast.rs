@@ -1,5 +1,7 @@
 //! The fast path of a transaction: keys whose words stand in their slots.
 
+use std::time::Duration;
+
 use crate::cells::{Cells, Newcomer, Pending, Sight};
 use crate::decision::{Allowed, Denied};
 use crate::rate_limiter::Store;
@@ -57,6 +59,19 @@ impl<'a> FastPart<'a> {
         self.step.err().map(|at| Refusal { place, denied: self.sight.denied(at) })
     }
 
+    /// The tick at which its bucket is full after the charge, or at which it would be allowed.
+    #[inline(always)]
+    pub(crate) fn step(&self) -> Result<u64, u64> {
+        self.step
+    }
+
+    /// How long until the tick `at`, at which it would be allowed.
+    #[inline(always)]
+    pub(crate) fn wait(&self, at: u64) -> Duration {
+        self.sight.wait(at)
+    }
+
+    #[inline(always)]
     pub(crate) fn answer(&self) -> Result<Allowed, Denied> {
         match self.step {
             Ok(next) => Ok(self.sight.allowed(next)),
@@ -67,7 +82,13 @@ impl<'a> FastPart<'a> {
     /// What is kept of it until the decision. What is denied is not charged.
     #[inline(always)]
     pub(crate) fn pending(&self) -> Pending<'a> {
-        self.sight.pending(self.cells, self.step.unwrap_or(0))
+        self.pending_until(self.step.unwrap_or(0))
+    }
+
+    /// The same, of a key whose bucket is full at the tick `full` after the charge.
+    #[inline(always)]
+    pub(crate) fn pending_until(&self, full: u64) -> Pending<'a> {
+        self.sight.pending(self.cells, full)
     }
 
     #[inline(always)]

@@ -7,7 +7,7 @@ use arc_swap::Guard;
 use crate::decision::{Denied, Refused, Retry};
 use crate::enforcer::account::Counts;
 use crate::enforcer::compiled::Compiled;
-use crate::enforcer::decision::{Asks, Decision, Holding, LimitAsked};
+use crate::enforcer::decision::{Asks, Decision};
 use crate::enforcer::facts::Facts;
 use crate::enforcer::{Answers, Permit};
 use crate::queue::{Attempt, Place, Plan, Turnstile};
@@ -105,9 +105,8 @@ impl AdmitPlan {
             }
         }
         let (rule, deadline, retry) = chosen?;
-        let LimitAsked { source, key } =
-            self.asks.iter().find(|asked| asked.source.rule == rule)?;
-        let (tag, cost) = (*key)?;
+        let asked = self.asks.iter().find(|asked| asked.source.rule == rule)?;
+        let (source, (tag, cost)) = (asked.source, asked.key()?);
         let of = &self.policy.rules[rule as usize];
         let (at, units): (Arc<dyn Turnstile>, u64) = match &of.account_of(source.variant).counts {
             Counts::Rate(rate) => (rate.line(tag), cost),
@@ -120,7 +119,7 @@ impl AdmitPlan {
         // Relaxed: as in `decision`.
         let stands_at = self.stands_at.load(Ordering::Relaxed);
         let stood_at = (stands_at != NOWHERE).then_some(stands_at);
-        Permit::new(Guard::from_inner(self.policy.clone()), Holding::default()).untaken(stood_at)
+        Permit::new(Guard::from_inner(self.policy.clone())).untaken(stood_at)
     }
 
     fn answers(&self, decision: &Decision<'_>, is_refused: bool, now: Timestamp) -> Answers {
@@ -130,7 +129,7 @@ impl AdmitPlan {
             let here = self.asks.iter().find(|asked| asked.source.rule == stands_at);
             // A granted waiter stands in line until it is told.
             let in_line =
-                here.filter(|_| !is_refused).and_then(|asked| Some((stands_at, asked.key?.1)));
+                here.filter(|_| !is_refused).and_then(|asked| Some((stands_at, asked.key()?.1)));
             decision.answers(is_refused, in_line, now)
         } else {
             Answers { at: now, limits: Vec::new() }
@@ -204,10 +203,10 @@ impl Plan for AdmitPlan {
     }
 
     fn serve_others(&self) {
-        for LimitAsked { source, key } in &self.asks {
-            if let Some((tag, _)) = key {
-                let rule = &self.policy.rules[source.rule as usize];
-                rule.account_of(source.variant).serve_queued(*tag);
+        for asked in &self.asks {
+            if let Some((tag, _)) = asked.key() {
+                let rule = &self.policy.rules[asked.source.rule as usize];
+                rule.account_of(asked.source.variant).serve_queued(tag);
             }
         }
     }

@@ -1,0 +1,180 @@
+//! Whether and how a rule applies to a request: its conditions, its key, its overrides, its cost.
+
+use std::hash::BuildHasher;
+
+use crate::enforcer::account::Account;
+use crate::enforcer::facts::{Facts, Names, text};
+use crate::enforcer::framing::{self, Words};
+use crate::policy::Missing;
+use crate::sync::Arc;
+
+use super::{Part, Rule, Variant};
+
+/// Why a limit does not apply to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// Its mode is off.
+    Off,
+    /// A condition does not match.
+    When,
+    /// The request is not in its share.
+    Rollout,
+    /// A fact of its key is missing, and `missing` is skip.
+    Missing,
+    /// An override exempts the key.
+    Exempt,
+}
+
+/// What a rule is to a request.
+pub(crate) enum Applies<'a> {
+    Not(Absent),
+    /// It refuses without asking the cells: a fact of its key is missing or its cost unreadable.
+    Refuses,
+    Decides {
+        account: &'a Arc<Account>,
+        /// `u32::MAX`: none.
+        variant: u32,
+        tag: u64,
+        cost: u64,
+    },
+}
+
+impl Rule {
+    /// Whether the request meets its conditions.
+    #[inline(always)]
+    pub(crate) fn is_meant(&self, facts: &Facts<'_>) -> bool {
+        for test in &self.when {
+            if !test.passes(facts) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether and how it applies to a request that it was found for.
+    #[inline(always)]
+    pub(crate) fn applies<S: BuildHasher>(
+        &self,
+        is_meant: bool,
+        facts: &Facts<'_>,
+        cost: u64,
+        hasher: &S,
+        words: &mut Words,
+    ) -> Applies<'_> {
+        if !is_meant {
+            return Applies::Not(Absent::When);
+        }
+        if !self.is_plain {
+            return self.applies_in_part(facts, cost, hasher, words);
+        }
+        match self.tag(facts, hasher, words) {
+            Some(tag) => Applies::Decides { account: &self.account, variant: u32::MAX, tag, cost },
+            None => self.applies_without_key(),
+        }
+    }
+
+    /// What it is to a request that lacks a fact of its key.
+    fn applies_without_key(&self) -> Applies<'_> {
+        match self.missing {
+            Missing::Refuse => Applies::Refuses,
+            Missing::Skip | Missing::Marker => Applies::Not(Absent::Missing),
+        }
+    }
+
+    /// As `applies`, if it is not plain.
+    // Apart, so that the way of plain rules has the registers.
+    #[inline(never)]
+    fn applies_in_part<S: BuildHasher>(
+        &self,
+        facts: &Facts<'_>,
+        cost: u64,
+        hasher: &S,
+        words: &mut Words,
+    ) -> Applies<'_> {
+        if self.rollout.as_ref().is_some_and(|rollout| !rollout.includes(facts)) {
+            return Applies::Not(Absent::Rollout);
+        }
+        let Some(tag) = self.tag(facts, hasher, words) else {
+            return self.applies_without_key();
+        };
+        let (mut account, mut variant) = (&self.account, u32::MAX);
+        if let Some((index, change)) = self.variant(facts) {
+            let Some(its) = &change.account else { return Applies::Not(Absent::Exempt) };
+            (account, variant) = (its, index);
+        }
+        let cost = match self.cost {
+            None => cost,
+            // A peek stays one.
+            Some(_) if cost == 0 => 0,
+            Some(fact) => match cost_by(facts.get(fact)) {
+                Some(cost) => cost,
+                None => return Applies::Refuses,
+            },
+        };
+        Applies::Decides { account, variant, tag, cost }
+    }
+
+    /// The identity of the request's key: of each part the name and the bytes of the fact that is
+    /// there. `None` if one is missing and the rule does not count that. `words` may have any bytes.
+    #[inline(always)]
+    pub(crate) fn tag<S: BuildHasher>(
+        &self,
+        facts: &Facts<'_>,
+        hasher: &S,
+        words: &mut Words,
+    ) -> Option<u64> {
+        if self.key.is_empty() {
+            return Some(1);
+        }
+        let mut len = 0;
+        for part in &self.key {
+            let Some(next) = framing::put(words, len, self.given(part, facts)?) else {
+                let parts = self.key.iter().map(|part| self.given(part, facts));
+                return framing::hash_long(parts, hasher.build_hasher()).map(|tag| tag.max(1));
+            };
+            len = next;
+        }
+        Some(framing::hash(words, len, hasher.build_hasher()).max(1))
+    }
+
+    /// What counts of a part; none if it is missing and the rule does not count that.
+    #[inline(always)]
+    fn given<'f>(&self, part: &Part, facts: &'f Facts<'_>) -> Option<framing::Given<'f>> {
+        match part.find(facts) {
+            Some(((_, name), value)) => Some((name, value)),
+            None => (self.missing == Missing::Marker).then_some((0, &[])),
+        }
+    }
+
+    #[inline(always)]
+    fn variant(&self, facts: &Facts<'_>) -> Option<(u32, &Variant)> {
+        for (index, variant) in (0..).zip(&self.variants) {
+            if variant.tests.iter().all(|test| test.passes(facts)) {
+                return Some((index, variant));
+            }
+        }
+        None
+    }
+
+    /// The request's key in words: `user=42 view=/a`, or `everything` for an empty key.
+    pub(crate) fn key_text(&self, facts: &Facts<'_>, names: &Names) -> String {
+        if self.key.is_empty() {
+            return "everything".to_owned();
+        }
+        let part = |part: &Part| match part.find(facts) {
+            Some(((id, _), value)) => format!("{}={}", names.name(id), text(value)),
+            None => {
+                let facts: Vec<&str> = part.ids().map(|id| names.name(id)).collect();
+                format!("no {}", facts.join("|"))
+            }
+        };
+        self.key.iter().map(part).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// The cost that a fact says, in decimal digits: 1 if it is missing.
+fn cost_by(value: Option<&[u8]>) -> Option<u64> {
+    let Some(value) = value else { return Some(1) };
+    let text = text(value);
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
+}
