@@ -37,7 +37,8 @@ use change::Changes;
 use numbers::Numbers;
 use pool::{Full, PoolCell};
 use published::{Published, read_word};
-use table::{Cell, Claim, Meaning, Start, Table, Use};
+use table::{Cell, Claim, Meaning, Start, Table};
+use word::MAX_TICK;
 
 pub(crate) use look::Look;
 pub(crate) use newcomer::Newcomer;
@@ -55,6 +56,14 @@ pub(crate) struct Cells {
     overflows: AtomicU64,
     /// Held while the quota changes, so that changes come one at a time.
     changes: Mutex<Changes>,
+}
+
+/// Why the fast path left a key undecided.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Undecided {
+    /// It was not seen in the table, and nobody waits in line.
+    Absent,
+    Seen,
 }
 
 /// What a verb makes of a state.
@@ -87,7 +96,7 @@ impl Cells {
     }
 
     /// Decides `cost` for the key and charges it if allowed, if the key stands in its slot, nobody
-    /// waits in line and nothing comes between. `None` leaves it to [`decide`](Self::decide), and so
+    /// waits in line and nothing comes between. `Err` leaves it to [`decide`](Self::decide), and so
     /// does a cost of 0.
     #[inline(always)]
     pub(crate) fn decide_fast(
@@ -95,18 +104,33 @@ impl Cells {
         tag: u64,
         cost: u64,
         now: Timestamp,
-    ) -> Option<Result<Allowed, Denied>> {
+    ) -> Result<Result<Allowed, Denied>, Undecided> {
         if mutant("add_then_check") {
-            return None;
+            return Err(Undecided::Seen);
         }
-        self.sight(tag, now)?.decide(cost)
+        let sequence = self.published.sequence().ok_or(Undecided::Seen)?;
+        let spread = word::spread(tag);
+        let found = self.table.find(tag, spread).ok_or(Undecided::Absent)?;
+        let sight = self.sight_of(found, spread, sequence, now);
+        sight.and_then(|sight| sight.decide(cost)).ok_or(Undecided::Seen)
     }
 
     /// Decides `cost` for the key and charges it if allowed. A cost of 0 is a peek.
     #[inline(never)]
-    pub(crate) fn decide(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
+    pub(crate) fn decide(
+        &self,
+        tag: u64,
+        cost: u64,
+        now: Timestamp,
+        why: Undecided,
+    ) -> Result<Allowed, Denied> {
         if mutant("add_then_check") {
             return self.add_then_check(tag, cost, now);
+        }
+        if why == Undecided::Absent
+            && let Some(ran) = self.run_new(tag, now, &deciding(cost))
+        {
+            return self.decided(tag, cost, now, ran);
         }
         let decided = self.sight_cut(tag, now).and_then(|sight| sight.decide(cost));
         decided.unwrap_or_else(|| self.decide_in_turn(tag, cost, now))
@@ -117,8 +141,19 @@ impl Cells {
         if ahead > 0 && cost > 0 {
             return self.peek_behind(tag, ahead, cost, now);
         }
-        let step = |tat, numbers: &Numbers, moment| decide(tat, cost, &numbers.bucket, moment);
-        match self.run(Seat::Own, tag, now, step) {
+        self.decided(tag, cost, now, self.run(Seat::Own, tag, now, deciding(cost)))
+    }
+
+    /// The answer to a key, after it was looked at where it stands if it has room.
+    #[inline]
+    fn decided(
+        &self,
+        tag: u64,
+        cost: u64,
+        now: Timestamp,
+        ran: Result<Result<Allowed, Denied>, Full>,
+    ) -> Result<Allowed, Denied> {
+        match ran {
             Ok(Err(denied)) if self.pool.get().is_some() => {
                 if denied.retry != Retry::Never && self.is_pooled(tag, now) {
                     self.count_overflow();
@@ -348,7 +383,8 @@ impl Cells {
         taken: impl Fn(u64) -> bool,
         mut first: impl FnMut(u64) -> Option<u64>,
     ) -> Claim<'_> {
-        let words = Words { published: &self.published, numbers, moment, taken };
+        let salt = word::salt(numbers.generation);
+        let words = Words { published: &self.published, numbers, moment, salt, taken };
         self.table.claim(tag, &words, |forgotten| {
             if !self.published.is_current(numbers.generation) && !mutant("claim_unasked") {
                 return Start::Stale;
@@ -395,24 +431,49 @@ struct Words<'a, F> {
     published: &'a Published,
     numbers: &'a Numbers,
     moment: Moment,
+    salt: u64,
     taken: F,
+}
+
+impl<F> Words<'_, F> {
+    /// `needed_until` of a word that is held or of the numbers before: it unmasks to more than any
+    /// tick.
+    #[cold]
+    fn needed_until_of_odd(&self, word: u64, tag: u64) -> Option<u64> {
+        if word::is_held(word) {
+            return Some(u64::MAX);
+        }
+        read_word(self.published, self.numbers, word, tag)
+    }
 }
 
 impl<F: Fn(u64) -> bool> Meaning for Words<'_, F> {
     #[inline]
-    fn of(&self, word: u64, tag: u64) -> Use {
-        match read_word(self.published, self.numbers, word, tag) {
-            None => Use::Unknown,
-            Some(_) if (self.taken)(tag) => Use::Live(u64::MAX),
-            Some(tick) if Bucket::is_idle(tick, self.moment) => Use::Idle(tick),
-            Some(tick) => Use::Live(tick),
+    fn needed_until(&self, word: u64, tag: u64) -> Option<u64> {
+        let tick = word ^ word::mask(word::spread(tag), self.salt);
+        if (self.taken)(tag) {
+            Some(u64::MAX)
+        } else if tick <= MAX_TICK {
+            Some(tick)
+        } else {
+            self.needed_until_of_odd(word, tag)
         }
+    }
+
+    #[inline]
+    fn now(&self) -> u64 {
+        self.moment.floor
     }
 
     #[inline]
     fn stamp(&self, tick: u64) -> u64 {
         self.numbers.stamp(tick)
     }
+}
+
+/// The step that decides `cost`.
+fn deciding(cost: u64) -> impl Fn(u64, &Numbers, Moment) -> Step<Result<Allowed, Denied>> {
+    move |tat, numbers, moment| decide(tat, cost, &numbers.bucket, moment)
 }
 
 #[inline(always)]
@@ -443,7 +504,7 @@ mod tests {
             Cells::new(Quota::per_hour(1), Refill::Steady, max_keys as usize, Overflow::Pool);
         let touched = |key| {
             touches::take();
-            let _ = cells.decide(tag(key), 1, Timestamp::from_secs(1));
+            let _ = cells.decide(tag(key), 1, Timestamp::from_secs(1), Undecided::Seen);
             touches::take()
         };
         let flood = (0..).take_while(|_| cells.overflows() < 5_000);
@@ -469,7 +530,7 @@ mod tests {
     fn decide(cells: &Cells, key: u64, now: u64) -> bool {
         let (tag, now) = (tag(key), Timestamp::from_nanos(now));
         let decided = cells.decide_fast(tag, 1, now);
-        decided.unwrap_or_else(|| cells.decide(tag, 1, now)).is_ok()
+        decided.unwrap_or_else(|why| cells.decide(tag, 1, now, why)).is_ok()
     }
 
     #[test]

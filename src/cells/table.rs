@@ -22,7 +22,7 @@ use super::word::{self, NEVER_USED};
 use group::{Place, Segment, home, wrap};
 use line::{Line, SLOTS, Spot, cell, count_touch, read, take_out};
 
-pub(super) use group::{Claim, Meaning, Use};
+pub(super) use group::{Claim, Meaning};
 pub(super) use line::Cell;
 #[cfg(test)]
 pub(super) use line::touches;
