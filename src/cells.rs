@@ -127,10 +127,12 @@ impl Cells {
         if mutant("add_then_check") {
             return self.add_then_check(tag, cost, now);
         }
-        if why == Undecided::Absent
-            && let Some(ran) = self.run_new(tag, now, &deciding(cost))
-        {
-            return self.decided(tag, cost, now, ran);
+        if why == Undecided::Absent {
+            match self.decide_absent(tag, cost, now) {
+                Some(Ok(allowed)) => return Ok(allowed),
+                Some(Err(full)) => return self.decide_without_room(tag, cost, now, &full),
+                None => {}
+            }
         }
         let decided = self.sight_cut(tag, now).and_then(|sight| sight.decide(cost));
         decided.unwrap_or_else(|| self.decide_in_turn(tag, cost, now))
@@ -141,19 +143,8 @@ impl Cells {
         if ahead > 0 && cost > 0 {
             return self.peek_behind(tag, ahead, cost, now);
         }
-        self.decided(tag, cost, now, self.run(Seat::Own, tag, now, deciding(cost)))
-    }
-
-    /// The answer to a key, after it was looked at where it stands if it has room.
-    #[inline]
-    fn decided(
-        &self,
-        tag: u64,
-        cost: u64,
-        now: Timestamp,
-        ran: Result<Result<Allowed, Denied>, Full>,
-    ) -> Result<Allowed, Denied> {
-        match ran {
+        let step = |tat, numbers: &Numbers, moment| decide(tat, cost, &numbers.bucket, moment);
+        match self.run(Seat::Own, tag, now, step) {
             Ok(Err(denied)) if self.pool.get().is_some() => {
                 if denied.retry != Retry::Never && self.is_pooled(tag, now) {
                     self.count_overflow();
@@ -354,6 +345,7 @@ impl Cells {
     }
 
     /// The state of a key that has no slot. `None`: ask again.
+    #[inline]
     fn initial(&self, tag: u64, forgotten: u64, numbers: &Numbers, moment: Moment) -> Option<u64> {
         let tat = match forgotten {
             0 => 0,
@@ -361,10 +353,15 @@ impl Cells {
             _ if forgotten <= numbers.stamp_of(moment) => numbers.tick(forgotten).min(moment.floor),
             _ => numbers.tick(forgotten),
         };
-        if self.pool.get().is_none() {
-            return Some(tat);
+        match self.pool.get() {
+            None => Some(tat),
+            Some(_) => self.initial_pooled(tag, tat, numbers, moment),
         }
-        // Perhaps it was counted in the pool: what the pool owes it may owe.
+    }
+
+    /// `initial` of a key that was perhaps counted in the pool: what the pool owes it may owe.
+    #[cold]
+    fn initial_pooled(&self, tag: u64, tat: u64, numbers: &Numbers, moment: Moment) -> Option<u64> {
         let cell = self.pool_cell(tag)?;
         let word = cell.load().filter(|word| !word::is_held(*word))?;
         let pooled = read_word(&self.published, numbers, word, cell.tag)?;
@@ -469,11 +466,6 @@ impl<F: Fn(u64) -> bool> Meaning for Words<'_, F> {
     fn stamp(&self, tick: u64) -> u64 {
         self.numbers.stamp(tick)
     }
-}
-
-/// The step that decides `cost`.
-fn deciding(cost: u64) -> impl Fn(u64, &Numbers, Moment) -> Step<Result<Allowed, Denied>> {
-    move |tat, numbers, moment| decide(tat, cost, &numbers.bucket, moment)
 }
 
 #[inline(always)]

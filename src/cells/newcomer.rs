@@ -1,10 +1,16 @@
-//! A key without a slot, as the fast path of several keys sees it: it would be allowed, and is given
-//! a slot only if the others agree, since what is denied writes nothing.
+//! A key without a slot, as the fast paths see it. That of one key gives it a slot at once. That of
+//! several gives it one only if the others agree, since what is denied writes nothing.
 
+use crate::decision::Allowed;
+use crate::sync::mutant;
 use crate::time::Timestamp;
 
 use super::Cells;
-use super::table::Claim;
+use super::pool::Full;
+use super::published::FastNumbers;
+use super::sight::Sight;
+use super::table::{Claim, Meaning, Start};
+use super::word::{self, MAX_TICK};
 
 /// A key that had no slot, and for which there is room for the cost.
 #[derive(Clone, Copy)]
@@ -31,6 +37,68 @@ impl Cells {
         let is_allowed = cost > 0 && numbers.bucket.decide(tat, cost, moment).is_ok();
         let generation = numbers.generation;
         is_allowed.then_some(Newcomer { cells: self, tag, forgotten, generation })
+    }
+}
+
+impl Cells {
+    /// Gives a key that was not seen a slot, charged `cost`, if it is allowed as if never seen. `None`:
+    /// it is there, or the fast path does not know.
+    #[inline]
+    pub(super) fn decide_absent(
+        &self,
+        tag: u64,
+        cost: u64,
+        now: Timestamp,
+    ) -> Option<Result<Allowed, Full>> {
+        let numbers = self.published.fast(self.published.sequence()?, now)?;
+        let charge = cost.checked_mul(numbers.unit)?;
+        if cost == 0 || charge > numbers.capacity {
+            return None;
+        }
+        let mask = word::mask(word::spread(tag), numbers.salt);
+        let next = numbers.now + charge;
+        let claim = self.table.claim(tag, &FastWords { numbers, now }, |forgotten| {
+            // Asked under the lock: a change that comes later rewrites the word that is written here,
+            // and what the pool owes the key may owe.
+            let is_current = self.published.is_unchanged(&numbers) || mutant("claim_unasked");
+            if is_current && forgotten <= now.as_nanos() && self.pool.get().is_none() {
+                Start::With(next ^ mask)
+            } else {
+                Start::Stale
+            }
+        });
+        match claim {
+            Claim::Made(cell) => {
+                Some(Ok(Sight::new(cell, next ^ mask, mask, numbers).allowed(next)))
+            }
+            Claim::Full { until } => Some(Err(Full { until })),
+            Claim::Present(_) | Claim::None | Claim::Stale => None,
+        }
+    }
+}
+
+/// What words mean under the numbers of the fast path.
+struct FastWords {
+    numbers: FastNumbers,
+    now: Timestamp,
+}
+
+impl Meaning for FastWords {
+    #[inline]
+    fn needed_until(&self, word: u64, tag: u64) -> Option<u64> {
+        let tick = word ^ word::mask(word::spread(tag), self.numbers.salt);
+        // A word that is held or of another generation unmasks to more than any tick.
+        (tick <= MAX_TICK).then_some(tick)
+    }
+
+    #[inline]
+    fn now(&self) -> u64 {
+        self.numbers.now
+    }
+
+    #[inline]
+    fn stamp(&self, tick: u64) -> u64 {
+        self.numbers.stamp(tick, self.now)
     }
 }
 

@@ -104,6 +104,7 @@ impl<'a> Place<'a> {
 
     /// Looks for the keys of `home` one line less far, if none stands in the last line that was looked
     /// at. The group's lock is held.
+    #[inline]
     pub(super) fn shrink_reach(&self, home: usize) {
         // Relaxed: written under this lock, as tags are.
         let reach = self.reach(home);
@@ -125,6 +126,7 @@ impl<'a> Place<'a> {
 
     /// Takes a slot for `tag` in the nearest line that has one, of `lines` from its own: one that no
     /// key has, or if it `may_forget` that of the key idle longest. The group's lock is held.
+    #[inline]
     pub(super) fn take(
         &self,
         tag: u64,
