@@ -68,8 +68,12 @@ impl Rate {
         now: Timestamp,
         why: Undecided,
     ) -> Result<Allowed, Denied> {
-        // A denial may find those who wait ready: nobody tells them that time has passed.
-        self.store.decide(tag, cost, now, why).inspect_err(|_| self.serve_queued(tag))
+        let decided = self.store.decide(tag, cost, now, why);
+        if decided.is_err() {
+            // A denial may find those who wait ready: nobody tells them that time has passed.
+            self.serve_queued(tag);
+        }
+        decided
     }
 
     /// Serves whoever waits for the key, if anybody, after something was given back to it.

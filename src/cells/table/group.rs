@@ -95,6 +95,7 @@ impl<'a> Place<'a> {
     }
 
     /// Where the key stands, `from` so many lines behind its own on.
+    #[inline]
     pub(super) fn find(&self, tag: u64, spread: u64, from: usize) -> Option<Spot<'a>> {
         let home = self.home(spread);
         // Relaxed: a caller that must be certain holds the lock under which it was written.
@@ -140,7 +141,10 @@ impl<'a> Place<'a> {
         self.shrink_reach(home);
         // First: else the keys of a crowded line would forget each other in turn.
         let near = if may_forget { lines.min(NEAR_UNUSED) } else { lines };
-        let free = match self.unused(home, near) {
+        // Relaxed: written under this lock.
+        let any_unused = self.group.unused.load(Ordering::Relaxed) > 0;
+        let unused = if any_unused { self.unused(home, near) } else { None };
+        let free = match unused {
             Some(free) => Ok(free),
             None if may_forget => self.idle(home, lines, meaning),
             None => Err(Claim::Full { until: u64::MAX }),
@@ -179,10 +183,6 @@ impl<'a> Place<'a> {
 
     /// The nearest slot that no key has, of `lines` from `home`.
     fn unused(&self, home: usize, lines: usize) -> Option<Free<'a>> {
-        // Relaxed: written under this lock.
-        if self.group.unused.load(Ordering::Relaxed) == 0 {
-            return None;
-        }
         (0..lines).find_map(|distance| {
             let line = self.line(wrap(home + distance, self.lines))?;
             let slot = (0..SLOTS).find(|slot| {
@@ -238,16 +238,18 @@ impl<'a> Place<'a> {
 impl Segment {
     pub(super) fn new(groups: usize, lines: usize) -> Segment {
         // Zeroed memory that the system gives page by page as it is touched, made atomic in place;
-        // one line more, to begin at a multiple of a line's size.
+        // one line more, to begin at a multiple of a line's size. By way of a vector: where a box
+        // collects, the compiler writes each word onto itself and so touches every page.
         let words = vec![NEVER_USED; (groups * lines + 1) * LINE];
-        let words: Box<[AtomicU64]> = words.into_iter().map(AtomicU64::new).collect();
+        let words: Vec<AtomicU64> = words.into_iter().map(AtomicU64::new).collect();
+        let reach: Vec<AtomicU8> = vec![0; groups * lines].into_iter().map(AtomicU8::new).collect();
         let line_bytes = LINE * 8;
         let start = (line_bytes - words.as_ptr().addr() % line_bytes) % line_bytes / 8;
         Segment {
-            words,
+            words: words.into_boxed_slice(),
             start,
             groups: (0..groups).map(|_| Group::new(lines)).collect(),
-            reach: vec![0; groups * lines].into_iter().map(AtomicU8::new).collect(),
+            reach: reach.into_boxed_slice(),
         }
     }
 
