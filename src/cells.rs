@@ -58,14 +58,6 @@ pub(crate) struct Cells {
     changes: Mutex<Changes>,
 }
 
-/// Why the fast path left a key undecided.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Undecided {
-    /// It was not seen in the table, and nobody waits in line.
-    Absent,
-    Seen,
-}
-
 /// What a verb makes of a state.
 enum Step<R> {
     /// Nothing is written.
@@ -96,7 +88,7 @@ impl Cells {
     }
 
     /// Decides `cost` for the key and charges it if allowed, if the key stands in its slot, nobody
-    /// waits in line and nothing comes between. `Err` leaves it to [`decide`](Self::decide), and so
+    /// waits in line and nothing comes between. `None` leaves it to [`decide`](Self::decide), and so
     /// does a cost of 0.
     #[inline(always)]
     pub(crate) fn decide_fast(
@@ -104,35 +96,21 @@ impl Cells {
         tag: u64,
         cost: u64,
         now: Timestamp,
-    ) -> Result<Result<Allowed, Denied>, Undecided> {
+    ) -> Option<Result<Allowed, Denied>> {
         if mutant("add_then_check") {
-            return Err(Undecided::Seen);
+            return None;
         }
-        let sequence = self.published.sequence().ok_or(Undecided::Seen)?;
-        let spread = word::spread(tag);
-        let found = self.table.find(tag, spread).ok_or(Undecided::Absent)?;
-        let sight = self.sight_of(found, spread, sequence, now);
-        sight.and_then(|sight| sight.decide(cost)).ok_or(Undecided::Seen)
+        self.sight(tag, now)?.decide(cost)
     }
 
     /// Decides `cost` for the key and charges it if allowed. A cost of 0 is a peek.
     #[inline(never)]
-    pub(crate) fn decide(
-        &self,
-        tag: u64,
-        cost: u64,
-        now: Timestamp,
-        why: Undecided,
-    ) -> Result<Allowed, Denied> {
+    pub(crate) fn decide(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
         if mutant("add_then_check") {
             return self.add_then_check(tag, cost, now);
         }
-        if why == Undecided::Absent {
-            match self.decide_absent(tag, cost, now) {
-                Some(Ok(allowed)) => return Ok(allowed),
-                Some(Err(full)) => return self.decide_without_room(tag, cost, now, &full),
-                None => {}
-            }
+        if let Some(answer) = self.decide_absent(tag, cost, now) {
+            return answer;
         }
         let decided = self.sight_cut(tag, now).and_then(|sight| sight.decide(cost));
         decided.unwrap_or_else(|| self.decide_in_turn(tag, cost, now))
@@ -496,7 +474,7 @@ mod tests {
             Cells::new(Quota::per_hour(1), Refill::Steady, max_keys as usize, Overflow::Pool);
         let touched = |key| {
             touches::take();
-            let _ = cells.decide(tag(key), 1, Timestamp::from_secs(1), Undecided::Seen);
+            let _ = cells.decide(tag(key), 1, Timestamp::from_secs(1));
             touches::take()
         };
         let flood = (0..).take_while(|_| cells.overflows() < 5_000);
@@ -522,7 +500,7 @@ mod tests {
     fn decide(cells: &Cells, key: u64, now: u64) -> bool {
         let (tag, now) = (tag(key), Timestamp::from_nanos(now));
         let decided = cells.decide_fast(tag, 1, now);
-        decided.unwrap_or_else(|why| cells.decide(tag, 1, now, why)).is_ok()
+        decided.unwrap_or_else(|| cells.decide(tag, 1, now)).is_ok()
     }
 
     #[test]

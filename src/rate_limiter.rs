@@ -211,8 +211,8 @@ impl<A: Algorithm, S: BuildHasher> RateLimiter<A, S> {
     ) -> Result<Allowed, Denied> {
         let tag = self.tag(key);
         match self.rate.store.decide_fast(tag, cost, now) {
-            Ok(answer) => answer,
-            Err(why) => self.rate.decide(tag, cost, now, why),
+            Some(answer) => answer,
+            None => self.rate.decide(tag, cost, now),
         }
     }
 
@@ -258,7 +258,7 @@ impl<A: Algorithm, S: BuildHasher> RateLimiter<A, S> {
             std::hint::black_box(seen);
             answers.extend(tags.iter().take(batch.len()).map(|tag| {
                 let answer = self.rate.store.decide_fast(*tag, 1, now);
-                answer.unwrap_or_else(|why| self.rate.decide(*tag, 1, now, why))
+                answer.unwrap_or_else(|| self.rate.decide(*tag, 1, now))
             }));
         }
     }

@@ -71,20 +71,6 @@ impl FastNumbers {
     pub(crate) fn generation(&self) -> u64 {
         self.sequence >> GENERATION_SHIFT
     }
-
-    /// The least stamp, in nanoseconds, that is not before `tick`, on an axis that is whole and on which
-    /// these numbers are of `now`.
-    pub(crate) fn stamp(&self, tick: u64, now: Timestamp) -> u64 {
-        let per_nano = match self.axis {
-            Axis::Whole { per_nano } => per_nano.max(1),
-            Axis::Cut { .. } => 1,
-        };
-        let now = now.as_nanos();
-        match self.now.checked_sub(tick) {
-            Some(ago) => now.saturating_sub(ago / per_nano),
-            None => now.saturating_add((tick - self.now).div_ceil(per_nano)),
-        }
-    }
 }
 
 #[derive(Default)]

@@ -33,18 +33,7 @@ impl Cells {
     pub(crate) fn sight(&self, tag: u64, now: Timestamp) -> Option<Sight<'_>> {
         let spread = word::spread(tag);
         let sequence = self.published.sequence()?;
-        self.sight_of(self.table.find(tag, spread)?, spread, sequence, now)
-    }
-
-    /// The key that was `found`, after `sequence` was read.
-    #[inline(always)]
-    pub(super) fn sight_of<'a>(
-        &self,
-        (cell, word): (Cell<'a>, u64),
-        spread: u64,
-        sequence: u64,
-        now: Timestamp,
-    ) -> Option<Sight<'a>> {
+        let (cell, word) = self.table.find(tag, spread)?;
         // After the word: whatever changed before it was written is seen here.
         let numbers = self.published.fast(sequence, now)?;
         let mask = word::mask(spread, numbers.salt);

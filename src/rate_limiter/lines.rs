@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::cells::{Charge, Undecided};
+use crate::cells::Charge;
 use crate::decision::{Allowed, Denied, Retry};
 use crate::queue::{self, Attempt, Line, Place, Plan, Turnstile};
 use crate::quota::Quota;
@@ -61,19 +61,9 @@ impl Rate {
 
     /// Decides `cost` for the key where the fast path does not.
     #[cold]
-    pub(crate) fn decide(
-        &self,
-        tag: u64,
-        cost: u64,
-        now: Timestamp,
-        why: Undecided,
-    ) -> Result<Allowed, Denied> {
-        let decided = self.store.decide(tag, cost, now, why);
-        if decided.is_err() {
-            // A denial may find those who wait ready: nobody tells them that time has passed.
-            self.serve_queued(tag);
-        }
-        decided
+    pub(crate) fn decide(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
+        // A denial may find those who wait ready: nobody tells them that time has passed.
+        self.store.decide(tag, cost, now).inspect_err(|_| self.serve_queued(tag))
     }
 
     /// Serves whoever waits for the key, if anybody, after something was given back to it.

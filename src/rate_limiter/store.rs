@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::algorithm::Algorithm;
-use crate::cells::{Cells, Charge, Overflow, Queued, Undecided};
+use crate::cells::{Cells, Charge, Overflow, Queued};
 use crate::decision::{Allowed, Denied};
 use crate::quota::Quota;
 use crate::records::{Ask, Recorded, Records};
@@ -43,23 +43,17 @@ impl Store {
         tag: u64,
         cost: u64,
         now: Timestamp,
-    ) -> Result<Result<Allowed, Denied>, Undecided> {
+    ) -> Option<Result<Allowed, Denied>> {
         match self {
             Store::Words(cells) => cells.decide_fast(tag, cost, now),
-            Store::Records(_) => Err(Undecided::Seen),
+            Store::Records(_) => None,
         }
     }
 
     /// Decides `cost` for the key and charges it if allowed. A cost of 0 is a peek.
-    pub(crate) fn decide(
-        &self,
-        tag: u64,
-        cost: u64,
-        now: Timestamp,
-        why: Undecided,
-    ) -> Result<Allowed, Denied> {
+    pub(crate) fn decide(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
         match self {
-            Store::Words(cells) => cells.decide(tag, cost, now, why),
+            Store::Words(cells) => cells.decide(tag, cost, now),
             Store::Records(_) => {
                 self.reserve(tag, self.ahead(tag), cost, now).map(|(_, allowed)| allowed)
             }

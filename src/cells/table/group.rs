@@ -39,7 +39,7 @@ pub(super) struct Segment {
     words: Box<[AtomicU64]>,
     start: usize,
     groups: Box<[Group]>,
-    /// For each line, how far the keys that it names may stand from it. Only rises.
+    /// For each line, how far the keys that it names may stand from it. Written under the lock.
     reach: Box<[AtomicU8]>,
 }
 
@@ -95,7 +95,7 @@ impl<'a> Place<'a> {
     }
 
     /// Where the key stands, `from` so many lines behind its own on.
-    #[inline]
+    #[inline(always)]
     pub(super) fn find(&self, tag: u64, spread: u64, from: usize) -> Option<Spot<'a>> {
         let home = self.home(spread);
         // Relaxed: a caller that must be certain holds the lock under which it was written.
@@ -103,8 +103,8 @@ impl<'a> Place<'a> {
         (from..=reach).find_map(|at| seek(self.line(wrap(home + at, self.lines))?, tag))
     }
 
-    /// Looks for the keys of `home` one line less far, if none stands in the last line that was looked
-    /// at. The group's lock is held.
+    /// Lowers the reach of `home` by a line, if none of its keys stands in the last one: a key is then
+    /// found, or known to be absent, by fewer lines. The group's lock is held.
     #[inline]
     pub(super) fn shrink_reach(&self, home: usize) {
         // Relaxed: written under this lock, as tags are.
@@ -120,7 +120,7 @@ impl<'a> Place<'a> {
             tag != 0 && self.home(word::spread(tag)) == home
         });
         if !stands {
-            // Who reads this before the lock and misses a key that came since takes the lock.
+            // A key that comes later raises it again. A thread that knows of that key reads no less.
             reach.store(far - 1, Ordering::Relaxed);
         }
     }
@@ -168,7 +168,10 @@ impl<'a> Place<'a> {
                 self.group.forgotten.store(since, Ordering::Release);
             }
             Some(_) => {}
-            None => _ = self.group.unused.fetch_sub(1, Ordering::Relaxed),
+            None => {
+                let unused = self.group.unused.load(Ordering::Relaxed);
+                self.group.unused.store(unused.saturating_sub(1), Ordering::Relaxed);
+            }
         }
         let reach = self.reach(home);
         if usize::from(reach.load(Ordering::Relaxed)) < distance {
