@@ -3,9 +3,9 @@
 //! The rooms in here, from the ground up: `word` packs a key's state, `numbers` says what its ticks
 //! mean and `published` where they are read, `table` finds and claims slots, `sight` is the fast path.
 //! This file runs every verb as one [`Step`] from a state to the next, until nothing else came
-//! between. On it stand `pool` (keys without room), `change` (of the quota, under way), `settle`
-//! (charges corrected later) and `look` (what a transaction holds). `mutants` holds bugs for models to
-//! find.
+//! between; `claim` does so for a key without a slot, and `newcomer` is the fast path of such keys. On
+//! it stand `pool` (keys without room), `change` (of the quota, under way), `settle` (charges corrected
+//! later) and `look` (what a transaction holds). `mutants` holds bugs for models to find.
 //!
 //! # What is remembered, and what is not
 //!
@@ -15,6 +15,7 @@
 //! starts from there, so that not even a stamp from before can tell.
 
 mod change;
+mod claim;
 mod look;
 mod mutants;
 mod newcomer;
@@ -37,8 +38,7 @@ use change::Changes;
 use numbers::Numbers;
 use pool::{Full, PoolCell};
 use published::{Published, read_word};
-use table::{Cell, Claim, Meaning, Start, Table};
-use word::MAX_TICK;
+use table::{Cell, Table};
 
 pub(crate) use look::Look;
 pub(crate) use newcomer::Newcomer;
@@ -284,96 +284,6 @@ impl Cells {
         }
     }
 
-    /// `run` for a key that was not found, decided under the lock of its group: `None` if it is there
-    /// now.
-    #[inline(never)]
-    fn run_new<R>(
-        &self,
-        tag: u64,
-        now: Timestamp,
-        step: &impl Fn(u64, &Numbers, Moment) -> Step<R>,
-    ) -> Option<Result<R, Full>> {
-        let (numbers, moment) = self.numbers_at(now);
-        if mutant("absent_unasked") {
-            let tat = self.initial(tag, self.table.forgotten(tag), &numbers, moment)?;
-            if let Step::Stay(result) = step(tat, &numbers, moment) {
-                return Some(Ok(result));
-            }
-        }
-        let mut result = None;
-        let claim = self.claim(
-            tag,
-            &numbers,
-            moment,
-            |_| false,
-            |tat| {
-                let (next, made) = match step(tat, &numbers, moment) {
-                    Step::Stay(made) => (None, made),
-                    Step::Move(next, made) => (Some(next), made),
-                };
-                result = Some(made);
-                next
-            },
-        );
-        match claim {
-            Claim::Full { until } => Some(Err(Full { until })),
-            Claim::Made(_) | Claim::None => result.map(Ok),
-            Claim::Present(_) | Claim::Stale => None,
-        }
-    }
-
-    /// The state of a key that has no slot. `None`: ask again.
-    #[inline]
-    fn initial(&self, tag: u64, forgotten: u64, numbers: &Numbers, moment: Moment) -> Option<u64> {
-        let tat = match forgotten {
-            0 => 0,
-            // It is idle now, and a stamp rounded up to a tick must not make it owe.
-            _ if forgotten <= numbers.stamp_of(moment) => numbers.tick(forgotten).min(moment.floor),
-            _ => numbers.tick(forgotten),
-        };
-        match self.pool.get() {
-            None => Some(tat),
-            Some(_) => self.initial_pooled(tag, tat, numbers, moment),
-        }
-    }
-
-    /// `initial` of a key that was perhaps counted in the pool: what the pool owes it may owe.
-    #[cold]
-    fn initial_pooled(&self, tag: u64, tat: u64, numbers: &Numbers, moment: Moment) -> Option<u64> {
-        let cell = self.pool_cell(tag)?;
-        let word = cell.load().filter(|word| !word::is_held(*word))?;
-        let pooled = read_word(&self.published, numbers, word, cell.tag)?;
-        Some(if Bucket::is_idle(pooled, moment) { tat } else { tat.max(pooled) })
-    }
-
-    /// Claims a slot in the state that `first` makes, under the lock, of the state of a key that has
-    /// none; or no slot, if `first` wants none.
-    ///
-    /// Slots of keys that are `taken` are not free, though their keys are idle.
-    fn claim(
-        &self,
-        tag: u64,
-        numbers: &Numbers,
-        moment: Moment,
-        taken: impl Fn(u64) -> bool,
-        mut first: impl FnMut(u64) -> Option<u64>,
-    ) -> Claim<'_> {
-        let salt = word::salt(numbers.generation);
-        let words = Words { published: &self.published, numbers, moment, salt, taken };
-        self.table.claim(tag, &words, |forgotten| {
-            if !self.published.is_current(numbers.generation) && !mutant("claim_unasked") {
-                return Start::Stale;
-            }
-            match self.initial(tag, forgotten, numbers, moment) {
-                None => Start::Stale,
-                Some(tat) => match first(tat) {
-                    None => Start::None,
-                    Some(next) => Start::With(word::encode(next, tag, numbers.generation)),
-                },
-            }
-        })
-    }
-
     /// Shows each used slot and whether it is idle at `now`, until `visit` says it is done with it.
     fn for_each(
         &self,
@@ -398,51 +308,6 @@ impl Cells {
                 backoff.snooze();
             }
         });
-    }
-}
-
-/// What words mean under these numbers at this moment.
-struct Words<'a, F> {
-    published: &'a Published,
-    numbers: &'a Numbers,
-    moment: Moment,
-    salt: u64,
-    taken: F,
-}
-
-impl<F> Words<'_, F> {
-    /// `needed_until` of a word that is held or of the numbers before: it unmasks to more than any
-    /// tick.
-    #[cold]
-    fn needed_until_of_odd(&self, word: u64, tag: u64) -> Option<u64> {
-        if word::is_held(word) {
-            return Some(u64::MAX);
-        }
-        read_word(self.published, self.numbers, word, tag)
-    }
-}
-
-impl<F: Fn(u64) -> bool> Meaning for Words<'_, F> {
-    #[inline]
-    fn needed_until(&self, word: u64, tag: u64) -> Option<u64> {
-        let tick = word ^ word::mask(word::spread(tag), self.salt);
-        if (self.taken)(tag) {
-            Some(u64::MAX)
-        } else if tick <= MAX_TICK {
-            Some(tick)
-        } else {
-            self.needed_until_of_odd(word, tag)
-        }
-    }
-
-    #[inline]
-    fn now(&self) -> u64 {
-        self.moment.floor
-    }
-
-    #[inline]
-    fn stamp(&self, tick: u64) -> u64 {
-        self.numbers.stamp(tick)
     }
 }
 
@@ -531,6 +396,25 @@ mod tests {
         assert!((0..1_000).all(|key| visit(4, key)));
         let locks = touches::take_locks();
         assert!(locks <= 10, "{locks} of 1,000 keys had lost their slots");
+    }
+
+    #[test]
+    fn keys_of_a_table_that_was_crowded_once_are_not_looked_for_farther_than_they_stand() {
+        // A table of its full size, of 1,470 slots.
+        let quota = Quota::per_second(1_000_000);
+        let cells = Cells::new(quota, Refill::Steady, 1_000, Overflow::Deny);
+        let touched = |key: u64, now| {
+            touches::take();
+            assert!(decide(&cells, key, now));
+            touches::take()
+        };
+        // All in debt at once.
+        let crowded = (0..1_300).map(|key| touched(key, 1)).max();
+        // Each idle again before the next comes.
+        let touched: Vec<usize> = (0..60_000).map(|key| touched(key, key * 10_000)).collect();
+        let later = touched[50_000..].iter().max();
+        println!("at most {crowded:?} slots a call while crowded, {later:?} later");
+        assert!(crowded > Some(20 * 4) && later < Some(&(8 * 4)), "{crowded:?}, {later:?}");
     }
 
     #[test]

@@ -166,7 +166,7 @@ impl Table {
     ///
     /// `start` is asked under the lock what to start with, and given the stamp of `forgotten`.
     /// `meaning` says what a word means.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn claim(
         &self,
         tag: u64,
