@@ -193,7 +193,9 @@ impl<'a> Place<'a> {
                 // Relaxed: tags change only under this lock.
                 line[*slot].load(Ordering::Relaxed) == 0
             })?;
-            Some(Free { distance, line, slot, word: NEVER_USED, since: None })
+            // Relaxed: nobody else writes the word of a slot that no key has.
+            let word = line[SLOTS + slot].load(Ordering::Relaxed);
+            Some(Free { distance, line, slot, word, since: None })
         })
     }
 
@@ -213,11 +215,11 @@ impl<'a> Place<'a> {
                 count_touch();
                 // Relaxed: tags change only under this lock.
                 let tag = line[slot].load(Ordering::Relaxed);
-                if tag == 0 {
-                    return Ok(Free { distance, line, slot, word: NEVER_USED, since: None });
-                }
                 // Acquire: see `Cell::load`. The swap in `take` makes sure of the word.
                 let word = line[SLOTS + slot].load(Ordering::Acquire);
+                if tag == 0 {
+                    return Ok(Free { distance, line, slot, word, since: None });
+                }
                 let until = meaning.needed_until(word, tag).ok_or(Claim::Stale)?;
                 if until < least.0 {
                     least = (until, slot, word);
