@@ -3,9 +3,10 @@
 //! The rooms in here, from the ground up: `word` packs a key's state, `numbers` says what its ticks
 //! mean and `published` where they are read, `table` finds and claims slots, `sight` is the fast path.
 //! This file runs every verb as one [`Step`] from a state to the next, until nothing else came
-//! between. On it stand `pool` (keys without room), `apart` (keys charged far ahead of the clock),
-//! `change` (of the quota, under way), `take` and `settle` (charges corrected later) and `look` (what a
-//! transaction holds). `mutants` holds bugs for models to find.
+//! between; `claim` does so for a key without a slot, and `newcomer` is the fast path of such keys. On
+//! it stand `pool` (keys without room), `apart` (keys charged far ahead of the clock), `change` (of the
+//! quota, under way), `take` and `settle` (charges corrected later) and `look` (what a transaction
+//! holds). `mutants` holds bugs for models to find.
 //!
 //! # What is remembered, and what is not
 //!
@@ -16,6 +17,7 @@
 
 mod apart;
 mod change;
+mod claim;
 mod look;
 mod mutants;
 mod newcomer;
@@ -39,7 +41,7 @@ use change::Changes;
 use numbers::Numbers;
 use pool::{Full, PoolCell};
 use published::{Published, read_word};
-use table::{Cell, Claim, Meaning, Start, Table, Use};
+use table::{Cell, Table};
 
 pub(crate) use look::Look;
 pub(crate) use newcomer::Newcomer;
@@ -114,6 +116,9 @@ impl Cells {
     pub(crate) fn decide(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
         if mutant("add_then_check") {
             return self.add_then_check(tag, cost, now);
+        }
+        if let Some(answer) = self.decide_absent(tag, cost, now) {
+            return answer;
         }
         let decided = self.sight_cut(tag, now).and_then(|sight| sight.decide(cost));
         decided.unwrap_or_else(|| self.decide_in_turn(tag, cost, now))
@@ -283,89 +288,6 @@ impl Cells {
         }
     }
 
-    /// `run` for a key that was not found, decided under the lock of its group: `None` if it is there
-    /// now.
-    #[inline(never)]
-    fn run_new<R>(
-        &self,
-        tag: u64,
-        now: Timestamp,
-        step: &impl Fn(u64, &Numbers, Moment) -> Step<R>,
-    ) -> Option<Result<R, Full>> {
-        let (numbers, moment) = self.numbers_at(now);
-        if mutant("absent_unasked") {
-            let tat = self.initial(tag, self.table.forgotten(tag), &numbers, moment)?;
-            if let Step::Stay(result) = step(tat, &numbers, moment) {
-                return Some(Ok(result));
-            }
-        }
-        let mut result = None;
-        let claim = self.claim(
-            tag,
-            &numbers,
-            moment,
-            |_| false,
-            |tat| {
-                let (next, made) = match step(tat, &numbers, moment) {
-                    Step::Stay(made) => (None, made),
-                    Step::Move(next, made) => (Some(next), made),
-                };
-                result = Some(made);
-                next
-            },
-        );
-        match claim {
-            Claim::Full { until } => Some(Err(Full { until })),
-            Claim::Made(_) | Claim::None => result.map(Ok),
-            Claim::Present(_) | Claim::Stale => None,
-        }
-    }
-
-    /// The state of a key that has no slot. `None`: ask again.
-    fn initial(&self, tag: u64, forgotten: u64, numbers: &Numbers, moment: Moment) -> Option<u64> {
-        let tat = match forgotten {
-            0 => 0,
-            // It is idle now, and a stamp rounded up to a tick must not make it owe.
-            _ if forgotten <= numbers.stamp_of(moment) => numbers.tick(forgotten).min(moment.floor),
-            _ => numbers.tick(forgotten),
-        };
-        if self.pool.get().is_none() {
-            return Some(tat);
-        }
-        // Perhaps it was counted in the pool: what the pool owes it may owe.
-        let cell = self.pool_cell(tag)?;
-        let word = cell.load().filter(|word| !word::is_held(*word))?;
-        let pooled = read_word(&self.published, numbers, word, cell.tag)?;
-        Some(if Bucket::is_idle(pooled, moment) { tat } else { tat.max(pooled) })
-    }
-
-    /// Claims a slot in the state that `first` makes, under the lock, of the state of a key that has
-    /// none; or no slot, if `first` wants none.
-    ///
-    /// Slots of keys that are `taken` are not free, though their keys are idle.
-    fn claim(
-        &self,
-        tag: u64,
-        numbers: &Numbers,
-        moment: Moment,
-        taken: impl Fn(u64) -> bool,
-        mut first: impl FnMut(u64) -> Option<u64>,
-    ) -> Claim<'_> {
-        let words = Words { published: &self.published, numbers, moment, taken };
-        self.table.claim(tag, &words, |forgotten| {
-            if !self.published.is_current(numbers.generation) && !mutant("claim_unasked") {
-                return Start::Stale;
-            }
-            match self.initial(tag, forgotten, numbers, moment) {
-                None => Start::Stale,
-                Some(tat) => match first(tat) {
-                    None => Start::None,
-                    Some(next) => Start::With(word::encode(next, tag, numbers.generation)),
-                },
-            }
-        })
-    }
-
     /// Shows each used slot and whether it is idle at `now`, until `visit` says it is done with it.
     fn for_each(
         &self,
@@ -389,31 +311,6 @@ impl Cells {
                 backoff.snooze();
             }
         });
-    }
-}
-
-/// What words mean under these numbers at this moment.
-struct Words<'a, F> {
-    published: &'a Published,
-    numbers: &'a Numbers,
-    moment: Moment,
-    taken: F,
-}
-
-impl<F: Fn(u64) -> bool> Meaning for Words<'_, F> {
-    #[inline]
-    fn of(&self, word: u64, tag: u64) -> Use {
-        match read_word(self.published, self.numbers, word, tag) {
-            None => Use::Unknown,
-            Some(_) if (self.taken)(tag) => Use::Live(u64::MAX),
-            Some(tick) if Bucket::is_idle(tick, self.moment) => Use::Idle(tick),
-            Some(tick) => Use::Live(tick),
-        }
-    }
-
-    #[inline]
-    fn stamp(&self, tick: u64) -> u64 {
-        self.numbers.stamp(tick)
     }
 }
 
@@ -507,6 +404,25 @@ mod tests {
         assert!((0..1_000).all(|key| visit(4, key)));
         let locks = touches::take_locks();
         assert!(locks <= 10, "{locks} of 1,000 keys had lost their slots");
+    }
+
+    #[test]
+    fn keys_of_a_table_that_was_crowded_once_are_not_looked_for_farther_than_they_stand() {
+        // A table of its full size, of 1,470 slots.
+        let quota = Quota::per_second(1_000_000);
+        let cells = Cells::new(quota, Refill::Steady, 1_000, Overflow::Deny);
+        let touched = |key: u64, now| {
+            touches::take();
+            assert!(decide(&cells, key, now));
+            touches::take()
+        };
+        // All in debt at once.
+        let crowded = (0..1_300).map(|key| touched(key, 1)).max();
+        // Each idle again before the next comes.
+        let touched: Vec<usize> = (0..60_000).map(|key| touched(key, key * 10_000)).collect();
+        let later = touched[50_000..].iter().max();
+        println!("at most {crowded:?} slots a call while crowded, {later:?} later");
+        assert!(crowded > Some(20 * 4) && later < Some(&(8 * 4)), "{crowded:?}, {later:?}");
     }
 
     #[test]

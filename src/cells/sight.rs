@@ -74,6 +74,10 @@ impl Cells {
 }
 
 impl<'a> Sight<'a> {
+    pub(super) fn new(cell: Cell<'a>, word: u64, mask: u64, numbers: FastNumbers) -> Self {
+        Sight { cell, word, mask, numbers }
+    }
+
     /// The step of GCRA for this key. `None`: the word is held or of another generation, or the cost
     /// is 0 or above the burst.
     #[inline(always)]

@@ -22,7 +22,7 @@ use super::word::{self, NEVER_USED};
 use group::{Place, Segment, home, wrap};
 use line::{Line, SLOTS, Spot, cell, count_touch, read, take_out};
 
-pub(super) use group::{Claim, Meaning, Use};
+pub(super) use group::{Claim, Meaning};
 pub(super) use line::Cell;
 #[cfg(test)]
 pub(super) use line::touches;
@@ -166,6 +166,7 @@ impl Table {
     ///
     /// `start` is asked under the lock what to start with, and given the stamp of `forgotten`.
     /// `meaning` says what a word means.
+    #[inline]
     pub(crate) fn claim(
         &self,
         tag: u64,
@@ -175,6 +176,10 @@ impl Table {
         let spread = word::spread(tag);
         loop {
             let (group, place) = self.home(tag);
+            // First without the lock: a key that is there takes none.
+            if let Some(spot) = place.find(tag, spread, 0).filter(|_| !mutant("two_cells")) {
+                return Claim::Present(cell(spot.0, spot.1, tag));
+            }
             let guard = (!mutant("claim_unlocked")).then(|| place.group.lock());
             // Only under this lock are keys claimed in this group and moved out of it.
             let mask = self.mask.load(Ordering::Acquire);

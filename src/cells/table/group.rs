@@ -4,24 +4,18 @@ use crate::sync::{AtomicBool, AtomicU8, AtomicU64, Mutex, MutexGuard, Ordering};
 
 use crate::cells::word::{self, IN_TRANSIT, NEVER_USED};
 
-use super::line::{Cell, LINE, Line, SLOTS, Spot, count_lock, count_touch, seek};
+use super::line::{Cell, LINE, Line, SLOTS, Spot, cell, count_lock, count_touch, seek};
 
 /// A slot that no key has is taken before one of an idle key if it is in so many lines.
 const NEAR_UNUSED: usize = 8;
 
-/// What a word means to the table.
-pub(crate) enum Use {
-    /// Its key is idle, its bucket full since this tick.
-    Idle(u64),
-    /// Its key is in debt until after this tick.
-    Live(u64),
-    /// Written under numbers the caller does not know.
-    Unknown,
-}
-
 /// What the owner of the words knows of them.
 pub(crate) trait Meaning {
-    fn of(&self, word: u64, tag: u64) -> Use;
+    /// The tick until which the key needs the slot: its bucket is full then. `u64::MAX`: always. `None`:
+    /// the word was written under numbers that the caller does not know.
+    fn needed_until(&self, word: u64, tag: u64) -> Option<u64>;
+    /// The tick that is now: a slot that is needed until before it has an idle key.
+    fn now(&self) -> u64;
     /// The stamp of a tick, in nanoseconds.
     fn stamp(&self, tick: u64) -> u64;
 }
@@ -45,7 +39,7 @@ pub(super) struct Segment {
     words: Box<[AtomicU64]>,
     start: usize,
     groups: Box<[Group]>,
-    /// For each line, how far the keys that it names may stand from it. Only rises.
+    /// For each line, how far the keys that it names may stand from it. Written under the lock.
     reach: Box<[AtomicU8]>,
 }
 
@@ -59,6 +53,17 @@ pub(super) struct Group {
     pub(super) forgotten: AtomicU64,
     /// How many of its slots no key has. Written under the lock.
     pub(super) unused: AtomicU64,
+}
+
+/// A slot that a claim may take.
+struct Free<'a> {
+    /// How many lines behind the one that the newcomer's tag names.
+    distance: usize,
+    line: &'a Line,
+    slot: usize,
+    word: u64,
+    /// Since which tick its key is idle. `None`: no key has it.
+    since: Option<u64>,
 }
 
 /// A group's place in its segment.
@@ -90,6 +95,7 @@ impl<'a> Place<'a> {
     }
 
     /// Where the key stands, `from` so many lines behind its own on.
+    #[inline(always)]
     pub(super) fn find(&self, tag: u64, spread: u64, from: usize) -> Option<Spot<'a>> {
         let home = self.home(spread);
         // Relaxed: a caller that must be certain holds the lock under which it was written.
@@ -97,21 +103,31 @@ impl<'a> Place<'a> {
         (from..=reach).find_map(|at| seek(self.line(wrap(home + at, self.lines))?, tag))
     }
 
-    /// Whether a slot that no key has stands near `home`.
-    fn has_unused(&self, home: usize, lines: usize) -> bool {
-        // Relaxed: written under this lock.
-        let any = self.group.unused.load(Ordering::Relaxed) > 0;
-        any && (0..lines.min(NEAR_UNUSED)).any(|distance| {
-            let line = self.line(wrap(home + distance, self.lines));
-            // Relaxed: tags change only under this lock.
-            line.is_some_and(|line| {
-                line[..SLOTS].iter().any(|tag| tag.load(Ordering::Relaxed) == 0)
-            })
-        })
+    /// Lowers the reach of `home` by a line, if none of its keys stands in the last one: a key is then
+    /// found, or known to be absent, by fewer lines. The group's lock is held.
+    #[inline]
+    pub(super) fn shrink_reach(&self, home: usize) {
+        // Relaxed: written under this lock, as tags are.
+        let reach = self.reach(home);
+        let far = reach.load(Ordering::Relaxed);
+        if far == 0 {
+            return;
+        }
+        let Some(line) = self.line(wrap(home + usize::from(far), self.lines)) else { return };
+        let stands = line[..SLOTS].iter().any(|tag| {
+            count_touch();
+            let tag = tag.load(Ordering::Relaxed);
+            tag != 0 && self.home(word::spread(tag)) == home
+        });
+        if !stands {
+            // A key that comes later raises it again. A thread that knows of that key reads no less.
+            reach.store(far - 1, Ordering::Relaxed);
+        }
     }
 
     /// Takes a slot for `tag` in the nearest line that has one, of `lines` from its own: one that no
     /// key has, or if it `may_forget` that of the key idle longest. The group's lock is held.
+    #[inline]
     pub(super) fn take(
         &self,
         tag: u64,
@@ -122,88 +138,123 @@ impl<'a> Place<'a> {
         meaning: &impl Meaning,
     ) -> Claim<'a> {
         let home = self.home(spread);
-        // Else the keys of a crowded line would forget each other in turn.
-        let may_forget = may_forget && !self.has_unused(home, lines);
-        let mut full_until = u64::MAX;
+        self.shrink_reach(home);
+        // First: else the keys of a crowded line would forget each other in turn.
+        let near = if may_forget { lines.min(NEAR_UNUSED) } else { lines };
+        // Relaxed: written under this lock.
+        let any_unused = self.group.unused.load(Ordering::Relaxed) > 0;
+        let unused = if any_unused { self.unused(home, near) } else { None };
+        let free = match unused {
+            Some(free) => Ok(free),
+            None if may_forget => self.idle(home, lines, meaning),
+            None => Err(Claim::Full { until: u64::MAX }),
+        };
+        let Free { distance, line, slot, word, since } = match free {
+            Ok(free) => free,
+            Err(none) => return none,
+        };
+        let Cell { tag_at, word: word_at, .. } = cell(line, slot, tag);
+        // Relaxed: everybody who sees the mark waits; what follows is published below.
+        let marked =
+            word_at.compare_exchange(word, IN_TRANSIT, Ordering::Relaxed, Ordering::Relaxed);
+        if marked.is_err() {
+            // Its key came back. The caller looks at the line again.
+            return Claim::Stale;
+        }
+        // Relaxed, but for one store: what is written under this lock is read and written here.
+        match since.map(|tick| meaning.stamp(tick)) {
+            Some(since) if since > self.group.forgotten.load(Ordering::Relaxed) => {
+                // Release: a caller who decides on this stamp may find the slot gone.
+                self.group.forgotten.store(since, Ordering::Release);
+            }
+            Some(_) => {}
+            None => {
+                let unused = self.group.unused.load(Ordering::Relaxed);
+                self.group.unused.store(unused.saturating_sub(1), Ordering::Relaxed);
+            }
+        }
+        let reach = self.reach(home);
+        if usize::from(reach.load(Ordering::Relaxed)) < distance {
+            reach.store(distance as u8, Ordering::Relaxed);
+        }
+        // Release: a thread that sees the tag sees that the old word is gone.
+        tag_at.store(tag, Ordering::Release);
+        // Release: a thread that sees the word sees its tag.
+        word_at.store(start, Ordering::Release);
+        Claim::Made(Cell { tag_at, word: word_at, tag })
+    }
+
+    /// The nearest slot that no key has, of `lines` from `home`.
+    fn unused(&self, home: usize, lines: usize) -> Option<Free<'a>> {
+        (0..lines).find_map(|distance| {
+            let line = self.line(wrap(home + distance, self.lines))?;
+            let slot = (0..SLOTS).find(|slot| {
+                count_touch();
+                // Relaxed: tags change only under this lock.
+                line[*slot].load(Ordering::Relaxed) == 0
+            })?;
+            // Relaxed: nobody else writes the word of a slot that no key has.
+            let word = line[SLOTS + slot].load(Ordering::Relaxed);
+            Some(Free { distance, line, slot, word, since: None })
+        })
+    }
+
+    /// A slot that no key has, or else that of the key idle longest, in the nearest line that has such,
+    /// of `lines` from `home`.
+    fn idle(
+        &self,
+        home: usize,
+        lines: usize,
+        meaning: &impl Meaning,
+    ) -> Result<Free<'a>, Claim<'a>> {
+        let mut needed_until = u64::MAX;
         for distance in 0..lines {
             let Some(line) = self.line(wrap(home + distance, self.lines)) else { break };
-            // The slot, its word, and since when its key is idle.
-            let mut chosen: Option<(usize, u64, Option<u64>)> = None;
+            let mut least = (u64::MAX, 0, NEVER_USED);
             for slot in 0..SLOTS {
                 count_touch();
                 // Relaxed: tags change only under this lock.
-                let old_tag = line[slot].load(Ordering::Relaxed);
-                // Acquire: see `Cell::load`. The swap below makes sure of the word.
-                let old = line[SLOTS + slot].load(Ordering::Acquire);
-                if old_tag == 0 {
-                    chosen = Some((slot, old, None));
-                    break;
+                let tag = line[slot].load(Ordering::Relaxed);
+                // Acquire: see `Cell::load`. The swap in `take` makes sure of the word.
+                let word = line[SLOTS + slot].load(Ordering::Acquire);
+                if tag == 0 {
+                    return Ok(Free { distance, line, slot, word, since: None });
                 }
-                if word::is_held(old) {
-                    continue;
-                }
-                match meaning.of(old, old_tag) {
-                    Use::Idle(_) if !may_forget => {}
-                    Use::Idle(tick) => match chosen {
-                        Some((.., Some(since))) if since <= tick => {}
-                        _ => chosen = Some((slot, old, Some(tick))),
-                    },
-                    Use::Live(tick) => full_until = full_until.min(tick),
-                    Use::Unknown => return Claim::Stale,
+                let until = meaning.needed_until(word, tag).ok_or(Claim::Stale)?;
+                if until < least.0 {
+                    least = (until, slot, word);
                 }
             }
-            let Some((slot, old, since)) = chosen else { continue };
-            let (tag_at, word_at) = (&line[slot], &line[SLOTS + slot]);
-            // Relaxed: everybody who sees the mark waits; what follows is published below.
-            let marked =
-                word_at.compare_exchange(old, IN_TRANSIT, Ordering::Relaxed, Ordering::Relaxed);
-            if marked.is_err() {
-                // Its key came back. The caller looks at the line again.
-                return Claim::Stale;
+            let (until, slot, word) = least;
+            if until < meaning.now() {
+                return Ok(Free { distance, line, slot, word, since: Some(until) });
             }
-            if let Some(since) = since.map(|tick| meaning.stamp(tick)) {
-                // Relaxed: written under this lock.
-                if since > self.group.forgotten.load(Ordering::Relaxed) {
-                    // Release: a caller who decides on this stamp may find the slot gone.
-                    self.group.forgotten.store(since, Ordering::Release);
-                }
-            }
-            if since.is_none() {
-                // Relaxed: written under this lock.
-                self.group.unused.fetch_sub(1, Ordering::Relaxed);
-            }
-            // Relaxed: as in `find`.
-            let reach = self.reach(home);
-            if usize::from(reach.load(Ordering::Relaxed)) < distance {
-                reach.store(distance as u8, Ordering::Relaxed);
-            }
-            // Release: a thread that sees the tag sees that the old word is gone.
-            tag_at.store(tag, Ordering::Release);
-            // Release: a thread that sees the word sees its tag.
-            word_at.store(start, Ordering::Release);
-            return Claim::Made(Cell { tag_at, word: word_at, tag });
+            needed_until = needed_until.min(until);
         }
-        let until = match full_until {
-            u64::MAX => u64::MAX,
-            tick => meaning.stamp(tick.saturating_add(1)),
-        };
-        Claim::Full { until }
+        Err(Claim::Full {
+            until: match needed_until {
+                u64::MAX => u64::MAX,
+                tick => meaning.stamp(tick.saturating_add(1)),
+            },
+        })
     }
 }
 
 impl Segment {
     pub(super) fn new(groups: usize, lines: usize) -> Segment {
         // Zeroed memory that the system gives page by page as it is touched, made atomic in place;
-        // one line more, to begin at a multiple of a line's size.
+        // one line more, to begin at a multiple of a line's size. By way of a vector: where a box
+        // collects, the compiler writes each word onto itself and so touches every page.
         let words = vec![NEVER_USED; (groups * lines + 1) * LINE];
-        let words: Box<[AtomicU64]> = words.into_iter().map(AtomicU64::new).collect();
+        let words: Vec<AtomicU64> = words.into_iter().map(AtomicU64::new).collect();
+        let reach: Vec<AtomicU8> = vec![0; groups * lines].into_iter().map(AtomicU8::new).collect();
         let line_bytes = LINE * 8;
         let start = (line_bytes - words.as_ptr().addr() % line_bytes) % line_bytes / 8;
         Segment {
-            words,
+            words: words.into_boxed_slice(),
             start,
             groups: (0..groups).map(|_| Group::new(lines)).collect(),
-            reach: vec![0; groups * lines].into_iter().map(AtomicU8::new).collect(),
+            reach: reach.into_boxed_slice(),
         }
     }
 

@@ -1,0 +1,130 @@
+//! Keys without a slot: what they are decided on, and how they get one.
+
+use crate::algorithm::{Bucket, Moment};
+use crate::sync::mutant;
+use crate::time::Timestamp;
+
+use super::numbers::Numbers;
+use super::pool::Full;
+use super::published::{Published, read_word};
+use super::table::{Claim, Meaning, Start};
+use super::{Cells, Step, word};
+
+impl Cells {
+    /// `run` for a key that was not found, decided under the lock of its group: `None` if it is there
+    /// now.
+    #[inline(never)]
+    pub(super) fn run_new<R>(
+        &self,
+        tag: u64,
+        now: Timestamp,
+        step: &impl Fn(u64, &Numbers, Moment) -> Step<R>,
+    ) -> Option<Result<R, Full>> {
+        let (numbers, moment) = self.numbers_at(now);
+        if mutant("absent_unasked") {
+            let tat = self.initial(tag, self.table.forgotten(tag), &numbers, moment)?;
+            if let Step::Stay(result) = step(tat, &numbers, moment) {
+                return Some(Ok(result));
+            }
+        }
+        let mut result = None;
+        let claim = self.claim(
+            tag,
+            &numbers,
+            moment,
+            |_| false,
+            |tat| {
+                let (next, made) = match step(tat, &numbers, moment) {
+                    Step::Stay(made) => (None, made),
+                    Step::Move(next, made) => (Some(next), made),
+                };
+                result = Some(made);
+                next
+            },
+        );
+        match claim {
+            Claim::Full { until } => Some(Err(Full { until })),
+            Claim::Made(_) | Claim::None => result.map(Ok),
+            Claim::Present(_) | Claim::Stale => None,
+        }
+    }
+
+    /// The state of a key that has no slot. `None`: ask again.
+    pub(super) fn initial(
+        &self,
+        tag: u64,
+        forgotten: u64,
+        numbers: &Numbers,
+        moment: Moment,
+    ) -> Option<u64> {
+        let tat = match forgotten {
+            0 => 0,
+            // It is idle now, and a stamp rounded up to a tick must not make it owe.
+            _ if forgotten <= numbers.stamp_of(moment) => numbers.tick(forgotten).min(moment.floor),
+            _ => numbers.tick(forgotten),
+        };
+        if self.pool.get().is_none() {
+            return Some(tat);
+        }
+        // Perhaps it was counted in the pool: what the pool owes it may owe.
+        let cell = self.pool_cell(tag)?;
+        let word = cell.load().filter(|word| !word::is_held(*word))?;
+        let pooled = read_word(&self.published, numbers, word, cell.tag)?;
+        Some(if Bucket::is_idle(pooled, moment) { tat } else { tat.max(pooled) })
+    }
+
+    /// Claims a slot in the state that `first` makes, under the lock, of the state of a key that has
+    /// none; or no slot, if `first` wants none.
+    ///
+    /// Slots of keys that are `taken` are not free, though their keys are idle.
+    pub(super) fn claim(
+        &self,
+        tag: u64,
+        numbers: &Numbers,
+        moment: Moment,
+        taken: impl Fn(u64) -> bool,
+        mut first: impl FnMut(u64) -> Option<u64>,
+    ) -> Claim<'_> {
+        let words = Words { published: &self.published, numbers, moment, taken };
+        self.table.claim(tag, &words, |forgotten| {
+            if !self.published.is_current(numbers.generation) && !mutant("claim_unasked") {
+                return Start::Stale;
+            }
+            match self.initial(tag, forgotten, numbers, moment) {
+                None => Start::Stale,
+                Some(tat) => match first(tat) {
+                    None => Start::None,
+                    Some(next) => Start::With(word::encode(next, tag, numbers.generation)),
+                },
+            }
+        })
+    }
+}
+
+/// What words mean under these numbers at this moment.
+struct Words<'a, F> {
+    published: &'a Published,
+    numbers: &'a Numbers,
+    moment: Moment,
+    taken: F,
+}
+
+impl<F: Fn(u64) -> bool> Meaning for Words<'_, F> {
+    #[inline]
+    fn needed_until(&self, word: u64, tag: u64) -> Option<u64> {
+        if word::is_held(word) || (self.taken)(tag) {
+            return Some(u64::MAX);
+        }
+        read_word(self.published, self.numbers, word, tag)
+    }
+
+    #[inline]
+    fn now(&self) -> u64 {
+        self.moment.floor
+    }
+
+    #[inline]
+    fn stamp(&self, tick: u64) -> u64 {
+        self.numbers.stamp(tick)
+    }
+}
