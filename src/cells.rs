@@ -410,7 +410,7 @@ mod tests {
     fn keys_of_a_table_that_was_crowded_once_are_not_looked_for_farther_than_they_stand() {
         // A table of its full size, of 1,470 slots.
         let quota = Quota::per_second(1_000_000);
-        let cells = Cells::new(quota, Refill::Steady, 1_000, Overflow::Deny);
+        let cells = cells(quota, 1_000, Overflow::Deny);
         let touched = |key: u64, now| {
             touches::take();
             assert!(decide(&cells, key, now));
