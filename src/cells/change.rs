@@ -57,7 +57,7 @@ impl Cells {
         self.change(&mut changes, &before, &before.changed(quota, now));
     }
 
-    /// Whether the axis reaches to `now`, as far as can be seen without waiting for a change.
+    /// Whether the axis reaches to `now`. `false` also while the quota or the axis is changed.
     #[inline]
     pub(crate) fn reaches(&self, now: Timestamp) -> bool {
         self.published.reaches(now)

@@ -111,12 +111,18 @@ impl Published {
         }
     }
 
-    /// Whether the axis reaches to `now`, as far as can be seen without waiting for a change.
+    /// Whether the axis of the numbers in force reaches to `now`. `false` also while they are changed.
     #[inline]
     pub(crate) fn reaches(&self, now: Timestamp) -> bool {
-        // Relaxed: of a change under way either answer will do.
+        // Acquire: as in `load`.
+        let sequence = self.line.sequence.load(Ordering::Acquire);
+        // Relaxed: ordered by the fence.
         let get = |field: &AtomicU64| field.load(Ordering::Relaxed);
-        now.as_nanos().wrapping_sub(get(&self.line.origin)) < get(&self.line.span)
+        let is_on = now.as_nanos().wrapping_sub(get(&self.line.origin)) < get(&self.line.span);
+        // As in `is_unchanged`: a caller that saw numbers which are not yet in force would go on under
+        // those before, which may have no axis.
+        fence(Ordering::Acquire);
+        is_on && sequence & CHANGING == 0 && get(&self.line.sequence) == sequence
     }
 
     /// The sequence word, unless callers wait in line for a key, the numbers are being changed, or the
