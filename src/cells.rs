@@ -32,7 +32,7 @@ mod take;
 mod word;
 
 use crate::algorithm::{Bucket, Moment, Refill};
-use crate::decision::{Allowed, Denied, Retry};
+use crate::decision::{Allowed, Denied};
 use crate::quota::Quota;
 use crate::sync::{AtomicU64, Backoff, Mutex, OnceLock, Ordering, mutant};
 use crate::time::Timestamp;
@@ -121,25 +121,10 @@ impl Cells {
             return answer;
         }
         let decided = self.sight_cut(tag, now).and_then(|sight| sight.decide(cost));
-        decided.unwrap_or_else(|| self.decide_in_turn(tag, cost, now))
-    }
-
-    fn decide_in_turn(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
-        let ahead = self.queued.ahead(tag);
-        if ahead > 0 && cost > 0 {
-            return self.peek_behind(tag, ahead, cost, now);
-        }
-        let step = |tat, numbers: &Numbers, moment| decide(tat, cost, &numbers.bucket, moment);
-        match self.run(Seat::Own, tag, now, step) {
-            Ok(Err(denied)) if self.pool.get().is_some() => {
-                if denied.retry != Retry::Never && self.is_pooled(tag, now) {
-                    self.count_overflow();
-                }
-                Err(denied)
-            }
-            Ok(answer) => answer,
-            Err(full) => self.decide_without_room(tag, cost, now, &full),
-        }
+        decided.unwrap_or_else(|| {
+            let taken = self.reserve(tag, self.queued.ahead(tag), cost, now);
+            taken.map(|(_, allowed)| allowed)
+        })
     }
 
     /// What `check` of `cost` would say, charging nothing. `None`: the fast path does not know.
@@ -311,15 +296,6 @@ impl Cells {
                 backoff.snooze();
             }
         });
-    }
-}
-
-#[inline(always)]
-fn decide(tat: u64, cost: u64, bucket: &Bucket, moment: Moment) -> Step<Result<Allowed, Denied>> {
-    match bucket.decide(tat, cost, moment) {
-        Ok((_, allowed)) if cost == 0 => Step::Stay(Ok(allowed)),
-        Ok((next, allowed)) => Step::Move(next, Ok(allowed)),
-        Err(denied) => Step::Stay(Err(denied)),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::sync::mutant;
 use crate::time::Timestamp;
 
 use super::Cells;
-use super::pool::Full;
+use super::pool::{Full, Overflow};
 use super::published::Axis;
 use super::sight::Sight;
 use super::table::{Claim, Meaning, Start};
@@ -69,8 +69,11 @@ impl Cells {
             Claim::Made(cell) => {
                 Some(Ok(Sight::new(cell, next ^ mask, mask, numbers).allowed(next)))
             }
+            // The pool is there from then on, and this is not asked again.
+            Claim::Full { .. } if self.overflow == Overflow::Pool => None,
             Claim::Full { until } => {
-                Some(self.decide_without_room(tag, cost, now, &Full { until }))
+                self.count_overflow();
+                Some(self.without_seat(cost, now, &Full { until }))
             }
             Claim::Present(_) | Claim::None | Claim::Stale => None,
         }

@@ -7,10 +7,9 @@ use crate::decision::{Allowed, Denied, Retry, Standing};
 use crate::sync::{AtomicU64, mutant};
 use crate::time::Timestamp;
 
-use super::numbers::Numbers;
 use super::published::read_word;
 use super::table::Cell;
-use super::{Cells, Seat, decide, word};
+use super::{Cells, word};
 
 /// Cells that newcomers share while the table is full.
 #[cfg(not(tollgate_loom))]
@@ -56,24 +55,6 @@ impl Cells {
             read_word(&self.published, &numbers, word, cell.tag)
         });
         owed.is_some_and(|tat| !Bucket::is_idle(tat, moment))
-    }
-
-    #[cold]
-    pub(super) fn decide_without_room(
-        &self,
-        tag: u64,
-        cost: u64,
-        now: Timestamp,
-        full: &Full,
-    ) -> Result<Allowed, Denied> {
-        self.count_overflow();
-        if self.overflow == Overflow::Pool {
-            let step = |tat, numbers: &Numbers, moment| decide(tat, cost, &numbers.bucket, moment);
-            if let Ok(answer) = self.run(Seat::Pool, tag, now, step) {
-                return answer;
-            }
-        }
-        self.without_seat(cost, now, full)
     }
 
     /// The answer to a key that is counted nowhere.
