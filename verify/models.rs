@@ -17,7 +17,7 @@ use tollgate::{
 };
 
 use identity::Identity;
-use race::{explore, long_model, model, race};
+use race::{long_model, model, race, wide_model};
 
 type Limiter = Arc<RateLimiter<Gcra, Identity>>;
 
@@ -310,8 +310,7 @@ fn a_quota_changes_before_the_first_group_is_there() {
 #[test]
 fn answers_under_the_new_quota_end_those_under_the_old() {
     // With stale values to be read, as many schedules as without would take hours.
-    let preemptions = std::env::var_os("TOLLGATE_RMW").is_none().then_some(1);
-    explore(3, preemptions, |first| {
+    wide_model(3, |first| {
         let limiter = limiter(3, &VirtualClock::new());
         limiter.check(&KEY).unwrap();
         let change = thread!(limiter; { limiter.set_quota(quota(30)); None });
@@ -373,22 +372,25 @@ fn a_quota_changes_under_a_set() {
     });
 }
 
-/// The new quota's axis is too short for the stamp of a set that holds a key.
+/// A key is charged beyond the axis, for the first time, as it is charged on it.
 #[test]
-fn a_quota_changes_to_one_whose_axis_a_set_has_left() {
+fn a_key_leaves_under_a_check() {
     model(2, |first| {
-        let limiter = limiter(3, &VirtualClock::new());
-        let late = Timestamp::from_nanos(1 << 59);
-        for key in [KEY, OTHER] {
-            limiter.check_at(&key, 1, late).unwrap();
-        }
-        let change = thread!(limiter; {
-            limiter.set_quota(Quota::new(1 << 36, Duration::from_secs(1)).unwrap());
-        });
-        let set = thread!(limiter; {
-            let _ = all((limiter.key(&OTHER), limiter.key(&KEY))).admit_at(1, late);
-        });
-        race(first, [change, set]);
+        const YEAR: u64 = 365 * 86_400 * 1_000_000_000;
+        let time = VirtualClock::starting_at(Timestamp::from_nanos(YEAR));
+        let limiter = limiter(3, &time);
+        limiter.set_quota(
+            Quota::new(1, Duration::from_nanos(20 * YEAR)).unwrap().with_burst(3).unwrap(),
+        );
+        limiter.check(&KEY).unwrap();
+        let far = Timestamp::from_nanos(12 * YEAR);
+        let leave = thread!(limiter; limiter.check_at(&KEY, 1, far).is_ok());
+        let check = thread!(limiter; limiter.check(&KEY).is_ok());
+        let answers: [bool; 2] = race(first, [leave, check]);
+        assert!(answers[0], "denied the second unit of three");
+        let charged = 1 + answers.into_iter().filter(|is_ok| *is_ok).count() as u64;
+        let left = limiter.peek_at(&KEY, 0, far).unwrap().remaining();
+        assert_eq!(left, 3 - charged, "a charge is lost");
     });
 }
 
@@ -441,7 +443,7 @@ fn a_group_is_split_under_a_peek() {
 
 #[test]
 fn a_group_is_split_under_a_set() {
-    model(2, |first| {
+    wide_model(2, |first| {
         let (limiter, keys @ [moving, staying, fresh]) = growing();
         let grow = thread!(limiter; limiter.check(&fresh).is_ok());
         let set = thread!(limiter; admits(&[(&limiter, moving), (&limiter, staying)]));

@@ -36,7 +36,7 @@ line_unchecked     a_check_is_decided_by_the_numbers_of_one_quota      plain    
 answer_from_old    answers_under_the_new_quota_end_those_under_the_old plain,rmw charged under the old quota
 mixed_quotas       two_keys_of_a_limiter_are_decided_under_one_quota  plain,rmw  decided under two quotas
 replace_by_store   a_quota_changes_under_a_set                        plain      a charge is lost
-move_while_holding a_quota_changes_to_one_whose_axis_a_set_has_left   plain,rmw  exceeded maximum number of branches
+leave_unasked      a_key_leaves_under_a_check                         plain,rmw  a charge is lost
 pool_unlocked      a_quota_changes_while_the_pool_is_made             plain,rmw  called `Result::unwrap()`
 move_unmarked      a_group_is_split_under_a_check                     plain,rmw  a charge is lost
 absent_unasked     a_group_is_split_under_a_peek                      plain,rmw  a key in debt was not seen

@@ -24,6 +24,13 @@ pub fn long_model(body: impl Fn(usize) + Copy + Sync + Send + 'static) {
     explore(2, Some(1), body);
 }
 
+/// As `model`, but where stale values are read with one thread stopped at most once: so many loads are on
+/// its way that more takes hours. With fresh values it is explored as any model.
+pub fn wide_model(threads: usize, body: impl Fn(usize) + Copy + Sync + Send + 'static) {
+    let preemptions = std::env::var_os("TOLLGATE_RMW").is_none().then_some(1);
+    explore(threads, preemptions, body);
+}
+
 pub fn explore(
     threads: usize,
     preemptions: Option<usize>,

@@ -57,7 +57,7 @@ impl Cells {
         self.change(&mut changes, &before, &before.changed(quota, now));
     }
 
-    /// Whether the axis reaches to `now`. `false` also while the quota or the axis is changed.
+    /// Whether the axis reaches to `now`. `false` also at the end of time.
     #[inline]
     pub(crate) fn reaches(&self, now: Timestamp) -> bool {
         self.published.reaches(now)

@@ -68,10 +68,6 @@ impl Cells {
         cost: u64,
         now: Timestamp,
     ) -> Option<Look<'a>> {
-        // Moving the axis waits for holds, and the caller may hold.
-        if mutant("move_while_holding") {
-            self.reach(now, now);
-        }
         let (numbers, moment) = self.numbers_at(now);
         let tat = self.state(&cell, word, &numbers)?;
         let decided = numbers.bucket.decide_behind(tat, ahead, cost, moment);
@@ -208,7 +204,7 @@ impl<'a> Look<'a> {
     #[inline]
     pub(crate) fn commit(&self) -> bool {
         match &self.found {
-            Found::Word(pending) if pending.is_changed() => pending.charge(),
+            Found::Word(pending) if pending.is_changed() => pending.write(),
             _ => self.stands(),
         }
     }
@@ -216,7 +212,11 @@ impl<'a> Look<'a> {
     /// Holds the key, if nothing came between. Then `release` must follow.
     #[inline]
     pub(crate) fn hold(&self) -> bool {
-        matches!(&self.found, Found::Word(pending) if pending.hold())
+        let held = matches!(&self.found, Found::Word(pending) if pending.take());
+        if held && mutant("release_early") {
+            self.release(false);
+        }
+        held
     }
 
     /// Lets go of a key that is held: charged, or as it was.

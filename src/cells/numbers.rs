@@ -106,6 +106,11 @@ impl Numbers {
         Numbers::new(self.generation + 1, quota, refill, now, now)
     }
 
+    /// The stamp, in nanoseconds, before which the axis ends; 0 if no stamp has given it a place yet.
+    pub(super) fn end(&self) -> u64 {
+        if self.is_unset() { 0 } else { self.origin.saturating_add(self.span) }
+    }
+
     /// Whether no stamp has given the axis a place yet.
     pub(super) fn is_unset(&self) -> bool {
         self.span == 0

@@ -18,6 +18,8 @@ use super::word;
 pub(crate) struct Published {
     line: FastLine,
     slots: [CachePadded<Slot>; 2],
+    /// The stamp, in nanoseconds, before which the axis ends; 0 before the first stamp.
+    end: AtomicU64,
 }
 
 /// In the sequence word: callers wait in line for some key.
@@ -92,7 +94,8 @@ impl Published {
     pub(crate) fn new(numbers: &Numbers) -> Published {
         let sequence = AtomicU64::new(mark(numbers) | numbers.generation << GENERATION_SHIFT);
         let line = FastLine { sequence, ..FastLine::default() };
-        let published = Published { line, slots: Default::default() };
+        let end = AtomicU64::new(numbers.end());
+        let published = Published { line, slots: Default::default(), end };
         published.slots.iter().for_each(|slot| slot.write(numbers));
         published.line.write(numbers);
         published
@@ -111,18 +114,11 @@ impl Published {
         }
     }
 
-    /// Whether the axis of the numbers in force reaches to `now`. `false` also while they are changed.
+    /// Whether the axis reaches to `now`. `false` also at the end of time.
     #[inline]
     pub(crate) fn reaches(&self, now: Timestamp) -> bool {
-        // Acquire: as in `load`.
-        let sequence = self.line.sequence.load(Ordering::Acquire);
-        // Relaxed: ordered by the fence.
-        let get = |field: &AtomicU64| field.load(Ordering::Relaxed);
-        let is_on = now.as_nanos().wrapping_sub(get(&self.line.origin)) < get(&self.line.span);
-        // As in `is_unchanged`: a caller that saw numbers which are not yet in force would go on under
-        // those before, which may have no axis.
-        fence(Ordering::Acquire);
-        is_on && sequence & CHANGING == 0 && get(&self.line.sequence) == sequence
+        // Acquire: the numbers whose end this is are in force.
+        now.as_nanos() < self.end.load(Ordering::Acquire)
     }
 
     /// The sequence word, unless callers wait in line for a key, the numbers are being changed, or the
@@ -224,6 +220,9 @@ impl Published {
         let marks = mark(numbers).wrapping_sub(before).wrapping_sub(CHANGING);
         let next = marks.wrapping_add(1 << GENERATION_SHIFT);
         self.line.sequence.fetch_add(next, Ordering::Release);
+        // Release, and after it: a caller that sees the end does not go on under the numbers before,
+        // which may have no axis.
+        self.end.store(numbers.end(), Ordering::Release);
     }
 
     /// Says whether callers wait in line for any key: then no check takes the fast path.

@@ -242,13 +242,25 @@ impl<'a> Pending<'a> {
     /// Charges the key, unless something came between.
     #[inline(always)]
     pub(crate) fn charge(&self) -> bool {
-        self.is_current() && self.cell.replace(self.word, self.charged)
+        self.is_current() && self.write()
+    }
+
+    /// Writes the charge, unless the word has become another.
+    #[inline(always)]
+    pub(super) fn write(&self) -> bool {
+        self.cell.replace(self.word, self.charged)
+    }
+
+    /// Holds the word, unless it has become another.
+    #[inline(always)]
+    pub(super) fn take(&self) -> bool {
+        self.cell.replace(self.word, word::held(self.word))
     }
 
     /// Holds the key, unless something came between. Then `release` must follow.
     #[inline(always)]
     pub(crate) fn hold(&self) -> bool {
-        if !self.cell.replace(self.word, word::held(self.word)) {
+        if !self.take() {
             return false;
         }
         // Two keys of one limiter are not decided under two quotas of it.
