@@ -191,7 +191,10 @@ impl Store {
     /// Says how many units callers wait for in the line of the key.
     pub(crate) fn set_queued(&self, tag: u64, units: u64) {
         match self {
-            Store::Words(words) => words.cells.set_queued(tag, units),
+            // In both tables: a key may leave while callers wait for it.
+            Store::Words(words) => {
+                words.tables().for_each(|cells| cells.set_queued(tag, units));
+            }
             Store::Records(records) => records.queued().set(tag, units, |_| {}),
         }
     }

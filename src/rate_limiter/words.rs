@@ -82,6 +82,8 @@ impl Words {
         if !is_room || !self.cells.leave_for(far, tag, now) {
             self.left.fetch_sub(1, Ordering::Relaxed);
         }
+        // Callers that wait for it come first there, too.
+        far.set_queued(tag, self.cells.queued().ahead(tag));
     }
 
     /// The tables there are.

@@ -1,5 +1,8 @@
 //! Stamps decades ahead of the clock: each is its own key's, and no other key notices.
 
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
@@ -166,4 +169,31 @@ fn a_peek_far_ahead_leaves_nothing() {
     assert_eq!((limiter.len(), limiter.overflows()), (0, 0));
     assert_eq!(limiter.check_at("k", 10, Timestamp::MAX).unwrap().remaining(), 0);
     assert_eq!(limiter.len(), 1);
+}
+
+#[test]
+fn nobody_goes_before_those_who_wait_for_a_key_that_left() {
+    let time = VirtualClock::starting_at(at(TODAY));
+    let limiter = limiter(Gcra::new(Quota::per_second(1)), &time);
+    limiter.check_at("k", 1, at(TODAY + CENTURY)).unwrap();
+    time.advance(Duration::from_nanos(CENTURY));
+    let second = Duration::from_secs(1);
+    assert_eq!(limiter.check("k").unwrap_err().retry(), Retry::After(second));
+    let mut waits = pin!(limiter.acquire("k", 1, 10 * second));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(waits.as_mut().poll(&mut cx).is_pending());
+    assert_eq!(limiter.check("k").unwrap_err().retry(), Retry::After(2 * second));
+    let denied = all((limiter.key("k"),)).admit(1).unwrap_err();
+    assert_eq!(denied.retry(), Retry::After(2 * second));
+    time.advance(second);
+    assert!(waits.as_mut().poll(&mut cx).is_ready());
+    assert_eq!(limiter.check("k").unwrap_err().retry(), Retry::After(second));
+
+    // Nor if it is the first to leave while they wait: at that stamp it is full, and theirs.
+    let limiter = self::limiter(Gcra::new(Quota::per_second(1)), &time);
+    limiter.check("w").unwrap();
+    let mut waits = pin!(limiter.acquire("w", 1, 10 * second));
+    assert!(waits.as_mut().poll(&mut cx).is_pending());
+    let far = time.now() + Duration::from_nanos(CENTURY);
+    assert_eq!(limiter.check_at("w", 1, far).unwrap_err().retry(), Retry::After(second));
 }
