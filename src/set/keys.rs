@@ -8,7 +8,7 @@ use crate::transaction::{FastPart, Refusal, commit_last};
 
 use super::{Charged, Kind, Leases, Member, SetPermit};
 
-/// What [`all`] takes: a tuple of up to eight keys, or an array.
+/// What [`all`](crate::all) takes: a tuple of up to eight keys, or an array.
 pub trait Keys<'a, const N: usize> {
     #[doc(hidden)]
     fn list(&self) -> [Member<'a>; N];
