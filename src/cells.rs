@@ -42,6 +42,7 @@ use numbers::Numbers;
 use pool::{Full, PoolCell};
 use published::{Published, read_word};
 use table::{Cell, Table};
+use word::MAX_TICK;
 
 pub(crate) use look::Look;
 pub(crate) use newcomer::Newcomer;
@@ -166,21 +167,29 @@ impl Cells {
         &self.queued
     }
 
-    /// Makes the key as if never seen.
-    pub(crate) fn reset(&self, tag: u64, now: Timestamp) {
-        let clear = |tat, _: &Numbers, _| if tat == 0 { Step::Stay(()) } else { Step::Move(0, ()) };
+    /// Makes the key as if never seen. Whether it had left the table.
+    pub(crate) fn reset(&self, tag: u64, now: Timestamp) -> bool {
+        let clear = |tat, _: &Numbers, _| match tat {
+            0 => Step::Stay(false),
+            _ => Step::Move(0, tat > MAX_TICK),
+        };
         // A key without a slot in a full table has nothing to clear.
-        let _ = self.run(Seat::Own, tag, now, clear);
+        self.run(Seat::Own, tag, now, clear).unwrap_or(false)
     }
 
-    /// Makes every key as if never seen.
-    pub(crate) fn reset_all(&self, now: Timestamp) {
+    /// Makes every key as if never seen, and says how many had left the table.
+    pub(crate) fn reset_all(&self, now: Timestamp) -> u64 {
+        let mut left = 0;
         self.for_each(now, |cell, word, numbers, _| {
-            cell.replace(word, word::encode(0, cell.tag, numbers.generation))
+            let tick = read_word(&self.published, numbers, word, cell.tag);
+            let is_reset = cell.replace(word, word::encode(0, cell.tag, numbers.generation));
+            left += u64::from(is_reset && tick.is_some_and(|tick| tick > MAX_TICK));
+            is_reset
         });
         for index in 0..self.pool.get().map_or(0, |pool| pool.len()) {
             let _ = self.run(Seat::Pool, index as u64, now, |_, _, _| Step::Move(0, ()));
         }
+        left
     }
 
     /// Keys in debt at `now`. Looks at every slot.

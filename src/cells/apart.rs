@@ -40,7 +40,7 @@ impl Cells {
     }
 
     /// Has the key leave the table for `far`, whose axis reaches to `now`, and take along what it owes.
-    /// Whether it has left: there may be no room to say so.
+    /// Whether it left by this call: it may have left before, or there is no room to say so.
     pub(crate) fn leave_for(&self, far: &Cells, tag: u64, now: Timestamp) -> bool {
         let look = |tat: u64, numbers: &Numbers, _| Step::Stay((tat, *numbers));
         loop {
@@ -54,7 +54,7 @@ impl Cells {
                 }
             };
             if tat > MAX_TICK {
-                return true;
+                return false;
             }
             if far.run(Seat::Own, tag, now, arrive).is_err() {
                 return false;

@@ -138,14 +138,14 @@ impl Store {
 
     pub(crate) fn reset(&self, tag: u64, now: Timestamp) {
         match self {
-            Store::Words(words) => words.tables().for_each(|cells| cells.reset(tag, now)),
+            Store::Words(words) => words.reset(tag, now),
             Store::Records(records) => records.reset(tag),
         }
     }
 
     pub(crate) fn reset_all(&self, now: Timestamp) {
         match self {
-            Store::Words(words) => words.tables().for_each(|cells| cells.reset_all(now)),
+            Store::Words(words) => words.reset_all(now),
             Store::Records(records) => records.reset_all(),
         }
     }

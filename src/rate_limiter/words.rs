@@ -75,7 +75,7 @@ impl Words {
         far
     }
 
-    /// Has the key leave, unless too many have.
+    /// Has the key leave, unless it has or too many have.
     fn leave(&self, tag: u64, now: Timestamp, far: &Cells) {
         // Relaxed: a count.
         let is_room = self.left.fetch_add(1, Ordering::Relaxed) < FAR_KEYS as u64;
@@ -97,6 +97,26 @@ impl Words {
         if let Some(far) = self.far.get() {
             let latest = Timestamp::from_nanos(self.far_latest.load(Ordering::Relaxed));
             far.set_quota(quota, now.max(latest));
+        }
+    }
+
+    /// Makes the key as if never seen: it is decided at home again.
+    pub(super) fn reset(&self, tag: u64, now: Timestamp) {
+        if self.cells.reset(tag, now) {
+            // Relaxed: a count.
+            self.left.fetch_sub(1, Ordering::Relaxed);
+        }
+        if let Some(far) = self.far.get() {
+            far.reset(tag, now);
+        }
+    }
+
+    /// Makes all keys as if never seen.
+    pub(super) fn reset_all(&self, now: Timestamp) {
+        // Relaxed: a count.
+        self.left.fetch_sub(self.cells.reset_all(now), Ordering::Relaxed);
+        if let Some(far) = self.far.get() {
+            far.reset_all(now);
         }
     }
 

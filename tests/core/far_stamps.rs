@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use tollgate::{
-    Algorithm, FixedWindow, Gcra, LeakyBucket, Overflow, Quota, RateLimiter, Retry,
-    SlidingGranules, SlidingLog, SlidingWindow, Timestamp, VirtualClock, all,
+    Algorithm, Enforcer, FixedWindow, Gcra, LeakyBucket, Limit, Overflow, Policy, Quota,
+    RateLimiter, Retry, SlidingGranules, SlidingLog, SlidingWindow, Timestamp, VirtualClock, all,
 };
 
 use crate::oracle::{DAY, DECADE, SECOND, TODAY, at};
@@ -154,6 +154,40 @@ fn so_many_may_leave_and_for_others_there_is_no_room() {
         limiter.check_n("k", 10).unwrap();
         assert_eq!(limiter.overflows(), overflows, "others have room");
         assert!(limiter.memory() < memory + (4 << 20), "{}", limiter.memory());
+    }
+}
+
+#[test]
+fn a_key_that_is_reset_makes_room_for_another_to_leave() {
+    let time = VirtualClock::starting_at(at(TODAY));
+    let limiter = limiter(Gcra::new(Quota::per_second(10)), &time);
+    let far = at(TODAY + CENTURY);
+    let leave = |key: u64| {
+        limiter.check_at(&key, 10, far).unwrap();
+        assert!(limiter.check(&key).is_err(), "key {key} has not left");
+    };
+    for key in 0..2_000 {
+        leave(key);
+        limiter.reset(&key);
+    }
+    for key in 0..1_000 {
+        leave(key);
+    }
+}
+
+#[test]
+fn a_limit_that_is_reset_makes_room_for_keys_to_leave() {
+    let time = VirtualClock::starting_at(at(TODAY));
+    let policy = Policy::new().limit(Limit::new("user", Quota::per_second(1)).key(["user"]));
+    let enforcer = Enforcer::builder(policy).clock(time.clock()).build().unwrap();
+    for round in 0..3 {
+        for key in 0..900_u64 {
+            let facts = [("user", round * 1_000 + key)];
+            enforcer.admit_at(&facts, 1, at(TODAY + CENTURY)).unwrap();
+            assert!(enforcer.admit(&facts, 1).is_err(), "key {key} of round {round} has not left");
+        }
+        enforcer.reset("user").unwrap();
+        assert!(enforcer.admit(&[("user", round * 1_000)], 1).is_ok());
     }
 }
 
