@@ -1,237 +1,17 @@
 //! Facts of a request, found by the names that a policy uses.
 
+mod names;
+mod value;
+
 use smallvec::SmallVec;
 
 use crate::policy::MAX_FACTS;
-use crate::sync::{Ordering, PlainAtomicU8};
+use crate::sync::PlainAtomicU8;
 
-use super::{framing, rollout};
-
-/// The value of a fact: text, or an integer, which counts as its decimal text.
-#[derive(Clone, Copy, Debug)]
-pub struct Value<'a>(Kind<'a>);
-
-#[derive(Clone, Copy, Debug)]
-enum Kind<'a> {
-    Text(&'a str),
-    Decimal(Decimal),
-}
-
-/// Characters of the longest 64-bit integer, sign included.
-const LONGEST: usize = 20;
-
-/// The decimal text of an integer, at the end of its bytes.
-#[derive(Clone, Copy, Debug)]
-struct Decimal {
-    digits: [u8; LONGEST],
-    start: u8,
-}
-
-impl Decimal {
-    fn bytes(&self) -> &[u8] {
-        self.digits.get(usize::from(self.start)..).unwrap_or_default()
-    }
-}
-
-impl Value<'_> {
-    fn decimal(mut magnitude: u64, negative: bool) -> Self {
-        let mut digits = [b'0'; LONGEST];
-        let mut start = LONGEST;
-        loop {
-            start -= 1;
-            digits[start] = b'0' + (magnitude % 10) as u8;
-            magnitude /= 10;
-            if magnitude == 0 {
-                break;
-            }
-        }
-        if negative {
-            start -= 1;
-            digits[start] = b'-';
-        }
-        Value(Kind::Decimal(Decimal { digits, start: start as u8 }))
-    }
-}
-
-impl<'a> From<&'a str> for Value<'a> {
-    #[inline]
-    fn from(text: &'a str) -> Self {
-        Value(Kind::Text(text))
-    }
-}
-
-impl<'a> From<&'a String> for Value<'a> {
-    #[inline]
-    fn from(text: &'a String) -> Self {
-        Value(Kind::Text(text))
-    }
-}
-
-macro_rules! integers {
-    ($($signed:ty)+ ; $($unsigned:ty)+) => {
-        $(impl From<$signed> for Value<'_> {
-            fn from(number: $signed) -> Self {
-                Value::decimal(u64::from(number.unsigned_abs()), number < 0)
-            }
-        })+
-        $(impl From<$unsigned> for Value<'_> {
-            fn from(number: $unsigned) -> Self {
-                Value::decimal(u64::from(number), false)
-            }
-        })+
-    };
-}
-integers!(i8 i16 i32 i64; u8 u16 u32 u64);
-
-/// A fact's place among those that a policy names.
-pub(crate) type FactId = u8;
-
-/// The facts that a policy names: from a name to its place.
-pub(crate) struct Names {
-    names: Vec<Name>,
-    /// An open hash table of places + 1. Twice as many slots as names at most, so probes end.
-    slots: [u8; 2 * MAX_FACTS],
-    /// For each of the first facts of a request the place it had in a request before.
-    guesses: [PlainAtomicU8; GUESSES],
-    /// How often a guess was changed.
-    changes: PlainAtomicU8,
-}
-
-const GUESSES: usize = 16;
-
-struct Name {
-    ends: u64,
-    text: Box<str>,
-    /// See [`Names::identity`].
-    identity: u64,
-}
-
-impl Name {
-    fn new(text: &str) -> Name {
-        let identity = framing::name(rollout::identity(text));
-        Name { ends: few(text.as_bytes()), text: text.into(), identity }
-    }
-
-    /// Whether it is this one, if both have up to 16 bytes.
-    #[inline(always)]
-    fn is_at_once(&self, name: &str) -> bool {
-        let (ours, given) = (self.text.as_bytes(), name.as_bytes());
-        if ours.len() != given.len() {
-            return false;
-        }
-        match (given.first_chunk(), given.last_chunk()) {
-            // The ends and the length tell a name of up to 8 bytes from all others.
-            (Some(first), Some(last)) if given.len() <= 8 => self.ends == ends(first, last),
-            (Some(_), Some(_)) => {
-                given.len() <= 16
-                    && ours.first_chunk::<8>() == given.first_chunk()
-                    && ours.last_chunk::<8>() == given.last_chunk()
-            }
-            _ => self.ends == few(given),
-        }
-    }
-}
-
-impl Names {
-    pub(crate) fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Names {
-        let mut names: Vec<Name> = names.into_iter().take(MAX_FACTS).map(Name::new).collect();
-        for place in 1..names.len() {
-            while names[..place].iter().any(|other| other.identity == names[place].identity) {
-                names[place].identity = framing::next_name(names[place].identity);
-            }
-        }
-        let mut slots = [0; 2 * MAX_FACTS];
-        for (place, name) in names.iter().enumerate() {
-            let mut slot = first_slot(name.ends);
-            while slots[slot] != 0 {
-                slot = (slot + 1) % slots.len();
-            }
-            slots[slot] = place as u8 + 1;
-        }
-        Names { names, slots, guesses: Default::default(), changes: PlainAtomicU8::new(0) }
-    }
-
-    pub(crate) fn find(&self, name: &str) -> Option<FactId> {
-        let ends = few(name.as_bytes());
-        let mut slot = first_slot(ends);
-        while let Some(place) = self.slots[slot].checked_sub(1) {
-            let found = &self.names[usize::from(place)];
-            // Of a name of up to 8 bytes the ends and the length say it all.
-            if found.ends == ends
-                && found.text.len() == name.len()
-                && (name.len() <= 8 || *found.text == *name)
-            {
-                return Some(place);
-            }
-            slot = (slot + 1) % self.slots.len();
-        }
-        None
-    }
-
-    /// The place that was guessed, if it is the name's and that is seen without a call.
-    #[inline(always)]
-    fn guessed(&self, guess: &PlainAtomicU8, name: &str) -> Option<FactId> {
-        // Relaxed: whatever it says is compared.
-        let place = guess.load(Ordering::Relaxed);
-        let is_it = self.names.get(usize::from(place))?.is_at_once(name);
-        is_it.then_some(place)
-    }
-
-    /// As [`find`](Self::find), for the next request to guess.
-    fn find_and_learn(&self, guess: &PlainAtomicU8, name: &str) -> Option<FactId> {
-        let place = self.find(name)?;
-        // Relaxed: guesses, and about how many. After about 255 changes they stay, so that requests
-        // of two kinds on two threads do not take the line from each other for ever.
-        if guess.load(Ordering::Relaxed) != place {
-            if let Some(changes) = self.changes.load(Ordering::Relaxed).checked_add(1) {
-                self.changes.store(changes, Ordering::Relaxed);
-                guess.store(place, Ordering::Relaxed);
-            }
-        }
-        Some(place)
-    }
-
-    /// What stands for the name in keys: the same in any policy that has it, unless another name of
-    /// that policy has it already.
-    pub(crate) fn identity(&self, id: FactId) -> u64 {
-        self.names[usize::from(id)].identity
-    }
-
-    #[cfg_attr(not(feature = "tower"), allow(dead_code))]
-    pub(crate) fn all(&self) -> impl Iterator<Item = &str> {
-        self.names.iter().map(|name| &*name.text)
-    }
-
-    pub(crate) fn name(&self, id: FactId) -> &str {
-        &self.names[usize::from(id)].text
-    }
-}
-
-/// A number that no other bytes of this length have, of which there are up to 8.
-#[inline]
-fn few(bytes: &[u8]) -> u64 {
-    match (bytes.first_chunk(), bytes.last_chunk()) {
-        (Some(first), Some(last)) => ends(first, last),
-        _ if bytes.is_empty() => 0,
-        _ => {
-            let at = |index: usize| u64::from(bytes[index]);
-            at(0) | at(bytes.len() / 2) << 8 | at(bytes.len() - 1) << 16
-        }
-    }
-}
-
-/// The first 4 and the last 4 bytes, some of which may be the same.
-#[inline(always)]
-fn ends(first: &[u8; 4], last: &[u8; 4]) -> u64 {
-    u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32
-}
-
-#[inline]
-fn first_slot(ends: u64) -> usize {
-    // The high bits of a product depend on all of the number.
-    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-    (ends.wrapping_mul(SPREAD) >> 32) as usize % (2 * MAX_FACTS)
-}
+use names::GUESSES;
+pub(crate) use names::{FactId, Names};
+use value::Kind;
+pub use value::Value;
 
 /// As many of a policy's facts as have their texts at hand, and as many other values of a request as are
 /// kept without allocating.
@@ -354,6 +134,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::sync::Ordering;
 
     #[test]
     fn integers_count_as_their_decimal_text() {
@@ -367,31 +148,6 @@ mod tests {
             is_text(number.into(), &number.to_string());
         }
         is_text(u64::MAX.into(), &u64::MAX.to_string());
-    }
-
-    #[test]
-    fn a_full_set_of_names_is_found() {
-        let names: Vec<String> = (0..MAX_FACTS).map(|i| format!("fact{}x", i * 10)).collect();
-        let table = Names::new(names.iter().map(String::as_str));
-        for (place, name) in names.iter().enumerate() {
-            assert_eq!(table.find(name), Some(place as u8));
-        }
-        assert_eq!(table.find("other"), None);
-        assert_eq!(table.find(""), None);
-    }
-
-    #[test]
-    fn names_that_differ_in_one_byte_are_told_apart() {
-        for length in 1..=12 {
-            let names: Vec<String> = (0..length)
-                .map(|at| (0..length).map(|i| if i == at { 'x' } else { 'a' }).collect())
-                .collect();
-            let table = Names::new(names.iter().map(String::as_str));
-            for (place, name) in names.iter().enumerate() {
-                assert_eq!(table.find(name), Some(place as u8));
-            }
-            assert_eq!(table.find(&"a".repeat(length)), None);
-        }
     }
 
     #[test]
