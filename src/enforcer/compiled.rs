@@ -25,7 +25,7 @@ use routes::{Route, index};
 
 pub use applies::Absent;
 pub(crate) use applies::Applies;
-pub(crate) use routes::Routed;
+pub(crate) use routes::Found;
 
 pub(crate) struct Compiled {
     pub(crate) names: Names,

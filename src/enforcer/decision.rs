@@ -23,7 +23,7 @@ use crate::time::Timestamp;
 use crate::transaction::{self, Asked, Entries, Entry, INLINE, Refusal};
 
 use super::account::Counts;
-use super::compiled::{Applies, Compiled, Routed};
+use super::compiled::{Applies, Compiled, Found};
 use super::counter::{Counter, add_each};
 use super::facts::Facts;
 use super::framing::Words;
@@ -115,7 +115,8 @@ impl Compiled {
         let (mut tested_as, mut is_meant) = (u32::MAX, false);
         // One for all keys, so that it is made empty once.
         let mut words = Words::default();
-        for (place, rule) in self.found(facts, &mut Routed::new()) {
+        for place in self.find(facts, &mut Found::new()) {
+            let Some(rule) = self.rules.get(*place as usize) else { continue };
             if rule.mode() == Mode::Off && skip_off {
                 continue;
             }
@@ -130,7 +131,7 @@ impl Compiled {
             };
             let (at, seat, generation) = (Timestamp::ZERO, Seat::Own, 0);
             let charge = Charge { tag, cost, at, seat, generation };
-            asks.push(LimitAsked { source: Source { rule: place, variant }, charge, full: 0 });
+            asks.push(LimitAsked { source: Source { rule: *place, variant }, charge, full: 0 });
         }
     }
 

@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 
 use crate::policy::Mode;
 
-use super::compiled::{Applies, Routed};
+use super::compiled::{Applies, Found};
 use super::facts::Facts;
 use super::framing::Words;
 use super::{Enforcer, Value};
@@ -33,24 +33,20 @@ impl<S: BuildHasher> Enforcer<S> {
         let mut known = Facts::new();
         known.take(&policy.names, facts);
         let now = self.clock.now();
-        for (place, rule) in policy.found(&known, &mut Routed::new()) {
-            let index = place as usize;
-            let shadow = match rule.mode() {
+        for place in policy.find(&known, &mut Found::new()) {
+            let index = *place as usize;
+            let Some(rule) = policy.rules.get(index) else { continue };
+            let is_shadow = match rule.mode() {
                 Mode::Enforce => false,
                 Mode::Shadow => true,
                 Mode::Off => continue,
             };
-            match rule.applies(
-                rule.is_meant(&known),
-                &known,
-                cost,
-                &self.hasher,
-                &mut Words::default(),
-            ) {
+            let (is_meant, words) = (rule.is_meant(&known), &mut Words::default());
+            match rule.applies(is_meant, &known, cost, &self.hasher, words) {
                 Applies::Not(_) => {}
-                Applies::Refuses => limit(Traced { index, tag: None, shadow_refuses: shadow }),
+                Applies::Refuses => limit(Traced { index, tag: None, shadow_refuses: is_shadow }),
                 Applies::Decides { account, tag, cost, .. } => {
-                    let shadow_refuses = shadow && rule.peek(account, tag, cost, now).is_err();
+                    let shadow_refuses = is_shadow && rule.peek(account, tag, cost, now).is_err();
                     limit(Traced { index, tag: Some(tag), shadow_refuses });
                 }
             }

@@ -260,7 +260,8 @@ impl Segment {
 
     #[inline(always)]
     pub(super) fn line(&self, index: usize) -> Option<&Line> {
-        self.words.get(self.start + index * LINE..)?.first_chunk()
+        let at = self.start + index * LINE;
+        self.words.get(at..at + LINE)?.first_chunk()
     }
 
     pub(super) fn memory(&self) -> usize {

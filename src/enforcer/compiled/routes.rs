@@ -1,7 +1,6 @@
 //! Routes: the rules that a request may meet, by the exact values of its facts.
 
 use std::collections::{HashMap, HashSet};
-use std::slice;
 
 use smallvec::SmallVec;
 
@@ -9,11 +8,11 @@ use crate::enforcer::facts::{FactId, Facts};
 
 use super::{Compiled, Rule};
 
-/// As many limits as are found for one request without allocating.
-const FOUND: usize = 16;
+/// As many limits as are found for one request without allocating, if any has a route.
+const FOUND: usize = 32;
 
 /// The places of rules.
-pub(crate) type Routed = SmallVec<[u32; FOUND]>;
+pub(crate) type Found = SmallVec<[u32; FOUND]>;
 
 /// Rules by the exact value that they need a fact to have.
 pub(super) struct Route {
@@ -21,58 +20,25 @@ pub(super) struct Route {
     rules: HashMap<Box<[u8]>, Vec<u32>>,
 }
 
-/// Rules by their places: two sorted lists, merged.
-pub(crate) struct Found<'a> {
-    rules: &'a [Rule],
-    /// The next of those found by their routes. A policy has fewer rules than the greatest place.
-    next_routed: u32,
-    routed: slice::Iter<'a, u32>,
-    always: slice::Iter<'a, u32>,
-}
-
-/// The place of no rule.
-const NOWHERE: u32 = u32::MAX;
-
-impl<'a> Iterator for Found<'a> {
-    type Item = (u32, &'a Rule);
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<(u32, &'a Rule)> {
-        let place = match self.always.as_slice().first() {
-            Some(always) if *always < self.next_routed => *self.always.next()?,
-            _ => std::mem::replace(&mut self.next_routed, next(&mut self.routed)),
-        };
-        Some((place, self.rules.get(place as usize)?))
-    }
-}
-
-#[inline(always)]
-fn next(places: &mut slice::Iter<'_, u32>) -> u32 {
-    places.next().map_or(NOWHERE, |place| *place)
-}
-
 impl Compiled {
-    /// The places of the rules that the facts lead to by their exact values, in order.
+    /// The places of the rules that may apply, in order. `found` is empty.
+    #[inline(always)]
+    pub(crate) fn find<'a>(&'a self, facts: &Facts<'_>, found: &'a mut Found) -> &'a [u32] {
+        if self.routes.is_empty() { &self.always } else { self.route(facts, found) }
+    }
+
+    /// The same, of a policy with rules that some facts lead to by their exact values.
     #[inline(never)]
-    fn route(&self, facts: &Facts<'_>, routed: &mut Routed) {
+    fn route<'a>(&self, facts: &Facts<'_>, found: &'a mut Found) -> &'a [u32] {
+        found.extend_from_slice(&self.always);
         for route in &self.routes {
             let value = facts.get(route.fact);
             if let Some(rules) = value.and_then(|value| route.rules.get(value)) {
-                routed.extend_from_slice(rules);
+                found.extend_from_slice(rules);
             }
         }
-        routed.sort_unstable();
-    }
-
-    /// The rules that may apply, in order. `routed` is empty.
-    #[inline(always)]
-    pub(crate) fn found<'a>(&'a self, facts: &Facts<'_>, routed: &'a mut Routed) -> Found<'a> {
-        if !self.routes.is_empty() {
-            self.route(facts, routed);
-        }
-        let mut routed = routed.iter();
-        let next_routed = next(&mut routed);
-        Found { rules: &self.rules, next_routed, routed, always: self.always.iter() }
+        found.sort_unstable();
+        found
     }
 }
 
