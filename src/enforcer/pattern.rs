@@ -7,16 +7,46 @@ use super::facts::{FactId, Facts, Names};
 pub(crate) enum Pattern {
     Exact(Box<[u8]>),
     /// What stands before the one star, at the end.
-    Start(Box<[u8]>),
+    Start(Prefix),
     /// What stands between the stars.
     Stars(Box<[Box<[u8]>]>),
+}
+
+/// A prefix. Its first bytes stand apart, to be compared as a number: most prefixes have no more.
+pub(crate) struct Prefix {
+    head: u64,
+    /// The bits of the head that count.
+    mask: u64,
+    text: Box<[u8]>,
+}
+
+impl Prefix {
+    const HEAD: usize = size_of::<u64>();
+
+    fn new(text: &str) -> Prefix {
+        let text = text.as_bytes();
+        let head = text.iter().take(Self::HEAD).rev().fold((0, 0), |(head, mask), byte| {
+            (head << 8 | u64::from(*byte), mask << 8 | 0xff)
+        });
+        Prefix { head: head.0, mask: head.1, text: text.into() }
+    }
+
+    #[inline(always)]
+    fn begins(&self, value: &[u8]) -> bool {
+        match value.first_chunk() {
+            Some(head) if self.text.len() <= Self::HEAD => {
+                u64::from_le_bytes(*head) & self.mask == self.head
+            }
+            _ => value.starts_with(&self.text),
+        }
+    }
 }
 
 impl Pattern {
     pub(crate) fn new(text: &str) -> Pattern {
         match text.split_once('*') {
             None => Pattern::Exact(text.as_bytes().into()),
-            Some((start, "")) => Pattern::Start(start.as_bytes().into()),
+            Some((start, "")) => Pattern::Start(Prefix::new(start)),
             Some(_) => Pattern::Stars(text.split('*').map(|part| part.as_bytes().into()).collect()),
         }
     }
@@ -26,7 +56,7 @@ impl Pattern {
     pub(crate) fn matches(&self, value: &[u8]) -> bool {
         match self {
             Pattern::Exact(exact) => **exact == *value,
-            Pattern::Start(start) => value.starts_with(start),
+            Pattern::Start(prefix) => prefix.begins(value),
             Pattern::Stars(parts) => Self::match_parts(parts, value),
         }
     }
@@ -93,6 +123,8 @@ mod tests {
         for (pattern, matching, other) in [
             ("*", &["", "a", "/a/b"][..], &[][..]),
             ("/webhooks/*", &["/webhooks/", "/webhooks/a/b"], &["/webhooks", "x/webhooks/"]),
+            ("/api/v1/*", &["/api/v1/", "/api/v1/a"], &["/api/v1", "/api/v2/", "x"]),
+            ("/api/v10/*", &["/api/v10/", "/api/v10/a"], &["/api/v1/0", "/api/v10", "/api/v11/"]),
             ("*.js", &[".js", "a/b.js"], &[".jsx", "js"]),
             ("a*b*c", &["abc", "a--b--c", "abbcc"], &["ac", "acb", "bac"]),
             ("a*a", &["aa", "aba"], &["a"]),
