@@ -43,11 +43,9 @@ pub(crate) fn step(
     floor: u64,
     ceil: u64,
 ) -> Result<u64, u64> {
-    if state.saturating_sub(floor) <= capacity - charge {
-        Ok(state.max(ceil) + charge)
-    } else {
-        Err(state - (capacity - charge))
-    }
+    let room = capacity - charge;
+    // No sum wraps: a capacity is at most 2^60, and `floor` is below 2^62.
+    if state <= floor + room { Ok(state.max(ceil) + charge) } else { Err(state - room) }
 }
 
 impl Gcra {
