@@ -30,11 +30,12 @@ use crate::policy::{Mode, Policy, PolicyError, did_you_mean, nearest};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, RandomState};
 use crate::telemetry;
 use crate::time::{Clock, Timestamp};
+use crate::transaction::Listed;
 
 use account::Account;
 use compiled::{Compiled, Rule};
 use decide::{decide, decide_and_say};
-use decision::{Asks, Decision, Seen};
+use decision::{Asks, Decision};
 use facts::Facts;
 use framing::Words;
 
@@ -191,9 +192,10 @@ impl<S: BuildHasher> Enforcer<S> {
         let mut asks = Asks::new();
         policy.ask(&mut asks, &known, cost, &self.hasher, true);
         let now = self.clock.now();
-        let mut seen = Seen::default();
-        let said = match seen.decide(&policy, &mut asks, now, true, None) {
-            Some(()) => seen.refusal.map_or_else(|| Ok(policy.tightest(&asks)), Err),
+        let mut listed = Listed::default();
+        let looked = policy.look(&mut asks, now, &mut listed);
+        let said = match looked.filter(|()| listed.stands()) {
+            Some(()) => listed.refusal.map_or_else(|| Ok(policy.tightest(&asks)), Err),
             None => {
                 let mut decision = Decision::new(&policy, &asks, now, None);
                 decision.peek().map(|()| decision.tightest())

@@ -11,10 +11,11 @@
 //! starts over, so that no order is needed and no deadlock exists.
 //!
 //! This is the general way, a cold loop. Where all limits are words that stand in their slots,
-//! callers first try the same four things with [`FastPart`]s.
+//! callers first try the same four things with [`FastPart`]s, or a list of them ([`Listed`]).
 
 mod entry;
 mod fast;
+mod listed;
 mod record;
 mod slots;
 
@@ -27,7 +28,8 @@ use crate::sync::{Backoff, mutant};
 
 use entry::Part;
 pub(crate) use entry::{Asked, Entries, Entry};
-pub(crate) use fast::{FastPart, commit as commit_fast, commit_last, newcomer};
+pub(crate) use fast::{FastPart, commit_last};
+pub(crate) use listed::Listed;
 use record::Locks;
 
 /// As many limits of one request as are decided without allocating.

@@ -189,7 +189,10 @@ impl<'a> Look<'a> {
             _ if mutant("answer_unconfirmed") => true,
             // A change of quota rewrites words, and here is none.
             _ if !self.is_current() => false,
-            Found::Nothing(forgotten) => self.cells.table.is_absent(self.tag, *forgotten),
+            // What was decided on is not still so if more was forgotten.
+            Found::Nothing(forgotten) => {
+                mutant("absent_unasked") || self.cells.table.absent(self.tag) == Some(*forgotten)
+            }
             Found::Passenger => true,
         }
     }

@@ -7,39 +7,59 @@ use crate::time::Timestamp;
 
 use super::Cells;
 use super::pool::{Full, Overflow};
-use super::published::Axis;
-use super::sight::Sight;
+use super::published::{Axis, FastNumbers};
+use super::sight::{Pending, Sight};
 use super::table::{Claim, Meaning, Start};
 use super::word::{self, MAX_TICK};
 
-/// A key that had no slot, and for which there is room for the cost.
+/// A key that may have no slot, and would be allowed then if it was never seen.
 #[derive(Clone, Copy)]
 pub(crate) struct Newcomer<'a> {
     cells: &'a Cells,
     tag: u64,
-    /// The stamp `forgotten` of its group, and the generation, at which it was looked for.
-    forgotten: u64,
+    words: FastWords,
+    /// The sequence word of these numbers, and their generation.
+    sequence: u64,
     generation: u64,
+    /// The tick at which its bucket is full after the charge.
+    next: u64,
+}
+
+/// What words mean under the numbers of the fast path, at the stamp `now`, which is at a tick.
+#[derive(Clone, Copy)]
+struct FastWords {
+    salt: u64,
+    tick: u64,
+    per_nano: u64,
+    now: Timestamp,
 }
 
 impl Cells {
-    /// The key, if it has no slot and would be allowed. `None`: it would not, or callers wait in line,
-    /// or keys without room may be in the pool.
-    #[cold]
+    /// The key, if it would be allowed as one that was never seen. `None`: it would not, or callers
+    /// wait in line, or keys without room may be in the pool, or the axis is not whole.
     pub(crate) fn newcomer(&self, tag: u64, cost: u64, now: Timestamp) -> Option<Newcomer<'_>> {
-        if self.queued.any() || self.pool.get().is_some() || !self.reaches(now) {
+        self.absent(tag, cost, now).map(|(newcomer, _)| newcomer)
+    }
+
+    #[inline(always)]
+    fn absent(
+        &self,
+        tag: u64,
+        cost: u64,
+        now: Timestamp,
+    ) -> Option<(Newcomer<'_>, FastNumbers)> {
+        let numbers = self.published.fast(self.published.sequence()?, now)?;
+        let Axis::Whole { per_nano } = numbers.axis else { return None };
+        let charge = cost.checked_mul(numbers.unit)?;
+        if cost == 0 || charge > numbers.capacity || self.pool.get().is_some() {
             return None;
         }
-        let (numbers, moment) = self.numbers_at(now);
-        let forgotten = self.table.forgotten(tag);
-        let tat = self.initial(tag, forgotten, &numbers, moment)?;
-        let is_allowed = cost > 0 && numbers.bucket.decide(tat, cost, moment).is_ok();
-        let generation = numbers.generation;
-        is_allowed.then_some(Newcomer { cells: self, tag, forgotten, generation })
+        let words = FastWords { salt: numbers.salt, tick: numbers.now, per_nano, now };
+        let (sequence, generation) = (numbers.sequence, numbers.generation());
+        let next = numbers.now + charge;
+        Some((Newcomer { cells: self, tag, words, sequence, generation, next }, numbers))
     }
-}
 
-impl Cells {
     /// Decides a key that has no slot and is allowed as if never seen: gives it one, charged `cost`.
     /// `None`: it is not such a key, or the numbers are not those of a fast path.
     #[inline]
@@ -49,24 +69,10 @@ impl Cells {
         cost: u64,
         now: Timestamp,
     ) -> Option<Result<Allowed, Denied>> {
-        let numbers = self.published.fast(self.published.sequence()?, now)?;
-        let Axis::Whole { per_nano } = numbers.axis else { return None };
-        let charge = cost.checked_mul(numbers.unit)?;
-        if cost == 0 || charge > numbers.capacity || self.pool.get().is_some() {
-            return None;
-        }
-        let words = FastWords { salt: numbers.salt, tick: numbers.now, per_nano, now };
-        let mask = word::mask(word::spread(tag), numbers.salt);
-        let next = numbers.now + charge;
-        let claim = self.table.claim(tag, &words, |forgotten| {
-            // Asked under the lock: a change that comes later rewrites the word that is written here.
-            let is_current = self.published.is_unchanged(&numbers) || mutant("claim_unasked");
-            // What the pool owes the key may owe.
-            let is_never_seen = forgotten <= now.as_nanos() && self.pool.get().is_none();
-            if is_current && is_never_seen { Start::With(next ^ mask) } else { Start::Stale }
-        });
-        match claim {
+        let (newcomer, numbers) = self.absent(tag, cost, now)?;
+        match newcomer.claim(|_| newcomer.next) {
             Claim::Made(cell) => {
+                let (mask, next) = (newcomer.mask(), newcomer.next);
                 Some(Ok(Sight::new(cell, next ^ mask, mask, numbers).allowed(next)))
             }
             // The pool is there from then on, and this is not asked again.
@@ -80,12 +86,64 @@ impl Cells {
     }
 }
 
-/// What words mean under the numbers of the fast path, at the stamp `now`, which is at a tick.
-struct FastWords {
-    salt: u64,
-    tick: u64,
-    per_nano: u64,
-    now: Timestamp,
+impl<'a> Newcomer<'a> {
+    fn mask(&self) -> u64 {
+        word::mask(word::spread(self.tag), self.words.salt)
+    }
+
+    /// Gives it a slot with the tick that `first` says, if it has none and was never seen as far as
+    /// that is known: no key of its group that was forgotten needs its slot after the stamp that
+    /// `first` is given.
+    #[inline(always)]
+    fn claim(&self, mut first: impl FnMut(u64) -> u64) -> Claim<'a> {
+        let Newcomer { cells, words, sequence, .. } = *self;
+        let mask = self.mask();
+        cells.table.claim(self.tag, &words, |forgotten| {
+            // Asked under the lock: a change that comes later rewrites the word that is written here.
+            let is_current = cells.published.is_unchanged(sequence) || mutant("claim_unasked");
+            // What the pool owes the key may owe.
+            let is_never_seen = forgotten <= words.now.as_nanos() && cells.pool.get().is_none();
+            if is_current && is_never_seen {
+                Start::With(first(forgotten) ^ mask)
+            } else {
+                Start::Stale
+            }
+        })
+    }
+
+    /// Whether it has no slot and would be allowed.
+    pub(crate) fn stands(&self) -> bool {
+        let Newcomer { cells, words, .. } = self;
+        let is_never_seen = |forgotten| forgotten <= words.now.as_nanos();
+        cells.pool.get().is_none()
+            && cells.published.is_unchanged(self.sequence)
+            && (mutant("absent_unasked") || cells.table.absent(self.tag).is_some_and(is_never_seen))
+    }
+
+    /// Gives it a slot in the state of a key that was never seen, to be charged together with others.
+    pub(crate) fn seat(&self) -> Option<Pending<'a>> {
+        let mut start = 0;
+        let claim = self.claim(|forgotten| {
+            start = self.words.tick_of(forgotten);
+            start
+        });
+        let Claim::Made(cell) = claim else { return None };
+        let mask = self.mask();
+        Some(Pending::new(self.cells, cell, self.generation, start ^ mask, self.next ^ mask))
+    }
+
+    /// The tick at which its bucket is full after the charge, and the generation of its quota.
+    pub(crate) fn charged(&self) -> (u64, u64) {
+        (self.next, self.generation)
+    }
+}
+
+impl FastWords {
+    /// The tick of a stamp that is not after now, or 0 if that is before the axis.
+    fn tick_of(&self, stamp: u64) -> u64 {
+        let ago = self.now.as_nanos().saturating_sub(stamp);
+        self.tick.saturating_sub(ago.saturating_mul(self.per_nano))
+    }
 }
 
 impl Meaning for FastWords {
@@ -109,21 +167,5 @@ impl Meaning for FastWords {
             Some(ago) => self.now.as_nanos().saturating_sub(ago / per_nano),
             None => self.now.as_nanos().saturating_add((tick - self.tick).div_ceil(per_nano)),
         }
-    }
-}
-
-impl Newcomer<'_> {
-    /// Whether it still has no slot, and nothing else changed.
-    pub(crate) fn stands(&self) -> bool {
-        self.cells.pool.get().is_none()
-            && self.cells.published.is_current(self.generation)
-            && self.cells.table.is_absent(self.tag, self.forgotten)
-    }
-
-    /// Gives it a slot, in the state of a key never seen. Whether it has one now.
-    pub(crate) fn seat(&self, now: Timestamp) -> bool {
-        let (numbers, moment) = self.cells.numbers_at(now);
-        let claim = self.cells.claim(self.tag, &numbers, moment, |_| false, Some);
-        matches!(claim, Claim::Made(_) | Claim::Present(_))
     }
 }

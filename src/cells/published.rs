@@ -50,7 +50,7 @@ struct FastLine {
 #[derive(Clone, Copy)]
 pub(crate) struct FastNumbers {
     /// The sequence word that they stood behind.
-    sequence: u64,
+    pub(crate) sequence: u64,
     pub(crate) now: u64,
     pub(crate) axis: Axis,
     pub(crate) unit: u64,
@@ -155,7 +155,7 @@ impl Published {
             capacity: get(&self.line.capacity),
             salt: get(&self.line.salt),
         };
-        (self.is_unchanged(&numbers) && nanos < span).then_some(numbers)
+        (self.is_unchanged(sequence) && nanos < span).then_some(numbers)
     }
 
     /// As [`fast`](Self::fast), of an axis that is not whole.
@@ -177,16 +177,17 @@ impl Published {
             capacity,
             salt: word::salt(generation),
         };
-        self.is_unchanged(&numbers).then_some(numbers)
+        self.is_unchanged(sequence).then_some(numbers)
     }
 
-    /// Whether the numbers are still in force, and nobody waits in line.
+    /// Whether the numbers that stood behind this sequence word are still in force, and nobody waits in
+    /// line.
     #[inline(always)]
-    pub(crate) fn is_unchanged(&self, numbers: &FastNumbers) -> bool {
+    pub(crate) fn is_unchanged(&self, sequence: u64) -> bool {
         // Pairs with the fence in `publish`: if anything read before was of a later change, its
         // mark is visible now.
         fence(Ordering::Acquire);
-        mutant("line_unchecked") || self.line.sequence.load(Ordering::Relaxed) == numbers.sequence
+        mutant("line_unchecked") || self.line.sequence.load(Ordering::Relaxed) == sequence
     }
 
     /// The numbers before `current`, or `None` if `current` is no longer in force.

@@ -232,19 +232,15 @@ impl Table {
         self.place(group).is_some_and(|place| place.group.born.load(Ordering::Acquire))
     }
 
-    /// Whether the key has no slot, as seen under the lock of its group, and the stamp `forgotten`
-    /// is still what was decided on.
-    pub(crate) fn is_absent(&self, tag: u64, forgotten: u64) -> bool {
-        if mutant("absent_unasked") {
-            return true;
-        }
+    /// The stamp `forgotten` of the key's group, if the key has no slot: both as seen under the lock.
+    pub(crate) fn absent(&self, tag: u64) -> Option<u64> {
         loop {
             let (group, place) = self.home(tag);
             let _guard = place.group.lock();
             if self.is_home(tag, self.mask.load(Ordering::Acquire), group) {
+                let is_absent = place.find(tag, word::spread(tag), 0).is_none();
                 // Relaxed: written under this lock.
-                return place.group.forgotten.load(Ordering::Relaxed) == forgotten
-                    && place.find(tag, word::spread(tag), 0).is_none();
+                return is_absent.then(|| place.group.forgotten.load(Ordering::Relaxed));
             }
         }
     }

@@ -2,9 +2,10 @@
 
 use crate::decision::Refused;
 use crate::time::Timestamp;
+use crate::transaction::Listed;
 
 use super::answers::Answers;
-use super::decision::{Answered, Decision, Seen};
+use super::decision::{Answered, Decision};
 use super::permit::Permit;
 
 /// Decides what is asked, on the fast path if it can, and hands over what was charged and taken.
@@ -12,13 +13,13 @@ use super::permit::Permit;
 #[inline(never)]
 pub(super) fn decide(permit: &mut Permit, cost: u64, now: Timestamp) -> Result<(), Refused> {
     let (policy, held) = permit.parts();
-    let mut seen = Seen::default();
-    let Some(()) = seen.decide(policy, &mut held.charges, now, false, None) else {
-        drop(seen);
+    let mut listed = Listed::default();
+    if policy.look(&mut held.charges, now, &mut listed).is_none() || !listed.decide() {
+        drop(listed);
         return decide_slow(permit, cost, now, None);
-    };
-    policy.count_fast(&held.charges, seen.refusal.as_ref());
-    match &seen.refusal {
+    }
+    policy.count_fast(&held.charges, listed.refusal.as_ref());
+    match &listed.refusal {
         None => Ok(()),
         Some(refusal) => Err(policy.refused_told(refusal)),
     }
@@ -33,16 +34,17 @@ pub(super) fn decide_and_say(
     answers: &mut Answers,
 ) -> Result<(), Refused> {
     let (policy, held) = permit.parts();
-    let mut said = Answered::new();
-    let mut seen = Seen::default();
-    let Some(()) = seen.decide(policy, &mut held.charges, now, false, Some(&mut said)) else {
-        drop(seen);
+    let (mut said, mut listed) = (Answered::new(), Listed::default());
+    let looked = policy.look_and_say(&mut held.charges, now, &mut listed, &mut said);
+    if looked.is_none() || !listed.decide() {
+        drop(listed);
         return decide_slow(permit, cost, now, Some(answers));
-    };
+    }
+    // One by one: a second use of `count_fast` would keep what it calls from being inlined in `decide`.
     held.charges.iter().for_each(|asked| policy.count(asked.source.rule, false));
-    policy.counter_of(seen.refusal.as_ref()).add(1);
-    *answers = policy.answers(&said, seen.refusal.is_some(), None, now);
-    seen.refusal.map_or(Ok(()), |refusal| Err(policy.refused_told(&refusal)))
+    policy.counter_of(listed.refusal.as_ref()).add(1);
+    *answers = policy.answers(&said, listed.refusal.is_some(), None, now);
+    listed.refusal.map_or(Ok(()), |refusal| Err(policy.refused_told(&refusal)))
 }
 
 #[cold]

@@ -15,7 +15,7 @@ use crate::cells::{Charge, Seat};
 use crate::concurrency_limiter::Room;
 use crate::decision::{Allowed, Denied, Refused, Retry, Standing};
 use crate::policy::Mode;
-use crate::rate_limiter::{Rate, Store};
+use crate::rate_limiter::Rate;
 use crate::slots::Held;
 use crate::sync::Arc;
 use crate::telemetry::{self, LOGS};
@@ -28,7 +28,6 @@ use super::counter::{Counter, add_each};
 use super::facts::Facts;
 use super::framing::Words;
 
-pub(super) use fast::Seen;
 
 /// A place among the rules, and the variant whose account is asked.
 #[derive(Clone, Copy)]
@@ -155,12 +154,9 @@ impl Compiled {
 
     /// How the tightest of the limits stood that the fast path charged.
     pub(super) fn tightest(&self, charges: &[LimitAsked]) -> Allowed {
-        let stood =
-            |LimitAsked { source, charge, full }: &LimitAsked| match &rate_of(self, *source)?.store
-            {
-                Store::Words(words) => words.cells.stood(charge, *full),
-                Store::Records(_) => None,
-            };
+        let stood = |LimitAsked { source, charge, full }: &LimitAsked| {
+            rate_of(self, *source)?.store.stood(charge, *full)
+        };
         charges.iter().filter_map(stood).reduce(Allowed::tighter).unwrap_or(Allowed::UNLIMITED)
     }
 

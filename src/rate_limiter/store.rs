@@ -81,6 +81,14 @@ impl Store {
         }
     }
 
+    /// How a key stood right after a charge on the fast path: [`Cells::stood`].
+    pub(crate) fn stood(&self, charge: &Charge, full: u64) -> Option<Allowed> {
+        match self {
+            Store::Words(words) => words.cells.stood(charge, full),
+            Store::Records(_) => None,
+        }
+    }
+
     /// As `decide`, behind `ahead` units of the key's line, and says what `settle` needs to know.
     pub(crate) fn reserve(
         &self,

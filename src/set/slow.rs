@@ -1,14 +1,12 @@
 //! Sets that the fast path does not decide: as a transaction.
 
-use crate::cells::{Newcomer, Pending};
+use crate::cells::{Charge, Seat};
 use crate::concurrency_limiter::SlotKey;
 use crate::decision::{Allowed, Refused};
 use crate::records::Ask;
 use crate::sync::Arc;
 use crate::time::{Clock, Timestamp};
-use crate::transaction::{
-    self, Asked, Entries, Entry, FastPart, INLINE, Refusal, commit_fast, newcomer,
-};
+use crate::transaction::{self, Asked, Entries, Entry, INLINE, Listed, Refusal};
 use smallvec::SmallVec;
 
 use super::keys::{SetKey, repeats};
@@ -27,62 +25,41 @@ impl<'a, const N: usize> Members<'a, N> {
         decided: &mut Option<Result<SetPermit<'a, N>, Refused>>,
     ) {
         let fast = match ask {
-            Ask::All(cost) => self.fast(cost, now, false),
+            Ask::All(cost) => self.fast(cost, now),
             Ask::UpTo(_) => None,
         };
         *decided = Some(fast.unwrap_or_else(|| self.decided(ask, now)));
     }
 
     /// The fast path for what that of tuples leaves out: arrays, keys without a slot, and quotas whose
-    /// axis is not whole. `is_seated`: keys without a slot were given one.
+    /// axis is not whole.
     fn fast(
         &self,
         cost: u64,
         now: &mut dyn FnMut(&'a Clock) -> Timestamp,
-        is_seated: bool,
     ) -> Option<Result<SetPermit<'a, N>, Refused>> {
         let mut keys = SmallVec::<[Key<'a>; INLINE]>::new();
-        let mut parts = SmallVec::<[(usize, FastPart<'a>, Timestamp); INLINE]>::new();
-        let mut newcomers = SmallVec::<[(Newcomer<'a>, Timestamp); INLINE]>::new();
-        for (place, member) in self.0.iter().enumerate() {
+        let mut listed = Listed::default();
+        let mut permit = SetPermit { cost, allowed: None, ..SetPermit::nothing() };
+        for (place, (member, charged)) in (0..).zip(self.0.iter().zip(&mut permit.charges)) {
             let key = member.rate()?;
             keys.push(key);
-            let (store, now) = (&key.rate.store, now(&key.rate.clock));
-            let part = FastPart::new(store, key.tag, cost, now);
-            match part.or_else(|| FastPart::cut(store, key.tag, cost, now)) {
-                Some(part) => parts.push((place, part, now)),
-                None if is_seated => return None,
-                None => newcomers.push((newcomer(store, key.tag, cost, now)?, now)),
+            let (rate, tag, at) = (key.rate, key.tag, now(&key.rate.clock));
+            let mut charge = Charge { tag, cost, at, seat: Seat::Own, generation: 0 };
+            let mut full = 0;
+            listed.look(place, &rate.store, &mut charge, &mut full)?;
+            *charged = Some(Charged { rate, charge, full });
+        }
+        if repeats(&keys) || !listed.decide() {
+            return None;
+        }
+        Some(match listed.refusal {
+            None => Ok(permit),
+            Some(Refusal { place, denied }) => {
+                let place = place as usize;
+                Err(Refused::new(self.0[place].name(), place, denied))
             }
-        }
-        if repeats(&keys) {
-            return None;
-        }
-        let refusals = parts.iter().filter_map(|(place, part, _)| part.refusal(*place as u32));
-        if let Some(Refusal { place, denied }) = refusals.reduce(Refusal::and) {
-            // They were all so at one moment if all still are.
-            let stands = parts.iter().all(|(_, part, _)| part.stands())
-                && newcomers.iter().all(|(newcomer, _)| newcomer.stands());
-            let place = place as usize;
-            return stands.then(|| Err(Refused::new(self.0[place].name(), place, denied)));
-        }
-        if !newcomers.is_empty() {
-            let is_seated = newcomers.iter().all(|(newcomer, now)| newcomer.seat(*now));
-            return if is_seated { self.fast(cost, now, true) } else { None };
-        }
-        let pending: SmallVec<[Pending<'a>; INLINE]> =
-            parts.iter().map(|(_, part, _)| part.pending()).collect();
-        if !commit_fast(&pending) {
-            return None;
-        }
-        let each = parts.iter().filter_map(|(_, part, _)| part.allowed());
-        let allowed = each.fold(Allowed::UNLIMITED, Allowed::tighter);
-        let mut permit = SetPermit { cost, allowed, ..SetPermit::nothing() };
-        for ((place, _, now), pending) in parts.iter().zip(&pending) {
-            let charge = pending.charged(cost, *now);
-            permit.charges[*place] = Some(Charged { rate: keys[*place].rate, charge });
-        }
-        Some(Ok(permit))
+        })
     }
 
     fn decided(
@@ -120,13 +97,13 @@ impl<'a, const N: usize> Members<'a, N> {
         let cost = decided.map_err(|refusal| self.refused(&refusal, units, now))?;
         let mut permit = SetPermit { cost, ..SetPermit::nothing() };
         let all_allowed = entries.iter().filter_map(|entry| entry.answer().ok());
-        if let Some(allowed) = all_allowed.reduce(|a: Allowed, b| a.tighter(b)) {
-            permit.allowed = allowed;
+        if let Some(allowed) = all_allowed.reduce(Allowed::tighter) {
+            permit.allowed = Some(allowed);
         }
         for entry in &entries {
             let place = entry.asked.place as usize;
             if let (Some(charge), Some(key)) = (entry.charge(), self.0[place].rate()) {
-                permit.charges[place] = Some(Charged { rate: key.rate, charge });
+                permit.charges[place] = Some(Charged { rate: key.rate, charge, full: 0 });
             }
         }
         permit.leases = Leases::new(entries.into_iter().filter_map(Entry::lease).collect());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cells::{Cells, Newcomer, Pending, Sight};
+use crate::cells::{Cells, Pending, Sight};
 use crate::decision::{Allowed, Denied};
 use crate::rate_limiter::Store;
 use crate::sync::{Backoff, mutant};
@@ -103,14 +103,6 @@ impl<'a> FastPart<'a> {
     }
 }
 
-/// A key that has no slot and would be allowed.
-#[cold]
-#[inline(never)]
-pub(crate) fn newcomer(store: &Store, tag: u64, cost: u64, now: Timestamp) -> Option<Newcomer<'_>> {
-    let Store::Words(words) = store else { return None };
-    words.cells.newcomer(tag, cost, now)
-}
-
 /// Charges the last of several keys, while the others are held: the moment of the decision.
 #[inline(always)]
 pub(crate) fn commit_last(last: &Pending<'_>) -> bool {
@@ -118,23 +110,4 @@ pub(crate) fn commit_last(last: &Pending<'_>) -> bool {
         Backoff::default().snooze();
     }
     last.charge()
-}
-
-/// Charges all, or none if something came between: each is held while those after it are charged.
-/// Nothing in between can panic.
-#[inline(always)]
-pub(crate) fn commit(keys: &[Pending<'_>]) -> bool {
-    let Some((last, outer)) = keys.split_last() else { return true };
-    let mut held = 0;
-    for key in outer {
-        if !key.hold() {
-            break;
-        }
-        held += 1;
-    }
-    let is_charged = held == outer.len() && commit_last(last);
-    for key in outer.iter().take(held) {
-        key.release(is_charged);
-    }
-    is_charged
 }
