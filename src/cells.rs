@@ -22,6 +22,7 @@ mod look;
 mod mutants;
 mod newcomer;
 mod numbers;
+mod pending;
 mod pool;
 mod published;
 mod queued;
@@ -47,10 +48,11 @@ use word::MAX_TICK;
 pub(crate) use look::Look;
 pub(crate) use newcomer::Newcomer;
 pub(crate) use numbers::HORIZON;
+pub(crate) use pending::FastPending;
 pub use pool::Overflow;
 pub(crate) use queued::Queued;
 pub(crate) use settle::Charge;
-pub(crate) use sight::{Pending, Sight};
+pub(crate) use sight::Sight;
 
 pub(crate) struct Cells {
     published: Published,
@@ -109,7 +111,7 @@ impl Cells {
         if mutant("add_then_check") {
             return None;
         }
-        self.sight(tag, now)?.decide(cost)
+        self.sight::<false>(tag, now)?.decide(cost)
     }
 
     /// Decides `cost` for the key and charges it if allowed. A cost of 0 is a peek.
@@ -121,11 +123,8 @@ impl Cells {
         if let Some(answer) = self.decide_absent(tag, cost, now) {
             return answer;
         }
-        let decided = self.sight_cut(tag, now).and_then(|sight| sight.decide(cost));
-        decided.unwrap_or_else(|| {
-            let taken = self.reserve(tag, self.queued.ahead(tag), cost, now);
-            taken.map(|(_, allowed)| allowed)
-        })
+        let taken = self.reserve(tag, self.queued.ahead(tag), cost, now);
+        taken.map(|(_, allowed)| allowed)
     }
 
     /// What `check` of `cost` would say, charging nothing. `None`: the fast path does not know.
@@ -136,7 +135,7 @@ impl Cells {
         cost: u64,
         now: Timestamp,
     ) -> Option<Result<Allowed, Denied>> {
-        self.sight(tag, now)?.peek(cost)
+        self.sight::<false>(tag, now)?.peek(cost)
     }
 
     /// What `check` of `cost` would say after `ahead` units were had by others.

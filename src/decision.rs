@@ -9,8 +9,9 @@ use crate::sync::PlainMutex;
 /// How a key stands with its limit. Part of both answers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Standing {
-    pub(crate) burst: u64,
-    /// What remains, in parts of which `unit` make one. Only who asks for units divides.
+    /// The whole burst, and what remains of it, in parts of which `unit` make one. Only a caller that
+    /// asks for units divides.
+    pub(crate) capacity: u64,
     pub(crate) room: u64,
     pub(crate) unit: u64,
     /// What is missing to the whole burst, in ticks of which `per_nano` pass in a nanosecond.
@@ -21,11 +22,11 @@ pub(crate) struct Standing {
 impl Standing {
     /// Of nothing, nothing remains.
     pub(crate) const NONE: Standing =
-        Standing { burst: 0, room: 0, unit: 1, reset: 0, per_nano: 1 };
+        Standing { capacity: 0, room: 0, unit: 1, reset: 0, per_nano: 1 };
 
     fn new(burst: u64, remaining: u64, reset_after: Duration) -> Standing {
         let reset = u64::try_from(reset_after.as_nanos()).unwrap_or(u64::MAX);
-        Standing { burst, room: remaining, reset, ..Standing::NONE }
+        Standing { capacity: burst, room: remaining, reset, ..Standing::NONE }
     }
 
     /// As seen so much earlier.
@@ -41,6 +42,11 @@ impl Standing {
     }
 
     #[inline]
+    fn burst(&self) -> u64 {
+        self.capacity.checked_div(self.unit).unwrap_or(0)
+    }
+
+    #[inline]
     fn remaining(&self) -> u64 {
         self.room.checked_div(self.unit).unwrap_or(0)
     }
@@ -48,7 +54,8 @@ impl Standing {
 
 impl PartialEq for Standing {
     fn eq(&self, other: &Self) -> bool {
-        let seen = |standing: &Self| (standing.burst, standing.remaining(), standing.reset_nanos());
+        let seen =
+            |standing: &Self| (standing.burst(), standing.remaining(), standing.reset_nanos());
         seen(self) == seen(other)
     }
 }
@@ -105,7 +112,7 @@ macro_rules! standing {
         impl $type {
             /// The most units that one instant can admit.
             pub fn burst(&self) -> u64 {
-                self.$($at)+.burst
+                self.$($at)+.burst()
             }
 
             /// Whole units that could be had right after this answer, rounded down.
@@ -164,7 +171,7 @@ impl Retry {
 impl Allowed {
     /// The answer where no limit applies.
     pub(crate) const UNLIMITED: Allowed =
-        Allowed(Standing { burst: u64::MAX, room: u64::MAX, ..Standing::NONE });
+        Allowed(Standing { capacity: u64::MAX, room: u64::MAX, ..Standing::NONE });
 
     /// The answer of which less remains.
     #[inline(always)]

@@ -150,14 +150,29 @@ impl<'a, const N: usize, K: Keys<'a, N>> Set<'a, N, K> {
         cost: u64,
         mut now: impl FnMut(&'a Clock) -> Timestamp,
     ) -> Result<SetPermit<'a, N>, Refused> {
-        if let Some(decided) = self.keys.admit_fast(cost, &mut now) {
+        if let Some(decided) = self.keys.admit_fast::<true>(cost, &mut now) {
             return decided;
         }
         // Not the place of the value that is returned: that would keep a permit in memory that the
         // caller drops.
         let mut decided = None;
-        Members(self.keys.list()).decide(Ask::All(cost), &mut now, &mut decided);
+        self.decide_apart(cost, &mut now, &mut decided);
         decided.unwrap_or_else(|| Ok(SetPermit::nothing()))
+    }
+
+    /// Decides what is not decided inline, and leaves the answer in `decided`.
+    #[cold]
+    #[inline(never)]
+    fn decide_apart(
+        &self,
+        cost: u64,
+        mut now: &mut dyn FnMut(&'a Clock) -> Timestamp,
+        decided: &mut Option<Result<SetPermit<'a, N>, Refused>>,
+    ) {
+        *decided = self.keys.admit_fast::<false>(cost, &mut now);
+        if decided.is_none() {
+            Members(self.keys.list()).decide(Ask::All(cost), now, decided);
+        }
     }
 }
 

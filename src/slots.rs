@@ -416,7 +416,7 @@ impl Slots {
         let cap = self.cap();
         let reset = if in_use == 0 { 0 } else { self.hot.lease.load(Ordering::Relaxed) };
         Standing {
-            burst: cap.into(),
+            capacity: cap.into(),
             room: cap.saturating_sub(in_use).into(),
             reset,
             ..Standing::NONE

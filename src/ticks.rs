@@ -90,6 +90,16 @@ impl Scale {
         Ok(Scale { unit: unit as u64, num: num as u64, den: den as u64, step: 0 })
     }
 
+    /// How many ticks pass in how many nanoseconds: evenly, or all at the end if time passes in steps.
+    pub(crate) fn passes(&self) -> (u64, u64) {
+        if self.step == 0 {
+            return (self.num, self.den);
+        }
+        let ticks = u128::from(self.step) * u128::from(self.num) / u128::from(self.den);
+        // More than fit only where a step is longer than all time that a word can tell.
+        (u64::try_from(ticks).unwrap_or(u64::MAX), self.step)
+    }
+
     /// Whole ticks in `nanos`, rounded down, at most `u64::MAX`; and whether anything was cut off.
     #[inline]
     pub(crate) fn ticks(&self, nanos: u64) -> (u64, bool) {

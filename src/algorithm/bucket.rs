@@ -162,7 +162,7 @@ impl Bucket {
     #[inline(always)]
     fn standing(&self, owed: u64, tat: u64, now: Moment) -> Standing {
         Standing {
-            burst: self.burst,
+            capacity: self.capacity,
             room: self.capacity.saturating_sub(owed),
             unit: self.scale.unit,
             reset: now.until(tat, &self.scale),

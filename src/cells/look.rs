@@ -4,10 +4,11 @@ use crate::decision::{Allowed, Denied, Retry};
 use crate::sync::{Backoff, mutant};
 use crate::time::Timestamp;
 
+use super::pending::Pending;
 use super::pool::{Full, Overflow};
 use super::settle::Charge;
 use super::table::{Cell, Claim};
-use super::{Cells, Pending, Seat, word};
+use super::{Cells, Seat, word};
 
 /// One key as a transaction sees it: the answer, and what to write if all agree.
 #[derive(Clone, Copy)]
@@ -74,7 +75,7 @@ impl Cells {
         let generation = numbers.generation;
         let charged = decided.map_or(word, |(next, _)| word::encode(next, cell.tag, generation));
         Some(Look {
-            found: Found::Word(Pending::new(self, cell, generation, word, charged)),
+            found: Found::Word(Pending::new(cell, word, charged)),
             ..self.looked(tag, Seat::Own, generation, decided.map(|(_, allowed)| allowed))
         })
     }

@@ -6,9 +6,10 @@ use crate::sync::mutant;
 use crate::time::Timestamp;
 
 use super::Cells;
+use super::pending::{FastPending, Pending};
 use super::pool::{Full, Overflow};
-use super::published::{Axis, FastNumbers};
-use super::sight::{Pending, Sight};
+use super::published::{FastNumbers, generation_of};
+use super::sight::Sight;
 use super::table::{Claim, Meaning, Start};
 use super::word::{self, MAX_TICK};
 
@@ -18,9 +19,8 @@ pub(crate) struct Newcomer<'a> {
     cells: &'a Cells,
     tag: u64,
     words: FastWords,
-    /// The sequence word of these numbers, and their generation.
+    /// The sequence word of these numbers.
     sequence: u64,
-    generation: u64,
     /// The tick at which its bucket is full after the charge.
     next: u64,
 }
@@ -42,22 +42,17 @@ impl Cells {
     }
 
     #[inline(always)]
-    fn absent(
-        &self,
-        tag: u64,
-        cost: u64,
-        now: Timestamp,
-    ) -> Option<(Newcomer<'_>, FastNumbers)> {
-        let numbers = self.published.fast(self.published.sequence()?, now)?;
-        let Axis::Whole { per_nano } = numbers.axis else { return None };
+    fn absent(&self, tag: u64, cost: u64, now: Timestamp) -> Option<(Newcomer<'_>, FastNumbers)> {
+        let numbers = self.published.fast(self.published.moment::<true>(now)?)?;
         let charge = cost.checked_mul(numbers.unit)?;
-        if cost == 0 || charge > numbers.capacity || self.pool.get().is_some() {
+        let is_fitting = cost > 0 && charge <= numbers.capacity && numbers.now.is_whole();
+        if !is_fitting || self.pool.get().is_some() {
             return None;
         }
-        let words = FastWords { salt: numbers.salt, tick: numbers.now, per_nano, now };
-        let (sequence, generation) = (numbers.sequence, numbers.generation());
-        let next = numbers.now + charge;
-        Some((Newcomer { cells: self, tag, words, sequence, generation, next }, numbers))
+        let (tick, per_nano) = (numbers.now.floor, numbers.now.num);
+        let words = FastWords { salt: numbers.salt, tick, per_nano, now };
+        let (sequence, next) = (numbers.now.sequence, tick + charge);
+        Some((Newcomer { cells: self, tag, words, sequence, next }, numbers))
     }
 
     /// Decides a key that has no slot and is allowed as if never seen: gives it one, charged `cost`.
@@ -121,7 +116,7 @@ impl<'a> Newcomer<'a> {
     }
 
     /// Gives it a slot in the state of a key that was never seen, to be charged together with others.
-    pub(crate) fn seat(&self) -> Option<Pending<'a>> {
+    pub(crate) fn seat(&self) -> Option<FastPending<'a>> {
         let mut start = 0;
         let claim = self.claim(|forgotten| {
             start = self.words.tick_of(forgotten);
@@ -129,12 +124,13 @@ impl<'a> Newcomer<'a> {
         });
         let Claim::Made(cell) = claim else { return None };
         let mask = self.mask();
-        Some(Pending::new(self.cells, cell, self.generation, start ^ mask, self.next ^ mask))
+        let pending = Pending::new(cell, start ^ mask, self.next ^ mask);
+        Some(FastPending::new(self.cells, self.sequence, pending))
     }
 
     /// The tick at which its bucket is full after the charge, and the generation of its quota.
     pub(crate) fn charged(&self) -> (u64, u64) {
-        (self.next, self.generation)
+        (self.next, generation_of(self.sequence))
     }
 }
 

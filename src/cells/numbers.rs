@@ -143,11 +143,6 @@ impl Numbers {
         self.bucket.moment(nanos, 0)
     }
 
-    /// Whether a nanosecond is a whole number of ticks, and time passes steadily.
-    pub(super) fn is_whole(&self) -> bool {
-        self.bucket.scale.den == 1 && self.bucket.scale.step == 0
-    }
-
     /// The least stamp, in nanoseconds, that is not before `tick`.
     pub(crate) fn stamp(&self, tick: u64) -> u64 {
         self.origin.saturating_add(self.bucket.scale.nanos(tick))

@@ -71,7 +71,7 @@ impl Cells {
         }
         let wait = full.until.saturating_sub(now.as_nanos());
         Err(Denied {
-            standing: Standing { burst: numbers.bucket.burst, reset: wait, ..Standing::NONE },
+            standing: Standing { room: 0, reset: wait, per_nano: 1, ..allowed.0 },
             retry: Retry::After(Duration::from_nanos(wait)),
         })
     }

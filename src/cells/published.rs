@@ -5,7 +5,7 @@
 //! which waits until no word of its generation is left. What the fast path reads of the slot in use
 //! stands once more on a cache line of its own, beside the sequence word.
 
-use crate::algorithm::{Bucket, Moment};
+use crate::algorithm::Bucket;
 use crate::quota::Quota;
 use crate::sync::{AtomicU64, CachePadded, Ordering, fence, mutant};
 use crate::ticks::Scale;
@@ -26,8 +26,8 @@ pub(crate) struct Published {
 const QUEUED: u64 = 1;
 /// The numbers are being changed: the line is not to be read.
 const CHANGING: u64 = 2;
-/// The axis is not whole: see [`Axis::Cut`].
-const CUT: u64 = 4;
+/// Time passes in steps.
+const STEPPED: u64 = 4;
 /// The generation is counted from here on.
 const GENERATION_SHIFT: u32 = 3;
 
@@ -39,39 +39,84 @@ struct FastLine {
     origin: AtomicU64,
     span: AtomicU64,
     num: AtomicU64,
+    den: AtomicU64,
     unit: AtomicU64,
-    burst: AtomicU64,
     capacity: AtomicU64,
     /// [`word::salt`] of the generation.
     salt: AtomicU64,
 }
 
-/// The numbers in force as the fast path has them, with the tick that is now.
+/// A stamp on the axis of the numbers in force, as the fast path has it.
+#[derive(Clone, Copy)]
+pub(crate) struct FastMoment {
+    /// The sequence word that the axis stood behind.
+    pub(crate) sequence: u64,
+    /// Nanoseconds since the axis begins, and the ticks around them.
+    nanos: u64,
+    pub(crate) floor: u64,
+    pub(crate) ceil: u64,
+    /// `num` ticks pass in `den` nanoseconds: evenly, or all at the end if time passes in steps.
+    pub(crate) num: u64,
+    den: u64,
+}
+
+/// The numbers in force as the fast path has them.
 #[derive(Clone, Copy)]
 pub(crate) struct FastNumbers {
-    /// The sequence word that they stood behind.
-    pub(crate) sequence: u64,
-    pub(crate) now: u64,
-    pub(crate) axis: Axis,
+    pub(crate) now: FastMoment,
     pub(crate) unit: u64,
-    pub(crate) burst: u64,
     pub(crate) capacity: u64,
     pub(crate) salt: u64,
 }
 
-/// How ticks and nanoseconds go together.
-#[derive(Clone, Copy)]
-pub(crate) enum Axis {
-    /// So many ticks pass in each nanosecond.
-    Whole { per_nano: u64 },
-    /// Nanoseconds fall between ticks, or time passes in steps.
-    Cut { scale: Scale, now: Moment },
+/// That of the numbers behind a sequence word.
+#[inline(always)]
+pub(super) fn generation_of(sequence: u64) -> u64 {
+    sequence >> GENERATION_SHIFT
 }
 
-impl FastNumbers {
-    #[inline]
-    pub(crate) fn generation(&self) -> u64 {
-        self.sequence >> GENERATION_SHIFT
+impl FastMoment {
+    /// Whether each nanosecond has a whole number of ticks: then there are `num`.
+    #[inline(always)]
+    pub(crate) fn is_whole(&self) -> bool {
+        self.den == 1
+    }
+
+    /// The ticks around now, where these are not whole.
+    // Apart, since it divides.
+    #[cold]
+    #[inline(never)]
+    fn ticks_cut(sequence: u64, nanos: u64, num: u64, den: u64) -> (u64, u64) {
+        // Never 0 in numbers in force.
+        let den = den.max(1);
+        if sequence & STEPPED != 0 {
+            let ticks = (nanos / den).saturating_mul(num);
+            return (ticks, ticks);
+        }
+        let product = u128::from(nanos) * u128::from(num);
+        let (floor, ceil) = (product / u128::from(den), product.div_ceil(u128::from(den)));
+        // Within the span both fit.
+        (floor as u64, ceil as u64)
+    }
+
+    /// Nanoseconds until `floor` reaches `tick`, where ticks are not whole.
+    #[inline(always)]
+    pub(crate) fn until_cut(&self, tick: u64) -> u64 {
+        let at = FastMoment::nanos_cut(self.sequence, tick, self.num, self.den);
+        at.saturating_sub(self.nanos)
+    }
+
+    // By value, as `ticks_cut`: what is passed by reference does not stay in registers.
+    #[cold]
+    #[inline(never)]
+    fn nanos_cut(sequence: u64, tick: u64, num: u64, den: u64) -> u64 {
+        // Never 0 in numbers in force.
+        let num = num.max(1);
+        if sequence & STEPPED != 0 {
+            return tick.div_ceil(num).saturating_mul(den);
+        }
+        let nanos = (u128::from(tick) * u128::from(den)).div_ceil(u128::from(num));
+        u64::try_from(nanos).unwrap_or(u64::MAX)
     }
 }
 
@@ -121,63 +166,41 @@ impl Published {
         now.as_nanos() < self.end.load(Ordering::Acquire)
     }
 
-    /// The sequence word, unless callers wait in line for a key, the numbers are being changed, or the
-    /// axis is not whole.
+    /// A stamp on the axis in force, unless callers wait in line for a key, the numbers are being
+    /// changed, the axis does not reach there, or its ticks are not whole and must be if `WHOLE`. It is
+    /// true if `fast` says so afterwards.
+    // Before the key is looked for: few values are then kept while a quota that is not whole divides.
     #[inline(always)]
-    pub(crate) fn sequence(&self) -> Option<u64> {
+    pub(crate) fn moment<const WHOLE: bool>(&self, now: Timestamp) -> Option<FastMoment> {
         // Acquire: as in `load`.
         let sequence = self.line.sequence.load(Ordering::Acquire);
-        (sequence & (QUEUED | CHANGING | CUT) == 0).then_some(sequence)
-    }
-
-    /// As [`sequence`](Self::sequence), if the axis is not whole.
-    pub(crate) fn sequence_of_cut(&self) -> Option<u64> {
-        // Acquire: as in `load`.
-        let sequence = self.line.sequence.load(Ordering::Acquire);
-        (sequence & (QUEUED | CHANGING | CUT) == CUT).then_some(sequence)
-    }
-
-    /// The numbers in force and `now` on their axis, which is whole, if the sequence word is still
-    /// this one.
-    #[inline(always)]
-    pub(crate) fn fast(&self, sequence: u64, now: Timestamp) -> Option<FastNumbers> {
         // Relaxed: `is_unchanged` orders the line.
         let get = |field: &AtomicU64| field.load(Ordering::Relaxed);
         let nanos = now.as_nanos().wrapping_sub(get(&self.line.origin));
-        let (span, per_nano) = (get(&self.line.span), get(&self.line.num));
-        let numbers = FastNumbers {
-            sequence,
-            // Within the span nothing wraps.
-            now: nanos.wrapping_mul(per_nano),
-            axis: Axis::Whole { per_nano },
-            unit: get(&self.line.unit),
-            burst: get(&self.line.burst),
-            capacity: get(&self.line.capacity),
-            salt: get(&self.line.salt),
-        };
-        (self.is_unchanged(sequence) && nanos < span).then_some(numbers)
-    }
-
-    /// As [`fast`](Self::fast), of an axis that is not whole.
-    #[inline(always)]
-    pub(crate) fn fast_cut(&self, sequence: u64, now: Timestamp) -> Option<FastNumbers> {
-        let generation = sequence >> GENERATION_SHIFT;
-        let numbers = self.slots[(generation & 1) as usize].read(generation);
-        let Numbers { bucket: Bucket { scale, burst, capacity }, .. } = numbers;
-        if numbers.is_unset() || numbers.is_beyond(now) {
+        if sequence & (QUEUED | CHANGING) != 0 || nanos >= get(&self.line.span) {
             return None;
         }
-        let now = numbers.moment(now);
-        let numbers = FastNumbers {
-            sequence,
-            now: now.floor,
-            axis: Axis::Cut { scale, now },
-            unit: scale.unit,
-            burst,
-            capacity,
-            salt: word::salt(generation),
+        let (num, den) = (get(&self.line.num), get(&self.line.den));
+        let (floor, ceil) = if den == 1 {
+            // Within the span nothing wraps.
+            let tick = nanos.wrapping_mul(num);
+            (tick, tick)
+        } else if WHOLE {
+            return None;
+        } else {
+            FastMoment::ticks_cut(sequence, nanos, num, den)
         };
-        self.is_unchanged(sequence).then_some(numbers)
+        Some(FastMoment { sequence, nanos, floor, ceil, num, den })
+    }
+
+    /// The numbers in force, if they are still those of `now`.
+    #[inline(always)]
+    pub(crate) fn fast(&self, now: FastMoment) -> Option<FastNumbers> {
+        // Relaxed: `is_unchanged` orders the line.
+        let get = |field: &AtomicU64| field.load(Ordering::Relaxed);
+        let (unit, capacity) = (get(&self.line.unit), get(&self.line.capacity));
+        let numbers = FastNumbers { now, unit, capacity, salt: get(&self.line.salt) };
+        self.is_unchanged(now.sequence).then_some(numbers)
     }
 
     /// Whether the numbers that stood behind this sequence word are still in force, and nobody waits in
@@ -210,7 +233,7 @@ impl Published {
     /// the present one is left.
     pub(crate) fn publish(&self, numbers: &Numbers) {
         // Relaxed: the fence below orders it.
-        let before = self.line.sequence.fetch_or(CHANGING, Ordering::Relaxed) & CUT;
+        let before = self.line.sequence.fetch_or(CHANGING, Ordering::Relaxed) & STEPPED;
         // Pairs with the fences in `is_current` and `is_unchanged`: a thread that reads what is
         // written below also sees the mark, and that the slot's old generation is over.
         fence(Ordering::Release);
@@ -240,7 +263,7 @@ impl Published {
 
 /// What the sequence word says of the axis.
 fn mark(numbers: &Numbers) -> u64 {
-    if numbers.is_whole() { 0 } else { CUT }
+    if numbers.bucket.scale.step == 0 { 0 } else { STEPPED }
 }
 
 /// Writes a field of the numbers, by the one thread that may. What does not change is left alone: a
@@ -255,12 +278,13 @@ fn set_changed(field: &AtomicU64, value: u64) {
 impl FastLine {
     // Relaxed: `Published` orders the line.
     fn write(&self, numbers: &Numbers) {
-        let Bucket { scale, burst, capacity, .. } = numbers.bucket;
+        let Bucket { scale, capacity, .. } = numbers.bucket;
+        let (num, den) = scale.passes();
         set_changed(&self.origin, numbers.origin);
         set_changed(&self.span, numbers.span);
-        set_changed(&self.num, scale.num);
+        set_changed(&self.num, num);
+        set_changed(&self.den, den);
         set_changed(&self.unit, scale.unit);
-        set_changed(&self.burst, burst);
         set_changed(&self.capacity, capacity);
         set_changed(&self.salt, word::salt(numbers.generation));
     }
@@ -326,4 +350,48 @@ pub(crate) fn read_word(
 fn reprice_word(published: &Published, numbers: &Numbers, word: u64, tag: u64) -> Option<u64> {
     let before = published.before(numbers)?;
     Some(numbers.reprice(&before, word::decode(word, tag, before.generation)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::algorithm::Refill;
+    use crate::time::Timestamp;
+
+    proptest! {
+        /// What the fast path makes of a quota's axis, whichever that is, is what its scale says.
+        #[test]
+        fn the_fast_path_has_the_ticks_of_the_scale(
+            count in prop_oneof![1..100_u64, any::<u32>().prop_map(u64::from)],
+            nanos in prop_oneof![1..10_000_000_000_u64, 1..u64::MAX / 4],
+            burst in 1..1_000_u64,
+            refill in prop_oneof![Just(Refill::Steady), Just(Refill::Stepped)],
+            at: u64,
+            tick in 0..word::MAX_TICK,
+        ) {
+            let period = Duration::from_nanos(nanos);
+            let Ok(quota) = Quota::new(count, period).and_then(|quota| quota.with_burst(burst)) else {
+                return Ok(());
+            };
+            let numbers = Numbers::unset(0, quota, refill).changed(quota, Timestamp::ZERO);
+            let numbers = numbers.moved(Timestamp::ZERO);
+            let published = Published::new(&numbers);
+            let scale = numbers.bucket.scale;
+            let now = Timestamp::from_nanos(numbers.origin + at % numbers.span);
+            let moment = published.moment::<false>(now).unwrap();
+            let exact = numbers.moment(now);
+            prop_assert_eq!((moment.floor, moment.ceil), (exact.floor, exact.ceil));
+            prop_assert_eq!(published.moment::<true>(now).is_some(), scale.den == 1 && scale.step <= 1);
+            let wait = if moment.is_whole() {
+                tick.saturating_sub(moment.floor).div_ceil(moment.num)
+            } else {
+                moment.until_cut(tick)
+            };
+            prop_assert_eq!(wait, exact.until(tick, &scale));
+        }
+    }
 }

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use crate::algorithm;
 use crate::decision::{Allowed, Denied, Retry, Standing};
-use crate::sync::{Ordering, mutant};
+use crate::sync::mutant;
 use crate::time::Timestamp;
 
-use super::published::{Axis, FastNumbers};
+use super::pending::{FastPending, Pending};
+use super::published::FastNumbers;
 use super::table::Cell;
 use super::word::{self, MAX_TICK};
-use super::{Cells, Charge, Seat};
+use super::{Cells, Charge};
 
 /// A key as the fast path sees it.
 #[derive(Clone, Copy)]
@@ -28,27 +29,15 @@ pub(crate) struct Sight<'a> {
 }
 
 impl Cells {
-    /// The key, if it stands in its slot and the fast path may decide it.
+    /// The key, if it stands in its slot and the fast path may decide it. If `WHOLE` only under a quota
+    /// whose ticks are whole, as most are: what is inlined in callers stays short.
     #[inline(always)]
-    pub(crate) fn sight(&self, tag: u64, now: Timestamp) -> Option<Sight<'_>> {
+    pub(crate) fn sight<const WHOLE: bool>(&self, tag: u64, now: Timestamp) -> Option<Sight<'_>> {
         let spread = word::spread(tag);
-        let sequence = self.published.sequence()?;
+        let now = self.published.moment::<WHOLE>(now)?;
         let (cell, word) = self.table.find(tag, spread)?;
         // After the word: whatever changed before it was written is seen here.
-        let numbers = self.published.fast(sequence, now)?;
-        let mask = word::mask(spread, numbers.salt);
-        Some(Sight { cell, word, mask, numbers })
-    }
-
-    /// As `sight`, under a quota whose ticks are no whole part of a nanosecond (333 a second), or
-    /// that comes back in steps.
-    // Not a case of `sight`: most quotas are not such, and their decisions stay short.
-    #[inline(always)]
-    pub(crate) fn sight_cut(&self, tag: u64, now: Timestamp) -> Option<Sight<'_>> {
-        let spread = word::spread(tag);
-        let sequence = self.published.sequence_of_cut()?;
-        let (cell, word) = self.table.find(tag, spread)?;
-        let numbers = self.published.fast_cut(sequence, now)?;
+        let numbers = self.published.fast(now)?;
         let mask = word::mask(spread, numbers.salt);
         Some(Sight { cell, word, mask, numbers })
     }
@@ -82,16 +71,13 @@ impl<'a> Sight<'a> {
     /// is 0 or above the burst.
     #[inline(always)]
     pub(crate) fn step(&self, cost: u64) -> Option<Result<u64, u64>> {
-        let charge = cost.checked_mul(self.numbers.unit)?;
-        if cost == 0 || charge > self.numbers.capacity {
+        let FastNumbers { now, unit, capacity, .. } = self.numbers;
+        let charge = cost.checked_mul(unit)?;
+        if cost == 0 || charge > capacity {
             return None;
         }
-        let (state, now) = (self.word ^ self.mask, self.numbers.now);
-        let ceil = match self.numbers.axis {
-            Axis::Whole { .. } => now,
-            Axis::Cut { now, .. } => now.ceil,
-        };
-        let step = algorithm::step(state, charge, self.numbers.capacity, now, ceil);
+        let state = self.word ^ self.mask;
+        let step = algorithm::step(state, charge, capacity, now.floor, now.ceil);
         // A word that is held or of another generation unmasks to more than any tick.
         if step.is_err() && state > MAX_TICK { None } else { Some(step) }
     }
@@ -135,9 +121,9 @@ impl<'a> Sight<'a> {
 
     /// What writes the charge after which the bucket is full at `next`.
     #[inline(always)]
-    pub(crate) fn pending(&self, cells: &'a Cells, next: u64) -> Pending<'a> {
-        let Sight { cell, word, mask, .. } = *self;
-        Pending::new(cells, cell, self.numbers.generation(), word, next ^ mask)
+    pub(crate) fn pending(&self, cells: &'a Cells, next: u64) -> FastPending<'a> {
+        let Sight { cell, word, mask, numbers } = *self;
+        FastPending::new(cells, numbers.now.sequence, Pending::new(cell, word, next ^ mask))
     }
 
     /// The answer of a charge after which the bucket is full at `next`.
@@ -164,132 +150,23 @@ impl<'a> Sight<'a> {
     /// How a bucket stands that is full at the tick `full`.
     #[inline(always)]
     fn standing(&self, full: u64) -> Standing {
-        let owed = full.saturating_sub(self.numbers.now);
+        let FastNumbers { now, unit, capacity, .. } = self.numbers;
+        let room = capacity.saturating_sub(full.saturating_sub(now.floor));
         let (reset, per_nano) = self.until(full);
-        Standing {
-            burst: self.numbers.burst,
-            room: self.numbers.capacity.saturating_sub(owed),
-            unit: self.numbers.unit,
-            reset,
-            per_nano: per_nano.get(),
-        }
+        Standing { capacity, room, unit, reset, per_nano: per_nano.get() }
     }
 
     /// How long until the tick `tick`, in parts of which so many make a nanosecond.
     #[inline(always)]
     fn until(&self, tick: u64) -> (u64, NonZeroU64) {
-        match self.numbers.axis {
+        let now = &self.numbers.now;
+        if now.is_whole() {
             // Never 0, as the type says: a division that nobody reads is left out only where it
             // cannot panic.
-            Axis::Whole { per_nano } => (
-                tick.saturating_sub(self.numbers.now),
-                NonZeroU64::new(per_nano).unwrap_or(NonZeroU64::MIN),
-            ),
-            Axis::Cut { scale, now } => (now.until(tick, &scale), NonZeroU64::MIN),
+            let per_nano = NonZeroU64::new(now.num).unwrap_or(NonZeroU64::MIN);
+            (tick.saturating_sub(now.floor), per_nano)
+        } else {
+            (now.until_cut(tick), NonZeroU64::MIN)
         }
-    }
-}
-
-/// What is kept of a sight until the decision: little, for there may be several.
-#[derive(Clone, Copy)]
-pub(crate) struct Pending<'a> {
-    cells: &'a Cells,
-    cell: Cell<'a>,
-    /// That of the quota it was decided under.
-    generation: u64,
-    word: u64,
-    /// The word once it is charged.
-    charged: u64,
-}
-
-impl<'a> Pending<'a> {
-    #[inline(always)]
-    pub(super) fn new(
-        cells: &'a Cells,
-        cell: Cell<'a>,
-        generation: u64,
-        word: u64,
-        charged: u64,
-    ) -> Pending<'a> {
-        Pending { cells, cell, generation, word, charged }
-    }
-
-    pub(super) fn cell(&self) -> Cell<'a> {
-        self.cell
-    }
-
-    pub(super) fn word(&self) -> u64 {
-        self.word
-    }
-
-    /// Whether there is a charge to write.
-    pub(super) fn is_changed(&self) -> bool {
-        self.charged != self.word
-    }
-
-    /// Whether the quota is still in force.
-    #[inline(always)]
-    fn is_current(&self) -> bool {
-        mutant("mixed_quotas") || self.cells.published.is_current(self.generation)
-    }
-
-    /// Whether the word is still what it was.
-    #[inline(always)]
-    pub(crate) fn stands(&self) -> bool {
-        mutant("answer_unconfirmed") || self.cell.is_still(self.word)
-    }
-
-    /// Charges the key, unless something came between.
-    #[inline(always)]
-    pub(crate) fn charge(&self) -> bool {
-        self.is_current() && self.write()
-    }
-
-    /// Writes the charge, unless the word has become another.
-    #[inline(always)]
-    pub(super) fn write(&self) -> bool {
-        self.cell.replace(self.word, self.charged)
-    }
-
-    /// Holds the word, unless it has become another.
-    #[inline(always)]
-    pub(super) fn take(&self) -> bool {
-        self.cell.replace(self.word, word::held(self.word))
-    }
-
-    /// Holds the key, unless something came between. Then `release` must follow.
-    #[inline(always)]
-    pub(crate) fn hold(&self) -> bool {
-        if !self.take() {
-            return false;
-        }
-        // Two keys of one limiter are not decided under two quotas of it.
-        let is_current = self.is_current();
-        if !is_current || mutant("release_early") {
-            self.release(false);
-        }
-        is_current
-    }
-
-    /// Lets go of a key that is held: charged, or as it was.
-    #[inline(always)]
-    pub(crate) fn release(&self, is_charged: bool) {
-        let is_charged = is_charged || mutant("charge_first");
-        let word = if is_charged { self.charged } else { self.word };
-        // Release: a thread that reads this word sees the commit that it belongs to.
-        self.cell.word.store(word, Ordering::Release);
-    }
-
-    /// That of the quota it was decided under.
-    #[inline(always)]
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    /// What was charged, for settling.
-    #[inline(always)]
-    pub(crate) fn charged(&self, cost: u64, now: Timestamp) -> Charge {
-        let (tag, generation) = (self.cell.tag, self.generation);
-        Charge { tag, cost, at: now, seat: Seat::Own, generation }
     }
 }

@@ -28,7 +28,6 @@ use super::counter::{Counter, add_each};
 use super::facts::Facts;
 use super::framing::Words;
 
-
 /// A place among the rules, and the variant whose account is asked.
 #[derive(Clone, Copy)]
 pub(crate) struct Source {

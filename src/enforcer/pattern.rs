@@ -25,9 +25,10 @@ impl Prefix {
 
     fn new(text: &str) -> Prefix {
         let text = text.as_bytes();
-        let head = text.iter().take(Self::HEAD).rev().fold((0, 0), |(head, mask), byte| {
-            (head << 8 | u64::from(*byte), mask << 8 | 0xff)
-        });
+        let head =
+            text.iter().take(Self::HEAD).rev().fold((0, 0), |(head, mask), byte| {
+                (head << 8 | u64::from(*byte), mask << 8 | 0xff)
+            });
         Prefix { head: head.0, mask: head.1, text: text.into() }
     }
 

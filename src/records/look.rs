@@ -88,7 +88,7 @@ impl<A: Algorithm> Locked for Shard<A> {
         }
         let answer = match look.answer {
             Ok(Allowed(standing)) if self.room.overflow == Overflow::Deny => {
-                let standing = Standing { burst: standing.burst, ..Standing::NONE };
+                let standing = Standing { room: 0, reset: 0, per_nano: 1, ..standing };
                 Err(Denied { standing, retry: Retry::Unknown { at_latest: None } })
             }
             answer => answer,

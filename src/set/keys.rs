@@ -17,10 +17,11 @@ pub trait Keys<'a, const N: usize> {
     #[doc(hidden)]
     fn clock(&self) -> Option<&'a Clock>;
 
-    /// Decides rates whose keys are words that stand in their slots, each listed once. `None`:
-    /// something else, or something came between; nothing is written.
+    /// Decides rates whose keys are words that stand in their slots, each listed once, under quotas
+    /// whose ticks are whole if `WHOLE`. `None`: something else, or something came between; nothing is
+    /// written.
     #[doc(hidden)]
-    fn admit_fast(
+    fn admit_fast<const WHOLE: bool>(
         &self,
         cost: u64,
         now: &mut impl FnMut(&'a Clock) -> Timestamp,
@@ -115,7 +116,7 @@ macro_rules! fast {
     ($cost:ident, $now:ident, $($key:ident $part:ident $place:literal)+) => {{
         $(let $key = $key.rate()?;
         let $key = ($key, $now(&$key.rate.clock));
-        let $part = FastPart::new(&$key.0.rate.store, $key.0.tag, $cost, $key.1)?;)+
+        let $part = FastPart::new::<WHOLE>(&$key.0.rate.store, $key.0.tag, $cost, $key.1)?;)+
         if $($part.is_denied())||+ {
             // They were all so at one moment if all still are. A key that is listed twice is asked
             // for twice its cost, which the transaction knows; if it is allowed, the second hold of
@@ -165,7 +166,7 @@ impl<'a, const N: usize, K: SetKey<'a>> Keys<'a, N> for [K; N] {
         self.first().map(SetKey::clock)
     }
 
-    fn admit_fast(
+    fn admit_fast<const WHOLE: bool>(
         &self,
         _: u64,
         _: &mut impl FnMut(&'a Clock) -> Timestamp,
@@ -191,7 +192,7 @@ macro_rules! tuple {
             // Always inlined: then a caller that drops the permit does not pay for it.
             #[inline(always)]
             #[allow(non_snake_case)]
-            fn admit_fast(
+            fn admit_fast<const WHOLE: bool>(
                 &self,
                 cost: u64,
                 now: &mut impl FnMut(&'a Clock) -> Timestamp,

@@ -31,8 +31,7 @@ impl<'a, const N: usize> Members<'a, N> {
         *decided = Some(fast.unwrap_or_else(|| self.decided(ask, now)));
     }
 
-    /// The fast path for what that of tuples leaves out: arrays, keys without a slot, and quotas whose
-    /// axis is not whole.
+    /// The fast path for what that of tuples leaves out: arrays, and keys without a slot.
     fn fast(
         &self,
         cost: u64,

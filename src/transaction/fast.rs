@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cells::{Cells, Pending, Sight};
+use crate::cells::{Cells, FastPending, Sight};
 use crate::decision::{Allowed, Denied};
 use crate::rate_limiter::Store;
 use crate::sync::{Backoff, mutant};
@@ -20,9 +20,10 @@ pub(crate) struct FastPart<'a> {
 }
 
 impl<'a> FastPart<'a> {
-    /// Looks at the key. `None`: the fast path does not decide it.
+    /// Looks at the key: if `WHOLE` only under a quota whose ticks are whole. `None`: the fast path does
+    /// not decide it.
     #[inline(always)]
-    pub(crate) fn new(
+    pub(crate) fn new<const WHOLE: bool>(
         store: &'a Store,
         tag: u64,
         cost: u64,
@@ -30,22 +31,7 @@ impl<'a> FastPart<'a> {
     ) -> Option<FastPart<'a>> {
         let Store::Words(words) = store else { return None };
         let cells = &words.cells;
-        let sight = cells.sight(tag, now)?;
-        Some(FastPart { cells, sight, step: sight.step(cost)? })
-    }
-
-    /// As `new`, of a quota whose axis is not whole.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn cut(
-        store: &'a Store,
-        tag: u64,
-        cost: u64,
-        now: Timestamp,
-    ) -> Option<FastPart<'a>> {
-        let Store::Words(words) = store else { return None };
-        let cells = &words.cells;
-        let sight = cells.sight_cut(tag, now)?;
+        let sight = cells.sight::<WHOLE>(tag, now)?;
         Some(FastPart { cells, sight, step: sight.step(cost)? })
     }
 
@@ -81,13 +67,13 @@ impl<'a> FastPart<'a> {
 
     /// What is kept of it until the decision. What is denied is not charged.
     #[inline(always)]
-    pub(crate) fn pending(&self) -> Pending<'a> {
+    pub(crate) fn pending(&self) -> FastPending<'a> {
         self.pending_until(self.step.unwrap_or(0))
     }
 
     /// The same, of a key whose bucket is full at the tick `full` after the charge.
     #[inline(always)]
-    pub(crate) fn pending_until(&self, full: u64) -> Pending<'a> {
+    pub(crate) fn pending_until(&self, full: u64) -> FastPending<'a> {
         self.sight.pending(self.cells, full)
     }
 
@@ -105,7 +91,7 @@ impl<'a> FastPart<'a> {
 
 /// Charges the last of several keys, while the others are held: the moment of the decision.
 #[inline(always)]
-pub(crate) fn commit_last(last: &Pending<'_>) -> bool {
+pub(crate) fn commit_last(last: &FastPending<'_>) -> bool {
     while mutant("wait_while_holding") && !last.stands() {
         Backoff::default().snooze();
     }

@@ -1,9 +1,9 @@
 //! Several keys on the fast path, as a list: where their number is not known before, or some have no
-//! slot or a quota whose axis is not whole.
+//! slot.
 
 use smallvec::SmallVec;
 
-use crate::cells::{Charge, Newcomer, Pending};
+use crate::cells::{Charge, FastPending, Newcomer};
 use crate::decision::Retry;
 use crate::rate_limiter::Store;
 
@@ -12,7 +12,7 @@ use super::{FastPart, INLINE, Refusal, commit_last};
 /// Keys that were looked at, to be decided as one.
 #[derive(Default)]
 pub(crate) struct Listed<'a> {
-    keys: SmallVec<[Pending<'a>; INLINE]>,
+    keys: SmallVec<[FastPending<'a>; INLINE]>,
     newcomers: SmallVec<[Newcomer<'a>; 2]>,
     /// Read where it stands: it is large, and a copy that is read at once is slow.
     pub(crate) refusal: Option<Refusal>,
@@ -30,32 +30,21 @@ impl<'a> Listed<'a> {
         charge: &mut Charge,
         full: &mut u64,
     ) -> Option<()> {
-        match FastPart::new(store, charge.tag, charge.cost, charge.at) {
+        match FastPart::new::<false>(store, charge.tag, charge.cost, charge.at) {
             Some(part) => {
                 self.add(place, &part, charge, full);
                 Some(())
             }
-            None => self.look_again(place, store, charge, full),
+            None => self.look_again(store, charge, full),
         }
     }
 
-    /// Looks at a key without a slot, or of a quota whose axis is not whole.
+    /// Looks at a key without a slot.
     #[cold]
     #[inline(never)]
-    fn look_again(
-        &mut self,
-        place: u32,
-        store: &'a Store,
-        charge: &mut Charge,
-        full: &mut u64,
-    ) -> Option<()> {
-        let Charge { tag, cost, at, .. } = *charge;
-        if let Some(part) = FastPart::cut(store, tag, cost, at) {
-            self.add(place, &part, charge, full);
-            return Some(());
-        }
+    fn look_again(&mut self, store: &'a Store, charge: &mut Charge, full: &mut u64) -> Option<()> {
         let Store::Words(words) = store else { return None };
-        let newcomer = words.cells.newcomer(tag, cost, at)?;
+        let newcomer = words.cells.newcomer(charge.tag, charge.cost, charge.at)?;
         (*full, charge.generation) = newcomer.charged();
         self.newcomers.push(newcomer);
         Some(())
@@ -100,7 +89,7 @@ impl<'a> Listed<'a> {
     /// Whether all was as it was seen at one moment, since it still is.
     #[inline(always)]
     pub(crate) fn stands(&self) -> bool {
-        self.keys.iter().all(Pending::stands) && self.newcomers.iter().all(Newcomer::stands)
+        self.keys.iter().all(FastPending::stands) && self.newcomers.iter().all(Newcomer::stands)
     }
 
     /// Gives those a slot that have none: all agree.

@@ -43,8 +43,7 @@ impl Compiled {
             let store = self.enforced(*source, charge)?;
             charge.at = now;
             let Charge { tag, cost, .. } = *charge;
-            let part = FastPart::new(store, tag, cost, now);
-            let part = part.or_else(|| FastPart::cut(store, tag, cost, now))?;
+            let part = FastPart::new::<false>(store, tag, cost, now)?;
             answered.push(RateSaid { source: *source, tag, answer: part.answer() });
             listed.add(source.rule, &part, charge, full);
         }
