@@ -19,6 +19,7 @@ mod apart;
 mod change;
 mod claim;
 mod look;
+mod moment;
 mod mutants;
 mod newcomer;
 mod numbers;

@@ -193,7 +193,7 @@ impl<S: BuildHasher> Enforcer<S> {
         policy.ask(&mut asks, &known, cost, &self.hasher, true);
         let now = self.clock.now();
         let mut listed = Listed::default();
-        let looked = policy.look(&mut asks, now, &mut listed);
+        let looked = policy.look::<false>(&mut asks, now, &mut listed);
         let said = match looked.filter(|()| listed.stands()) {
             Some(()) => listed.refusal.map_or_else(|| Ok(policy.tightest(&asks)), Err),
             None => {

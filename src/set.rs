@@ -66,8 +66,7 @@ pub struct SetPermit<'a, const N: usize> {
     leases: Leases,
     /// What it was admitted at.
     cost: u64,
-    /// How the tightest limit stood. `None`: it is worked out when somebody asks.
-    allowed: Option<Allowed>,
+    allowed: Allowed,
 }
 
 /// The slots that a set holds. Few sets have any: dropping none is one comparison at the caller, and
@@ -100,8 +99,6 @@ fn give_back(leases: Box<[Lease]>) {
 struct Charged<'a> {
     rate: &'a Rate,
     charge: Charge,
-    /// The tick at which its bucket was then full, where `SetPermit::allowed` is to be worked out.
-    full: u64,
 }
 
 impl<'a, const N: usize, K: Keys<'a, N>> Set<'a, N, K> {
@@ -183,7 +180,7 @@ impl<const N: usize> SetPermit<'_, N> {
             charges: [None; N],
             leases: Leases::default(),
             cost: 0,
-            allowed: Some(Allowed::UNLIMITED),
+            allowed: Allowed::UNLIMITED,
         }
     }
 
@@ -192,19 +189,16 @@ impl<const N: usize> SetPermit<'_, N> {
         self.cost
     }
 
-    /// How the tightest of the limits stood when the set was admitted: the one of which the least
-    /// remained. Of a limit whose quota has changed twice since, it may be how the key stands now.
+    /// How the tightest of the limits stands: the one of which the least remains.
     pub fn allowed(&self) -> Allowed {
-        let stood = |Charged { rate, charge, full }: &Charged<'_>| rate.store.stood(charge, *full);
-        let tightest = || self.charges.iter().flatten().filter_map(stood).reduce(Allowed::tighter);
-        self.allowed.or_else(tightest).unwrap_or(Allowed::UNLIMITED)
+        self.allowed
     }
 
     /// Makes the charge of each limit `cost`, as
     /// [`Reservation::settle`](crate::Reservation::settle) does; of a key that was listed several
     /// times, each time. Slots are given back.
     pub fn settle(self, cost: u64) {
-        for Charged { rate, charge, .. } in self.charges.into_iter().flatten() {
+        for Charged { rate, charge } in self.charges.into_iter().flatten() {
             let listed = charge.cost.checked_div(self.cost).unwrap_or(1);
             rate.settle(&charge, cost.saturating_mul(listed));
         }

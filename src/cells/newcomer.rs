@@ -9,7 +9,6 @@ use super::Cells;
 use super::pending::{FastPending, Pending};
 use super::pool::{Full, Overflow};
 use super::published::{FastNumbers, generation_of};
-use super::sight::Sight;
 use super::table::{Claim, Meaning, Start};
 use super::word::{self, MAX_TICK};
 
@@ -18,15 +17,14 @@ use super::word::{self, MAX_TICK};
 pub(crate) struct Newcomer<'a> {
     cells: &'a Cells,
     tag: u64,
-    words: FastWords,
-    /// The sequence word of these numbers.
-    sequence: u64,
+    stamp: Timestamp,
+    /// Of a quota whose ticks are whole.
+    numbers: FastNumbers,
     /// The tick at which its bucket is full after the charge.
-    next: u64,
+    full: u64,
 }
 
 /// What words mean under the numbers of the fast path, at the stamp `now`, which is at a tick.
-#[derive(Clone, Copy)]
 struct FastWords {
     salt: u64,
     tick: u64,
@@ -36,23 +34,16 @@ struct FastWords {
 
 impl Cells {
     /// The key, if it would be allowed as one that was never seen. `None`: it would not, or callers
-    /// wait in line, or keys without room may be in the pool, or the axis is not whole.
+    /// wait in line, or keys without room may be in the pool, or ticks are not whole.
+    #[inline]
     pub(crate) fn newcomer(&self, tag: u64, cost: u64, now: Timestamp) -> Option<Newcomer<'_>> {
-        self.absent(tag, cost, now).map(|(newcomer, _)| newcomer)
-    }
-
-    #[inline(always)]
-    fn absent(&self, tag: u64, cost: u64, now: Timestamp) -> Option<(Newcomer<'_>, FastNumbers)> {
         let numbers = self.published.fast(self.published.moment::<true>(now)?)?;
         let charge = cost.checked_mul(numbers.unit)?;
-        let is_fitting = cost > 0 && charge <= numbers.capacity && numbers.now.is_whole();
-        if !is_fitting || self.pool.get().is_some() {
+        if cost == 0 || charge > numbers.capacity || self.pool.get().is_some() {
             return None;
         }
-        let (tick, per_nano) = (numbers.now.floor, numbers.now.num);
-        let words = FastWords { salt: numbers.salt, tick, per_nano, now };
-        let (sequence, next) = (numbers.now.sequence, tick + charge);
-        Some((Newcomer { cells: self, tag, words, sequence, next }, numbers))
+        let full = numbers.now.floor + charge;
+        Some(Newcomer { cells: self, tag, stamp: now, numbers, full })
     }
 
     /// Decides a key that has no slot and is allowed as if never seen: gives it one, charged `cost`.
@@ -64,12 +55,9 @@ impl Cells {
         cost: u64,
         now: Timestamp,
     ) -> Option<Result<Allowed, Denied>> {
-        let (newcomer, numbers) = self.absent(tag, cost, now)?;
-        match newcomer.claim(|_| newcomer.next) {
-            Claim::Made(cell) => {
-                let (mask, next) = (newcomer.mask(), newcomer.next);
-                Some(Ok(Sight::new(cell, next ^ mask, mask, numbers).allowed(next)))
-            }
+        let newcomer = self.newcomer(tag, cost, now)?;
+        match newcomer.claim(|_| newcomer.full) {
+            Claim::Made(_) => Some(Ok(newcomer.allowed())),
             // The pool is there from then on, and this is not asked again.
             Claim::Full { .. } if self.overflow == Overflow::Pool => None,
             Claim::Full { until } => {
@@ -83,7 +71,29 @@ impl Cells {
 
 impl<'a> Newcomer<'a> {
     fn mask(&self) -> u64 {
-        word::mask(word::spread(self.tag), self.words.salt)
+        word::mask(word::spread(self.tag), self.numbers.salt)
+    }
+
+    /// The tick at which its bucket is full after the charge.
+    pub(crate) fn full(&self) -> u64 {
+        self.full
+    }
+
+    /// That of its quota.
+    pub(crate) fn generation(&self) -> u64 {
+        generation_of(self.numbers.now.sequence)
+    }
+
+    /// The answer to the charge.
+    #[inline(always)]
+    pub(crate) fn allowed(&self) -> Allowed {
+        Allowed(self.numbers.standing(self.full))
+    }
+
+    #[inline(always)]
+    fn words(&self) -> FastWords {
+        let FastNumbers { now, salt, .. } = self.numbers;
+        FastWords { salt, tick: now.floor, per_nano: now.num, now: self.stamp }
     }
 
     /// Gives it a slot with the tick that `first` says, if it has none and was never seen as far as
@@ -91,13 +101,13 @@ impl<'a> Newcomer<'a> {
     /// `first` is given.
     #[inline(always)]
     fn claim(&self, mut first: impl FnMut(u64) -> u64) -> Claim<'a> {
-        let Newcomer { cells, words, sequence, .. } = *self;
+        let Newcomer { cells, stamp, .. } = *self;
         let mask = self.mask();
-        cells.table.claim(self.tag, &words, |forgotten| {
+        cells.table.claim(self.tag, &self.words(), |forgotten| {
             // Asked under the lock: a change that comes later rewrites the word that is written here.
-            let is_current = cells.published.is_unchanged(sequence) || mutant("claim_unasked");
+            let is_current = self.is_current() || mutant("claim_unasked");
             // What the pool owes the key may owe.
-            let is_never_seen = forgotten <= words.now.as_nanos() && cells.pool.get().is_none();
+            let is_never_seen = forgotten <= stamp.as_nanos() && cells.pool.get().is_none();
             if is_current && is_never_seen {
                 Start::With(first(forgotten) ^ mask)
             } else {
@@ -106,31 +116,30 @@ impl<'a> Newcomer<'a> {
         })
     }
 
+    fn is_current(&self) -> bool {
+        self.cells.published.is_unchanged(self.numbers.now.sequence)
+    }
+
     /// Whether it has no slot and would be allowed.
     pub(crate) fn stands(&self) -> bool {
-        let Newcomer { cells, words, .. } = self;
-        let is_never_seen = |forgotten| forgotten <= words.now.as_nanos();
-        cells.pool.get().is_none()
-            && cells.published.is_unchanged(self.sequence)
-            && (mutant("absent_unasked") || cells.table.absent(self.tag).is_some_and(is_never_seen))
+        let is_never_seen = |forgotten| forgotten <= self.stamp.as_nanos();
+        let Cells { pool, table, .. } = self.cells;
+        pool.get().is_none()
+            && self.is_current()
+            && (mutant("absent_unasked") || table.absent(self.tag).is_some_and(is_never_seen))
     }
 
     /// Gives it a slot in the state of a key that was never seen, to be charged together with others.
     pub(crate) fn seat(&self) -> Option<FastPending<'a>> {
         let mut start = 0;
         let claim = self.claim(|forgotten| {
-            start = self.words.tick_of(forgotten);
+            start = self.words().tick_of(forgotten);
             start
         });
         let Claim::Made(cell) = claim else { return None };
         let mask = self.mask();
-        let pending = Pending::new(cell, start ^ mask, self.next ^ mask);
-        Some(FastPending::new(self.cells, self.sequence, pending))
-    }
-
-    /// The tick at which its bucket is full after the charge, and the generation of its quota.
-    pub(crate) fn charged(&self) -> (u64, u64) {
-        (self.next, generation_of(self.sequence))
+        let pending = Pending::new(cell, start ^ mask, self.full ^ mask);
+        Some(FastPending::new(self.cells, self.numbers.now.sequence, pending))
     }
 }
 

@@ -6,11 +6,13 @@
 //! stands once more on a cache line of its own, beside the sequence word.
 
 use crate::algorithm::Bucket;
+use crate::decision::Standing;
 use crate::quota::Quota;
 use crate::sync::{AtomicU64, CachePadded, Ordering, fence, mutant};
 use crate::ticks::Scale;
 use crate::time::Timestamp;
 
+use super::moment::FastMoment;
 use super::numbers::Numbers;
 use super::word;
 
@@ -46,20 +48,6 @@ struct FastLine {
     salt: AtomicU64,
 }
 
-/// A stamp on the axis of the numbers in force, as the fast path has it.
-#[derive(Clone, Copy)]
-pub(crate) struct FastMoment {
-    /// The sequence word that the axis stood behind.
-    pub(crate) sequence: u64,
-    /// Nanoseconds since the axis begins, and the ticks around them.
-    nanos: u64,
-    pub(crate) floor: u64,
-    pub(crate) ceil: u64,
-    /// `num` ticks pass in `den` nanoseconds: evenly, or all at the end if time passes in steps.
-    pub(crate) num: u64,
-    den: u64,
-}
-
 /// The numbers in force as the fast path has them.
 #[derive(Clone, Copy)]
 pub(crate) struct FastNumbers {
@@ -69,55 +57,27 @@ pub(crate) struct FastNumbers {
     pub(crate) salt: u64,
 }
 
+impl FastNumbers {
+    /// How a bucket stands that is full at the tick `full`.
+    #[inline(always)]
+    pub(crate) fn standing(&self, full: u64) -> Standing {
+        let FastNumbers { now, unit, capacity, .. } = *self;
+        let room = capacity.saturating_sub(full.saturating_sub(now.floor));
+        let (reset, per_nano) = now.until(full);
+        Standing { capacity, room, unit, reset, per_nano: per_nano.get() }
+    }
+}
+
 /// That of the numbers behind a sequence word.
 #[inline(always)]
 pub(super) fn generation_of(sequence: u64) -> u64 {
     sequence >> GENERATION_SHIFT
 }
 
-impl FastMoment {
-    /// Whether each nanosecond has a whole number of ticks: then there are `num`.
-    #[inline(always)]
-    pub(crate) fn is_whole(&self) -> bool {
-        self.den == 1
-    }
-
-    /// The ticks around now, where these are not whole.
-    // Apart, since it divides.
-    #[cold]
-    #[inline(never)]
-    fn ticks_cut(sequence: u64, nanos: u64, num: u64, den: u64) -> (u64, u64) {
-        // Never 0 in numbers in force.
-        let den = den.max(1);
-        if sequence & STEPPED != 0 {
-            let ticks = (nanos / den).saturating_mul(num);
-            return (ticks, ticks);
-        }
-        let product = u128::from(nanos) * u128::from(num);
-        let (floor, ceil) = (product / u128::from(den), product.div_ceil(u128::from(den)));
-        // Within the span both fit.
-        (floor as u64, ceil as u64)
-    }
-
-    /// Nanoseconds until `floor` reaches `tick`, where ticks are not whole.
-    #[inline(always)]
-    pub(crate) fn until_cut(&self, tick: u64) -> u64 {
-        let at = FastMoment::nanos_cut(self.sequence, tick, self.num, self.den);
-        at.saturating_sub(self.nanos)
-    }
-
-    // By value, as `ticks_cut`: what is passed by reference does not stay in registers.
-    #[cold]
-    #[inline(never)]
-    fn nanos_cut(sequence: u64, tick: u64, num: u64, den: u64) -> u64 {
-        // Never 0 in numbers in force.
-        let num = num.max(1);
-        if sequence & STEPPED != 0 {
-            return tick.div_ceil(num).saturating_mul(den);
-        }
-        let nanos = (u128::from(tick) * u128::from(den)).div_ceil(u128::from(num));
-        u64::try_from(nanos).unwrap_or(u64::MAX)
-    }
+/// Whether time passes in steps under the numbers behind a sequence word.
+#[inline(always)]
+pub(super) fn is_stepped(sequence: u64) -> bool {
+    sequence & STEPPED != 0
 }
 
 #[derive(Default)]
@@ -169,7 +129,7 @@ impl Published {
     /// A stamp on the axis in force, unless callers wait in line for a key, the numbers are being
     /// changed, the axis does not reach there, or its ticks are not whole and must be if `WHOLE`. It is
     /// true if `fast` says so afterwards.
-    // Before the key is looked for: few values are then kept while a quota that is not whole divides.
+    // Asked before the key is looked for: few values are then kept while ticks that are not whole divide.
     #[inline(always)]
     pub(crate) fn moment<const WHOLE: bool>(&self, now: Timestamp) -> Option<FastMoment> {
         // Acquire: as in `load`.
@@ -180,17 +140,7 @@ impl Published {
         if sequence & (QUEUED | CHANGING) != 0 || nanos >= get(&self.line.span) {
             return None;
         }
-        let (num, den) = (get(&self.line.num), get(&self.line.den));
-        let (floor, ceil) = if den == 1 {
-            // Within the span nothing wraps.
-            let tick = nanos.wrapping_mul(num);
-            (tick, tick)
-        } else if WHOLE {
-            return None;
-        } else {
-            FastMoment::ticks_cut(sequence, nanos, num, den)
-        };
-        Some(FastMoment { sequence, nanos, floor, ceil, num, den })
+        FastMoment::new::<WHOLE>(sequence, nanos, get(&self.line.num), get(&self.line.den))
     }
 
     /// The numbers in force, if they are still those of `now`.
@@ -350,48 +300,4 @@ pub(crate) fn read_word(
 fn reprice_word(published: &Published, numbers: &Numbers, word: u64, tag: u64) -> Option<u64> {
     let before = published.before(numbers)?;
     Some(numbers.reprice(&before, word::decode(word, tag, before.generation)))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::algorithm::Refill;
-    use crate::time::Timestamp;
-
-    proptest! {
-        /// What the fast path makes of a quota's axis, whichever that is, is what its scale says.
-        #[test]
-        fn the_fast_path_has_the_ticks_of_the_scale(
-            count in prop_oneof![1..100_u64, any::<u32>().prop_map(u64::from)],
-            nanos in prop_oneof![1..10_000_000_000_u64, 1..u64::MAX / 4],
-            burst in 1..1_000_u64,
-            refill in prop_oneof![Just(Refill::Steady), Just(Refill::Stepped)],
-            at: u64,
-            tick in 0..word::MAX_TICK,
-        ) {
-            let period = Duration::from_nanos(nanos);
-            let Ok(quota) = Quota::new(count, period).and_then(|quota| quota.with_burst(burst)) else {
-                return Ok(());
-            };
-            let numbers = Numbers::unset(0, quota, refill).changed(quota, Timestamp::ZERO);
-            let numbers = numbers.moved(Timestamp::ZERO);
-            let published = Published::new(&numbers);
-            let scale = numbers.bucket.scale;
-            let now = Timestamp::from_nanos(numbers.origin + at % numbers.span);
-            let moment = published.moment::<false>(now).unwrap();
-            let exact = numbers.moment(now);
-            prop_assert_eq!((moment.floor, moment.ceil), (exact.floor, exact.ceil));
-            prop_assert_eq!(published.moment::<true>(now).is_some(), scale.den == 1 && scale.step <= 1);
-            let wait = if moment.is_whole() {
-                tick.saturating_sub(moment.floor).div_ceil(moment.num)
-            } else {
-                moment.until_cut(tick)
-            };
-            prop_assert_eq!(wait, exact.until(tick, &scale));
-        }
-    }
 }

@@ -4,11 +4,10 @@
 //! A sight is a few numbers that stay in registers. It says what a charge would make of the word,
 //! and answers are made of it only where somebody reads them.
 
-use std::num::NonZeroU64;
 use std::time::Duration;
 
 use crate::algorithm;
-use crate::decision::{Allowed, Denied, Retry, Standing};
+use crate::decision::{Allowed, Denied, Retry};
 use crate::sync::mutant;
 use crate::time::Timestamp;
 
@@ -63,10 +62,6 @@ impl Cells {
 }
 
 impl<'a> Sight<'a> {
-    pub(super) fn new(cell: Cell<'a>, word: u64, mask: u64, numbers: FastNumbers) -> Self {
-        Sight { cell, word, mask, numbers }
-    }
-
     /// The step of GCRA for this key. `None`: the word is held or of another generation, or the cost
     /// is 0 or above the burst.
     #[inline(always)]
@@ -85,9 +80,11 @@ impl<'a> Sight<'a> {
     /// Decides `cost` and charges it if allowed. `None`: as of `step`, or something came between.
     #[inline(always)]
     pub(super) fn decide(&self, cost: u64) -> Option<Result<Allowed, Denied>> {
+        // No closures: one that is not inlined would keep all of this in memory.
         match self.step(cost)? {
-            Ok(next) => self.charge(next).then(|| Ok(self.allowed(next))),
-            Err(at) => self.stands().then(|| Err(self.denied(at))),
+            Ok(next) if self.charge(next) => Some(Ok(self.allowed(next))),
+            Err(at) if self.stands() => Some(Err(self.denied(at))),
+            _ => None,
         }
     }
 
@@ -129,44 +126,21 @@ impl<'a> Sight<'a> {
     /// The answer of a charge after which the bucket is full at `next`.
     #[inline(always)]
     pub(crate) fn allowed(&self, next: u64) -> Allowed {
-        Allowed(self.standing(next))
+        Allowed(self.numbers.standing(next))
     }
 
     /// The answer to a charge that would be allowed at the tick `at`.
     #[inline(always)]
     pub(crate) fn denied(&self, at: u64) -> Denied {
-        let standing = self.standing(self.word ^ self.mask);
+        let standing = self.numbers.standing(self.word ^ self.mask);
         Denied { standing, retry: Retry::After(self.wait(at)) }
     }
 
     /// How long until the tick `at`.
     #[inline(always)]
     pub(crate) fn wait(&self, at: u64) -> Duration {
-        let (ticks, per_nano) = self.until(at);
+        let (ticks, per_nano) = self.numbers.now.until(at);
         // Rounded up. Below 2^62 and 2^7 where a nanosecond has parts, so that nothing wraps.
         Duration::from_nanos((ticks + (per_nano.get() - 1)) / per_nano)
-    }
-
-    /// How a bucket stands that is full at the tick `full`.
-    #[inline(always)]
-    fn standing(&self, full: u64) -> Standing {
-        let FastNumbers { now, unit, capacity, .. } = self.numbers;
-        let room = capacity.saturating_sub(full.saturating_sub(now.floor));
-        let (reset, per_nano) = self.until(full);
-        Standing { capacity, room, unit, reset, per_nano: per_nano.get() }
-    }
-
-    /// How long until the tick `tick`, in parts of which so many make a nanosecond.
-    #[inline(always)]
-    fn until(&self, tick: u64) -> (u64, NonZeroU64) {
-        let now = &self.numbers.now;
-        if now.is_whole() {
-            // Never 0, as the type says: a division that nobody reads is left out only where it
-            // cannot panic.
-            let per_nano = NonZeroU64::new(now.num).unwrap_or(NonZeroU64::MIN);
-            (tick.saturating_sub(now.floor), per_nano)
-        } else {
-            (now.until_cut(tick), NonZeroU64::MIN)
-        }
     }
 }

@@ -1,11 +1,11 @@
 //! From what is asked to the permit: on the fast path, or as a transaction.
 
-use crate::decision::Refused;
+use crate::decision::{Allowed, Denied, Refused};
 use crate::time::Timestamp;
 use crate::transaction::Listed;
 
 use super::answers::Answers;
-use super::decision::{Answered, Decision};
+use super::decision::{Answered, Decision, LimitAsked, RateSaid};
 use super::permit::Permit;
 
 /// Decides what is asked, on the fast path if it can, and hands over what was charged and taken.
@@ -14,7 +14,7 @@ use super::permit::Permit;
 pub(super) fn decide(permit: &mut Permit, cost: u64, now: Timestamp) -> Result<(), Refused> {
     let (policy, held) = permit.parts();
     let mut listed = Listed::default();
-    if policy.look(&mut held.charges, now, &mut listed).is_none() || !listed.decide() {
+    if policy.look::<false>(&mut held.charges, now, &mut listed).is_none() || !listed.decide() {
         drop(listed);
         return decide_slow(permit, cost, now, None);
     }
@@ -34,8 +34,8 @@ pub(super) fn decide_and_say(
     answers: &mut Answers,
 ) -> Result<(), Refused> {
     let (policy, held) = permit.parts();
-    let (mut said, mut listed) = (Answered::new(), Listed::default());
-    let looked = policy.look_and_say(&mut held.charges, now, &mut listed, &mut said);
+    let mut listed = Listed::default();
+    let looked = policy.look::<true>(&mut held.charges, now, &mut listed);
     if looked.is_none() || !listed.decide() {
         drop(listed);
         return decide_slow(permit, cost, now, Some(answers));
@@ -43,6 +43,12 @@ pub(super) fn decide_and_say(
     // One by one: a second use of `count_fast` would keep what it calls from being inlined in `decide`.
     held.charges.iter().for_each(|asked| policy.count(asked.source.rule, false));
     policy.counter_of(listed.refusal.as_ref()).add(1);
+    let said = |(asked, answer): (&LimitAsked, &Result<Allowed, Denied>)| RateSaid {
+        source: asked.source,
+        tag: asked.charge.tag,
+        answer: *answer,
+    };
+    let said: Answered = held.charges.iter().zip(&listed.said).map(said).collect();
     *answers = policy.answers(&said, listed.refusal.is_some(), None, now);
     listed.refusal.map_or(Ok(()), |refusal| Err(policy.refused_told(&refusal)))
 }

@@ -135,13 +135,13 @@ macro_rules! fast {
             let name = [$($key.0),+].get(place as usize).and_then(|key| key.rate.name);
             return Some(Err(Refused::new(name, place as usize, denied)));
         }
-        let allowed = Some(Allowed::UNLIMITED$(.tighter($part.allowed()?))+);
+        let allowed = Allowed::UNLIMITED$(.tighter($part.allowed()?))+;
         $(let $part = $part.pending();)+
         if !commit!($($part)+) {
             return None;
         }
         let charges =
-            [$(Some(Charged { rate: $key.0.rate, charge: $part.charged($cost, $key.1), full: 0 })),+];
+            [$(Some(Charged { rate: $key.0.rate, charge: $part.charged($cost, $key.1) })),+];
         Some(Ok(SetPermit { charges, leases: Leases::default(), cost: $cost, allowed }))
     }};
 }

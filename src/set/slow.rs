@@ -39,26 +39,25 @@ impl<'a, const N: usize> Members<'a, N> {
     ) -> Option<Result<SetPermit<'a, N>, Refused>> {
         let mut keys = SmallVec::<[Key<'a>; INLINE]>::new();
         let mut listed = Listed::default();
-        let mut permit = SetPermit { cost, allowed: None, ..SetPermit::nothing() };
+        let mut permit = SetPermit { cost, ..SetPermit::nothing() };
         for (place, (member, charged)) in (0..).zip(self.0.iter().zip(&mut permit.charges)) {
             let key = member.rate()?;
             keys.push(key);
-            let (rate, tag, at) = (key.rate, key.tag, now(&key.rate.clock));
-            let mut charge = Charge { tag, cost, at, seat: Seat::Own, generation: 0 };
-            let mut full = 0;
-            listed.look(place, &rate.store, &mut charge, &mut full)?;
-            *charged = Some(Charged { rate, charge, full });
+            let (rate, at) = (key.rate, now(&key.rate.clock));
+            let mut charge = Charge { tag: key.tag, cost, at, seat: Seat::Own, generation: 0 };
+            listed.look::<true>(place, &rate.store, &mut charge)?;
+            *charged = Some(Charged { rate, charge });
         }
         if repeats(&keys) || !listed.decide() {
             return None;
         }
-        Some(match listed.refusal {
-            None => Ok(permit),
-            Some(Refusal { place, denied }) => {
-                let place = place as usize;
-                Err(Refused::new(self.0[place].name(), place, denied))
-            }
-        })
+        if let Some(Refusal { place, denied }) = listed.refusal {
+            let place = place as usize;
+            return Some(Err(Refused::new(self.0[place].name(), place, denied)));
+        }
+        let allowed = listed.said.iter().filter_map(|answer| answer.ok());
+        permit.allowed = allowed.fold(Allowed::UNLIMITED, Allowed::tighter);
+        Some(Ok(permit))
     }
 
     fn decided(
@@ -97,12 +96,12 @@ impl<'a, const N: usize> Members<'a, N> {
         let mut permit = SetPermit { cost, ..SetPermit::nothing() };
         let all_allowed = entries.iter().filter_map(|entry| entry.answer().ok());
         if let Some(allowed) = all_allowed.reduce(Allowed::tighter) {
-            permit.allowed = Some(allowed);
+            permit.allowed = allowed;
         }
         for entry in &entries {
             let place = entry.asked.place as usize;
             if let (Some(charge), Some(key)) = (entry.charge(), self.0[place].rate()) {
-                permit.charges[place] = Some(Charged { rate: key.rate, charge, full: 0 });
+                permit.charges[place] = Some(Charged { rate: key.rate, charge });
             }
         }
         permit.leases = Leases::new(entries.into_iter().filter_map(Entry::lease).collect());

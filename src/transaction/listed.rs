@@ -4,7 +4,7 @@
 use smallvec::SmallVec;
 
 use crate::cells::{Charge, FastPending, Newcomer};
-use crate::decision::Retry;
+use crate::decision::{Allowed, Denied, Retry};
 use crate::rate_limiter::Store;
 
 use super::{FastPart, INLINE, Refusal, commit_last};
@@ -14,56 +14,35 @@ use super::{FastPart, INLINE, Refusal, commit_last};
 pub(crate) struct Listed<'a> {
     keys: SmallVec<[FastPending<'a>; INLINE]>,
     newcomers: SmallVec<[Newcomer<'a>; 2]>,
+    /// What those said that were to say it.
+    pub(crate) said: SmallVec<[Result<Allowed, Denied>; INLINE]>,
     /// Read where it stands: it is large, and a copy that is read at once is slow.
     pub(crate) refusal: Option<Refusal>,
 }
 
 impl<'a> Listed<'a> {
-    /// Looks at the key that is to be charged, and notes the generation of its quota, and in `full` the
-    /// tick at which its bucket is full after the charge. `place`: that of its limit among those of the
-    /// request. `None`: the fast path does not decide it.
+    /// Looks at the key that is to be charged, and notes the generation of its quota. Gives the tick at
+    /// which its bucket is full after the charge; 0 if it is denied. If `SAYS`, adds to `said` what it
+    /// says. `place`: that of its limit among those of the request. `None`: the fast path does not
+    /// decide it.
     #[inline(always)]
-    pub(crate) fn look(
+    pub(crate) fn look<const SAYS: bool>(
         &mut self,
         place: u32,
         store: &'a Store,
         charge: &mut Charge,
-        full: &mut u64,
-    ) -> Option<()> {
-        match FastPart::new::<false>(store, charge.tag, charge.cost, charge.at) {
-            Some(part) => {
-                self.add(place, &part, charge, full);
-                Some(())
-            }
-            None => self.look_again(store, charge, full),
+    ) -> Option<u64> {
+        let part = FastPart::new::<false>(store, charge.tag, charge.cost, charge.at);
+        let Some(part) = part else { return self.look_again::<SAYS>(store, charge) };
+        if SAYS {
+            self.said.push(part.answer());
         }
-    }
-
-    /// Looks at a key without a slot.
-    #[cold]
-    #[inline(never)]
-    fn look_again(&mut self, store: &'a Store, charge: &mut Charge, full: &mut u64) -> Option<()> {
-        let Store::Words(words) = store else { return None };
-        let newcomer = words.cells.newcomer(charge.tag, charge.cost, charge.at)?;
-        (*full, charge.generation) = newcomer.charged();
-        self.newcomers.push(newcomer);
-        Some(())
-    }
-
-    /// Adds what a key says: see `look`.
-    #[inline(always)]
-    pub(crate) fn add(
-        &mut self,
-        place: u32,
-        part: &FastPart<'a>,
-        charge: &mut Charge,
-        full: &mut u64,
-    ) {
-        match part.step() {
-            Ok(next) => {
-                let key = part.pending_until(next);
-                (*full, charge.generation) = (next, key.generation());
+        Some(match part.step() {
+            Ok(full) => {
+                let key = part.pending_until(full);
+                charge.generation = key.generation();
                 self.keys.push(key);
+                full
             }
             Err(at) => {
                 match &mut self.refusal {
@@ -73,8 +52,27 @@ impl<'a> Listed<'a> {
                     none => *none = part.refusal(place),
                 }
                 self.keys.push(part.pending_until(0));
+                0
             }
+        })
+    }
+
+    /// Looks at a key without a slot.
+    #[cold]
+    #[inline(never)]
+    fn look_again<const SAYS: bool>(
+        &mut self,
+        store: &'a Store,
+        charge: &mut Charge,
+    ) -> Option<u64> {
+        let Store::Words(words) = store else { return None };
+        let newcomer = words.cells.newcomer(charge.tag, charge.cost, charge.at)?;
+        if SAYS {
+            self.said.push(Ok(newcomer.allowed()));
         }
+        charge.generation = newcomer.generation();
+        self.newcomers.push(newcomer);
+        Some(newcomer.full())
     }
 
     /// Charges all, or confirms the refusal. Says whether it did: something may have come between.

@@ -6,46 +6,24 @@ use crate::enforcer::compiled::Compiled;
 use crate::policy::Mode;
 use crate::rate_limiter::Store;
 use crate::time::Timestamp;
-use crate::transaction::{FastPart, Listed};
+use crate::transaction::Listed;
 
-use super::{Answered, LimitAsked, RateSaid, Source};
+use super::{LimitAsked, Source};
 
 impl Compiled {
-    /// Looks at each limit, and notes in `asks` what it is charged if all agree. `None`: the fast path
-    /// does not decide.
+    /// Looks at each limit, and notes in `asks` what it is charged if all agree. If `SAYS`, what each
+    /// says is in `listed.said`. `None`: the fast path does not decide.
     #[inline(always)]
-    pub(in crate::enforcer) fn look<'a>(
+    pub(in crate::enforcer) fn look<'a, const SAYS: bool>(
         &'a self,
         asks: &mut [LimitAsked],
         now: Timestamp,
         listed: &mut Listed<'a>,
     ) -> Option<()> {
-        for asked in asks {
-            let LimitAsked { source, charge, full } = asked;
+        for LimitAsked { source, charge, full } in asks {
             let store = self.enforced(*source, charge)?;
             charge.at = now;
-            listed.look(source.rule, store, charge, full)?;
-        }
-        Some(())
-    }
-
-    /// The same, and says in `answered` how each limit stands. `None` also if a key has no slot: how it
-    /// stands is not at hand.
-    pub(in crate::enforcer) fn look_and_say<'a>(
-        &'a self,
-        asks: &mut [LimitAsked],
-        now: Timestamp,
-        listed: &mut Listed<'a>,
-        answered: &mut Answered,
-    ) -> Option<()> {
-        for asked in asks {
-            let LimitAsked { source, charge, full } = asked;
-            let store = self.enforced(*source, charge)?;
-            charge.at = now;
-            let Charge { tag, cost, .. } = *charge;
-            let part = FastPart::new::<false>(store, tag, cost, now)?;
-            answered.push(RateSaid { source: *source, tag, answer: part.answer() });
-            listed.add(source.rule, &part, charge, full);
+            *full = listed.look::<SAYS>(source.rule, store, charge)?;
         }
         Some(())
     }

@@ -1,0 +1,137 @@
+//! Now, on the axis of a quota, as the fast path has it.
+
+use std::num::NonZeroU64;
+
+use super::published::is_stepped;
+
+/// A stamp on the axis of the numbers in force.
+#[derive(Clone, Copy)]
+pub(crate) struct FastMoment {
+    /// The sequence word that the axis stood behind.
+    pub(crate) sequence: u64,
+    /// Nanoseconds since the axis begins, and the ticks around them.
+    nanos: u64,
+    pub(crate) floor: u64,
+    pub(crate) ceil: u64,
+    /// `num` ticks pass in `den` nanoseconds: evenly, or all at the end if time passes in steps.
+    pub(crate) num: u64,
+    den: u64,
+}
+
+impl FastMoment {
+    /// `None`: ticks are not whole, and must be if `WHOLE`. Any numbers give a moment, since they may
+    /// be of two quotas; only one quota's give a true one.
+    #[inline(always)]
+    pub(super) fn new<const WHOLE: bool>(
+        sequence: u64,
+        nanos: u64,
+        num: u64,
+        den: u64,
+    ) -> Option<FastMoment> {
+        let (floor, ceil) = if den == 1 {
+            // Within the span of an axis nothing wraps.
+            let tick = nanos.wrapping_mul(num);
+            (tick, tick)
+        } else if WHOLE {
+            return None;
+        } else {
+            ticks(is_stepped(sequence), nanos, num, den)
+        };
+        Some(FastMoment { sequence, nanos, floor, ceil, num, den })
+    }
+
+    /// Whether each nanosecond has a whole number of ticks: then there are `num`.
+    #[inline(always)]
+    pub(crate) fn is_whole(&self) -> bool {
+        self.den == 1
+    }
+
+    /// How long until `floor` reaches `tick`, in parts of which so many make a nanosecond.
+    #[inline(always)]
+    pub(crate) fn until(&self, tick: u64) -> (u64, NonZeroU64) {
+        if self.is_whole() {
+            // Never 0, as the type says: a division that nobody reads is left out only where it
+            // cannot panic.
+            let per_nano = NonZeroU64::new(self.num).unwrap_or(NonZeroU64::MIN);
+            (tick.saturating_sub(self.floor), per_nano)
+        } else {
+            let at = nanos(is_stepped(self.sequence), tick, self.num, self.den);
+            (at.saturating_sub(self.nanos), NonZeroU64::MIN)
+        }
+    }
+}
+
+// Both take values, since what is passed by reference does not stay in registers, and are apart, since
+// they divide.
+
+/// The ticks around a moment, where these are not whole.
+#[cold]
+#[inline(never)]
+fn ticks(is_stepped: bool, nanos: u64, num: u64, den: u64) -> (u64, u64) {
+    // Never 0 in numbers in force.
+    let den = den.max(1);
+    if is_stepped {
+        let ticks = (nanos / den).saturating_mul(num);
+        return (ticks, ticks);
+    }
+    let (ticks, den) = (u128::from(nanos) * u128::from(num), u128::from(den));
+    // Within the span of an axis both fit.
+    ((ticks / den) as u64, ticks.div_ceil(den) as u64)
+}
+
+/// Nanoseconds until at least `tick` ticks have passed.
+#[cold]
+#[inline(never)]
+fn nanos(is_stepped: bool, tick: u64, num: u64, den: u64) -> u64 {
+    // Never 0 in numbers in force.
+    let num = num.max(1);
+    if is_stepped {
+        return tick.div_ceil(num).saturating_mul(den);
+    }
+    let nanos = (u128::from(tick) * u128::from(den)).div_ceil(u128::from(num));
+    u64::try_from(nanos).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use crate::algorithm::Refill;
+    use crate::cells::numbers::Numbers;
+    use crate::cells::published::Published;
+    use crate::cells::word;
+    use crate::quota::Quota;
+    use crate::time::Timestamp;
+
+    proptest! {
+        /// The fast path makes of any axis what the axis itself says.
+        #[test]
+        fn the_fast_path_has_the_ticks_of_the_scale(
+            count in prop_oneof![1..100_u64, any::<u32>().prop_map(u64::from)],
+            nanos in prop_oneof![1..10_000_000_000_u64, 1..u64::MAX / 4],
+            burst in 1..1_000_u64,
+            refill in prop_oneof![Just(Refill::Steady), Just(Refill::Stepped)],
+            at: u64,
+            tick in 0..word::MAX_TICK,
+        ) {
+            let period = Duration::from_nanos(nanos);
+            let Ok(quota) = Quota::new(count, period).and_then(|quota| quota.with_burst(burst)) else {
+                return Ok(());
+            };
+            let numbers = Numbers::unset(0, quota, refill).changed(quota, Timestamp::ZERO);
+            let numbers = numbers.moved(Timestamp::ZERO);
+            let published = Published::new(&numbers);
+            let scale = numbers.bucket.scale;
+            let now = Timestamp::from_nanos(numbers.origin + at % numbers.span);
+            let moment = published.moment::<false>(now).unwrap();
+            let exact = numbers.moment(now);
+            prop_assert_eq!((moment.floor, moment.ceil), (exact.floor, exact.ceil));
+            prop_assert_eq!(published.moment::<true>(now).is_some(), scale.den == 1 && scale.step <= 1);
+            let (parts, per_nano) = moment.until(tick);
+            let wait = parts.div_ceil(per_nano.get());
+            prop_assert_eq!(wait, exact.until(tick, &scale));
+        }
+    }
+}
