@@ -249,7 +249,9 @@ fn a_quota_changes_under_a_check() {
     model(2, |first| {
         let limiter = limiter(3, &VirtualClock::new());
         limiter.check(&KEY).unwrap();
-        let change = thread!(limiter; { limiter.set_quota(quota(30)); None });
+        // What a unit is, and the whole burst in such parts: both are other numbers then.
+        let slower = Quota::new(1, 20 * NANO).and_then(|quota| quota.with_burst(30)).unwrap();
+        let change = thread!(limiter; { limiter.set_quota(slower); None });
         let check = thread!(limiter; limiter.check(&KEY).ok());
         let [_, allowed]: [Option<Allowed>; 2] = race(first, [change, check]);
         assert!(
@@ -313,7 +315,9 @@ fn answers_under_the_new_quota_end_those_under_the_old() {
     wide_model(3, |first| {
         let limiter = limiter(3, &VirtualClock::new());
         limiter.check(&KEY).unwrap();
-        let change = thread!(limiter; { limiter.set_quota(quota(30)); None });
+        // What a unit is, and the whole burst in such parts: both are other numbers then.
+        let slower = Quota::new(1, 20 * NANO).and_then(|quota| quota.with_burst(30)).unwrap();
+        let change = thread!(limiter; { limiter.set_quota(slower); None });
         let check = thread!(limiter; limiter.check(&KEY).ok());
         let peek = thread!(limiter; limiter.peek_n(&KEY, 0).ok());
         let answers: [Option<Allowed>; 3] = race(first, [change, check, peek]);
@@ -330,7 +334,9 @@ fn a_check_is_decided_by_the_numbers_of_one_quota() {
     long_model(|first| {
         let limiter = limiter(3, &VirtualClock::new());
         limiter.check(&KEY).unwrap();
-        let change = thread!(limiter; { limiter.set_quota(quota(30)); None });
+        // What a unit is, and the whole burst in such parts: both are other numbers then.
+        let slower = Quota::new(1, 20 * NANO).and_then(|quota| quota.with_burst(30)).unwrap();
+        let change = thread!(limiter; { limiter.set_quota(slower); None });
         let check = thread!(limiter; limiter.check(&KEY).ok());
         let [_, allowed]: [Option<Allowed>; 2] = race(first, [change, check]);
         assert!(
