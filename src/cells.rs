@@ -1,7 +1,8 @@
 //! The cells of one limiter: for each key a word, decided on without a lock.
 //!
 //! The rooms in here, from the ground up: `word` packs a key's state, `numbers` says what its ticks
-//! mean and `published` where they are read, `table` finds and claims slots, `sight` is the fast path.
+//! mean, `published` where they are read and `moment` where a stamp lies among them, `table` finds and
+//! claims slots, `pending` is what a decision writes, `sight` the fast path.
 //! This file runs every verb as one [`Step`] from a state to the next, until nothing else came
 //! between; `claim` does so for a key without a slot, and `newcomer` is the fast path of such keys. On
 //! it stand `pool` (keys without room), `apart` (keys charged far ahead of the clock), `change` (of the

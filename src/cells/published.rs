@@ -129,7 +129,6 @@ impl Published {
     /// A stamp on the axis in force, unless callers wait in line for a key, the numbers are being
     /// changed, the axis does not reach there, or its ticks are not whole and must be if `WHOLE`. It is
     /// true if `fast` says so afterwards.
-    // Asked before the key is looked for: few values are then kept while ticks that are not whole divide.
     #[inline(always)]
     pub(crate) fn moment<const WHOLE: bool>(&self, now: Timestamp) -> Option<FastMoment> {
         // Acquire: as in `load`.

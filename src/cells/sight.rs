@@ -33,9 +33,10 @@ impl Cells {
     #[inline(always)]
     pub(crate) fn sight<const WHOLE: bool>(&self, tag: u64, now: Timestamp) -> Option<Sight<'_>> {
         let spread = word::spread(tag);
-        let now = self.published.moment::<WHOLE>(now)?;
         let (cell, word) = self.table.find(tag, spread)?;
-        // After the word: whatever changed before it was written is seen here.
+        // After the word: whatever changed before it was written is seen here. What changes later makes
+        // it another word, which cannot be charged.
+        let now = self.published.moment::<WHOLE>(now)?;
         let numbers = self.published.fast(now)?;
         let mask = word::mask(spread, numbers.salt);
         Some(Sight { cell, word, mask, numbers })
