@@ -74,9 +74,7 @@ pub(crate) struct Table {
     cached: u64,
     /// Lines of a group.
     lines: usize,
-    /// The first `1 << ROOT_BITS` groups.
-    root: OnceLock<Segment>,
-    /// Segment s holds the groups that level `ROOT_BITS + s + 1` adds.
+    /// The first holds the first `1 << ROOT_BITS` groups, each other one those that a level adds.
     segments: Box<[OnceLock<Segment>]>,
 }
 
@@ -100,8 +98,7 @@ impl Table {
             top: low_bits(levels),
             cached: low_bits(cached.min(levels)),
             lines,
-            root: OnceLock::new(),
-            segments: (ROOT_BITS..levels).map(|_| OnceLock::new()).collect(),
+            segments: (ROOT_BITS..levels.max(ROOT_BITS) + 1).map(|_| OnceLock::new()).collect(),
         }
     }
 
@@ -112,8 +109,14 @@ impl Table {
     #[inline(always)]
     pub(crate) fn find(&self, tag: u64, spread: u64) -> Option<(Cell<'_>, u64)> {
         // Relaxed: any level that ever was finds the key or leads to `claim`.
-        let group = (tag & self.mask.load(Ordering::Relaxed)) as usize;
-        let (segment, index) = self.segment_of(group)?;
+        let mask = self.mask.load(Ordering::Relaxed);
+        let group = (tag & mask) as usize;
+        // Asked of the mask, which is the same each time: the group's segment cannot be foreseen.
+        let (segment, index) = if mask < ROOT_GROUPS as u64 {
+            (self.segments.first()?, group)
+        } else {
+            self.segment_of(group)?
+        };
         // A segment that is not made yet has groups that are not born.
         if let Some(segment) = segment.get() {
             let mut line = home(spread, self.lines);
@@ -296,12 +299,8 @@ impl Table {
             self.place_or_allocate(0);
         }
         // Asked when the walk gets there: a segment may be made meanwhile.
-        let later = (0..self.segments.len()).filter(|at| self.segments[*at].get().is_some());
-        let later = later.flat_map(|at| {
-            let first = ROOT_GROUPS << at;
-            first..2 * first
-        });
-        for group in (0..ROOT_GROUPS).chain(later) {
+        let made = (0..self.segments.len()).filter(|at| self.segments[*at].get().is_some());
+        for group in made.flat_map(|at| first_group(at)..first_group(at + 1)) {
             let Some(place) = self.place(group) else { continue };
             let _guard = place.group.lock();
             for line in (0..self.lines).filter_map(|index| place.line(index)) {
@@ -318,7 +317,7 @@ impl Table {
 
     /// Bytes allocated.
     pub(crate) fn memory(&self) -> usize {
-        let segments = self.segments.iter().chain([&self.root]).filter_map(OnceLock::get);
+        let segments = self.segments.iter().filter_map(OnceLock::get);
         size_of_val(&*self.segments) + segments.map(Segment::memory).sum::<usize>()
     }
 
@@ -359,6 +358,7 @@ impl Table {
 
     fn place_or_allocate(&self, group: usize) -> Option<Place<'_>> {
         let (segment, index) = self.segment_of(group)?;
+        // Fewer than the root has room for may be all.
         let groups = if group < ROOT_GROUPS {
             ROOT_GROUPS.min(self.top as usize + 1)
         } else {
@@ -371,12 +371,17 @@ impl Table {
     /// The segment of a group, and its index there.
     #[inline(always)]
     fn segment_of(&self, group: usize) -> Option<(&OnceLock<Segment>, usize)> {
-        if group < ROOT_GROUPS {
-            return Some((&self.root, group));
-        }
-        let top = group.ilog2();
-        Some((self.segments.get((top - ROOT_BITS) as usize)?, group ^ 1 << top))
+        // Without a branch, which could not be foreseen.
+        let at = (usize::BITS - (group >> ROOT_BITS).leading_zeros()) as usize;
+        Some((self.segments.get(at)?, group - first_group(at)))
     }
+}
+
+/// The first group of a segment.
+#[inline(always)]
+fn first_group(segment: usize) -> usize {
+    // 0 of the first, and of each other one as many as there are in all before it.
+    (ROOT_GROUPS << segment >> 1) & !(ROOT_GROUPS - 1)
 }
 
 /// The group without its top bit, which it is split from.
