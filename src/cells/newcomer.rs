@@ -174,3 +174,45 @@ impl Meaning for FastWords {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::algorithm::Refill;
+    use crate::quota::Quota;
+
+    #[test]
+    fn a_slot_that_is_not_charged_is_that_of_a_key_never_seen() {
+        // Three ticks a nanosecond.
+        let quota = Quota::per_second(3);
+        let cells = Cells::new(quota, Refill::Steady, 10, Overflow::Deny);
+        let now = Timestamp::from_secs(1_000_000_000);
+        cells.reach(now, now);
+        let newcomer = cells.newcomer(7, 1, now).unwrap();
+        assert!(newcomer.stands());
+        // What its group has forgotten by then is what the key may owe.
+        let numbers = cells.published.load();
+        for stamp in [0, 1, now.as_nanos() - 1, now.as_nanos()] {
+            assert_eq!(newcomer.words().tick_of(stamp), numbers.tick(stamp), "{stamp}");
+        }
+        assert!(newcomer.seat().is_some() && !newcomer.stands());
+        for seconds in [0, 999_999_999, 1_000_000_000] {
+            let standing = cells.peek_behind(7, 0, 3, Timestamp::from_secs(seconds));
+            assert_eq!(standing.map(|allowed| allowed.remaining()), Ok(0), "{seconds}");
+        }
+        assert!(newcomer.seat().is_none(), "it has a slot");
+    }
+
+    #[test]
+    fn several_are_charged_where_they_are_given_a_slot() {
+        let cells = Cells::new(Quota::per_second(50), Refill::Steady, 10, Overflow::Deny);
+        let now = Timestamp::from_secs(1);
+        cells.reach(now, now);
+        let pending = cells.newcomer(7, 2, now).unwrap().seat().unwrap();
+        assert!(pending.hold());
+        pending.release(true);
+        assert!(!pending.charge(), "it was charged");
+        let left = cells.peek_behind(7, 0, 0, now).map(|allowed| allowed.remaining());
+        assert_eq!(left, Ok(48));
+    }
+}
