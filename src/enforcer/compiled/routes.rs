@@ -29,14 +29,17 @@ impl Compiled {
 
     /// The same, of a policy with rules that some facts lead to by their exact values.
     #[inline(never)]
-    fn route<'a>(&self, facts: &Facts<'_>, found: &'a mut Found) -> &'a [u32] {
-        found.extend_from_slice(&self.always);
+    fn route<'a>(&'a self, facts: &Facts<'_>, found: &'a mut Found) -> &'a [u32] {
         for route in &self.routes {
             let value = facts.get(route.fact);
             if let Some(rules) = value.and_then(|value| route.rules.get(value)) {
                 found.extend_from_slice(rules);
             }
         }
+        if found.is_empty() {
+            return &self.always;
+        }
+        found.extend_from_slice(&self.always);
         found.sort_unstable();
         found
     }
