@@ -95,7 +95,8 @@ enum Kind {
     #[cfg(feature = "tsc")]
     Tsc {
         source: quanta::Clock,
-        begun: quanta::Instant,
+        /// What the counter said at `unix_nanos`.
+        begun: u64,
         unix_nanos: u64,
     },
 }
@@ -180,7 +181,7 @@ impl Clock {
     #[cfg(feature = "tsc")]
     pub fn tsc() -> Clock {
         let source = quanta::Clock::new();
-        let begun = source.now();
+        let begun = source.raw();
         Clock(Kind::Tsc { source, begun, unix_nanos: Anchor::of_process().now() })
     }
 
@@ -229,8 +230,10 @@ impl Clock {
             Kind::Tokio(anchor) => anchor.tokio_now(),
             Kind::Timed(timed) => return timed.clock.now(),
             #[cfg(feature = "tsc")]
-            Kind::Tsc { source, begun, unix_nanos } => unix_nanos
-                .saturating_add(saturating_nanos(source.now().saturating_duration_since(*begun))),
+            // The difference in nanoseconds, without a duration in between: that would divide.
+            Kind::Tsc { source, begun, unix_nanos } => {
+                unix_nanos.saturating_add(source.delta_as_nanos(*begun, source.raw()))
+            }
         })
     }
 

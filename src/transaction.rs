@@ -154,7 +154,13 @@ fn attempt<'a>(
 
 /// Whether what was seen was so at one moment.
 fn stand(entries: &[Entry<'_>]) -> bool {
-    entries.iter().all(Entry::stands)
+    // Those without a slot first: that they have none is sure of now only, and the others are as they
+    // were from before now until after it.
+    let all = |absent: bool| {
+        let mut some = entries.iter().filter(|entry| entry.is_absent() == absent);
+        some.all(Entry::stands)
+    };
+    all(true) && all(false)
 }
 
 fn refusal(entries: &[Entry<'_>]) -> Option<Refusal> {

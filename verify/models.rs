@@ -368,6 +368,27 @@ fn two_keys_of_a_limiter_are_decided_under_one_quota() {
 }
 
 #[test]
+fn two_keys_of_a_limiter_are_refused_under_one_quota() {
+    long_model(|first| {
+        let limiter = limiter(3, &VirtualClock::new());
+        limiter.check(&OTHER).unwrap();
+        limiter.check_n(&KEY, 3).unwrap();
+        let change = thread!(limiter; { limiter.set_quota(quota(2)); None });
+        let set = thread!(limiter; {
+            // The change comes to the second key first.
+            let set = all((limiter.key(&OTHER), limiter.key(&KEY)));
+            set.admit(2).err().map(|refused| (refused.index(), refused.denied().burst()))
+        });
+        let [_, refused]: [Option<(usize, u64)>; 2] = race(first, [change, set]);
+        // The first key has two units left of three, and one of two.
+        assert!(
+            refused.is_some_and(|refused| matches!(refused, (1, 3) | (0, 2))),
+            "refused under two quotas: {refused:?}"
+        );
+    });
+}
+
+#[test]
 fn a_quota_changes_under_a_set() {
     model(2, |first| {
         let [a, b] = pair(3);

@@ -35,6 +35,7 @@ walk_without_root  a_quota_changes_before_the_first_group_is_there    plain     
 line_unchecked     a_check_is_decided_by_the_numbers_of_one_quota      plain      numbers of two quotas
 answer_from_old    answers_under_the_new_quota_end_those_under_the_old plain,rmw charged under the old quota
 mixed_quotas       two_keys_of_a_limiter_are_decided_under_one_quota  plain,rmw  decided under two quotas
+mixed_quotas       two_keys_of_a_limiter_are_refused_under_one_quota  plain,rmw  refused under two quotas
 replace_by_store   a_quota_changes_under_a_set                        plain      a charge is lost
 leave_unasked      a_key_leaves_under_a_check                         plain,rmw  a charge is lost
 pool_unlocked      a_quota_changes_while_the_pool_is_made             plain,rmw  called `Result::unwrap()`

@@ -166,7 +166,12 @@ impl<'a> Look<'a> {
 
     /// Whether the key must be given a slot before it can be held.
     pub(crate) fn needs_seat(&self) -> bool {
-        matches!(self.found, Found::Nothing(_)) && self.seat == Seat::Own
+        self.is_absent() && self.seat == Seat::Own
+    }
+
+    /// Whether its key has no slot.
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(self.found, Found::Nothing(_))
     }
 
     /// Whether there is something to write.
@@ -186,10 +191,11 @@ impl<'a> Look<'a> {
     #[inline]
     pub(crate) fn stands(&self) -> bool {
         match &self.found {
-            Found::Word(pending) => pending.stands(),
             _ if mutant("answer_unconfirmed") => true,
-            // A change of quota rewrites words, and here is none.
+            // A change of quota rewrites words some time after, and two keys of one limiter are not
+            // decided under two quotas of it.
             _ if !self.is_current() => false,
+            Found::Word(pending) => pending.stands(),
             // What was decided on is not still so if more was forgotten.
             Found::Nothing(forgotten) => {
                 mutant("absent_unasked") || self.cells.table.absent(self.tag) == Some(*forgotten)

@@ -84,10 +84,11 @@ impl<'a> FastPending<'a> {
         mutant("mixed_quotas") || self.cells.published.is_unchanged(self.sequence)
     }
 
-    /// Whether the word is still what it was.
+    /// Whether the word is still what it was, under the same quota: else a refusal might be made of two
+    /// quotas, since a word follows a change some time after it.
     #[inline(always)]
     pub(crate) fn stands(&self) -> bool {
-        self.pending.stands()
+        self.pending.stands() && self.is_current()
     }
 
     /// Charges the key, unless something came between.

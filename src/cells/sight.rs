@@ -113,7 +113,7 @@ impl<'a> Sight<'a> {
 
     /// Whether the word is still what it was.
     #[inline(always)]
-    pub(crate) fn stands(&self) -> bool {
+    fn stands(&self) -> bool {
         mutant("answer_unconfirmed") || self.cell.is_still(self.word)
     }
 

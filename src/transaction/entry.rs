@@ -129,6 +129,11 @@ impl<'a> Entry<'a> {
         }
     }
 
+    /// Whether its key has no slot.
+    pub(super) fn is_absent(&self) -> bool {
+        matches!(&self.part, Part::Word(look) if look.is_absent())
+    }
+
     pub(super) fn stands(&self) -> bool {
         match &self.part {
             Part::Word(look) => look.stands(),

@@ -82,10 +82,10 @@ impl<'a> FastPart<'a> {
         self.step.is_err()
     }
 
-    /// Whether the key is still as it was seen.
+    /// Whether the key is still as it was seen, under the same quota.
     #[inline(always)]
     pub(crate) fn stands(&self) -> bool {
-        self.sight.stands()
+        self.pending_until(0).stands()
     }
 }
 

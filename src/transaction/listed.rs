@@ -87,7 +87,14 @@ impl<'a> Listed<'a> {
     /// Whether all was as it was seen at one moment, since it still is.
     #[inline(always)]
     pub(crate) fn stands(&self) -> bool {
-        self.keys.iter().all(FastPending::stands) && self.newcomers.iter().all(Newcomer::stands)
+        // That a key has no slot is known of this moment only, and so of no more than one: then the
+        // others were as they are from before it until after it.
+        let is_absent = match &*self.newcomers {
+            [] => true,
+            [newcomer] => newcomer.stands(),
+            _ => false,
+        };
+        is_absent && self.keys.iter().all(FastPending::stands)
     }
 
     /// Gives those a slot that have none: all agree.
