@@ -369,10 +369,10 @@ fn two_keys_of_a_limiter_are_decided_under_one_quota() {
 
 #[test]
 fn two_keys_of_a_limiter_are_refused_under_one_quota() {
-    long_model(|first| {
+    wide_model(2, |first| {
         let limiter = limiter(3, &VirtualClock::new());
-        limiter.check(&OTHER).unwrap();
         limiter.check_n(&KEY, 3).unwrap();
+        limiter.check(&OTHER).unwrap();
         let change = thread!(limiter; { limiter.set_quota(quota(2)); None });
         let set = thread!(limiter; {
             // The change comes to the second key first.
