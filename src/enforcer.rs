@@ -66,8 +66,7 @@ pub use permit::Permit;
 /// Facts are given by name, each once; those that the policy does not name cost a comparison and
 /// change nothing. Values are text, or integers, which count as their decimal text. Apart
 /// from the growth of a table, and of a thread's counts when it first decides, nothing on the way of a
-/// decision allocates, for up to 8 limits that apply, 16 found by their routes and 16 facts that the
-/// policy names.
+/// decision allocates, for up to 8 limits that apply of 32 that may, and 16 facts that the policy names.
 ///
 /// Share it by reference or in an `Arc`.
 pub struct Enforcer<S = RandomState> {

@@ -154,8 +154,8 @@ fn attempt<'a>(
 
 /// Whether what was seen was so at one moment.
 fn stand(entries: &[Entry<'_>]) -> bool {
-    // Those without a slot first: that they have none is sure of now only, and the others are as they
-    // were from before now until after it.
+    // Keys without a slot first: only the table can say that they have none, and does so now. The others
+    // are confirmed after that, and have not changed since they were looked at.
     let all = |absent: bool| {
         let mut some = entries.iter().filter(|entry| entry.is_absent() == absent);
         some.all(Entry::stands)

@@ -192,8 +192,8 @@ impl<'a> Look<'a> {
     pub(crate) fn stands(&self) -> bool {
         match &self.found {
             _ if mutant("answer_unconfirmed") => true,
-            // A change of quota rewrites words some time after, and two keys of one limiter are not
-            // decided under two quotas of it.
+            // Words follow a change of quota one by one, after it: a word that still stands may be of the
+            // quota before, and another key of the same limiter was looked at under the new one.
             _ if !self.is_current() => false,
             Found::Word(pending) => pending.stands(),
             // What was decided on is not still so if more was forgotten.

@@ -84,8 +84,8 @@ impl<'a> FastPending<'a> {
         mutant("mixed_quotas") || self.cells.published.is_unchanged(self.sequence)
     }
 
-    /// Whether the word is still what it was, under the same quota: else a refusal might be made of two
-    /// quotas, since a word follows a change some time after it.
+    /// Whether the word is still what it was and the quota is in force. Words follow a change of quota
+    /// one by one, after it, so the word alone would let a refusal be made of two quotas.
     #[inline(always)]
     pub(crate) fn stands(&self) -> bool {
         self.pending.stands() && self.is_current()

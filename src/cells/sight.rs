@@ -34,8 +34,8 @@ impl Cells {
     pub(crate) fn sight<const WHOLE: bool>(&self, tag: u64, now: Timestamp) -> Option<Sight<'_>> {
         let spread = word::spread(tag);
         let (cell, word) = self.table.find(tag, spread)?;
-        // After the word: whatever changed before it was written is seen here. What changes later makes
-        // it another word, which cannot be charged.
+        // Read after the word, so that these numbers are not older than it. If they are newer, the word
+        // is not of their generation, or has been written anew and cannot be charged.
         let now = self.published.moment::<WHOLE>(now)?;
         let numbers = self.published.fast(now)?;
         let mask = word::mask(spread, numbers.salt);

@@ -111,7 +111,7 @@ impl Table {
         // Relaxed: any level that ever was finds the key or leads to `claim`.
         let mask = self.mask.load(Ordering::Relaxed);
         let group = (tag & mask) as usize;
-        // Asked of the mask, which is the same each time: the group's segment cannot be foreseen.
+        // By the mask, which rarely changes: the processor predicts that, but not where a group is.
         let (segment, index) = if mask < ROOT_GROUPS as u64 {
             (self.segments.first()?, group)
         } else {
@@ -371,7 +371,7 @@ impl Table {
     /// The segment of a group, and its index there.
     #[inline(always)]
     fn segment_of(&self, group: usize) -> Option<(&OnceLock<Segment>, usize)> {
-        // Without a branch, which could not be foreseen.
+        // Without a branch, which the processor could not predict.
         let at = (usize::BITS - (group >> ROOT_BITS).leading_zeros()) as usize;
         Some((self.segments.get(at)?, group - first_group(at)))
     }

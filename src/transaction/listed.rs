@@ -14,7 +14,7 @@ use super::{FastPart, INLINE, Refusal, commit_last};
 pub(crate) struct Listed<'a> {
     keys: SmallVec<[FastPending<'a>; INLINE]>,
     newcomers: SmallVec<[Newcomer<'a>; 2]>,
-    /// What those said that were to say it.
+    /// The answer of each key that was looked at with `SAYS`, in order.
     pub(crate) said: SmallVec<[Result<Allowed, Denied>; INLINE]>,
     /// Read where it stands: it is large, and a copy that is read at once is slow.
     pub(crate) refusal: Option<Refusal>,
@@ -87,8 +87,9 @@ impl<'a> Listed<'a> {
     /// Whether all was as it was seen at one moment, since it still is.
     #[inline(always)]
     pub(crate) fn stands(&self) -> bool {
-        // That a key has no slot is known of this moment only, and so of no more than one: then the
-        // others were as they are from before it until after it.
+        // The table is asked now whether a newcomer has a slot, and the other keys are confirmed after
+        // that: they have not changed since they were looked at, so all was so at the moment at which
+        // the table answered. Two newcomers would be answered at two moments.
         let is_absent = match &*self.newcomers {
             [] => true,
             [newcomer] => newcomer.stands(),
@@ -97,7 +98,7 @@ impl<'a> Listed<'a> {
         is_absent && self.keys.iter().all(FastPending::stands)
     }
 
-    /// Gives those a slot that have none: all agree.
+    /// Gives each newcomer a slot, since all keys agree. Says whether all have one.
     #[cold]
     #[inline(never)]
     fn seat(&mut self) -> bool {
