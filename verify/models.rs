@@ -479,6 +479,27 @@ fn a_group_is_split_under_a_set() {
     });
 }
 
+/// Both keys are idle: the table grows for the third all the same, and forgets neither.
+#[test]
+fn a_table_grows_under_a_check_of_an_idle_key() {
+    wide_model(2, |first| {
+        let time = VirtualClock::starting_at(Timestamp::from_nanos(100));
+        let limiter = Arc::new(builder(3, &time).max_keys(4).build());
+        let keys @ [moving, staying, fresh] = [KEY | 1, OTHER, NEXT | 1];
+        for key in [moving, staying] {
+            limiter.check(&key).unwrap();
+        }
+        time.advance(20 * NANO);
+        let grow = thread!(limiter; limiter.check(&fresh).is_ok());
+        let check = thread!(limiter; limiter.check(&moving).is_ok());
+        assert_eq!(race(first, [grow, check]), [true; 2]);
+        assert_eq!(keys.map(|key| left(&limiter, key)), [2, 3, 2], "a charge is lost");
+        // From before they were idle a key never seen has its whole burst, unless one was forgotten.
+        let earlier = limiter.peek_at(&(NEXT | 2), 3, Timestamp::from_nanos(100));
+        assert!(earlier.is_ok(), "a key was forgotten");
+    });
+}
+
 /// A unit charged at 0 is paid back by 10. Giving it back then must not give more.
 #[test]
 fn a_check_moves_time_under_a_settle() {

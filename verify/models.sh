@@ -42,6 +42,8 @@ pool_unlocked      a_quota_changes_while_the_pool_is_made             plain,rmw 
 move_unmarked      a_group_is_split_under_a_check                     plain,rmw  a charge is lost
 absent_unasked     a_group_is_split_under_a_peek                      plain,rmw  a key in debt was not seen
 move_unmarked      a_group_is_split_under_a_set                       plain,rmw  a charge is lost
+move_unmarked      a_table_grows_under_a_check_of_an_idle_key         plain,rmw  a charge is lost
+forget_first       a_table_grows_under_a_check_of_an_idle_key         plain,rmw  a key was forgotten
 clock_before_word  a_check_moves_time_under_a_settle                  plain,rmw  given back by time and by settling
 settle_twice       two_settle_what_they_reserved                      plain,rmw  settled more or less
 claim_unlocked     two_newcomers_race_for_the_last_slot               plain,rmw  not one of the two got the slot

@@ -55,7 +55,7 @@ const ROOT_GROUPS: usize = 1 << ROOT_BITS;
 #[cfg(not(tollgate_loom))]
 pub(super) const CACHED_BYTES: usize = 1 << 22;
 #[cfg(tollgate_loom)]
-pub(super) const CACHED_BYTES: usize = 0;
+pub(super) const CACHED_BYTES: usize = 2 * size_of::<Line>();
 
 /// Lines for each 128 keys of the capacity: 1.47 slots a key, which with the bookkeeping makes
 /// 24 bytes. Keys fall on groups at random, and a group of 512 slots whose mean is 348 keys
@@ -203,7 +203,8 @@ impl Table {
                 Start::Stale => return Claim::Stale,
             };
             let lines = if mask < self.top { self.lines.min(NEAR) } else { self.lines };
-            let claim = place.take(tag, spread, start, lines, mask >= self.cached, meaning);
+            let may_forget = mask >= self.cached || mutant("forget_first");
+            let claim = place.take(tag, spread, start, lines, may_forget, meaning);
             let Claim::Full { .. } = claim else { return claim };
             // That there is no room and that no child is unborn hold under the same lock.
             match self.unborn_child(group, mask) {
