@@ -114,11 +114,8 @@ impl Scale {
     /// Apart, since it is rare and long: it would keep `ticks` from being inlined.
     #[inline(never)]
     fn ticks_cut(&self, nanos: u64) -> (u64, bool) {
-        let product = u128::from(nanos) * u128::from(self.num);
-        let den = u128::from(self.den);
-        // Divided once: a division of this width takes longer than all else.
-        let ticks = product / den;
-        (u64::try_from(ticks).unwrap_or(u64::MAX), ticks * den != product)
+        let (floor, ceil) = ticks_around(nanos, self.num, self.den);
+        (floor, floor != ceil)
     }
 
     /// Nanoseconds until at least `ticks` have passed: rounded up, at most `u64::MAX`.
@@ -137,8 +134,7 @@ impl Scale {
 
     #[inline(never)]
     fn nanos_cut(&self, ticks: u64) -> u64 {
-        let nanos = (u128::from(ticks) * u128::from(self.den)).div_ceil(u128::from(self.num));
-        u64::try_from(nanos).unwrap_or(u64::MAX)
+        nanos_until(ticks, self.num, self.den)
     }
 
     /// The most nanoseconds that are at most `ticks` ticks, rounded down.
@@ -146,6 +142,22 @@ impl Scale {
         let nanos = u128::from(ticks) * u128::from(self.den) / u128::from(self.num);
         u64::try_from(nanos).unwrap_or(u64::MAX)
     }
+}
+
+/// The ticks before and after `nanos`, or the one at it, if `num` pass in `den` nanoseconds: at most
+/// `u64::MAX`.
+#[inline(always)]
+pub(crate) fn ticks_around(nanos: u64, num: u64, den: u64) -> (u64, u64) {
+    let (ticks, den) = (u128::from(nanos) * u128::from(num), u128::from(den));
+    let at_most = |ticks| u64::try_from(ticks).unwrap_or(u64::MAX);
+    (at_most(ticks / den), at_most(ticks.div_ceil(den)))
+}
+
+/// Nanoseconds until at least `ticks` have passed, if `num` pass in `den` nanoseconds: at most `u64::MAX`.
+#[inline(always)]
+pub(crate) fn nanos_until(ticks: u64, num: u64, den: u64) -> u64 {
+    let nanos = (u128::from(ticks) * u128::from(den)).div_ceil(u128::from(num));
+    u64::try_from(nanos).unwrap_or(u64::MAX)
 }
 
 const fn gcd(a: u128, b: u128) -> u128 {

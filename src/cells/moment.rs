@@ -2,6 +2,8 @@
 
 use std::num::NonZeroU64;
 
+use crate::ticks::{nanos_until, ticks_around};
+
 use super::published::is_stepped;
 
 /// A stamp on the axis of the numbers in force.
@@ -74,9 +76,7 @@ fn ticks(is_stepped: bool, nanos: u64, num: u64, den: u64) -> (u64, u64) {
         let ticks = (nanos / den).saturating_mul(num);
         return (ticks, ticks);
     }
-    let (ticks, den) = (u128::from(nanos) * u128::from(num), u128::from(den));
-    // Within the span of an axis both fit.
-    ((ticks / den) as u64, ticks.div_ceil(den) as u64)
+    ticks_around(nanos, num, den)
 }
 
 /// Nanoseconds until at least `tick` ticks have passed.
@@ -88,8 +88,7 @@ fn nanos(is_stepped: bool, tick: u64, num: u64, den: u64) -> u64 {
     if is_stepped {
         return tick.div_ceil(num).saturating_mul(den);
     }
-    let nanos = (u128::from(tick) * u128::from(den)).div_ceil(u128::from(num));
-    u64::try_from(nanos).unwrap_or(u64::MAX)
+    nanos_until(tick, num, den)
 }
 
 #[cfg(test)]

@@ -126,6 +126,7 @@ mod tests {
             ("/webhooks/*", &["/webhooks/", "/webhooks/a/b"], &["/webhooks", "x/webhooks/"]),
             ("/api/v1/*", &["/api/v1/", "/api/v1/a"], &["/api/v1", "/api/v2/", "x"]),
             ("/api/v10/*", &["/api/v10/", "/api/v10/a"], &["/api/v1/0", "/api/v10", "/api/v11/"]),
+            ("/\u{e9}*", &["/\u{e9}", "/\u{e9}lan-vital"], &["/C)lan-vital", "/\u{e8}lan-vital"]),
             ("*.js", &[".js", "a/b.js"], &[".jsx", "js"]),
             ("a*b*c", &["abc", "a--b--c", "abbcc"], &["ac", "acb", "bac"]),
             ("a*a", &["aa", "aba"], &["a"]),

@@ -307,6 +307,28 @@ fn routes_find_the_limits_that_apply_among_many() {
     assert_eq!(admitted(&enforcer, &[("user", "a"), ("view", "/else")], 5), 5);
 }
 
+/// Those that are found by a fact's value stand among those that are always looked at.
+#[test]
+fn limits_are_asked_in_the_order_of_the_policy_however_they_are_found() {
+    let routed = |name: &str, fact: &str| two(name).when(fact, ["x"]);
+    let limits = [two("1"), routed("2", "a"), routed("3", "b"), two("4"), routed("5", "a")];
+    let policy = limits.into_iter().fold(Policy::new(), Policy::limit);
+    let (enforcer, _) = enforcer(policy);
+    let facts = [("a", "x"), ("b", "x")];
+    for asked in 0..4 {
+        let (admitted, answers) = enforcer.admit_with_answers(&facts, 1);
+        let order: Vec<_> = answers.limits.iter().map(|limit| limit.limit).collect();
+        assert_eq!(order, ["1", "2", "3", "4", "5"]);
+        assert_eq!(admitted.is_ok(), asked < 2);
+    }
+    // All refuse: the first names itself, though facts lead to others.
+    assert_eq!(refuser(&enforcer, &facts), "1");
+    for (reset, refuses) in [("1", "2"), ("2", "3"), ("3", "4"), ("4", "5")] {
+        enforcer.reset(reset).unwrap();
+        assert_eq!(refuser(&enforcer, &facts), refuses);
+    }
+}
+
 #[test]
 fn the_same_override_twice_is_an_error() {
     let change = || Override::new("l").when("user", ["a"]).burst(1);
