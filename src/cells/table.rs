@@ -50,6 +50,12 @@ const ROOT_BITS: u32 = 2;
 const ROOT_BITS: u32 = 0;
 const ROOT_GROUPS: usize = 1 << ROOT_BITS;
 
+/// As many segments as a table has at most, which is room for 10^10 keys: no memory holds more.
+#[cfg(not(tollgate_loom))]
+const SEGMENTS: usize = 24;
+#[cfg(tollgate_loom)]
+const SEGMENTS: usize = 4;
+
 /// A table grows to this size rather than forget idle keys: 100,000 keys stand in 3 MiB. With 1 MiB
 /// four in ten of them claim a slot at each visit, and a check takes four times as long.
 #[cfg(not(tollgate_loom))]
@@ -65,17 +71,20 @@ const LINES_PER_128_KEYS: usize = 47;
 #[cfg(tollgate_loom)]
 const LINES_PER_128_KEYS: usize = 64;
 
+// In this order, so that a key of a small table is found by what is on one cache line, and without a
+// pointer to the segments.
+#[repr(C)]
 pub(crate) struct Table {
     /// The low bits of a tag that name its group: as many as the level. Only rises.
     mask: AtomicU64,
+    /// Lines of a group.
+    lines: usize,
+    /// The first holds the first `1 << ROOT_BITS` groups, each other one those that a level adds.
+    segments: [OnceLock<Segment>; SEGMENTS],
     /// The mask at which the table has its full size.
     top: u64,
     /// Up to this mask the table grows rather than forget idle keys.
     cached: u64,
-    /// Lines of a group.
-    lines: usize,
-    /// The first holds the first `1 << ROOT_BITS` groups, each other one those that a level adds.
-    segments: Box<[OnceLock<Segment>]>,
 }
 
 /// What a claim starts with.
@@ -90,15 +99,15 @@ pub(crate) enum Start {
 impl Table {
     pub(crate) fn new(max_keys: usize) -> Table {
         let all = max_keys.saturating_mul(LINES_PER_128_KEYS).div_ceil(128).max(1);
-        let levels = (all / GROUP_LINES).max(1).ilog2();
-        let lines = all >> levels;
+        let levels = (all / GROUP_LINES).max(1).ilog2().min(ROOT_BITS + SEGMENTS as u32 - 1);
+        let lines = (all >> levels).min(2 * GROUP_LINES - 1);
         let cached = (CACHED_BYTES / (lines * size_of::<Line>())).max(1).ilog2();
         Table {
             mask: AtomicU64::new(0),
             top: low_bits(levels),
             cached: low_bits(cached.min(levels)),
             lines,
-            segments: (ROOT_BITS..levels.max(ROOT_BITS) + 1).map(|_| OnceLock::new()).collect(),
+            segments: std::array::from_fn(|_| OnceLock::new()),
         }
     }
 
@@ -113,7 +122,7 @@ impl Table {
         let group = (tag & mask) as usize;
         // By the mask, which rarely changes: the processor predicts that, but not where a group is.
         let (segment, index) = if mask < ROOT_GROUPS as u64 {
-            (self.segments.first()?, group)
+            (&self.segments[0], group)
         } else {
             self.segment_of(group)?
         };
@@ -316,10 +325,10 @@ impl Table {
         }
     }
 
-    /// Bytes allocated.
+    /// Bytes allocated beside this.
     pub(crate) fn memory(&self) -> usize {
         let segments = self.segments.iter().filter_map(OnceLock::get);
-        size_of_val(&*self.segments) + segments.map(Segment::memory).sum::<usize>()
+        segments.map(Segment::memory).sum::<usize>()
     }
 
     /// The group that the key stands in, if it is anywhere.

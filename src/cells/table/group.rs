@@ -38,6 +38,12 @@ pub(super) struct Segment {
     /// Lines, from the first multiple of a line's size on.
     words: Box<[AtomicU64]>,
     start: usize,
+    /// Apart, since a key that stands in its first lines is found without them.
+    rest: Box<Rest>,
+}
+
+/// What a segment has besides its lines.
+struct Rest {
     groups: Box<[Group]>,
     /// For each line, how far the keys that it names may stand from it. Written under the lock.
     reach: Box<[AtomicU8]>,
@@ -78,7 +84,7 @@ pub(super) struct Place<'a> {
 impl<'a> Place<'a> {
     #[inline(always)]
     pub(super) fn new(segment: &'a Segment, index: usize, lines: usize) -> Option<Self> {
-        Some(Place { segment, group: segment.groups.get(index)?, first: index * lines, lines })
+        Some(Place { segment, group: segment.rest.groups.get(index)?, first: index * lines, lines })
     }
 
     #[inline(always)]
@@ -91,7 +97,7 @@ impl<'a> Place<'a> {
     }
 
     pub(super) fn reach(&self, index: usize) -> &'a AtomicU8 {
-        &self.segment.reach[self.first + index]
+        &self.segment.rest.reach[self.first + index]
     }
 
     /// Where the key stands, `from` so many lines behind its own on.
@@ -253,8 +259,10 @@ impl Segment {
         Segment {
             words: words.into_boxed_slice(),
             start,
-            groups: (0..groups).map(|_| Group::new(lines)).collect(),
-            reach: reach.into_boxed_slice(),
+            rest: Box::new(Rest {
+                groups: (0..groups).map(|_| Group::new(lines)).collect(),
+                reach: reach.into_boxed_slice(),
+            }),
         }
     }
 
@@ -265,7 +273,9 @@ impl Segment {
     }
 
     pub(super) fn memory(&self) -> usize {
-        size_of_val(&*self.words) + size_of_val(&*self.groups) + size_of_val(&*self.reach)
+        let Rest { groups, reach } = &*self.rest;
+        let rest = size_of::<Rest>() + size_of_val(&**groups) + size_of_val(&**reach);
+        size_of_val(&*self.words) + rest
     }
 }
 
