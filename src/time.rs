@@ -95,6 +95,8 @@ enum Kind {
     #[cfg(feature = "tsc")]
     Tsc {
         source: quanta::Clock,
+        /// Nanoseconds in `2^TICK_BITS` of the counter's ticks.
+        nanos: u64,
         /// What the counter said at `unix_nanos`.
         begun: u64,
         unix_nanos: u64,
@@ -107,6 +109,19 @@ type SleepUntil = dyn Fn(Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send>> 
 struct Timed {
     clock: Clock,
     sleep_until: Box<SleepUntil>,
+}
+
+/// The length of a counter's tick is known as that of `2^TICK_BITS` ticks, which fits 64 bits if the
+/// counter runs at 8 MHz or more.
+#[cfg(feature = "tsc")]
+const TICK_BITS: u32 = 57;
+
+/// Nanoseconds that a counter's ticks take, rounded down, if `2^TICK_BITS` of them take `nanos`.
+#[cfg(feature = "tsc")]
+#[inline(always)]
+fn nanos_of_ticks(ticks: u64, nanos: u64) -> u64 {
+    let nanos = (u128::from(ticks) * u128::from(nanos)) >> TICK_BITS;
+    u64::try_from(nanos).unwrap_or(u64::MAX)
 }
 
 /// One instant known on both axes: the monotonic clock's and that of the time of day.
@@ -181,8 +196,9 @@ impl Clock {
     #[cfg(feature = "tsc")]
     pub fn tsc() -> Clock {
         let source = quanta::Clock::new();
+        let nanos = source.delta_as_nanos(0, 1 << TICK_BITS);
         let begun = source.raw();
-        Clock(Kind::Tsc { source, begun, unix_nanos: Anchor::of_process().now() })
+        Clock(Kind::Tsc { source, nanos, begun, unix_nanos: Anchor::of_process().now() })
     }
 
     /// Tokio's clock, with tokio's timer: also while tokio's time is paused.
@@ -230,9 +246,10 @@ impl Clock {
             Kind::Tokio(anchor) => anchor.tokio_now(),
             Kind::Timed(timed) => return timed.clock.now(),
             #[cfg(feature = "tsc")]
-            // The difference in nanoseconds, without a duration in between: that would divide.
-            Kind::Tsc { source, begun, unix_nanos } => {
-                unix_nanos.saturating_add(source.delta_as_nanos(*begun, source.raw()))
+            // Converted here, since `quanta` is not inlined and a second call of it takes 1 ns.
+            Kind::Tsc { source, nanos, begun, unix_nanos } => {
+                let ticks = source.raw().saturating_sub(*begun);
+                unix_nanos.saturating_add(nanos_of_ticks(ticks, *nanos))
             }
         })
     }
@@ -304,5 +321,30 @@ impl fmt::Debug for Clock {
             #[cfg(feature = "tsc")]
             Kind::Tsc { .. } => "Clock::tsc",
         })
+    }
+}
+
+#[cfg(all(test, feature = "tsc"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_take_as_long_as_the_counter_says() {
+        let source = quanta::Clock::new();
+        let nanos = source.delta_as_nanos(0, 1 << TICK_BITS);
+        // From one tick to some years of a counter of 4 GHz.
+        for bits in 0..59 {
+            let ticks = (1 << bits) + (1 << bits) / 3;
+            let (ours, theirs) = (nanos_of_ticks(ticks, nanos), source.delta_as_nanos(0, ticks));
+            // The length of a tick is rounded down by less than 2^-57 ns, and so is each sum.
+            let less = theirs.checked_sub(ours).unwrap();
+            assert!(less <= 1 + (ticks >> TICK_BITS), "{ticks} ticks: {ours} and {theirs}");
+        }
+    }
+
+    #[test]
+    fn ticks_beyond_all_time_do_not_wrap() {
+        assert_eq!(nanos_of_ticks(u64::MAX, u64::MAX), u64::MAX);
+        assert_eq!(nanos_of_ticks(u64::MAX, 1 << TICK_BITS), u64::MAX);
     }
 }
