@@ -1,29 +1,32 @@
-//! The slots of one concurrency limit: how many are taken, and by which leases.
+//! The slots of one concurrency limit: how many are free, and the leases that hold the others.
 //!
 //! The *head* is one word. Taking and giving back is one compare-and-swap of it, without a lock:
 //!
 //! ```text
-//! 63    62    61     60 ..... 24  23 ........ 0
-//! shut  hold  queue  cycle        units in use
+//! 63    62    61     60 ..... 25  24 ............ 0
+//! shut  hold  queue  cycle        room + 2^24
 //! ```
 //!
-//! | bit | meaning |
+//! | bits | meaning |
 //! |---|---|
-//! | shut | one thread works under the lock, and `in use` is its own; all others go to the lock |
-//! | hold | a transaction has decided to take and may yet let go: who takes waits, who gives back does not |
-//! | queue | callers wait in line: who did not wait gets nothing |
-//! | cycle | rises with each shutting that changed what is held or the cap, so that a swap across one fails |
+//! | shut | one thread works under the lock; all others go to the lock |
+//! | hold | a transaction has decided to take and may yet let go: a taker waits, a giver does not |
+//! | queue | callers wait in line: a caller who did not wait gets nothing |
+//! | cycle | rises with each shutting that ended leases, changed the cap or found the first end |
+//! | room | how many can be taken; below 0 after the cap was lowered, and of limits in shadow |
 //!
-//! Each lease has a *record* (see `records`) that says when it ends. Nobody looks at those while
-//! there is room. Who finds none shuts the slots, takes back what is over, and only then is
-//! refused: so a slot is free again at exactly the end of its lease, and no thread is needed for
-//! it. What must not be split (reset, resize, renew, looking at all) happens while shut, too.
+//! Each lease has a *record* (see `records`) that says when it ends. A taker claims its record, swaps
+//! the head, then makes the record live. A giver marks its record as *leaving*, swaps the head, then
+//! frees the record. A thread that has shut the slots waits for records that are claimed or leaving,
+//! which is a few instructions of their owners: then it has head and records to itself.
 //!
-//! A taker claims its record, swaps the head, then makes the record live; a giver swaps the head,
-//! then frees the record. Whoever has shut the slots waits for those in between, which is a few
-//! instructions of theirs: claimed records are waited for, and a live record that is no longer
-//! counted shows as a sum above the head's.
+//! A caller that finds no room must know whether a lease is over: then its slot is free. The *first
+//! end* is kept beside the head, so that a refusal is a few loads. Each lease that ends sooner, and
+//! each that goes and was the first, makes it unknown before it swaps the head. The next refusal then
+//! shuts the slots and finds it again (see `ends`), in amortized O(log n). So a slot is free again at
+//! exactly the end of its lease, and no thread is needed for it.
 
+mod ends;
 mod records;
 mod shut;
 mod transaction;
@@ -32,8 +35,9 @@ use std::time::Duration;
 
 use crate::decision::{Allowed, Denied, Retry, Standing};
 use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, mutant};
-use crate::time::Timestamp;
+use crate::time::{Clock, Timestamp};
 
+use ends::Ends;
 use records::Records;
 
 pub(crate) use records::{Claim, Held};
@@ -46,8 +50,15 @@ const SHUT: u64 = 1 << 63;
 const HOLD: u64 = 1 << 62;
 const QUEUE: u64 = 1 << 61;
 const FLAGS: u64 = SHUT | HOLD | QUEUE;
-const CYCLE: u64 = 1 << 24;
-const IN_USE: u64 = CYCLE - 1;
+const CYCLE: u64 = 1 << 25;
+const ROOM: u64 = CYCLE - 1;
+/// The room of a head whose field is 0 is as far below 0.
+const NO_ROOM: u64 = 1 << 24;
+
+/// An end that is not known: the slots must be shut to find it. No lease ends sooner.
+const UNKNOWN: u64 = 0;
+/// The end of a lease that has none.
+const NEVER: u64 = u64::MAX;
 
 /// In this order: what each call touches stands together, with the first records.
 #[repr(C)]
@@ -55,7 +66,7 @@ pub(crate) struct Slots {
     hot: Hot,
     records: Records,
     /// Held while shut.
-    shut: Mutex<()>,
+    shut: Mutex<Ends>,
     expired: AtomicU64,
     late: AtomicU64,
     /// How many of `expired` somebody was told of.
@@ -64,12 +75,14 @@ pub(crate) struct Slots {
 
 struct Hot {
     head: AtomicU64,
-    /// Changes only while shut.
-    cap: AtomicU32,
-    /// Where a free record probably is.
-    hint: AtomicU32,
+    /// When the first lease ends; `UNKNOWN`, or `NEVER` if none does.
+    first: AtomicU64,
+    /// The record of that lease.
+    first_at: AtomicU32,
     /// How long a lease is, in nanoseconds; `u64::MAX` without end.
     lease: AtomicU64,
+    /// Changes only while shut.
+    cap: AtomicU32,
 }
 
 /// How slots stood at one moment.
@@ -86,38 +99,42 @@ pub(crate) struct Count {
     pub(crate) late: u64,
 }
 
-/// What a giver learns.
-pub(crate) struct Back {
-    /// Somebody waits in line.
-    pub(crate) queued: bool,
+/// Whether `units` can be taken of the room that a head says.
+#[inline]
+fn has_units(head: u64, units: u32) -> bool {
+    head & ROOM >= NO_ROOM + u64::from(units)
 }
 
-fn in_use(head: u64) -> u32 {
-    (head & IN_USE) as u32
+/// How many are taken, of `cap`.
+fn in_use(head: u64, cap: u32) -> u32 {
+    // Never more than there can be.
+    (NO_ROOM + u64::from(cap)).saturating_sub(head & ROOM) as u32
 }
 
 fn nanos(lease: Option<Duration>) -> u64 {
-    lease.map_or(u64::MAX, |lease| u64::try_from(lease.as_nanos()).unwrap_or(u64::MAX))
+    lease.map_or(NEVER, |lease| u64::try_from(lease.as_nanos()).unwrap_or(NEVER))
 }
 
 /// Whether a lease is over that ends at `end`; at the end of time none does.
 #[inline]
 fn is_over(end: u64, now: Timestamp) -> bool {
-    end <= now.as_nanos() && end < u64::MAX
+    end <= now.as_nanos() && end < NEVER
 }
 
 impl Slots {
     pub(crate) fn new(cap: u32, lease: Option<Duration>) -> Slots {
+        let cap = cap.min(MAX_SLOTS);
         let hot = Hot {
-            head: AtomicU64::new(0),
-            cap: AtomicU32::new(cap.min(MAX_SLOTS)),
-            hint: AtomicU32::new(0),
+            head: AtomicU64::new(NO_ROOM + u64::from(cap)),
+            first: AtomicU64::new(UNKNOWN),
+            first_at: AtomicU32::new(u32::MAX),
             lease: AtomicU64::new(nanos(lease)),
+            cap: AtomicU32::new(cap),
         };
         Slots {
             hot,
             records: Records::new(),
-            shut: Mutex::new(()),
+            shut: Mutex::default(),
             expired: AtomicU64::new(0),
             late: AtomicU64::new(0),
             told: AtomicU64::new(0),
@@ -126,125 +143,170 @@ impl Slots {
 
     /// Makes of idle slots new ones, if nothing of them is left to come.
     pub(crate) fn begin_anew(&mut self, cap: u32, lease: Option<Duration>) -> bool {
-        if self.load() & (FLAGS | IN_USE) != 0 {
+        let head = self.load();
+        if head & FLAGS != 0 || in_use(head, self.cap()) > 0 {
             return false;
         }
-        // Relaxed: nobody else has them.
-        self.hot.cap.store(cap.min(MAX_SLOTS), Ordering::Relaxed);
+        self.resize(cap);
         self.set_lease(lease);
+        // Relaxed: nobody else has them.
         self.expired.store(0, Ordering::Relaxed);
         self.late.store(0, Ordering::Relaxed);
         self.told.store(0, Ordering::Relaxed);
         true
     }
 
+    /// Takes `units` for a caller who does not wait, if there is room and nothing is in the way, or refuses
+    /// them if nothing needs to be found out. `clock` is read only if a lease has an end.
+    #[inline(always)]
+    pub(crate) fn try_at_once(&self, units: u32, clock: &Clock) -> Option<Result<Held, Denied>> {
+        let lease = self.hot.lease.load(Ordering::Relaxed);
+        let now = (lease < NEVER).then(|| clock.now());
+        let end = now.map_or(NEVER, |now| now.as_nanos().saturating_add(lease));
+        match self.take_at_once(units, end) {
+            Some(held) => Some(Ok(held)),
+            None => self.refuse_at_once(units, now).map(Err),
+        }
+    }
+
     /// Takes `units` from `now` on. `turn`: for the head of the line, whom no line stops.
     #[inline]
-    pub(crate) fn take(
-        &self,
-        units: u32,
-        now: Timestamp,
-        turn: bool,
-    ) -> Result<(Held, Allowed), Denied> {
-        match self.take_at_once(units, now) {
-            Some(taken) => Ok(taken),
+    pub(crate) fn take(&self, units: u32, now: Timestamp, turn: bool) -> Result<Held, Denied> {
+        match self.take_at_once(units, self.end(now)) {
+            Some(held) => Ok(held),
             None => self.shut_for(turn).take(units, now),
         }
     }
 
-    /// `take`, unless there is no room or something is in the way.
+    /// Takes `units` until `end`, unless there is no room or something is in the way.
     #[inline(always)]
-    pub(crate) fn take_at_once(&self, units: u32, now: Timestamp) -> Option<(Held, Allowed)> {
-        let mut head = self.load();
+    fn take_at_once(&self, units: u32, end: u64) -> Option<Held> {
+        let head = self.load();
         if !self.has_room(head, units) {
             return None;
         }
-        let claim = self.claim(units, now)?;
+        let claim = self.claim_until(units, end)?;
+        if mutant("add_then_count") {
+            return self.add_then_count(claim, units);
+        }
+        self.swap_room(head, units).then(|| claim.live())
+    }
+
+    /// Takes `units` of the room of `head`, or of what has become of it by others who took and gave back
+    /// meanwhile. The claim is made already.
+    #[inline(always)]
+    fn swap_room(&self, mut head: u64, units: u32) -> bool {
         loop {
-            if mutant("add_then_count") {
-                return self.add_then_count(claim, units);
-            }
-            // Before the swap, which fails if the cap changed meanwhile.
-            let allowed = self.allowed(in_use(head) + units);
-            match self.swap(head, head + u64::from(units)) {
-                Ok(_) => return Some((claim.live(), allowed)),
-                Err(seen) if self.has_room(seen, units) => head = seen,
-                Err(_) => return None,
+            match self.swap(head, head - u64::from(units)) {
+                Ok(_) => return true,
+                // In another cycle the claim may end before what is now the first end.
+                Err(seen) if (seen ^ head) & !(FLAGS | ROOM) == 0 && self.has_room(seen, units) => {
+                    self.records.spread();
+                    head = seen;
+                }
+                Err(_) => return false,
             }
         }
+    }
+
+    /// The refusal of one slot if all are taken and it is known that no lease is over. Without `now` that
+    /// is known only if no lease has an end.
+    #[inline(always)]
+    fn refuse_at_once(&self, units: u32, now: Option<Timestamp>) -> Option<Denied> {
+        let head = self.load();
+        // Acquire: that the head is still the same is read after it. The end was then the first at the
+        // moment at which it was read: it only becomes another in another cycle.
+        let first = self.hot.first.load(Ordering::Acquire);
+        // Acquire: likewise.
+        let cap = self.hot.cap.load(Ordering::Acquire);
+        let is_full = head & (FLAGS | ROOM) == NO_ROOM && units == 1 && cap > 0;
+        let is_ahead = match now {
+            Some(now) => first > now.as_nanos() && first != UNKNOWN,
+            None => first == NEVER,
+        };
+        if !is_full || !is_ahead || self.load() != head {
+            return None;
+        }
+        let at_latest =
+            now.filter(|_| first < NEVER).map(|now| Timestamp::from_nanos(first).since(now));
+        let standing = self.standing(cap, cap);
+        Some(Denied { standing, retry: Retry::Unknown { at_latest } })
     }
 
     /// Takes `units` whether or not there is room, and whoever waits: for limits that only count.
     /// `None` if so many cannot be counted.
     pub(crate) fn take_anyway(&self, units: u32, now: Timestamp) -> Option<Held> {
         let mut shut = self.shut();
-        if shut.in_use.saturating_add(units) > MAX_SLOTS {
+        if shut.in_use().saturating_add(units) > MAX_SLOTS {
             shut.reap(now);
         }
-        let in_use = shut.in_use.checked_add(units).filter(|units| *units <= MAX_SLOTS)?;
+        if shut.in_use().saturating_add(units) > MAX_SLOTS {
+            return None;
+        }
         let claim = self.claim(units, now)?;
-        shut.in_use = in_use;
+        shut.room -= i64::from(units);
         Some(claim.live())
     }
 
-    /// Gives back what is held; if its lease is over, only counts that.
+    /// Gives back what is held, and says whether somebody waits in line. If its lease is over, only
+    /// counts that; `clock` is read only if the lease has an end.
     #[inline]
-    pub(crate) fn give_back(&self, held: &Held, now: Timestamp) -> Back {
-        let Some(record) = self.records.get(held.index) else { return Back { queued: false } };
+    pub(crate) fn give_back(&self, held: &Held, clock: &Clock) -> bool {
+        let Some(record) = self.records.get(held.index) else { return false };
         let mut head = self.load();
+        // Relaxed: if it is not this lease's any more, neither is the record.
+        let end = record.end.load(Ordering::Relaxed);
+        let is_over = end < NEVER && is_over(end, clock.recent());
+        if head & SHUT != 0 || is_over || !record.leave(held) {
+            return self.give_back_shut(held, clock);
+        }
         loop {
-            if head & SHUT != 0 {
-                return self.give_back_shut(held, now);
-            }
-            // Acquire: the end is read before the word. If that is still this lease's, so was the
-            // end.
-            let end = record.end.load(Ordering::Acquire);
-            if !record.is_live(held) && !mutant("expiry_frees_stranger") {
-                return self.give_back_late(head);
-            }
-            if is_over(end, now) {
-                return self.give_back_shut(held, now);
-            }
-            // A reset between the load and the swap has changed the cycle.
-            match self.swap(head, head - u64::from(held.units)) {
+            self.forget_first(held.index);
+            match self.swap(head, head + u64::from(held.units)) {
                 Ok(_) => break,
-                Err(seen) => head = seen,
+                Err(seen) if seen & SHUT == 0 => {
+                    self.records.spread();
+                    head = seen;
+                }
+                Err(_) => {
+                    // The thread that has shut the slots waits until this record does not leave any more.
+                    record.stay(held);
+                    return self.give_back_shut(held, clock);
+                }
             }
         }
         record.free(held.serial);
-        // Seldom written: who comes next reads it.
-        if self.hot.hint.load(Ordering::Relaxed) != held.index {
-            self.hot.hint.store(held.index, Ordering::Relaxed);
-        }
-        Back { queued: head & QUEUE != 0 }
+        self.records.set_hint(held.index);
+        head & QUEUE != 0
     }
 
     #[cold]
     #[inline(never)]
-    fn give_back_shut(&self, held: &Held, now: Timestamp) -> Back {
+    fn give_back_shut(&self, held: &Held, clock: &Clock) -> bool {
         let mut shut = self.shut();
-        let queued = shut.queued && !mutant("queue_forgotten");
-        match self.records.get(held.index).filter(|record| record.is_live(held)) {
-            None => {
-                self.give_back_late(0);
+        let live = self.records.get(held.index).filter(|record| record.is_live(held));
+        if let Some(record) = live {
+            if is_over(record.end.load(Ordering::Relaxed), clock.now()) {
+                shut.reap(clock.now());
             }
-            Some(record) if is_over(record.end.load(Ordering::Relaxed), now) => {
-                shut.reap(now);
-                self.give_back_late(0);
-            }
-            Some(record) => {
-                shut.in_use = shut.in_use.saturating_sub(held.units);
-                record.free(held.serial);
+            if record.end_lease(held.serial) {
+                self.forget_first(held.index);
+                shut.room += i64::from(held.units);
+                return shut.queued && !mutant("queue_forgotten");
             }
         }
-        Back { queued }
-    }
-
-    #[cold]
-    fn give_back_late(&self, head: u64) -> Back {
         // Relaxed: a count.
         self.late.fetch_add(1, Ordering::Relaxed);
-        Back { queued: head & QUEUE != 0 }
+        shut.queued && !mutant("queue_forgotten")
+    }
+
+    /// Makes the first end unknown if it is that of the record, before the head is swapped.
+    #[inline(always)]
+    fn forget_first(&self, index: u32) {
+        // Relaxed: as the head that was read before says, and published by the swap of the head.
+        if self.hot.first_at.load(Ordering::Relaxed) == index && !mutant("first_end_kept") {
+            self.hot.first.store(UNKNOWN, Ordering::Relaxed);
+        }
     }
 
     /// Begins the lease anew at `now`, if it is not over. It never ends sooner than before: whoever
@@ -254,8 +316,10 @@ impl Slots {
         let live = self.records.get(held.index).filter(|record| record.is_live(held));
         let renewed = match live {
             Some(record) if !is_over(record.end.load(Ordering::Relaxed), now) => {
-                // Release, for `give_back`: with the new end comes all that led to it.
-                record.end.fetch_max(self.end(now), Ordering::Release);
+                record.end.fetch_max(self.end(now), Ordering::Relaxed);
+                if !mutant("renewed_first_kept") {
+                    self.forget_first(held.index);
+                }
                 true
             }
             _ => false,
@@ -277,7 +341,7 @@ impl Slots {
             // Acquire: as in `give_back`.
             let end = record.end.load(Ordering::Acquire);
             let live = record.is_live(held);
-            let unmoved = (self.load() ^ head) & !(FLAGS | IN_USE) == 0;
+            let unmoved = (self.load() ^ head) & !(FLAGS | ROOM) == 0;
             if unmoved || mutant("end_unconfirmed") {
                 return live.then(|| Timestamp::from_nanos(end));
             }
@@ -286,13 +350,18 @@ impl Slots {
 
     /// Changes how many there are. What is held stays held.
     pub(crate) fn resize(&self, cap: u32) {
-        let mut shut = (!mutant("resize_open")).then(|| self.shut());
-        if let Some(shut) = &mut shut {
-            shut.is_changed = true;
+        let cap = cap.min(MAX_SLOTS);
+        if mutant("resize_open") {
+            let (head, before) = (self.load(), self.hot.cap.swap(cap, Ordering::Release));
+            let more = i64::from(cap) - i64::from(before);
+            self.hot.head.store(head.wrapping_add_signed(more), Ordering::Release);
+            return;
         }
-        // Relaxed: published by what follows.
-        self.hot.cap.store(cap.min(MAX_SLOTS), Ordering::Relaxed);
-        drop(shut);
+        let mut shut = self.shut();
+        shut.room += i64::from(cap) - i64::from(self.cap());
+        shut.is_changed = true;
+        // Release: for `refuse_at_once`, which then sees that the slots are shut.
+        self.hot.cap.store(cap, Ordering::Release);
     }
 
     /// Changes how long leases are that begin from now on.
@@ -306,25 +375,29 @@ impl Slots {
         let mut shut = self.shut();
         shut.reap(now);
         if !mutant("reset_keeps_lease") {
-            self.records.each_live(|record, live| record.free(live.serial));
+            self.records.each_live(|record, live| record.end_lease(live.serial));
         }
-        shut.in_use = 0;
+        shut.room = self.cap().into();
         shut.is_changed = true;
+        if !mutant("reset_first_kept") {
+            // Relaxed: published as the slots are opened.
+            self.hot.first.store(UNKNOWN, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn count(&self, now: Timestamp) -> Count {
-        let mut shut = self.shut();
-        shut.settle();
+        let shut = self.shut();
         let (mut overdue, mut leases) = (0, 0);
         self.records.each_live(|_, live| {
             if is_over(live.end, now) {
                 overdue += live.units;
                 leases += 1;
             }
+            true
         });
         Count {
             cap: self.cap(),
-            in_use: shut.in_use.saturating_sub(overdue),
+            in_use: shut.in_use().saturating_sub(overdue),
             overdue,
             expired: self.expired.load(Ordering::Relaxed) + leases,
             late: self.late.load(Ordering::Relaxed),
@@ -348,7 +421,7 @@ impl Slots {
 
     /// Bytes allocated besides itself.
     pub(crate) fn memory(&self) -> usize {
-        self.records.memory()
+        self.records.memory() + self.shut.lock().memory()
     }
 
     #[inline]
@@ -385,23 +458,28 @@ impl Slots {
         self.hot.head.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
     }
 
-    /// Whether `units` can be taken by a swap of `head`. The cap is read after it: if it changed
-    /// since, so did the cycle. The head of a line takes while the slots are shut.
+    /// Whether `units` can be taken by a swap of `head`. The head of a line takes while the slots are
+    /// shut.
     #[inline]
     fn has_room(&self, head: u64, units: u32) -> bool {
         let busy = if mutant("take_through_hold") { SHUT } else { SHUT | HOLD };
-        head & busy == 0
-            && (head & QUEUE == 0 || mutant("barge"))
-            && in_use(head).saturating_add(units) <= self.cap()
+        let busy = if mutant("barge") { busy } else { busy | QUEUE };
+        head & busy == 0 && has_units(head, units)
     }
 
-    /// A record for what may be taken. While it is a claim its owner must wait for nobody.
+    /// A record for what may be taken. While it is a claim its owner must wait for nobody. The owner
+    /// has loaded the head, and takes only if its cycle is still the same.
     #[inline]
     pub(crate) fn claim(&self, units: u32, now: Timestamp) -> Option<Claim<'_>> {
-        let hint = self.hot.hint.load(Ordering::Relaxed);
-        let claim = self.records.claim(hint, units, self.end(now))?;
-        if claim.index != hint {
-            self.hot.hint.store(claim.index.wrapping_add(1), Ordering::Relaxed);
+        self.claim_until(units, self.end(now))
+    }
+
+    #[inline]
+    fn claim_until(&self, units: u32, end: u64) -> Option<Claim<'_>> {
+        let claim = self.records.claim(units, end)?;
+        // Relaxed: as in `forget_first`.
+        if end < self.hot.first.load(Ordering::Relaxed) && !mutant("sooner_end_unseen") {
+            self.hot.first.store(UNKNOWN, Ordering::Relaxed);
         }
         Some(claim)
     }
@@ -412,8 +490,7 @@ impl Slots {
     }
 
     #[inline]
-    fn standing(&self, in_use: u32) -> Standing {
-        let cap = self.cap();
+    fn standing(&self, in_use: u32, cap: u32) -> Standing {
         let reset = if in_use == 0 { 0 } else { self.hot.lease.load(Ordering::Relaxed) };
         Standing {
             capacity: cap.into(),
@@ -425,20 +502,21 @@ impl Slots {
 
     #[inline]
     fn allowed(&self, in_use: u32) -> Allowed {
-        Allowed(self.standing(in_use))
+        Allowed(self.standing(in_use, self.cap()))
     }
 
     fn never(&self, in_use: u32) -> Denied {
-        Denied { standing: self.standing(in_use), retry: Retry::Never }
+        Denied { standing: self.standing(in_use, self.cap()), retry: Retry::Never }
     }
 
     /// The bug of counting first and looking then: two that race for the last slot both lose.
-    fn add_then_count(&self, claim: Claim<'_>, units: u32) -> Option<(Held, Allowed)> {
-        let head = self.hot.head.fetch_add(units.into(), Ordering::AcqRel);
-        if in_use(head) + units > self.cap() {
-            self.hot.head.fetch_add(u64::from(units).wrapping_neg(), Ordering::AcqRel);
+    fn add_then_count(&self, claim: Claim<'_>, units: u32) -> Option<Held> {
+        let units = u64::from(units);
+        let head = self.hot.head.fetch_add(units.wrapping_neg(), Ordering::AcqRel);
+        if head & ROOM < NO_ROOM + units {
+            self.hot.head.fetch_add(units, Ordering::AcqRel);
             return None;
         }
-        Some((claim.live(), self.allowed(in_use(head) + units)))
+        Some(claim.live())
     }
 }

@@ -51,6 +51,13 @@ mod imp {
 
     pub(crate) use std::thread::panicking as is_panicking;
 
+    /// A number of this thread, which another thread that is alive does not have.
+    #[inline(always)]
+    pub(crate) fn thread_mark() -> u64 {
+        std::thread_local!(static MARK: u8 = const { 0 });
+        MARK.with(|mark| std::ptr::from_ref(mark).addr() as u64)
+    }
+
     /// A value of each thread, dropped when it ends.
     macro_rules! per_thread {
         (static $name:ident: $of:ty = const $value:block;) => {

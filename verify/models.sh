@@ -51,7 +51,14 @@ add_then_count     two_race_for_the_last_slot                         plain,rmw 
 claim_by_store     two_take_at_once                                   plain,rmw  a slot is lost
 expiry_frees_stranger a_lease_runs_out_as_it_is_given_back            plain,rmw  slot was freed
 reset_keeps_lease  a_reset_meets_a_give_back                          plain,rmw  slot was freed
-same_cycle         a_reset_meets_a_give_back                          plain,rmw  slot was freed
+first_end_kept     the_lease_that_ends_first_is_given_back_under_a_refusal plain,rmw another end than the first
+renewed_first_kept the_lease_that_ends_first_is_renewed_under_a_refusal plain,rmw another end than the first
+reset_first_kept   all_leases_are_ended_under_a_refusal               plain,rmw  another end than the first
+unlisted           leases_run_out_under_a_refusal                     plain,rmw  not one of the two got the slot
+resize_open        a_cap_is_raised_and_lowered_under_a_refusal        plain,rmw  a slot too many
+same_cycle         a_first_end_is_found_under_a_taker_that_read_the_clock_before plain another end than the first
+sooner_end_unseen  a_first_end_is_found_under_a_taker_that_read_the_clock_before plain,rmw another end than the first
+disorder_unseen    a_first_end_is_found_under_a_taker_that_read_the_clock_before plain,rmw another end than the first
 end_unconfirmed    a_reset_ends_all_leases_at_one_moment              plain,rmw  half of a reset was seen
 resize_open        a_cap_is_lowered_under_a_taker                     plain,rmw  more are held than there are
 reap_unsettled     leases_that_are_over_are_taken_back_as_one_is_given_back plain,rmw more are held than there are
@@ -91,10 +98,15 @@ join_unserved      units_come_back_to_a_record_as_somebody_joins_the_line plain,
 # Seeded bugs, scenario in which each must leave a history without a serial order.
 history_mutants='
 add_then_check read_through release_early settle_twice two_cells answer_unconfirmed replace_by_store rates
-add_then_count expiry_frees_stranger reset_keeps_lease resize_open same_cycle claim_by_store slots
+add_then_count expiry_frees_stranger reset_keeps_lease resize_open slots
 add_then_count expiry_frees_stranger cancel_wakes_nobody join_unserved alarm_unchecked lines
 grant_forgotten queue_forgotten lines
-charge_first take_through_hold release_early add_then_count answer_unconfirmed same_cycle resize_open admits
+charge_first release_early add_then_count answer_unconfirmed resize_open admits
+'
+# The same, of those with which a thread waits for ever.
+endless_mutants='
+claim_by_store slots
+take_through_hold admits
 '
 
 build() { # name, cfg, then what
@@ -164,9 +176,12 @@ export -f run
             done <<<"$bugs"
         done
     done
-    grep . <<<"$history_mutants" | while read -r line; do
-        for mutant in ${line% *}; do
-            echo "histories|${line##* }|3,20000|$mutant|no serial order"
+    for text in 'no serial order' 'exceeded max_steps'; do
+        [[ $text == no* ]] && lines=$history_mutants || lines=$endless_mutants
+        grep . <<<"$lines" | while read -r line; do
+            for mutant in ${line% *}; do
+                echo "histories|${line##* }|3,20000|$mutant|$text"
+            done
         done
     done
 } | xargs -P "$jobs" -d '\n' -n 1 bash -c 'run "$1"' _

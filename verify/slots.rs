@@ -15,7 +15,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use tollgate::{
-    ConcurrencyLimiter, Denied, KeyedConcurrencyLimiter, Lease, Retry, VirtualClock, WaitError,
+    ConcurrencyLimiter, Denied, KeyedConcurrencyLimiter, Lease, Retry, Timestamp, VirtualClock,
+    WaitError,
 };
 
 use race::{explore, race};
@@ -266,6 +267,144 @@ fn a_lease_is_renewed_as_it_runs_out() {
         let [(renewed, _old), (taken, _new)] = race(first, [renew, taker]);
         assert!(renewed != taken, "not one of the two has the slot");
     });
+}
+
+/// When the slots that are held come free, as a refusal says and as the leases say.
+fn is_refused_until_the_first_end(slots: &ConcurrencyLimiter, held: &[Option<Lease>]) {
+    let first = held.iter().flatten().map(Lease::remaining).min().expect("somebody holds a slot");
+    let denied = slots.try_acquire().expect_err("a slot too many");
+    assert_eq!(
+        denied.retry(),
+        Retry::Unknown { at_latest: Some(first) },
+        "another end than the first"
+    );
+}
+
+/// Two leases of a limit of two: the first ends at ten nanoseconds, the second at fifteen. It is five,
+/// and a refusal has found the first end.
+fn two_ends(time: &VirtualClock) -> (Limiter, Lease, Lease) {
+    let slots = leased(2, time);
+    let first = slots.try_acquire().unwrap();
+    time.advance(5 * NANO);
+    let second = slots.try_acquire().unwrap();
+    assert!(slots.try_acquire().is_err());
+    (slots, first, second)
+}
+
+#[test]
+fn the_lease_that_ends_first_is_given_back_under_a_refusal() {
+    model(2, |first| {
+        let time = VirtualClock::new();
+        let (slots, sooner, later) = two_ends(&time);
+        let giver = slots.clone();
+        let giver: Box<dyn FnOnce() -> _> = Box::new(move || {
+            drop(sooner);
+            giver.try_acquire().ok()
+        });
+        let refused = thread!(slots; slots.try_acquire().ok());
+        let [a, b]: [Option<Lease>; 2] = race(first, [giver, refused]);
+        is_refused_until_the_first_end(&slots, &[a, b, Some(later)]);
+    });
+}
+
+#[test]
+fn the_lease_that_ends_first_is_renewed_under_a_refusal() {
+    model(2, |first| {
+        let time = VirtualClock::new();
+        let (slots, sooner, later) = two_ends(&time);
+        let renew: Box<dyn FnOnce() -> _> = Box::new(move || {
+            sooner.renew().unwrap();
+            Some(sooner)
+        });
+        let refused = thread!(slots; slots.try_acquire().ok());
+        let [renewed, _] = race(first, [renew, refused]);
+        is_refused_until_the_first_end(&slots, &[renewed, Some(later)]);
+    });
+}
+
+#[test]
+fn all_leases_are_ended_under_a_refusal() {
+    explore(2, Some(2), |first| {
+        let time = VirtualClock::new();
+        let (slots, _sooner, _later) = two_ends(&time);
+        let reset = thread!(slots; {
+            slots.reset();
+            [slots.try_acquire().ok(), slots.try_acquire().ok()]
+        });
+        let taker = thread!(slots; [slots.try_acquire().ok(), None]);
+        let held = race(first, [reset, taker]).concat_leases();
+        is_refused_until_the_first_end(&slots, &held);
+    });
+}
+
+#[test]
+fn leases_run_out_under_a_refusal() {
+    model(2, |first| {
+        let time = VirtualClock::new();
+        let (slots, _sooner, later) = two_ends(&time);
+        let mover = thread!(slots, time; {
+            time.advance(5 * NANO);
+            slots.try_acquire().ok()
+        });
+        let taker = thread!(slots; slots.try_acquire().ok());
+        let [a, b]: [Option<Lease>; 2] = race(first, [mover, taker]);
+        assert!(a.is_some() != b.is_some(), "not one of the two got the slot");
+        is_refused_until_the_first_end(&slots, &[a, b, Some(later)]);
+    });
+}
+
+/// A refusal that finds nothing to change says how the cap was, before or after.
+#[test]
+fn a_cap_is_raised_and_lowered_under_a_refusal() {
+    model(2, |first| {
+        let time = VirtualClock::new();
+        let (slots, sooner, later) = two_ends(&time);
+        let resize = thread!(slots; {
+            slots.resize(3);
+            slots.resize(2);
+            None
+        });
+        let refused = thread!(slots; slots.try_acquire().ok());
+        let [_, taken]: [Option<Lease>; 2] = race(first, [resize, refused]);
+        drop(taken);
+        let held = [Some(sooner), Some(later)];
+        is_refused_until_the_first_end(&slots, &held);
+        drop(held);
+        assert!(slots.try_acquire_n(3).is_err(), "a slot too many");
+        assert!(slots.try_acquire_n(2).is_ok(), "a slot is lost");
+    });
+}
+
+/// Its lease ends sooner than those of others who came before it.
+#[test]
+fn a_first_end_is_found_under_a_taker_that_read_the_clock_before() {
+    explore(2, Some(2), |first| {
+        let time = VirtualClock::starting_at(Timestamp::from_nanos(5));
+        let slots = leased(2, &time);
+        let later = slots.try_acquire().ok();
+        time.set(Timestamp::ZERO);
+        let slow = thread!(slots; slots.try_acquire().ok());
+        let others = thread!(slots, time; {
+            time.set(Timestamp::from_nanos(5));
+            let second = slots.try_acquire().ok();
+            drop(slots.try_acquire());
+            drop(second);
+            None
+        });
+        let [slow, _] = race(first, [slow, others]);
+        let more = slots.try_acquire().ok();
+        is_refused_until_the_first_end(&slots, &[later, slow, more]);
+    });
+}
+
+trait ConcatLeases {
+    fn concat_leases(self) -> Vec<Option<Lease>>;
+}
+
+impl<const N: usize> ConcatLeases for [[Option<Lease>; N]; 2] {
+    fn concat_leases(self) -> Vec<Option<Lease>> {
+        self.into_iter().flatten().collect()
+    }
 }
 
 #[test]

@@ -11,11 +11,11 @@ use crate::time::{Clock, Timestamp};
 use super::Usage;
 use super::lease::Lease;
 
-/// In this order: the clock stands beside what else each call touches.
+/// In this order: what each call touches stands beside the count of the room's owners.
 #[repr(C)]
 pub(crate) struct Room {
-    line: Line,
     pub(crate) slots: Slots,
+    line: Line,
 }
 
 impl Room {
@@ -50,7 +50,7 @@ impl Room {
     /// Gives back what is held, and says whether anybody waits for it.
     #[inline]
     pub(crate) fn give_back_unserved(&self, held: &Held) -> bool {
-        self.slots.give_back(held, self.clock().now()).queued
+        self.slots.give_back(held, self.clock())
     }
 
     #[cold]
@@ -61,19 +61,20 @@ impl Room {
     /// Takes slots for who does not wait.
     #[inline]
     pub(super) fn try_take(self: &Arc<Self>, weight: u32) -> Result<Lease, Denied> {
-        let (weight, now) = (weight.max(1), self.clock().now());
-        // Apart: the way there is room on needs no answer but the lease.
-        match self.slots.take_at_once(weight, now) {
-            Some((held, _)) => Ok(Lease::new(self.clone(), held)),
-            None => self.try_take_in_turn(weight, now),
+        let weight = weight.max(1);
+        // Apart: the rest is for who finds no room and must look.
+        match self.slots.try_at_once(weight, self.clock()) {
+            Some(Ok(held)) => Ok(Lease::new(self.clone(), held)),
+            Some(Err(denied)) => Err(denied),
+            None => self.try_take_in_turn(weight),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn try_take_in_turn(self: &Arc<Self>, weight: u32, now: Timestamp) -> Result<Lease, Denied> {
-        match self.slots.take(weight, now, false) {
-            Ok((held, _)) => Ok(Lease::new(self.clone(), held)),
+    fn try_take_in_turn(self: &Arc<Self>, weight: u32) -> Result<Lease, Denied> {
+        match self.slots.take(weight, self.clock().now(), false) {
+            Ok(held) => Ok(Lease::new(self.clone(), held)),
             Err(denied) => {
                 self.serve_queued();
                 Err(denied)
@@ -148,7 +149,7 @@ impl Plan for SlotPlan {
 
     fn attempt(&self, turn: Option<&Arc<dyn Turnstile>>, now: Timestamp) -> Attempt<Lease, Denied> {
         match self.room.slots.take(self.weight, now, turn.is_some()) {
-            Ok((held, _)) => Attempt::Granted(Lease::new(self.room.clone(), held)),
+            Ok(held) => Attempt::Granted(Lease::new(self.room.clone(), held)),
             Err(denied) => {
                 let (at, deadline) = (self.room.clone(), self.deadline);
                 let place = Place { at, units: self.weight.into(), deadline };

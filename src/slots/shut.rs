@@ -1,28 +1,16 @@
 //! The slots while one thread has them to itself: what is over is taken back, and nothing else
 //! changes meanwhile.
 
-use crate::decision::{Allowed, Denied, Retry};
+use crate::decision::{Denied, Retry};
 use crate::sync::{Backoff, MutexGuard, Ordering, mutant};
 use crate::time::Timestamp;
 
-use super::{CYCLE, FLAGS, HOLD, Held, IN_USE, QUEUE, SHUT, Slots, in_use, is_over};
-
-/// Whether a seeded bug is in with which the two counts never agree.
-fn is_miscounted() -> bool {
-    const BUGS: [&str; 5] = [
-        "add_then_count",
-        "claim_by_store",
-        "expiry_frees_stranger",
-        "release_by_store",
-        "reset_keeps_lease",
-    ];
-    BUGS.into_iter().any(mutant)
-}
+use super::{CYCLE, Ends, FLAGS, HOLD, Held, NEVER, NO_ROOM, QUEUE, ROOM, SHUT, Slots, is_over};
 
 impl Slots {
     /// Shuts the slots, as soon as no transaction holds them.
     pub(super) fn shut(&self) -> Shut<'_> {
-        let guard = self.shut.lock();
+        let ends = self.shut.lock();
         let backoff = Backoff::default();
         let mut head = self.load();
         loop {
@@ -31,14 +19,13 @@ impl Slots {
                 head = self.load();
                 continue;
             }
-            let new = head | SHUT;
-            match self.swap(head, new) {
+            match self.swap(head, head | SHUT) {
                 Ok(_) => break,
                 Err(seen) => head = seen,
             }
         }
-        let (in_use, queued) = (in_use(head), head & QUEUE != 0);
-        Shut { slots: self, in_use, queued, is_changed: false, first: None, _guard: guard }
+        let (room, queued) = (room(head), head & QUEUE != 0);
+        Shut { slots: self, room, queued, is_changed: false, ends }
     }
 
     /// As `shut`, to take or look, perhaps as the head of the line.
@@ -49,108 +36,113 @@ impl Slots {
     }
 }
 
+/// The room that a head says.
+fn room(head: u64) -> i64 {
+    (head & ROOM) as i64 - NO_ROOM as i64
+}
+
 /// The slots while they are shut. Dropping it opens them.
 pub(super) struct Shut<'a> {
     pub(super) slots: &'a Slots,
-    pub(super) in_use: u32,
+    /// How many can be taken.
+    pub(super) room: i64,
     /// Callers wait in line, and this is not their head.
     pub(super) queued: bool,
-    /// Leases were ended or the cap changed: what was seen before holds no more.
+    /// Leases were ended, or the cap or the first end changed: what was seen before holds no more.
     pub(super) is_changed: bool,
-    /// Once those are waited for who were in between: the first end of a lease, and what it weighs.
-    first: Option<(u64, u32)>,
-    _guard: MutexGuard<'a, ()>,
+    ends: MutexGuard<'a, Ends>,
 }
 
 impl Shut<'_> {
+    pub(super) fn in_use(&self) -> u32 {
+        u32::try_from(i64::from(self.slots.cap()) - self.room).unwrap_or(0)
+    }
+
     /// Takes `units` and opens the slots.
     #[cold]
     #[inline(never)]
-    pub(super) fn take(mut self, units: u32, now: Timestamp) -> Result<(Held, Allowed), Denied> {
-        self.room(units, now)?;
+    pub(super) fn take(mut self, units: u32, now: Timestamp) -> Result<Held, Denied> {
+        self.make_room(units, now)?;
         let slots = self.slots;
-        let Some(claim) = slots.claim(units, now) else { return Err(slots.never(self.in_use)) };
-        self.in_use += units;
-        Ok((claim.live(), slots.allowed(self.in_use)))
+        let Some(claim) = slots.claim(units, now) else { return Err(slots.never(self.in_use())) };
+        self.room -= i64::from(units);
+        Ok(claim.live())
     }
 
     /// Makes room for `units`, by taking back what is over if need be.
-    pub(super) fn room(&mut self, units: u32, now: Timestamp) -> Result<(), Denied> {
-        let cap = self.slots.cap();
-        if units > cap {
-            return Err(self.slots.never(self.in_use));
+    pub(super) fn make_room(&mut self, units: u32, now: Timestamp) -> Result<(), Denied> {
+        let slots = self.slots;
+        if units > slots.cap() {
+            return Err(slots.never(self.in_use()));
         }
         let may_take = !self.queued || mutant("barge");
-        if self.in_use + units > cap || !may_take {
+        if self.room < i64::from(units) || !may_take {
             self.reap(now);
         }
-        if self.in_use + units <= cap && may_take {
+        if self.room >= i64::from(units) && may_take {
             return Ok(());
         }
-        let needed = (self.in_use + units).saturating_sub(cap).max(1);
-        let at_latest = self.freed_by(needed).map(|end| end.since(now));
-        let standing = self.slots.standing(self.in_use);
+        let needed = (i64::from(units) - self.room).max(1);
+        let first = self.publish_first();
+        let end =
+            if i64::from(first.1) >= needed { first.0 } else { self.freed_by_several(needed) };
+        let at_latest = (end < NEVER).then(|| Timestamp::from_nanos(end).since(now));
+        let standing = slots.standing(self.in_use(), slots.cap());
         Err(Denied { standing, retry: Retry::Unknown { at_latest } })
     }
 
     /// Takes back what is over.
     pub(super) fn reap(&mut self, now: Timestamp) {
-        if !mutant("reap_unsettled") && self.settle().0 > now.as_nanos() {
-            return;
-        }
-        self.first = None;
-        let (slots, mut expired) = (self.slots, 0);
-        slots.records.each_live(|record, live| {
-            if is_over(live.end, now) {
-                self.in_use = self.in_use.saturating_sub(live.units);
+        let slots = self.slots;
+        while let Some((index, record, live)) = self.ends.first(&slots.records) {
+            if !is_over(live.end, now) {
+                return;
+            }
+            if record.end_lease(live.serial) || mutant("reap_unsettled") {
+                slots.forget_first(index);
+                self.room += i64::from(live.units);
                 self.is_changed = true;
-                record.free(live.serial);
-                expired += 1;
+                // Relaxed: a count.
+                slots.expired.fetch_add(1, Ordering::Relaxed);
             }
-        });
-        // Relaxed: a count.
-        slots.expired.fetch_add(expired, Ordering::Relaxed);
-    }
-
-    /// Waits for those who have swapped the head and not yet freed their record: until the live
-    /// records are those that are counted. Then the first end of a lease, and what it weighs.
-    pub(super) fn settle(&mut self) -> (u64, u32) {
-        if let Some(first) = self.first {
-            return first;
-        }
-        let backoff = Backoff::default();
-        loop {
-            let (mut units, mut first) = (0_u64, (u64::MAX, 0));
-            self.slots.records.each_live(|_, live| {
-                units += u64::from(live.units);
-                first = first.min((live.end, live.units));
-            });
-            if units == u64::from(self.in_use) || is_miscounted() {
-                self.first = Some(first);
-                return first;
-            }
-            backoff.snooze();
         }
     }
 
-    /// When leases of `units` will be over, by themselves.
-    fn freed_by(&mut self, units: u32) -> Option<Timestamp> {
-        let first = self.settle();
-        let end = if first.1 >= units { first.0 } else { self.freed_by_several(units)? };
-        (end < u64::MAX).then(|| Timestamp::from_nanos(end))
+    /// Writes down beside the head when the first lease ends, for refusals that follow; says it, and
+    /// what that lease weighs.
+    fn publish_first(&mut self) -> (u64, u32) {
+        let hot = &self.slots.hot;
+        let first = self.ends.first(&self.slots.records);
+        let (index, end, units) =
+            first.map_or((u32::MAX, NEVER, 0), |(index, _, live)| (index, live.end, live.units));
+        // Relaxed: written while shut, but for `UNKNOWN`.
+        if hot.first.load(Ordering::Relaxed) != end {
+            hot.first_at.store(index, Ordering::Relaxed);
+            // Release: whoever reads it and then the head sees that the slots are shut, or the cycle
+            // that follows.
+            hot.first.store(end, Ordering::Release);
+            // A taker that has read the head may be about to take for a lease that ends sooner, and
+            // a giver to give back this one: their swaps must fail.
+            self.is_changed |= !mutant("same_cycle");
+        }
+        (end, units)
     }
 
+    /// When leases of `units` will be over.
     #[cold]
-    fn freed_by_several(&self, units: u32) -> Option<u64> {
+    fn freed_by_several(&self, units: i64) -> u64 {
         let mut ends = Vec::new();
-        self.slots.records.each_live(|_, live| ends.push((live.end, live.units)));
+        self.slots.records.each_live(|_, live| {
+            ends.push((live.end, live.units));
+            true
+        });
         ends.sort_unstable();
-        let mut freed = 0_u32;
+        let mut freed = 0;
         let enough = ends.iter().find(|(_, units_of)| {
-            freed = freed.saturating_add(*units_of);
+            freed += i64::from(*units_of);
             freed >= units
         });
-        enough.map(|(end, _)| *end)
+        enough.map_or(NEVER, |(end, _)| *end)
     }
 
     /// Opens the slots, and says what the head then is.
@@ -161,11 +153,13 @@ impl Shut<'_> {
             if head & SHUT == 0 {
                 return head;
             }
-            // Whoever only looked leaves the head as it was: else those who look at several limits
+            // Of a thread that only looked the head is as it was: else those who look at several limits
             // at once would keep one another from ever being sure.
             let changed = self.is_changed && !mutant("same_cycle");
             let cycle = if changed { head.wrapping_add(CYCLE) } else { head };
-            let new = head & QUEUE | cycle & !(FLAGS | IN_USE) | u64::from(self.in_use);
+            // Between -2^24 and 2^24.
+            let room = NO_ROOM.wrapping_add_signed(self.room) & ROOM;
+            let new = head & QUEUE | cycle & !(FLAGS | ROOM) | room;
             match slots.swap(head, new) {
                 Ok(_) => return new,
                 Err(seen) => head = seen,

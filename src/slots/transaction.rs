@@ -18,7 +18,7 @@ impl Shut<'_> {
     #[cold]
     #[inline(never)]
     fn look(mut self, units: u32, now: Timestamp) -> Look {
-        let answer = self.room(units, now).map(|()| self.slots.allowed(self.in_use + units));
+        let answer = self.make_room(units, now).map(|()| self.slots.allowed(self.in_use() + units));
         Look { answer, head: self.open() }
     }
 }
@@ -29,7 +29,7 @@ impl Slots {
     pub(crate) fn look(&self, units: u32, now: Timestamp, turn: bool) -> Look {
         let head = self.load();
         if self.has_room(head, units) {
-            return Look { head, answer: Ok(self.allowed(in_use(head) + units)) };
+            return Look { head, answer: Ok(self.allowed(in_use(head, self.cap()) + units)) };
         }
         self.shut_for(turn).look(units, now)
     }
@@ -48,23 +48,16 @@ impl Slots {
     pub(crate) fn release(&self, units: u32) {
         if mutant("release_by_store") {
             let head = self.load();
-            self.hot.head.store((head & !HOLD) + u64::from(units), Ordering::Release);
+            self.hot.head.store((head & !HOLD) - u64::from(units), Ordering::Release);
             return;
         }
         // Release: whoever takes next sees the transaction done. One addition, since others may
         // have given back meanwhile.
-        self.hot.head.fetch_add(u64::from(units).wrapping_sub(HOLD), Ordering::AcqRel);
+        self.hot.head.fetch_sub(u64::from(units) + HOLD, Ordering::AcqRel);
     }
 
     /// Takes `units`, if nothing came between but others who gave back or took.
     pub(crate) fn commit(&self, look: &Look, units: u32) -> bool {
-        let mut head = look.head;
-        loop {
-            match self.swap(head, head + u64::from(units)) {
-                Ok(_) => return true,
-                Err(seen) if self.has_room(seen, units) => head = seen,
-                Err(_) => return false,
-            }
-        }
+        self.swap_room(look.head, units)
     }
 }

@@ -43,6 +43,11 @@ static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
 pub(crate) use std::thread::panicking as is_panicking;
 
 /// A value of each thread of a model.
+/// All threads have the same: an address would differ from run to run.
+pub(crate) fn thread_mark() -> u64 {
+    0
+}
+
 macro_rules! per_thread {
     (static $name:ident: $of:ty = const $value:block;) => {
         #[cfg(tollgate_loom)]
@@ -129,6 +134,10 @@ macro_rules! atomic {
                 } else {
                     self.0.store(value, order);
                 }
+            }
+            #[track_caller]
+            pub(crate) fn swap(&self, value: $of, order: Ordering) -> $of {
+                self.0.swap(value, ordering(order))
             }
             #[track_caller]
             pub(crate) fn fetch_max(&self, value: $of, order: Ordering) -> $of {

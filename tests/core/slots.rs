@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use proptest::prelude::*;
 use tollgate::{ConcurrencyLimiter, Lease, Retry, Timestamp, VirtualClock, WaitError};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -149,4 +150,111 @@ fn a_key_knows_nothing_of_an_idle_one_whose_place_it_took() {
         assert!(leases.iter().all(|lease| lease.remaining() == 10 * SECOND));
     }
     assert!(slots.is_empty());
+}
+
+/// What is done to a limit of three slots.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Take {
+        weight: u32,
+    },
+    /// Of those that are held, counted from the first.
+    GiveBack(usize),
+    Renew(usize),
+    Forget(usize),
+    /// Nanoseconds, forward or back.
+    Move(i64),
+    Resize(u32),
+    Reset,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        8 => (1..3_u32).prop_map(|weight| Step::Take { weight }),
+        4 => (0..6_usize).prop_map(Step::GiveBack),
+        2 => (0..6_usize).prop_map(Step::Renew),
+        1 => (0..6_usize).prop_map(Step::Forget),
+        4 => (-20..30_i64).prop_map(Step::Move),
+        1 => (0..5_u32).prop_map(Step::Resize),
+        1 => Just(Step::Reset),
+    ];
+    prop::collection::vec(step, 1..120)
+}
+
+proptest! {
+    /// Against a list of what is held: whether there is room, and until when there is none at the latest.
+    #[test]
+    fn a_refusal_names_the_first_end_that_helps(steps in steps()) {
+        const LEASE: u64 = 40;
+        let time = VirtualClock::starting_at(Timestamp::from_nanos(1_000));
+        let lease = Duration::from_nanos(LEASE);
+        let slots = ConcurrencyLimiter::builder(3).lease(lease).clock(time.clock()).build();
+        let (mut cap, mut now) = (3_u32, 1_000_u64);
+        // The end of each lease, and the lease unless it was forgotten.
+        let mut held: Vec<(u64, u32, Option<Lease>)> = Vec::new();
+        for step in steps {
+            let at = |index: usize, held: &Vec<_>| index % held.len().max(1);
+            match step {
+                Step::Take { weight } => {
+                    let in_use = |held: &[(u64, u32, Option<Lease>)]| -> u32 {
+                        held.iter().map(|(_, weight, _)| weight).sum()
+                    };
+                    if in_use(&held) + weight > cap && weight <= cap {
+                        held.retain(|(end, ..)| *end > now);
+                    }
+                    let taken = slots.try_acquire_n(weight);
+                    if weight > cap {
+                        prop_assert_eq!(taken.unwrap_err().retry(), Retry::Never);
+                    } else if in_use(&held) + weight <= cap {
+                        held.push((now + LEASE, weight, Some(taken.unwrap())));
+                    } else {
+                        let mut ends: Vec<_> = held.iter().map(|(end, of, _)| (*end, *of)).collect();
+                        ends.sort_unstable();
+                        let mut left = in_use(&held);
+                        let first = ends.iter().find(|(_, of)| {
+                            left -= of;
+                            left + weight <= cap
+                        });
+                        let at_latest = first.map(|(end, _)| Duration::from_nanos(end - now));
+                        prop_assert_eq!(taken.unwrap_err().retry(), Retry::Unknown { at_latest });
+                    }
+                }
+                Step::GiveBack(index) if !held.is_empty() => {
+                    let (end, _, lease) = held.remove(at(index, &held));
+                    if lease.is_none() {
+                        held.push((end, 1, None));
+                    } else if end <= now {
+                        held.retain(|(end, ..)| *end > now);
+                    }
+                }
+                Step::Renew(index) if !held.is_empty() => {
+                    let place = at(index, &held);
+                    let (end, _, lease) = &mut held[place];
+                    if let Some(lease) = lease {
+                        prop_assert_eq!(lease.renew().is_ok(), *end > now);
+                        *end = if *end > now { now + LEASE } else { *end }.max(*end);
+                    }
+                }
+                Step::Forget(index) if !held.is_empty() => {
+                    let place = at(index, &held);
+                    if held[place].1 == 1 {
+                        std::mem::forget(held[place].2.take());
+                    }
+                }
+                Step::Move(by) => {
+                    now = now.saturating_add_signed(by);
+                    time.set(Timestamp::from_nanos(now));
+                }
+                Step::Resize(to) => {
+                    cap = to;
+                    slots.resize(cap);
+                }
+                Step::Reset => {
+                    held.clear();
+                    slots.reset();
+                }
+                _ => {}
+            }
+        }
+    }
 }

@@ -1,0 +1,71 @@
+//! Which lease of a limit ends first.
+//!
+//! A heap of records by their ends, kept under the lock of the slots. Takers do not touch it, so it is
+//! behind: the entry of a record may have the end of an earlier lease in that record. Such an end is too
+//! early and does no harm: the entry on top is compared with its record, and corrected. If the two
+//! agree no lease ends sooner.
+//!
+//! A record that has an entry is *listed*. A taker that claims one that is not puts it on a list
+//! (`Records::news`), from which the next search takes it. A taker whose lease ends sooner than the
+//! one before in its record says so, since the entry is then too late, and the next search corrects all
+//! entries. That happens where a clock goes back, where leases become shorter, and where two
+//! threads read the clock in one order and claim the record in the other.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use crate::sync::{Backoff, Ordering, mutant};
+
+use super::records::{Live, Record, Records};
+
+/// Ends and the indexes of their records, the first on top.
+#[derive(Default)]
+pub(super) struct Ends(BinaryHeap<Reverse<(u64, u32)>>);
+
+impl Ends {
+    /// The lease that ends first, and its record and the index of that; `None` if no lease has an end. Only
+    /// while the slots are shut. Waits for takers and givers that are in between.
+    pub(super) fn first<'r>(&mut self, records: &'r Records) -> Option<(u32, &'r Record, Live)> {
+        self.catch_up(records);
+        let backoff = Backoff::default();
+        loop {
+            let Reverse((end, index)) = *self.0.peek()?;
+            let record = records.get(index)?;
+            match record.live() {
+                Some(live) if live.end == end => return Some((index, record, live)),
+                Some(live) => {
+                    self.0.pop();
+                    self.0.push(Reverse((live.end, index)));
+                }
+                None if record.unlist() => {
+                    self.0.pop();
+                }
+                None => backoff.snooze(),
+            }
+        }
+    }
+
+    /// Takes over what was listed since, and the ends of all if one is too late here.
+    fn catch_up(&mut self, records: &Records) {
+        // Acquire: sees the ends that are sooner than those here.
+        let is_disordered = records.is_disordered.load(Ordering::Relaxed)
+            && records.is_disordered.swap(false, Ordering::Acquire);
+        // Relaxed: published with the flag, or as the record was listed.
+        let entry = |index| Some(Reverse((records.get(index)?.end.load(Ordering::Relaxed), index)));
+        if is_disordered && !mutant("disorder_unseen") {
+            let entries = std::mem::take(&mut self.0).into_vec();
+            self.0 = entries.into_iter().filter_map(|Reverse((_, index))| entry(index)).collect();
+        }
+        // Acquire: sees the ends of the records that are listed.
+        let mut listed = records.news.swap(0, Ordering::Acquire);
+        while let Some(index) = listed.checked_sub(1) {
+            self.0.extend(entry(index));
+            listed = records.get(index).map_or(0, |record| record.next.load(Ordering::Relaxed));
+        }
+    }
+
+    /// Bytes allocated.
+    pub(super) fn memory(&self) -> usize {
+        self.0.capacity() * size_of::<Reverse<(u64, u32)>>()
+    }
+}
