@@ -34,7 +34,7 @@ use crate::transaction::Listed;
 
 use account::Account;
 use compiled::{Compiled, Rule};
-use decide::{decide, decide_and_say};
+use decide::{Says, decide, decide_and_say};
 use decision::{Asks, Decision};
 use facts::Facts;
 use framing::Words;
@@ -156,7 +156,7 @@ impl<S: BuildHasher> Enforcer<S> {
         facts: &[(&str, V)],
         cost: u64,
         now: Timestamp,
-        answers: Option<&mut Answers>,
+        says: Option<Says<'_>>,
     ) -> Result<Permit, Refused> {
         let mut permit = Permit::new(self.policy.load());
         if self.is_bypassed() {
@@ -169,9 +169,9 @@ impl<S: BuildHasher> Enforcer<S> {
             self.count_undeclared(declared, facts);
         }
         policy.ask(&mut held.charges, &known, cost, &self.hasher, true);
-        match answers {
+        match says {
             None => decide(&mut permit, cost, now)?,
-            Some(answers) => decide_and_say(&mut permit, cost, now, answers)?,
+            Some(says) => decide_and_say(&mut permit, cost, now, says)?,
         }
         Ok(permit)
     }
@@ -192,7 +192,7 @@ impl<S: BuildHasher> Enforcer<S> {
         policy.ask(&mut asks, &known, cost, &self.hasher, true);
         let now = self.clock.now();
         let mut listed = Listed::default();
-        let looked = policy.look::<false>(&mut asks, now, &mut listed);
+        let looked = policy.look(&mut asks, now, &mut listed, |_, _, _| {});
         let said = match looked.filter(|()| listed.stands()) {
             Some(()) => listed.refusal.map_or_else(|| Ok(policy.tightest(&asks)), Err),
             None => {

@@ -28,7 +28,7 @@ use crate::sync::{Backoff, mutant};
 
 use entry::Part;
 pub(crate) use entry::{Asked, Entries, Entry};
-pub(crate) use fast::{FastPart, commit_last};
+pub(crate) use fast::{FastPart, Said, commit_last};
 pub(crate) use listed::Listed;
 use record::Locks;
 

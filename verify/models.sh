@@ -61,7 +61,8 @@ sooner_end_unseen  a_first_end_is_found_under_a_taker_that_read_the_clock_before
 disorder_unseen    a_first_end_is_found_under_a_taker_that_read_the_clock_before plain,rmw another end than the first
 end_unconfirmed    a_reset_ends_all_leases_at_one_moment              plain,rmw  half of a reset was seen
 resize_open        a_cap_is_lowered_under_a_taker                     plain,rmw  more are held than there are
-reap_unsettled     leases_that_are_over_are_taken_back_as_one_is_given_back plain,rmw more are held than there are
+reap_unsettled     leases_that_are_over_are_taken_back_as_one_is_given_back plain more are held than there are
+reap_unsettled     leases_that_are_over_are_taken_back_as_one_is_given_back rmw exceeded maximum number of branches
 renew_open         a_lease_is_renewed_as_it_runs_out                  plain,rmw  not one of the two has the slot
 join_unserved      a_slot_comes_back_as_somebody_joins_the_line       plain,rmw  nobody woke who waits
 alarm_unchecked    time_moves_as_somebody_joins_the_line              plain,rmw  nobody woke who waits

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::algorithm;
-use crate::decision::{Allowed, Denied, Retry};
+use crate::decision::{Allowed, Denied, Retry, Standing};
 use crate::sync::mutant;
 use crate::time::Timestamp;
 
@@ -135,6 +135,16 @@ impl<'a> Sight<'a> {
     pub(crate) fn denied(&self, at: u64) -> Denied {
         let standing = self.numbers.standing(self.word ^ self.mask);
         Denied { standing, retry: Retry::After(self.wait(at)) }
+    }
+
+    /// How long until the key has one unit more, if its bucket is full at the next `full`. `None`:
+    /// nothing is missing.
+    pub(crate) fn next_unit(&self, full: u64) -> Option<Duration> {
+        let FastNumbers { unit, capacity, .. } = self.numbers;
+        let Allowed(Standing { room, .. }) = self.allowed(full);
+        let more = room - room.checked_rem(unit)? + unit;
+        // The tick at which a charge of all that is one unit more would be allowed.
+        (more <= capacity).then(|| self.wait((full + more).saturating_sub(capacity)))
     }
 
     /// How long until the tick `at`.

@@ -8,8 +8,10 @@ use crate::decision::{Allowed, Denied, Refused, Retry, Standing};
 use crate::policy::Amount;
 use crate::rate_limiter::{Rate, RateLimiter};
 use crate::time::Timestamp;
+use crate::transaction::INLINE;
 
 use super::compiled::{Compiled, Rule};
+use super::decide::Says;
 use super::decision::{Decision, RateSaid, rate_of};
 use super::{Enforcer, Explanation, Permit, Value};
 
@@ -151,7 +153,20 @@ impl<S: BuildHasher> Enforcer<S> {
     ) -> (Result<Permit, Refused>, Answers) {
         let now = self.clock.now();
         let mut answers = Answers { at: now, limits: Vec::new() };
-        let admitted = self.admit_and_say(facts, cost, now, Some(&mut answers));
+        let admitted = self.admit_and_say(facts, cost, now, Some(Says::Always(&mut answers)));
+        (admitted, answers)
+    }
+
+    /// The same, without answers if the request is admitted.
+    #[cfg_attr(not(feature = "tower"), allow(dead_code))]
+    pub(crate) fn admit_or_say<'f, V: Copy + Into<Value<'f>>>(
+        &self,
+        facts: &[(&str, V)],
+        cost: u64,
+    ) -> (Result<Permit, Refused>, Answers) {
+        let now = self.clock.now();
+        let mut answers = Answers { at: now, limits: Vec::new() };
+        let admitted = self.admit_and_say(facts, cost, now, Some(Says::IfRefused(&mut answers)));
         (admitted, answers)
     }
 }
@@ -162,18 +177,24 @@ impl Compiled {
     #[cold]
     pub(super) fn answers(
         &self,
-        said: &[RateSaid],
+        said: impl IntoIterator<Item = RateSaid>,
         is_refused: bool,
         in_line: Option<(u32, u64)>,
         now: Timestamp,
     ) -> Answers {
-        let limits = said.iter().filter_map(|RateSaid { source, tag, answer }| {
-            let own = in_line.filter(|(rule, _)| *rule == source.rule).map_or(0, |(_, own)| own);
+        let mut limits = Vec::with_capacity(self.rules.len().min(INLINE));
+        limits.extend(said.into_iter().filter_map(|RateSaid { source, tag, answer, next }| {
             let rule = &self.rules[source.rule as usize];
-            let rate = rate_of(self, *source)?;
-            Some(rule.rate_answer(rate, source.rule, *tag, *answer, is_refused, own, now))
-        });
-        Answers { at: now, limits: limits.collect() }
+            let rate = rate_of(self, source)?;
+            // What agreed to a request that is refused was not charged, and must be asked again.
+            if let Some(next) = next.filter(|_| answer.is_err() || !is_refused) {
+                let amount = Amount::Quota(rate.store.quota());
+                return Some(rule.answer(source.rule, amount, answer, next));
+            }
+            let own = in_line.filter(|(rule, _)| *rule == source.rule).map_or(0, |(_, own)| own);
+            Some(rule.rate_answer(rate, source.rule, tag, answer, is_refused, own, now))
+        }));
+        Answers { at: now, limits }
     }
 }
 
@@ -186,7 +207,7 @@ impl Decision<'_> {
         in_line: Option<(u32, u64)>,
         now: Timestamp,
     ) -> Answers {
-        let mut answers = self.policy.answers(&self.said(), is_refused, in_line, now);
+        let mut answers = self.policy.answers(self.said(), is_refused, in_line, now);
         for entry in self.entries.iter().filter(|entry| entry.asked.enforced) {
             let Some(room) = entry.room() else { continue };
             let back = if is_refused { entry.asked.cost } else { 0 };

@@ -1,12 +1,29 @@
 //! From what is asked to the permit: on the fast path, or as a transaction.
 
-use crate::decision::{Allowed, Denied, Refused};
+use smallvec::SmallVec;
+
+use crate::decision::Refused;
 use crate::time::Timestamp;
-use crate::transaction::Listed;
+use crate::transaction::{INLINE, Listed};
 
 use super::answers::Answers;
-use super::decision::{Answered, Decision, LimitAsked, RateSaid};
+use super::decision::{Decision, RateSaid};
 use super::permit::Permit;
+
+/// Where answers are put, and when.
+pub(super) enum Says<'a> {
+    Always(&'a mut Answers),
+    IfRefused(&'a mut Answers),
+}
+
+impl<'a> Says<'a> {
+    fn wanted(self, is_refused: bool) -> Option<&'a mut Answers> {
+        match self {
+            Says::IfRefused(_) if !is_refused => None,
+            Says::Always(answers) | Says::IfRefused(answers) => Some(answers),
+        }
+    }
+}
 
 /// Decides what is asked, on the fast path if it can, and hands over what was charged and taken.
 // Apart, since it is the same for all hashers and facts.
@@ -14,7 +31,8 @@ use super::permit::Permit;
 pub(super) fn decide(permit: &mut Permit, cost: u64, now: Timestamp) -> Result<(), Refused> {
     let (policy, held) = permit.parts();
     let mut listed = Listed::default();
-    if policy.look::<false>(&mut held.charges, now, &mut listed).is_none() || !listed.decide() {
+    let looked = policy.look(&mut held.charges, now, &mut listed, |_, _, _| {});
+    if looked.is_none() || !listed.decide() {
         drop(listed);
         return decide_slow(permit, cost, now, None);
     }
@@ -25,31 +43,31 @@ pub(super) fn decide(permit: &mut Permit, cost: u64, now: Timestamp) -> Result<(
     }
 }
 
-/// As `decide`, and says how each limit stands.
+/// As `decide`, and says how each limit stands: always, or if the request is refused.
 #[inline(never)]
 pub(super) fn decide_and_say(
     permit: &mut Permit,
     cost: u64,
     now: Timestamp,
-    answers: &mut Answers,
+    says: Says<'_>,
 ) -> Result<(), Refused> {
     let (policy, held) = permit.parts();
     let mut listed = Listed::default();
-    let looked = policy.look::<true>(&mut held.charges, now, &mut listed);
+    let mut all_said = SmallVec::<[RateSaid; INLINE]>::new();
+    let looked = policy.look(&mut held.charges, now, &mut listed, |source, tag, said| {
+        all_said.push(RateSaid { source, tag, answer: said.answer(), next: said.next() });
+    });
     if looked.is_none() || !listed.decide() {
         drop(listed);
-        return decide_slow(permit, cost, now, Some(answers));
+        return decide_slow(permit, cost, now, Some(says));
     }
     // One by one: a second use of `count_fast` would keep what it calls from being inlined in `decide`.
     held.charges.iter().for_each(|asked| policy.count(asked.source.rule, false));
     policy.counter_of(listed.refusal.as_ref()).add(1);
-    let said = |(asked, answer): (&LimitAsked, &Result<Allowed, Denied>)| RateSaid {
-        source: asked.source,
-        tag: asked.charge.tag,
-        answer: *answer,
-    };
-    let said: Answered = held.charges.iter().zip(&listed.said).map(said).collect();
-    *answers = policy.answers(&said, listed.refusal.is_some(), None, now);
+    let is_refused = listed.refusal.is_some();
+    if let Some(answers) = says.wanted(is_refused) {
+        *answers = policy.answers(all_said, is_refused, None, now);
+    }
     listed.refusal.map_or(Ok(()), |refusal| Err(policy.refused_told(&refusal)))
 }
 
@@ -59,13 +77,13 @@ fn decide_slow(
     permit: &mut Permit,
     cost: u64,
     now: Timestamp,
-    answers: Option<&mut Answers>,
+    says: Option<Says<'_>>,
 ) -> Result<(), Refused> {
     let (policy, held) = permit.parts();
     let mut decision = Decision::new(policy, &held.charges, now, None);
     let decided = decision.admit(cost);
     decision.count(&decided);
-    if let Some(answers) = answers {
+    if let Some(answers) = says.and_then(|says| says.wanted(decided.is_err())) {
         *answers = decision.answers(decided.is_err(), None, now);
     }
     // Told last: a logger may panic, and what was taken is then the permit's to give back.

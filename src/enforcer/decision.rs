@@ -8,6 +8,7 @@ mod fast;
 
 use std::hash::BuildHasher;
 use std::mem::ManuallyDrop;
+use std::time::Duration;
 
 use smallvec::SmallVec;
 
@@ -93,10 +94,10 @@ pub(super) struct RateSaid {
     pub(super) source: Source,
     pub(super) tag: u64,
     pub(super) answer: Result<Allowed, Denied>,
+    /// [`LimitAnswer::next`](super::LimitAnswer::next) of a request that is decided as this says, if that
+    /// is known.
+    pub(super) next: Option<Option<Duration>>,
 }
-
-/// What the enforced rates of a request said.
-pub(super) type Answered = SmallVec<[RateSaid; INLINE]>;
 
 impl Compiled {
     /// Adds to `asks` what a request with these facts asks of which limits. Those whose mode is off
@@ -348,13 +349,14 @@ impl<'a> Decision<'a> {
     }
 
     /// What each enforced rate said.
-    pub(super) fn said(&self) -> Answered {
+    pub(super) fn said(&self) -> impl Iterator<Item = RateSaid> {
         let each = self.entries.iter().zip(&self.sources);
         let said = |(entry, source): (&Entry<'_>, &Source)| {
             let (tag, answer) = (entry.tag()?, entry.answer());
-            entry.asked.enforced.then_some(RateSaid { source: *source, tag, answer })
+            let said = RateSaid { source: *source, tag, answer, next: None };
+            entry.asked.enforced.then_some(said)
         };
-        each.filter_map(said).collect()
+        each.filter_map(said)
     }
 }
 

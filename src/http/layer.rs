@@ -181,11 +181,23 @@ impl<H: BuildHasher> Config<H> {
             let admission = self.enforcer.admit_waiting(&facts, 1).with_answers();
             return Decided::Waits(Box::new(admission));
         }
-        let (admitted, answers) = self.enforcer.admit_with_answers(&facts, 1);
-        if admitted.is_err() {
-            self.warn_of_timer();
+        // No style has headers without answers, and only a refusal tells more.
+        let (admitted, answers) = match self.refusals.header_style() {
+            HeaderStyle::None => self.enforcer.admit_or_say(&facts, 1),
+            _ => self.enforcer.admit_with_answers(&facts, 1),
+        };
+        match admitted {
+            Ok(permit) => self.admitted(request, permit, answers),
+            Err(refused) => {
+                self.warn_of_timer();
+                self.told(request, Err(WaitError::Denied(refused)), answers)
+            }
         }
-        self.told(request, admitted.map_err(WaitError::Denied), answers)
+    }
+
+    fn admitted(&self, request: &Parts, permit: Permit, answers: Answers) -> Decided {
+        let held = Held::new(permit);
+        Decided::Admitted(held, self.with_keys(request, answers))
     }
 
     /// What follows from the end of a wait, or from a decision without one.
@@ -195,10 +207,10 @@ impl<H: BuildHasher> Config<H> {
         admitted: Result<Permit, WaitError<Refused>>,
         answers: Answers,
     ) -> Decided {
-        let answers = if self.shows_keys { self.with_keys(request, answers) } else { answers };
         match admitted {
-            Ok(permit) => Decided::Admitted(Held::new(permit), answers),
+            Ok(permit) => self.admitted(request, permit, answers),
             Err(WaitError::Denied(refused)) => {
+                let answers = self.with_keys(request, answers);
                 if let Some(observe) = &self.on_refused {
                     observe(&refused, &self.key(request, &refused));
                 }
@@ -240,9 +252,9 @@ impl<H: BuildHasher> Config<H> {
         self.facts.iter().filter_map(value).collect()
     }
 
-    #[cold]
+    /// With keys in words, if they are to be shown.
     fn with_keys(&self, request: &Parts, answers: Answers) -> Answers {
-        answers.with_keys(self.explain(request))
+        if self.shows_keys { answers.with_keys(self.explain(request)) } else { answers }
     }
 
     #[cold]

@@ -6,7 +6,7 @@ use crate::decision::{Allowed, Refused};
 use crate::records::Ask;
 use crate::sync::Arc;
 use crate::time::{Clock, Timestamp};
-use crate::transaction::{self, Asked, Entries, Entry, INLINE, Listed, Refusal};
+use crate::transaction::{self, Asked, Entries, Entry, INLINE, Listed, Refusal, Said};
 use smallvec::SmallVec;
 
 use super::keys::{SetKey, repeats};
@@ -45,7 +45,11 @@ impl<'a, const N: usize> Members<'a, N> {
             keys.push(key);
             let (rate, at) = (key.rate, now(&key.rate.clock));
             let mut charge = Charge { tag: key.tag, cost, at, seat: Seat::Own, generation: 0 };
-            listed.look::<true>(place, &rate.store, &mut charge)?;
+            let tightest = &mut permit.allowed;
+            let says = |said: Said<'_, 'a>| {
+                *tightest = said.answer().map_or(*tightest, |allowed| tightest.tighter(allowed));
+            };
+            listed.look(place, &rate.store, &mut charge, says)?;
             *charged = Some(Charged { rate, charge });
         }
         if repeats(&keys) || !listed.decide() {
@@ -55,8 +59,6 @@ impl<'a, const N: usize> Members<'a, N> {
             let place = place as usize;
             return Some(Err(Refused::new(self.0[place].name(), place, denied)));
         }
-        let allowed = listed.said.iter().filter_map(|answer| answer.ok());
-        permit.allowed = allowed.fold(Allowed::UNLIMITED, Allowed::tighter);
         Some(Ok(permit))
     }
 

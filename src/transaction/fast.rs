@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cells::{Cells, FastPending, Sight};
+use crate::cells::{Cells, FastPending, Newcomer, Sight};
 use crate::decision::{Allowed, Denied};
 use crate::rate_limiter::Store;
 use crate::sync::{Backoff, mutant};
@@ -86,6 +86,34 @@ impl<'a> FastPart<'a> {
     #[inline(always)]
     pub(crate) fn stands(&self) -> bool {
         self.pending_until(0).stands()
+    }
+}
+
+/// What a key says on the fast path. Borrowed: it is large, and a copy that is read at once is slow.
+pub(crate) enum Said<'s, 'a> {
+    Seen(&'s FastPart<'a>),
+    /// A key without a slot, which agrees.
+    New(&'s Newcomer<'a>),
+}
+
+impl Said<'_, '_> {
+    #[inline(always)]
+    pub(crate) fn answer(&self) -> Result<Allowed, Denied> {
+        match self {
+            Said::Seen(part) => part.answer(),
+            Said::New(newcomer) => Ok(newcomer.allowed()),
+        }
+    }
+
+    /// How long until the key has one unit more once it is charged, or what it was asked for if it
+    /// denies that. `None`: it must be asked for that.
+    #[inline(always)]
+    pub(crate) fn next(&self) -> Option<Option<Duration>> {
+        let Said::Seen(FastPart { sight, step, .. }) = self else { return None };
+        Some(match *step {
+            Ok(full) => sight.next_unit(full),
+            Err(at) => Some(sight.wait(at)),
+        })
     }
 }
 

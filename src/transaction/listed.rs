@@ -4,39 +4,40 @@
 use smallvec::SmallVec;
 
 use crate::cells::{Charge, FastPending, Newcomer};
-use crate::decision::{Allowed, Denied, Retry};
+use crate::decision::Retry;
 use crate::rate_limiter::Store;
 
-use super::{FastPart, INLINE, Refusal, commit_last};
+use super::{FastPart, INLINE, Refusal, Said, commit_last};
 
 /// Keys that were looked at, to be decided as one.
 #[derive(Default)]
 pub(crate) struct Listed<'a> {
     keys: SmallVec<[FastPending<'a>; INLINE]>,
     newcomers: SmallVec<[Newcomer<'a>; 2]>,
-    /// The answer of each key that was looked at with `SAYS`, in order.
-    pub(crate) said: SmallVec<[Result<Allowed, Denied>; INLINE]>,
     /// Read where it stands: it is large, and a copy that is read at once is slow.
     pub(crate) refusal: Option<Refusal>,
 }
 
 impl<'a> Listed<'a> {
     /// Looks at the key that is to be charged, and notes the generation of its quota. Gives the tick at
-    /// which its bucket is full after the charge; 0 if it is denied. If `SAYS`, adds to `said` what it
-    /// says. `place`: that of its limit among those of the request. `None`: the fast path does not
-    /// decide it.
+    /// which its bucket is full after the charge; 0 if it is denied. `says` is told what the key says.
+    /// `place`: that of its limit among those of the request. `None`: the fast path does not decide
+    /// it.
     #[inline(always)]
-    pub(crate) fn look<const SAYS: bool>(
+    pub(crate) fn look(
         &mut self,
         place: u32,
         store: &'a Store,
         charge: &mut Charge,
+        says: impl FnOnce(Said<'_, 'a>),
     ) -> Option<u64> {
         let part = FastPart::new::<false>(store, charge.tag, charge.cost, charge.at);
-        let Some(part) = part else { return self.look_again::<SAYS>(store, charge) };
-        if SAYS {
-            self.said.push(part.answer());
-        }
+        let Some(part) = part else {
+            let newcomer = self.look_again(store, charge)?;
+            says(Said::New(newcomer));
+            return Some(newcomer.full());
+        };
+        says(Said::Seen(&part));
         Some(match part.step() {
             Ok(full) => {
                 let key = part.pending_until(full);
@@ -60,19 +61,12 @@ impl<'a> Listed<'a> {
     /// Looks at a key without a slot.
     #[cold]
     #[inline(never)]
-    fn look_again<const SAYS: bool>(
-        &mut self,
-        store: &'a Store,
-        charge: &mut Charge,
-    ) -> Option<u64> {
+    fn look_again(&mut self, store: &'a Store, charge: &mut Charge) -> Option<&Newcomer<'a>> {
         let Store::Words(words) = store else { return None };
         let newcomer = words.cells.newcomer(charge.tag, charge.cost, charge.at)?;
-        if SAYS {
-            self.said.push(Ok(newcomer.allowed()));
-        }
         charge.generation = newcomer.generation();
         self.newcomers.push(newcomer);
-        Some(newcomer.full())
+        self.newcomers.last()
     }
 
     /// Charges all, or confirms the refusal. Says whether it did: something may have come between.

@@ -6,24 +6,26 @@ use crate::enforcer::compiled::Compiled;
 use crate::policy::Mode;
 use crate::rate_limiter::Store;
 use crate::time::Timestamp;
-use crate::transaction::Listed;
+use crate::transaction::{Listed, Said};
 
 use super::{LimitAsked, Source};
 
 impl Compiled {
-    /// Looks at each limit, and notes in `asks` what it is charged if all agree. If `SAYS`, what each
-    /// says is in `listed.said`. `None`: the fast path does not decide.
+    /// Looks at each limit, and notes in `asks` what it is charged if all agree. `says` is told what each
+    /// says of which key. `None`: the fast path does not decide.
     #[inline(always)]
-    pub(in crate::enforcer) fn look<'a, const SAYS: bool>(
+    pub(in crate::enforcer) fn look<'a>(
         &'a self,
         asks: &mut [LimitAsked],
         now: Timestamp,
         listed: &mut Listed<'a>,
+        mut says: impl FnMut(Source, u64, Said<'_, 'a>),
     ) -> Option<()> {
         for LimitAsked { source, charge, full } in asks {
             let store = self.enforced(*source, charge)?;
+            let tag = charge.tag;
             charge.at = now;
-            *full = listed.look::<SAYS>(source.rule, store, charge)?;
+            *full = listed.look(source.rule, store, charge, |said| says(*source, tag, said))?;
         }
         Some(())
     }
