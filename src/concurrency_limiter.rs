@@ -75,7 +75,9 @@ pub struct Usage {
     pub waiting: usize,
     /// Leases that ran out so far, instead of being given back.
     pub expired: u64,
-    /// Leases that were given back too late, or after a reset. That changed nothing.
+    /// Leases that were given back too late, or after a reset. That changed nothing. On the system's
+    /// clock of Linux a lease that is given back less than a tick of the kernel (1 to 10 ms) after its
+    /// end may count as one that was given back in time.
     pub late: u64,
 }
 

@@ -99,10 +99,12 @@ pub(crate) struct Count {
     pub(crate) late: u64,
 }
 
-/// Whether `units` can be taken of the room that a head says.
+/// Whether `units` can be taken by a swap of `head`: there is room, and none of the flags `stops` is set.
 #[inline]
-fn has_units(head: u64, units: u32) -> bool {
-    head & ROOM >= NO_ROOM + u64::from(units)
+fn has_room(head: u64, units: u32, stops: u64) -> bool {
+    let stops = if mutant("take_through_hold") { stops & !HOLD } else { stops };
+    let stops = if mutant("barge") { stops & !QUEUE } else { stops };
+    head & stops == 0 && head & ROOM >= NO_ROOM + u64::from(units)
 }
 
 /// How many are taken, of `cap`.
@@ -163,44 +165,51 @@ impl Slots {
         let lease = self.hot.lease.load(Ordering::Relaxed);
         let now = (lease < NEVER).then(|| clock.now());
         let end = now.map_or(NEVER, |now| now.as_nanos().saturating_add(lease));
-        match self.take_at_once(units, end) {
+        match self.take_at_once(units, end, FLAGS) {
             Some(held) => Some(Ok(held)),
-            None => self.refuse_at_once(units, now).map(Err),
+            None => self.refuse_at_once(units, now, FLAGS).map(Err),
         }
     }
 
     /// Takes `units` from `now` on. `turn`: for the head of the line, whom no line stops.
     #[inline]
     pub(crate) fn take(&self, units: u32, now: Timestamp, turn: bool) -> Result<Held, Denied> {
-        match self.take_at_once(units, self.end(now)) {
-            Some(held) => Ok(held),
+        let stops = if turn { FLAGS & !QUEUE } else { FLAGS };
+        if let Some(held) = self.take_at_once(units, self.end(now), stops) {
+            return Ok(held);
+        }
+        // A line changes nothing about it.
+        match self.refuse_at_once(units, Some(now), FLAGS & !QUEUE) {
+            Some(denied) => Err(denied),
             None => self.shut_for(turn).take(units, now),
         }
     }
 
-    /// Takes `units` until `end`, unless there is no room or something is in the way.
+    /// Takes `units` until `end`, unless there is no room or one of the flags `stops` is set.
     #[inline(always)]
-    fn take_at_once(&self, units: u32, end: u64) -> Option<Held> {
+    fn take_at_once(&self, units: u32, end: u64, stops: u64) -> Option<Held> {
         let head = self.load();
-        if !self.has_room(head, units) {
+        if !has_room(head, units, stops) {
             return None;
         }
         let claim = self.claim_until(units, end)?;
         if mutant("add_then_count") {
             return self.add_then_count(claim, units);
         }
-        self.swap_room(head, units).then(|| claim.live())
+        self.swap_room(head, units, stops).then(|| claim.live())
     }
 
     /// Takes `units` of the room of `head`, or of what has become of it by others who took and gave back
     /// meanwhile. The claim is made already.
     #[inline(always)]
-    fn swap_room(&self, mut head: u64, units: u32) -> bool {
+    fn swap_room(&self, mut head: u64, units: u32, stops: u64) -> bool {
         loop {
             match self.swap(head, head - u64::from(units)) {
                 Ok(_) => return true,
                 // In another cycle the claim may end before what is now the first end.
-                Err(seen) if (seen ^ head) & !(FLAGS | ROOM) == 0 && self.has_room(seen, units) => {
+                Err(seen)
+                    if (seen ^ head) & !(FLAGS | ROOM) == 0 && has_room(seen, units, stops) =>
+                {
                     self.records.spread();
                     head = seen;
                 }
@@ -210,16 +219,16 @@ impl Slots {
     }
 
     /// The refusal of one slot if all are taken and it is known that no lease is over. Without `now` that
-    /// is known only if no lease has an end.
+    /// is known only if no lease has an end. `None` also if one of the flags `stops` is set.
     #[inline(always)]
-    fn refuse_at_once(&self, units: u32, now: Option<Timestamp>) -> Option<Denied> {
+    fn refuse_at_once(&self, units: u32, now: Option<Timestamp>, stops: u64) -> Option<Denied> {
         let head = self.load();
         // Acquire: that the head is still the same is read after it. The end was then the first at the
         // moment at which it was read: it only becomes another in another cycle.
         let first = self.hot.first.load(Ordering::Acquire);
         // Acquire: likewise.
         let cap = self.hot.cap.load(Ordering::Acquire);
-        let is_full = head & (FLAGS | ROOM) == NO_ROOM && units == 1 && cap > 0;
+        let is_full = head & (stops | ROOM) == NO_ROOM && units == 1 && cap > 0;
         let is_ahead = match now {
             Some(now) => first > now.as_nanos() && first != UNKNOWN,
             None => first == NEVER,
@@ -456,15 +465,6 @@ impl Slots {
         // AcqRel: whoever takes a slot sees what its giver did, and whoever shuts the slots sees
         // the claims of those counted. Acquire on failure: as in `load`.
         self.hot.head.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
-    }
-
-    /// Whether `units` can be taken by a swap of `head`. The head of a line takes while the slots are
-    /// shut.
-    #[inline]
-    fn has_room(&self, head: u64, units: u32) -> bool {
-        let busy = if mutant("take_through_hold") { SHUT } else { SHUT | HOLD };
-        let busy = if mutant("barge") { busy } else { busy | QUEUE };
-        head & busy == 0 && has_units(head, units)
     }
 
     /// A record for what may be taken. While it is a claim its owner must wait for nobody. The owner

@@ -19,7 +19,11 @@ pub(super) struct Order {
     /// By ticket. Who left before the head leaves a gap; the first is none.
     places: VecDeque<(u64, Option<Waiting>)>,
     gaps: usize,
-    deadlines: BTreeSet<(Timestamp, u64)>,
+    /// Deadlines that are sooner than one of a waiter who came before. Most waiters have none: they wait
+    /// as long as the others, and the first of all their deadlines is the head's.
+    sooner: BTreeSet<(Timestamp, u64)>,
+    /// No waiter has a later deadline.
+    latest: Timestamp,
     /// Units of all who wait.
     units: u64,
 }
@@ -39,7 +43,11 @@ impl Order {
 
     pub(super) fn push(&mut self, waiting: Waiting) {
         self.units = self.units.saturating_add(waiting.units);
-        self.deadlines.insert((waiting.deadline, self.tickets));
+        if waiting.deadline < self.latest {
+            self.sooner.insert((waiting.deadline, self.tickets));
+        } else {
+            self.latest = waiting.deadline;
+        }
         self.places.push_back((self.tickets, Some(waiting)));
         self.tickets += 1;
     }
@@ -50,14 +58,15 @@ impl Order {
     }
 
     pub(super) fn first_deadline(&self) -> Option<(Timestamp, u64)> {
-        self.deadlines.first().copied()
+        let head = self.head().map(|(ticket, head)| (head.deadline, ticket));
+        head.into_iter().chain(self.sooner.first().copied()).min()
     }
 
     /// Takes out whoever has `ticket`.
     pub(super) fn remove(&mut self, ticket: u64) -> Option<Waiting> {
         let index = self.places.binary_search_by_key(&ticket, |(ticket, _)| *ticket).ok()?;
         let waiting = self.places.get_mut(index)?.1.take()?;
-        self.deadlines.remove(&(waiting.deadline, ticket));
+        self.sooner.remove(&(waiting.deadline, ticket));
         self.units = self.units.saturating_sub(waiting.units);
         self.gaps += 1;
         while let Some((_, None)) = self.places.front() {
@@ -68,6 +77,9 @@ impl Order {
         if self.gaps > FEW.max(self.len()) {
             self.places.retain(|(_, waiting)| waiting.is_some());
             self.gaps = 0;
+        }
+        if self.places.is_empty() {
+            self.latest = Timestamp::ZERO;
         }
         Some(waiting)
     }

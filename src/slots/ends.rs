@@ -57,7 +57,10 @@ impl Ends {
             self.0 = entries.into_iter().filter_map(|Reverse((_, index))| entry(index)).collect();
         }
         // Acquire: sees the ends of the records that are listed.
-        let mut listed = records.news.swap(0, Ordering::Acquire);
+        let mut listed = match records.news.load(Ordering::Relaxed) {
+            0 => 0,
+            _ => records.news.swap(0, Ordering::Acquire),
+        };
         while let Some(index) = listed.checked_sub(1) {
             self.0.extend(entry(index));
             listed = records.get(index).map_or(0, |record| record.next.load(Ordering::Relaxed));

@@ -5,7 +5,7 @@ use crate::sync::{Ordering, mutant};
 use crate::time::Timestamp;
 
 use super::shut::Shut;
-use super::{HOLD, SHUT, Slots, in_use};
+use super::{FLAGS, HOLD, SHUT, Slots, has_room, in_use};
 
 /// A limit as a transaction sees it.
 #[derive(Clone, Copy)]
@@ -28,7 +28,7 @@ impl Slots {
     #[inline]
     pub(crate) fn look(&self, units: u32, now: Timestamp, turn: bool) -> Look {
         let head = self.load();
-        if self.has_room(head, units) {
+        if has_room(head, units, FLAGS) {
             return Look { head, answer: Ok(self.allowed(in_use(head, self.cap()) + units)) };
         }
         self.shut_for(turn).look(units, now)
@@ -58,6 +58,6 @@ impl Slots {
 
     /// Takes `units`, if nothing came between but others who gave back or took.
     pub(crate) fn commit(&self, look: &Look, units: u32) -> bool {
-        self.swap_room(look.head, units)
+        self.swap_room(look.head, units, FLAGS)
     }
 }
