@@ -201,11 +201,20 @@ fn in_words(refused: &Refused) -> String {
     }
 }
 
-/// A problem detail object, with the types that the draft of the headers defines.
+/// What a problem detail object of the types that the draft of the headers defines begins with: always
+/// the same, so it is not escaped each time, which took an eighth of a refusal.
+const OWN: &str = concat!(
+    r#"{"type":"https://iana.org/assignments/http-problem-types#quota-exceeded","#,
+    r#""title":"Request cannot be satisfied as assigned quota has been exceeded","#,
+);
+const SHARED: &str = concat!(
+    r#"{"type":"https://iana.org/assignments/http-problem-types#temporary-reduced-capacity","#,
+    r#""title":"Request cannot be satisfied due to temporary server capacity constraints","#,
+);
+
+/// The members that follow.
 #[derive(Serialize)]
 struct Problem<'a> {
-    r#type: &'static str,
-    title: &'a str,
     status: u16,
     detail: String,
     #[serde(rename = "violated-policies")]
@@ -216,18 +225,17 @@ struct Problem<'a> {
 const PROBLEM_BYTES: usize = 384;
 
 fn problem(refused: &Refused, answers: &Answers, cause: Cause, status: StatusCode) -> Bytes {
-    let (r#type, title) = match cause {
-        Cause::Own => (
-            "https://iana.org/assignments/http-problem-types#quota-exceeded",
-            "Request cannot be satisfied as assigned quota has been exceeded",
-        ),
-        Cause::Shared => (
-            "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
-            "Request cannot be satisfied due to temporary server capacity constraints",
-        ),
-        // No more than the status says.
-        Cause::Unfit => ("about:blank", status.canonical_reason().unwrap_or_default()),
-    };
+    let mut text = Vec::with_capacity(PROBLEM_BYTES);
+    match cause {
+        Cause::Own => text.extend_from_slice(OWN.as_bytes()),
+        Cause::Shared => text.extend_from_slice(SHARED.as_bytes()),
+        // No more than the status says, in words that need no escaping.
+        Cause::Unfit => {
+            let title = status.canonical_reason().unwrap_or_default();
+            let begin = format!(r#"{{"type":"about:blank","title":"{title}","#);
+            text.extend_from_slice(begin.as_bytes());
+        }
+    }
     let refuses = answers.limits.iter().filter(|answer| answer.answer.is_err());
     let mut violated_policies: Vec<&str> = refuses.map(|answer| answer.limit).collect();
     if violated_policies.is_empty() {
@@ -240,9 +248,13 @@ fn problem(refused: &Refused, answers: &Answers, cause: Cause, status: StatusCod
             refused.limit()
         ),
     };
-    let problem = Problem { r#type, title, status: status.as_u16(), detail, violated_policies };
-    let mut text = Vec::with_capacity(PROBLEM_BYTES);
+    let problem = Problem { status: status.as_u16(), detail, violated_policies };
+    let begun = text.len();
     // It has neither maps nor numbers that JSON lacks.
     let _ = serde_json::to_writer(&mut text, &problem);
+    // The brace that is there already.
+    if begun < text.len() {
+        text.remove(begun);
+    }
     text.into()
 }
