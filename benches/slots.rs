@@ -1,6 +1,6 @@
 //! Slots beside tokio's semaphore, each ratio taken in one run: see `harness`.
 //!
-//! `cargo bench --bench slots --features tokio` runs everything (two minutes); arguments choose:
+//! `cargo bench --bench slots --features tokio` runs everything (ten seconds); arguments choose:
 //! `cargo bench --bench slots --features tokio -- alone keyed`. Prints Markdown.
 //!
 //! A lease ends by itself and says whose it is; a permit of the semaphore does not. Nothing is

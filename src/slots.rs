@@ -52,7 +52,7 @@ const QUEUE: u64 = 1 << 61;
 const FLAGS: u64 = SHUT | HOLD | QUEUE;
 const CYCLE: u64 = 1 << 25;
 const ROOM: u64 = CYCLE - 1;
-/// The room of a head whose field is 0 is as far below 0.
+/// Added to the room in its field, so that the room can be below 0.
 const NO_ROOM: u64 = 1 << 24;
 
 /// An end that is not known: the slots must be shut to find it. No lease ends sooner.
@@ -178,7 +178,7 @@ impl Slots {
         if let Some(held) = self.take_at_once(units, self.end(now), stops) {
             return Ok(held);
         }
-        // A line changes nothing about it.
+        // A full cap refuses whether or not others wait, so the queue flag does not stop this.
         match self.refuse_at_once(units, Some(now), FLAGS & !QUEUE) {
             Some(denied) => Err(denied),
             None => self.shut_for(turn).take(units, now),
@@ -257,8 +257,8 @@ impl Slots {
         Some(claim.live())
     }
 
-    /// Gives back what is held, and says whether somebody waits in line. If its lease is over, only
-    /// counts that; `clock` is read only if the lease has an end.
+    /// Gives back what is held, and says whether somebody waits in line. If its lease is over by
+    /// [`Clock::recent`], only counts that. `clock` is read only if the lease has an end.
     #[inline]
     pub(crate) fn give_back(&self, held: &Held, clock: &Clock) -> bool {
         let Some(record) = self.records.get(held.index) else { return false };
@@ -295,8 +295,11 @@ impl Slots {
         let mut shut = self.shut();
         let live = self.records.get(held.index).filter(|record| record.is_live(held));
         if let Some(record) = live {
-            if is_over(record.end.load(Ordering::Relaxed), clock.now()) {
-                shut.reap(clock.now());
+            // Relaxed: the lock is held.
+            let end = record.end.load(Ordering::Relaxed);
+            let now = if end < NEVER { clock.now() } else { Timestamp::ZERO };
+            if is_over(end, now) {
+                shut.reap(now);
             }
             if record.end_lease(held.serial) {
                 self.forget_first(held.index);
@@ -312,7 +315,8 @@ impl Slots {
     /// Makes the first end unknown if it is that of the record, before the head is swapped.
     #[inline(always)]
     fn forget_first(&self, index: u32) {
-        // Relaxed: as the head that was read before says, and published by the swap of the head.
+        // Relaxed: the head was loaded with Acquire, so these are at least as new as that head. The swap
+        // of the head publishes the store, and fails if another first end was written meanwhile.
         if self.hot.first_at.load(Ordering::Relaxed) == index && !mutant("first_end_kept") {
             self.hot.first.store(UNKNOWN, Ordering::Relaxed);
         }
@@ -325,6 +329,8 @@ impl Slots {
         let live = self.records.get(held.index).filter(|record| record.is_live(held));
         let renewed = match live {
             Some(record) if !is_over(record.end.load(Ordering::Relaxed), now) => {
+                // Relaxed: a search for the first end reads it under the lock. Any other reader may see
+                // either end.
                 record.end.fetch_max(self.end(now), Ordering::Relaxed);
                 if !mutant("renewed_first_kept") {
                     self.forget_first(held.index);
@@ -347,7 +353,8 @@ impl Slots {
                 drop(self.shut.lock());
                 continue;
             }
-            // Acquire: as in `give_back`.
+            // Acquire: pairs with the fence in `Record::claim`. If this is the end of a later lease,
+            // `is_live` says false. The head is read after it, too.
             let end = record.end.load(Ordering::Acquire);
             let live = record.is_live(held);
             let unmoved = (self.load() ^ head) & !(FLAGS | ROOM) == 0;

@@ -254,8 +254,8 @@ impl Clock {
         self.now()
     }
 
-    /// A moment that is not later than now, and that is cheaper to read: on the system's clock of
-    /// Linux the last tick of the kernel.
+    /// A moment that is not later than now: on the system's clock of Linux the last tick of the kernel,
+    /// which is cheaper to read, and on other clocks `now`.
     #[inline]
     pub(crate) fn recent(&self) -> Timestamp {
         match &self.0 {
@@ -298,7 +298,7 @@ impl Clock {
     }
 }
 
-/// From the coarse clock's zero to 1970. Once, so that all coarse clocks read alike.
+/// Nanoseconds from 1970 to the coarse clock's zero. Once, so that all coarse clocks read alike.
 #[cfg(target_os = "linux")]
 static COARSE_OFFSET: LazyLock<u64> = LazyLock::new(|| {
     let unix_now = Anchor::of_process().now();
@@ -353,7 +353,7 @@ mod tests {
         for bits in 0..59 {
             let ticks = (1 << bits) + (1 << bits) / 3;
             let (ours, theirs) = (nanos_of_ticks(ticks, nanos), source.delta_as_nanos(0, ticks));
-            // The length of a tick is rounded down by less than 2^-57 ns, and so is each sum.
+            // The length of a tick is rounded down by less than 2^-57 ns, and each product by less than 1 ns.
             let less = theirs.checked_sub(ours).unwrap();
             assert!(less <= 1 + (ticks >> TICK_BITS), "{ticks} ticks: {ours} and {theirs}");
         }

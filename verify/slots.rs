@@ -208,7 +208,7 @@ fn a_reset_ends_all_leases_at_one_moment() {
     }
 }
 
-/// In use is one before and after the giver's give-back and taking: the cap alone has changed.
+/// One slot is in use before and after, while the cap falls to one.
 #[test]
 fn a_cap_is_lowered_under_a_taker() {
     model(2, |first| {
@@ -227,7 +227,7 @@ fn a_cap_is_lowered_under_a_taker() {
     });
 }
 
-/// What is given back between the head's swap and its record's is not taken back again.
+/// A lease whose giver has marked its record as leaving is not taken back a second time.
 #[test]
 fn leases_that_are_over_are_taken_back_as_one_is_given_back() {
     model(2, |first| {
@@ -332,7 +332,7 @@ fn all_leases_are_ended_under_a_refusal() {
             [slots.try_acquire().ok(), slots.try_acquire().ok()]
         });
         let taker = thread!(slots; [slots.try_acquire().ok(), None]);
-        let held = race(first, [reset, taker]).concat_leases();
+        let held: Vec<_> = race(first, [reset, taker]).into_iter().flatten().collect();
         is_refused_until_the_first_end(&slots, &held);
     });
 }
@@ -397,16 +397,6 @@ fn a_first_end_is_found_under_a_taker_that_read_the_clock_before() {
     });
 }
 
-trait ConcatLeases {
-    fn concat_leases(self) -> Vec<Option<Lease>>;
-}
-
-impl<const N: usize> ConcatLeases for [[Option<Lease>; N]; 2] {
-    fn concat_leases(self) -> Vec<Option<Lease>> {
-        self.into_iter().flatten().collect()
-    }
-}
-
 #[test]
 fn a_slot_comes_back_as_somebody_joins_the_line() {
     model(2, |first| {
@@ -461,7 +451,7 @@ fn a_slot_is_granted_to_one_who_leaves() {
     });
 }
 
-/// Whoever has shut the slots sends the giver to the lock.
+/// A thread that has shut the slots sends the giver to the lock.
 #[test]
 fn a_slot_that_is_waited_for_comes_back_while_shut() {
     model(2, |first| {

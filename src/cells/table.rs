@@ -50,7 +50,8 @@ const ROOT_BITS: u32 = 2;
 const ROOT_BITS: u32 = 0;
 const ROOT_GROUPS: usize = 1 << ROOT_BITS;
 
-/// As many segments as a table has at most, which is room for 10^10 keys: no memory holds more.
+/// As many segments as a table has at most. That is room for 10^10 keys, in 240 GB; a larger `max_keys`
+/// counts as that.
 #[cfg(not(tollgate_loom))]
 const SEGMENTS: usize = 24;
 #[cfg(tollgate_loom)]
@@ -100,6 +101,7 @@ impl Table {
     pub(crate) fn new(max_keys: usize) -> Table {
         let all = max_keys.saturating_mul(LINES_PER_128_KEYS).div_ceil(128).max(1);
         let levels = (all / GROUP_LINES).max(1).ilog2().min(ROOT_BITS + SEGMENTS as u32 - 1);
+        // The bound matters only where the number of levels was cut.
         let lines = (all >> levels).min(2 * GROUP_LINES - 1);
         let cached = (CACHED_BYTES / (lines * size_of::<Line>())).max(1).ilog2();
         Table {

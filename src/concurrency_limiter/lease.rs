@@ -12,7 +12,8 @@ use super::room::Room;
 /// themselves.
 ///
 /// It may move to another thread or task, and may outlive its limiter. Giving back after the end,
-/// or after a reset, changes nothing; [`Usage::late`](crate::Usage::late) counts it.
+/// or after a reset, changes nothing; [`Usage::late`](crate::Usage::late) counts it, and says how
+/// exactly.
 #[must_use = "dropping a lease gives its slots back at once"]
 pub struct Lease {
     room: Arc<Room>,

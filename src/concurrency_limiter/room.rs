@@ -62,7 +62,7 @@ impl Room {
     #[inline]
     pub(super) fn try_take(self: &Arc<Self>, weight: u32) -> Result<Lease, Denied> {
         let weight = weight.max(1);
-        // Apart: the rest is for who finds no room and must look.
+        // The rest is apart: it may take the lock and serve the line.
         match self.slots.try_at_once(weight, self.clock()) {
             Some(Ok(held)) => Ok(Lease::new(self.clone(), held)),
             Some(Err(denied)) => Err(denied),

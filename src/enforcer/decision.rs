@@ -94,8 +94,8 @@ pub(super) struct RateSaid {
     pub(super) source: Source,
     pub(super) tag: u64,
     pub(super) answer: Result<Allowed, Denied>,
-    /// [`LimitAnswer::next`](super::LimitAnswer::next) of a request that is decided as this says, if that
-    /// is known.
+    /// [`LimitAnswer::next`](super::LimitAnswer::next) if the request is decided as this limit says. `None`:
+    /// the limit must be asked.
     pub(super) next: Option<Option<Duration>>,
 }
 

@@ -181,7 +181,7 @@ impl<H: BuildHasher> Config<H> {
             let admission = self.enforcer.admit_waiting(&facts, 1).with_answers();
             return Decided::Waits(Box::new(admission));
         }
-        // No style has headers without answers, and only a refusal tells more.
+        // `HeaderStyle::None` writes no headers, so only a refusal needs answers.
         let (admitted, answers) = match self.refusals.header_style() {
             HeaderStyle::None => self.enforcer.admit_or_say(&facts, 1),
             _ => self.enforcer.admit_with_answers(&facts, 1),
@@ -200,7 +200,7 @@ impl<H: BuildHasher> Config<H> {
         Decided::Admitted(held, self.with_keys(request, answers))
     }
 
-    /// What follows from the end of a wait, or from a decision without one.
+    /// What follows from the end of a wait, or from a refusal without one.
     pub(super) fn told(
         &self,
         request: &Parts,

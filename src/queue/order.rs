@@ -16,11 +16,11 @@ pub(super) struct Waiting {
 #[derive(Default)]
 pub(super) struct Order {
     tickets: u64,
-    /// By ticket. Who left before the head leaves a gap; the first is none.
+    /// By ticket. A waiter that leaves before the head does leaves a gap; the first place is no gap.
     places: VecDeque<(u64, Option<Waiting>)>,
     gaps: usize,
-    /// Deadlines that are sooner than one of a waiter who came before. Most waiters have none: they wait
-    /// as long as the others, and the first of all their deadlines is the head's.
+    /// Deadlines that are sooner than that of a waiter who came before. Most waiters are not in here:
+    /// where all wait equally long, the first deadline is the head's.
     sooner: BTreeSet<(Timestamp, u64)>,
     /// No waiter has a later deadline.
     latest: Timestamp,

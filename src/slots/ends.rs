@@ -23,8 +23,8 @@ use super::records::{Live, Record, Records};
 pub(super) struct Ends(BinaryHeap<Reverse<(u64, u32)>>);
 
 impl Ends {
-    /// The lease that ends first, and its record and the index of that; `None` if no lease has an end. Only
-    /// while the slots are shut. Waits for takers and givers that are in between.
+    /// The lease that ends first, with the index of its record and the record; `None` if no lease has an
+    /// end. Only while the slots are shut. Waits while a record on top is claimed or leaving.
     pub(super) fn first<'r>(&mut self, records: &'r Records) -> Option<(u32, &'r Record, Live)> {
         self.catch_up(records);
         let backoff = Backoff::default();

@@ -84,7 +84,7 @@ pub(super) struct Live {
 /// A claimed record: dropping it makes it free again.
 pub(crate) struct Claim<'a> {
     record: &'a Record,
-    pub(super) index: u32,
+    index: u32,
     units: u32,
     serial: u64,
     is_live: bool,
@@ -121,7 +121,7 @@ impl Records {
         let Some(hints) = self.hints.get() else { return &self.hint };
         // The high bits of a product depend on all of the number.
         const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-        &hints[(thread_mark().wrapping_mul(SPREAD) >> 32) as usize % HINTS]
+        &hints[(thread_mark().wrapping_mul(SPREAD) >> (u64::BITS - HINTS.ilog2())) as usize]
     }
 
     /// Notes that the record is probably free.
@@ -134,7 +134,7 @@ impl Records {
         }
     }
 
-    /// Has threads that meet claim records far apart.
+    /// From now on each group of threads claims records on cache lines of its own.
     #[cold]
     pub(super) fn spread(&self) {
         self.hints.get_or_init(|| {
@@ -225,7 +225,7 @@ impl Records {
     }
 
     /// How many there are.
-    pub(super) fn len(&self) -> u32 {
+    fn len(&self) -> u32 {
         // Acquire: as in `claim`.
         self.len.load(Ordering::Acquire)
     }
@@ -242,12 +242,13 @@ impl Records {
     pub(super) fn memory(&self) -> usize {
         let chunks = self.more.get().map_or(0, |more| size_of_val(&**more));
         let records = self.len.load(Ordering::Relaxed) as usize - FIRST;
-        chunks + records * size_of::<Record>()
+        let hints = self.hints.get().map_or(0, |hints| size_of_val(&**hints));
+        chunks + records * size_of::<Record>() + hints
     }
 }
 
-/// The serial number of the lease that takes a record whose word was `word`. A lease without an end is
-/// none that ends first.
+/// The serial number of the lease that takes a record whose word was `word`. A lease without an end
+/// needs no entry in `ends`, so its record is not listed for it.
 fn serial_after(word: u64, end: u64) -> u64 {
     let serial = (word & !STATE).wrapping_add(SERIAL);
     if end < NEVER { serial | LISTED } else { serial }
@@ -337,6 +338,8 @@ impl Record {
             if is_live {
                 let end = self.end.load(Ordering::Relaxed);
                 let units = self.units.load(Ordering::Relaxed);
+                // Acquire: pairs with the fence in `claim`. If the end or the units are those of a later
+                // lease, the word has changed.
                 fence(Ordering::Acquire);
                 if self.word.load(Ordering::Relaxed) == word {
                     return Some(Live { serial: word & !STATE, end, units });

@@ -153,8 +153,8 @@ impl Shut<'_> {
             if head & SHUT == 0 {
                 return head;
             }
-            // Of a thread that only looked the head is as it was: else those who look at several limits
-            // at once would keep one another from ever being sure.
+            // A thread that only looked leaves the cycle as it was. Otherwise transactions that look at
+            // the same limits would make each other's confirmations fail for ever.
             let changed = self.is_changed && !mutant("same_cycle");
             let cycle = if changed { head.wrapping_add(CYCLE) } else { head };
             // Between -2^24 and 2^24.

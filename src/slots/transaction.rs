@@ -34,7 +34,8 @@ impl Slots {
         self.shut_for(turn).look(units, now)
     }
 
-    /// Whether the answer still holds. Whoever has shut the slots changes nothing before they open.
+    /// Whether the answer still holds. A thread that has shut the slots changes nothing before it opens
+    /// them.
     pub(crate) fn stands(&self, look: &Look) -> bool {
         self.load() & !SHUT == look.head
     }

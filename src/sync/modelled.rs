@@ -42,12 +42,12 @@ static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
 
 pub(crate) use std::thread::panicking as is_panicking;
 
-/// A value of each thread of a model.
-/// All threads have the same: an address would differ from run to run.
+/// All threads have the same number: an address would differ from run to run.
 pub(crate) fn thread_mark() -> u64 {
     0
 }
 
+/// A value of each thread of a model.
 macro_rules! per_thread {
     (static $name:ident: $of:ty = const $value:block;) => {
         #[cfg(tollgate_loom)]

@@ -105,8 +105,8 @@ impl Said<'_, '_> {
         }
     }
 
-    /// How long until the key has one unit more once it is charged, or what it was asked for if it
-    /// denies that. `None`: it must be asked for that.
+    /// If the key agrees, how long after the charge until it has one unit more (inner `None`: nothing is
+    /// missing); if it denies, how long until it would agree. Outer `None`: the limit must be asked.
     #[inline(always)]
     pub(crate) fn next(&self) -> Option<Option<Duration>> {
         let Said::Seen(FastPart { sight, step, .. }) = self else { return None };
