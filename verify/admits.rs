@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tollgate::{
-    ConcurrencyLimiter, Enforcer, Gcra, Lease, Policy, Quota, RateLimiter, VirtualClock, all,
+    ConcurrencyLimiter, Enforcer, Gcra, Lease, Policy, Quota, RateLimiter, Retry, VirtualClock, all,
 };
 
 use identity::Identity;
@@ -145,5 +145,51 @@ fn counts_are_summed_as_the_thread_that_counted_ends() {
         });
         assert_eq!(race(first, [count, sum]), [2_usize; 2]);
         assert_eq!(enforcer.totals().admitted, 2, "a count is lost");
+    });
+}
+
+#[test]
+fn two_sets_say_what_remains_after_each() {
+    model(2, |first| {
+        let slots = slots(4, &VirtualClock::new());
+        let set = || {
+            thread!(slots; {
+                let permit = all((slots.slot(),)).admit(1).unwrap();
+                let left = permit.allowed().remaining();
+                std::mem::forget(permit);
+                left
+            })
+        };
+        let [a, b]: [u64; 2] = race(first, [set(), set()]);
+        assert_eq!((a.min(b), a.max(b)), (2, 3), "what remained before was said");
+    });
+}
+
+/// The first of two limits refuses for five nanoseconds and then for ten, the second for seven once the
+/// first has been renewed: never both for seven.
+#[test]
+fn a_lease_is_renewed_between_two_looks() {
+    model(2, |first| {
+        let time = VirtualClock::new();
+        let leased = |nanos: u32| {
+            let slots = ConcurrencyLimiter::builder(1).lease(nanos * NANO).clock(time.clock());
+            Arc::new(slots.build())
+        };
+        let (a, b) = (leased(10), leased(7));
+        let held = a.try_acquire().unwrap();
+        time.advance(5 * NANO);
+        let set = thread!(a, b; {
+            let refused = all((a.slot(), b.slot())).admit(1).unwrap_err();
+            let never = Retry::Unknown { at_latest: Some(7 * NANO) };
+            assert_ne!(refused.retry(), never, "two moments in one answer");
+            None
+        });
+        let taker = b.clone();
+        let other: Box<dyn FnOnce() -> _> = Box::new(move || {
+            held.renew().unwrap();
+            let taken = taker.try_acquire().ok();
+            Some((held, taken))
+        });
+        drop(race::<Option<(Lease, Option<Lease>)>, 2>(first, [set, other]));
     });
 }

@@ -78,6 +78,9 @@ forget_busy        a_key_is_forgotten_as_it_is_asked                  plain,rmw 
 charge_first       a_set_refused_by_its_slots_charges_no_rate         plain,rmw  refused and charged
 take_through_hold  a_slot_is_not_taken_from_under_a_set               plain,rmw  not one of the two got the slot
 take_through_hold  sets_of_slots_in_opposite_orders                   plain,rmw  not one of the two was admitted
+answer_of_before   two_sets_say_what_remains_after_each               plain,rmw  what remained before was said
+first_unconfirmed  a_lease_is_renewed_between_two_looks               rmw        two moments in one answer
+denial_kept        a_slot_is_free_once_nobody_waits                   plain,rmw  refused though nobody waits
 release_by_store   a_slot_is_given_back_while_a_set_holds_it          plain      exceeded maximum number of branches
 release_by_store   a_slot_is_given_back_while_a_set_holds_it          rmw        a slot is lost
 release_early      a_rate_is_checked_under_a_set_with_slots           plain,rmw  a charge is lost

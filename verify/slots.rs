@@ -516,6 +516,26 @@ fn a_key_is_forgotten_as_it_is_asked() {
     });
 }
 
+/// The one who waited has its answer before the line says that nobody waits.
+#[test]
+fn a_slot_is_free_once_nobody_waits() {
+    model(2, |first| {
+        let time = VirtualClock::new();
+        let slots = leased(2, &time);
+        let both = slots.try_acquire_n(2).unwrap();
+        let mut waiting = Waiting::in_line(&slots, 1);
+        let poller = slots.clone();
+        let poller: Box<dyn FnOnce() -> _> = Box::new(move || {
+            if let Some(Ok(lease)) = waiting.poll() {
+                assert!(poller.try_acquire().is_ok(), "refused though nobody waits");
+                return Some(lease);
+            }
+            None
+        });
+        drop(race(first, [give_back(both), poller]));
+    });
+}
+
 #[test]
 fn nobody_takes_what_somebody_waits_for() {
     model(2, |first| {

@@ -167,8 +167,9 @@ impl Records {
                 self.list(index, record);
             }
         } else if end < before {
-            // Release: whoever sees it sees the end.
-            self.is_disordered.store(true, Ordering::Release);
+            // Release: a search that sees it sees the end. A read-modify-write, so that it also sees the
+            // ends of those who set it before.
+            self.is_disordered.swap(true, Ordering::Release);
         }
         if index != hint {
             self.set_hint(index.wrapping_add(1));
@@ -316,11 +317,11 @@ impl Record {
     /// Makes a free record one that is not listed. False: it is claimed.
     pub(super) fn unlist(&self) -> bool {
         let word = self.word.load(Ordering::Relaxed);
-        // Relaxed: the next claimer lists it again, which publishes its end.
+        // Release: its next claimer lists it anew after what was read of the list.
         word & STATE == FREE
             && self
                 .word
-                .compare_exchange(word, word & !LISTED, Ordering::Relaxed, Ordering::Relaxed)
+                .compare_exchange(word, word & !LISTED, Ordering::Release, Ordering::Relaxed)
                 .is_ok()
     }
 

@@ -5,12 +5,14 @@ use crate::sync::{Ordering, mutant};
 use crate::time::Timestamp;
 
 use super::shut::Shut;
-use super::{FLAGS, HOLD, SHUT, Slots, has_room, in_use};
+use super::{FLAGS, HOLD, SHUT, Slots, UNKNOWN, has_room, in_use};
 
 /// A limit as a transaction sees it.
 #[derive(Clone, Copy)]
 pub(crate) struct Look {
     head: u64,
+    /// When the first lease ended, if there is no room.
+    first: u64,
     pub(crate) answer: Result<Allowed, Denied>,
 }
 
@@ -19,7 +21,9 @@ impl Shut<'_> {
     #[inline(never)]
     fn look(mut self, units: u32, now: Timestamp) -> Look {
         let answer = self.make_room(units, now).map(|()| self.slots.allowed(self.in_use() + units));
-        Look { answer, head: self.open() }
+        // Relaxed: written under this lock, but for `UNKNOWN`.
+        let first = self.slots.hot.first.load(Ordering::Relaxed);
+        Look { answer, first, head: self.open() }
     }
 }
 
@@ -29,7 +33,8 @@ impl Slots {
     pub(crate) fn look(&self, units: u32, now: Timestamp, turn: bool) -> Look {
         let head = self.load();
         if has_room(head, units, FLAGS) {
-            return Look { head, answer: Ok(self.allowed(in_use(head, self.cap()) + units)) };
+            let answer = Ok(self.allowed(in_use(head, self.cap()) + units));
+            return Look { head, first: UNKNOWN, answer };
         }
         self.shut_for(turn).look(units, now)
     }
@@ -37,7 +42,12 @@ impl Slots {
     /// Whether the answer still holds. A thread that has shut the slots changes nothing before it opens
     /// them.
     pub(crate) fn stands(&self, look: &Look) -> bool {
-        self.load() & !SHUT == look.head
+        // A slot that was given back and taken leaves the head as it was, and another first end. Acquire:
+        // as in `refuse_at_once`.
+        let is_first = look.answer.is_ok()
+            || self.hot.first.load(Ordering::Acquire) == look.first
+            || mutant("first_unconfirmed");
+        is_first && self.load() & !SHUT == look.head
     }
 
     /// Keeps others from taking, if nothing came between. Then `release` must follow.
@@ -57,8 +67,11 @@ impl Slots {
         self.hot.head.fetch_sub(u64::from(units) + HOLD, Ordering::AcqRel);
     }
 
-    /// Takes `units`, if nothing came between but others who gave back or took.
+    /// Takes `units`, if nothing came between: the answer says what remains.
     pub(crate) fn commit(&self, look: &Look, units: u32) -> bool {
-        self.swap_room(look.head, units, FLAGS)
+        if mutant("answer_of_before") {
+            return self.swap_room(look.head, units, FLAGS);
+        }
+        self.swap(look.head, look.head - u64::from(units)).is_ok()
     }
 }
