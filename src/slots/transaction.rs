@@ -69,7 +69,7 @@ impl Slots {
 
     /// Takes `units`, if nothing came between: the answer says what remains.
     pub(crate) fn commit(&self, look: &Look, units: u32) -> bool {
-        if mutant("answer_of_before") {
+        if mutant("answer_of_before") || mutant("take_through_hold") {
             return self.swap_room(look.head, units, FLAGS);
         }
         self.swap(look.head, look.head - u64::from(units)).is_ok()
