@@ -129,8 +129,8 @@ impl LimitAnswer {
 impl<S: BuildHasher> Enforcer<S> {
     /// As [`admit`](Self::admit), and says how each enforced limit that applies stands afterwards,
     /// whether it agreed or not. Limits in shadow are left out, and while everything is bypassed all
-    /// are. Building the answers takes time, and limits off the fast path, or that agree to a refused request,
-    /// are asked again: use `admit` where nobody reads the answers.
+    /// are. Building the answers takes time, and limits off the fast path, or that agree to a refused
+    /// request, are asked again: use `admit` where nobody reads the answers.
     ///
     /// It never waits; [`Admission::with_answers`](crate::Admission::with_answers) does.
     ///
@@ -152,10 +152,7 @@ impl<S: BuildHasher> Enforcer<S> {
         facts: &[(&str, V)],
         cost: u64,
     ) -> (Result<Permit, Refused>, Answers) {
-        let now = self.clock.now();
-        let mut answers = Answers { at: now, limits: Vec::new() };
-        let admitted = self.admit_and_say(facts, cost, now, Some(Says::Always(&mut answers)));
-        (admitted, answers)
+        self.admit_saying(facts, cost, |answers| Says::Always(answers))
     }
 
     /// The same, without answers if the request is admitted.
@@ -165,9 +162,19 @@ impl<S: BuildHasher> Enforcer<S> {
         facts: &[(&str, V)],
         cost: u64,
     ) -> (Result<Permit, Refused>, Answers) {
+        self.admit_saying(facts, cost, |answers| Says::IfRefused(answers))
+    }
+
+    #[inline(always)]
+    fn admit_saying<'f, V: Copy + Into<Value<'f>>>(
+        &self,
+        facts: &[(&str, V)],
+        cost: u64,
+        says: fn(&mut Answers) -> Says<'_>,
+    ) -> (Result<Permit, Refused>, Answers) {
         let now = self.clock.now();
         let mut answers = Answers { at: now, limits: Vec::new() };
-        let admitted = self.admit_and_say(facts, cost, now, Some(Says::IfRefused(&mut answers)));
+        let admitted = self.admit_and_say(facts, cost, now, Some(says(&mut answers)));
         (admitted, answers)
     }
 }
