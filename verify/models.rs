@@ -245,6 +245,35 @@ fn a_set_is_seen_at_one_moment() {
 }
 
 #[test]
+fn two_keys_never_seen_are_seen_at_one_moment() {
+    wide_model(2, |first| {
+        let time = VirtualClock::starting_at(Timestamp::from_nanos(100));
+        let (a, b, c) = (limiter(1, &time), limiter(1, &time), limiter(1, &time));
+        b.check(&OTHER).unwrap();
+        // From the charge of `c` on `b` refuses, and then `a` does.
+        let charges = thread!(a, b, c; {
+            let is_first = b.check(&KEY).is_ok() && c.check(&KEY).is_ok();
+            // Apart, so that it costs no stop of the thread that charged the two.
+            let then = move || {
+                if is_first && a.check(&KEY).is_ok() {
+                    b.reset(&KEY);
+                    // Takes the slot.
+                    b.check(&NEXT).unwrap();
+                }
+            };
+            loom::thread::spawn(then).join().unwrap();
+            None::<usize>
+        });
+        let refused = thread!(a, b, c; {
+            let keys = (a.key(&KEY), b.key(&KEY), c.key(&KEY));
+            all(keys).admit(1).err().map(|refused| refused.index())
+        });
+        let [_, refused]: [Option<usize>; 2] = race(first, [charges, refused]);
+        assert_ne!(refused, Some(2), "two moments in one answer");
+    });
+}
+
+#[test]
 fn a_quota_changes_under_a_check() {
     model(2, |first| {
         let limiter = limiter(3, &VirtualClock::new());

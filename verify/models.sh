@@ -40,6 +40,7 @@ replace_by_store   a_quota_changes_under_a_set                        plain     
 leave_unasked      a_key_leaves_under_a_check                         plain,rmw  a charge is lost
 pool_unlocked      a_quota_changes_while_the_pool_is_made             plain,rmw  called `Result::unwrap()`
 move_unmarked      a_group_is_split_under_a_check                     plain,rmw  a charge is lost
+absent_once        two_keys_never_seen_are_seen_at_one_moment         plain,rmw  two moments in one answer
 absent_unasked     a_group_is_split_under_a_peek                      plain,rmw  a key in debt was not seen
 move_unmarked      a_group_is_split_under_a_set                       plain,rmw  a charge is lost
 move_unmarked      a_table_grows_under_a_check_of_an_idle_key         plain,rmw  a charge is lost

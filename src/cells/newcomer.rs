@@ -122,11 +122,18 @@ impl<'a> Newcomer<'a> {
 
     /// Whether it has no slot and would be allowed.
     pub(crate) fn stands(&self) -> bool {
-        let is_never_seen = |forgotten| forgotten <= self.stamp.as_nanos();
+        self.forgotten().is_some()
+    }
+
+    /// The stamp up to which keys of its group were forgotten, if it has no slot and would be allowed.
+    pub(crate) fn forgotten(&self) -> Option<u64> {
         let Cells { pool, table, .. } = self.cells;
-        pool.get().is_none()
-            && self.is_current()
-            && (mutant("absent_unasked") || table.absent(self.tag).is_some_and(is_never_seen))
+        let forgotten = match mutant("absent_unasked") {
+            true => 0,
+            false => table.absent(self.tag)?,
+        };
+        let is_never_seen = forgotten <= self.stamp.as_nanos();
+        (is_never_seen && pool.get().is_none() && self.is_current()).then_some(forgotten)
     }
 
     /// Gives it a slot in the state of a key that was never seen, to be charged together with others.

@@ -60,8 +60,12 @@ impl LimitAsked {
     }
 }
 
+/// As many charges as a permit keeps without allocating. Each makes every permit longer, which is
+/// copied to the caller: with eight an admission takes 5 % longer than with six.
+const CHARGES: usize = 6;
+
 /// What a request asks, in the order of the policy.
-pub(super) type Asks = SmallVec<[LimitAsked; INLINE]>;
+pub(super) type Asks = SmallVec<[LimitAsked; CHARGES]>;
 
 /// What an admitted request was charged and holds.
 pub(crate) struct Holding {

@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 use crate::cells::{Charge, FastPending, Newcomer};
 use crate::decision::Retry;
 use crate::rate_limiter::Store;
+use crate::sync::mutant;
 
 use super::{FastPart, INLINE, Refusal, Said, commit_last};
 
@@ -81,15 +82,15 @@ impl<'a> Listed<'a> {
     /// Whether all was as it was seen at one moment, since it still is.
     #[inline(always)]
     pub(crate) fn stands(&self) -> bool {
-        // The table is asked now whether a newcomer has a slot, and the other keys are confirmed after
-        // that: they have not changed since they were looked at, so all was so at the moment at which
-        // the table answered. Two newcomers would be answered at two moments.
-        let is_absent = match &*self.newcomers {
+        // The tables are asked now whether newcomers have slots, and the other keys are confirmed after
+        // that: they have not changed since they were looked at, so all was so at a moment at which the
+        // tables answered.
+        let are_absent = match &*self.newcomers {
             [] => true,
             [newcomer] => newcomer.stands(),
-            _ => false,
+            newcomers => all_absent(newcomers),
         };
-        is_absent && self.keys.iter().all(FastPending::stands)
+        are_absent && self.keys.iter().all(FastPending::stands)
     }
 
     /// Gives each newcomer a slot, since all keys agree. Says whether all have one.
@@ -120,4 +121,17 @@ impl<'a> Listed<'a> {
         }
         is_charged
     }
+}
+
+/// Whether there was a moment at which no newcomer had a slot: each has none before it, and none after
+/// it, and has not been forgotten in between.
+#[cold]
+#[inline(never)]
+fn all_absent(newcomers: &[Newcomer<'_>]) -> bool {
+    let before: SmallVec<[Option<u64>; INLINE]> =
+        newcomers.iter().map(Newcomer::forgotten).collect();
+    let is_still = |(newcomer, before): (&Newcomer<'_>, &Option<u64>)| {
+        before.is_some() && (mutant("absent_once") || newcomer.forgotten() == *before)
+    };
+    newcomers.iter().zip(&before).all(is_still)
 }
