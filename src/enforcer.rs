@@ -147,20 +147,23 @@ impl<S: BuildHasher> Enforcer<S> {
         cost: u64,
         now: Timestamp,
     ) -> Result<Permit, Refused> {
-        self.admit_and_say(facts, cost, now, None)
+        let mut permit = Permit::new(self.policy.load());
+        self.admit_into(&mut permit, facts, cost, now, None)?;
+        Ok(permit)
     }
 
+    /// Decides a request, and fills in the permit, which is new, where it stands: it is large.
     #[inline(always)]
-    fn admit_and_say<'f, V: Copy + Into<Value<'f>>>(
+    fn admit_into<'f, V: Copy + Into<Value<'f>>>(
         &self,
+        permit: &mut Permit,
         facts: &[(&str, V)],
         cost: u64,
         now: Timestamp,
         says: Option<Says<'_>>,
-    ) -> Result<Permit, Refused> {
-        let mut permit = Permit::new(self.policy.load());
+    ) -> Result<(), Refused> {
         if self.is_bypassed() {
-            return Ok(permit);
+            return Ok(());
         }
         let (policy, held) = permit.parts();
         let mut known = Facts::new();
@@ -170,10 +173,9 @@ impl<S: BuildHasher> Enforcer<S> {
         }
         policy.ask(&mut held.charges, &known, cost, &self.hasher, true);
         match says {
-            None => decide(&mut permit, cost, now)?,
-            Some(says) => decide_and_say(&mut permit, cost, now, says)?,
+            None => decide(permit, cost, now),
+            Some(says) => decide_and_say(permit, cost, now, says),
         }
-        Ok(permit)
     }
 
     /// What [`admit`](Self::admit) would say, charging and counting nothing.

@@ -152,30 +152,28 @@ impl<S: BuildHasher> Enforcer<S> {
         facts: &[(&str, V)],
         cost: u64,
     ) -> (Result<Permit, Refused>, Answers) {
-        self.admit_saying(facts, cost, |answers| Says::Always(answers))
-    }
-
-    /// The same, without answers if the request is admitted.
-    #[cfg_attr(not(feature = "tower"), allow(dead_code))]
-    pub(crate) fn admit_or_say<'f, V: Copy + Into<Value<'f>>>(
-        &self,
-        facts: &[(&str, V)],
-        cost: u64,
-    ) -> (Result<Permit, Refused>, Answers) {
-        self.admit_saying(facts, cost, |answers| Says::IfRefused(answers))
-    }
-
-    #[inline(always)]
-    fn admit_saying<'f, V: Copy + Into<Value<'f>>>(
-        &self,
-        facts: &[(&str, V)],
-        cost: u64,
-        says: fn(&mut Answers) -> Says<'_>,
-    ) -> (Result<Permit, Refused>, Answers) {
         let now = self.clock.now();
         let mut answers = Answers { at: now, limits: Vec::new() };
-        let admitted = self.admit_and_say(facts, cost, now, Some(says(&mut answers)));
-        (admitted, answers)
+        let mut permit = Permit::new(self.policy.load());
+        let says = Says::Always(&mut answers);
+        let admitted = self.admit_into(&mut permit, facts, cost, now, Some(says));
+        (admitted.map(|()| permit), answers)
+    }
+
+    /// The same, with the permit in a box; without answers if the request is admitted, unless `always`.
+    #[cfg(feature = "tower")]
+    pub(crate) fn admit_boxed<'f, V: Copy + Into<Value<'f>>>(
+        &self,
+        facts: &[(&str, V)],
+        cost: u64,
+        always: bool,
+    ) -> (Result<Box<Permit>, Refused>, Answers) {
+        let now = self.clock.now();
+        let mut answers = Answers { at: now, limits: Vec::new() };
+        let mut permit = Box::new(Permit::new(self.policy.load()));
+        let says = if always { Says::Always(&mut answers) } else { Says::IfRefused(&mut answers) };
+        let admitted = self.admit_into(&mut permit, facts, cost, now, Some(says));
+        (admitted.map(|()| permit), answers)
     }
 }
 

@@ -32,8 +32,8 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub(super) fn new(permit: Permit) -> Held {
-        Held { permit: Some(Box::new(permit)), settle: None }
+    pub(super) fn new(permit: Box<Permit>) -> Held {
+        Held { permit: Some(permit), settle: None }
     }
 
     /// Is held until the body has ended that follows `response`.

@@ -163,6 +163,9 @@ fn without_body(response: &mut Response<Bytes>) {
     }
 }
 
+/// Facts that a request has, and their values.
+type Values<'r> = SmallVec<[(&'r str, Cow<'r, str>); INLINE]>;
+
 /// What became of a request.
 pub(super) enum Decided {
     Admitted(Held, Answers),
@@ -174,18 +177,15 @@ pub(super) enum Decided {
 impl<H: BuildHasher> Config<H> {
     /// Decides a request, or begins to wait.
     pub(super) fn decide(&self, request: &Parts) -> Decided {
-        let values = self.values(request);
-        let facts: SmallVec<[(&str, &str); INLINE]> =
-            values.iter().map(|(name, value)| (*name, &**value)).collect();
+        let mut values = Values::new();
+        let facts = self.facts(request, &mut values);
         if self.enforcer.can_wait() {
             let admission = self.enforcer.admit_waiting(&facts, 1).with_answers();
             return Decided::Waits(Box::new(admission));
         }
         // `HeaderStyle::None` writes no headers, so only a refusal needs answers.
-        let (admitted, answers) = match self.refusals.header_style() {
-            HeaderStyle::None => self.enforcer.admit_or_say(&facts, 1),
-            _ => self.enforcer.admit_with_answers(&facts, 1),
-        };
+        let always = self.refusals.header_style() != HeaderStyle::None;
+        let (admitted, answers) = self.enforcer.admit_boxed(&facts, 1, always);
         match admitted {
             Ok(permit) => self.admitted(request, permit, answers),
             Err(refused) => {
@@ -195,7 +195,7 @@ impl<H: BuildHasher> Config<H> {
         }
     }
 
-    fn admitted(&self, request: &Parts, permit: Permit, answers: Answers) -> Decided {
+    fn admitted(&self, request: &Parts, permit: Box<Permit>, answers: Answers) -> Decided {
         let held = Held::new(permit);
         Decided::Admitted(held, self.with_keys(request, answers))
     }
@@ -208,7 +208,7 @@ impl<H: BuildHasher> Config<H> {
         answers: Answers,
     ) -> Decided {
         match admitted {
-            Ok(permit) => self.admitted(request, permit, answers),
+            Ok(permit) => self.admitted(request, Box::new(permit), answers),
             Err(WaitError::Denied(refused)) => {
                 let answers = self.with_keys(request, answers);
                 if let Some(observe) = &self.on_refused {
@@ -246,10 +246,23 @@ impl<H: BuildHasher> Config<H> {
         response
     }
 
-    fn values<'r>(&'r self, request: &'r Parts) -> SmallVec<[(&'r str, Cow<'r, str>); INLINE]> {
-        let value =
-            |(name, fact): &'r (Box<str>, Arc<dyn Fact>)| Some((&**name, fact.value(request)?));
-        self.facts.iter().filter_map(value).collect()
+    /// The facts of a request, of which `values` keeps the values.
+    #[inline(always)]
+    fn facts<'v, 'r: 'v>(
+        &'r self,
+        request: &'r Parts,
+        values: &'v mut Values<'r>,
+    ) -> SmallVec<[(&'v str, &'v str); INLINE]> {
+        for (name, fact) in &self.facts {
+            if let Some(value) = fact.value(request) {
+                values.push((name, value));
+            }
+        }
+        let mut facts = SmallVec::new();
+        for (name, value) in values.iter() {
+            facts.push((*name, &**value));
+        }
+        facts
     }
 
     /// With keys in words, if they are to be shown.
@@ -265,9 +278,8 @@ impl<H: BuildHasher> Config<H> {
     }
 
     fn explain(&self, request: &Parts) -> Vec<Explanation> {
-        let values = self.values(request);
-        let facts: SmallVec<[(&str, &str); INLINE]> =
-            values.iter().map(|(name, value)| (*name, &**value)).collect();
+        let mut values = Values::new();
+        let facts = self.facts(request, &mut values);
         self.enforcer.explain(&facts, 1)
     }
 }

@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
-use serde::Serialize;
 
 use crate::decision::{Refused, Retry};
 use crate::enforcer::Answers;
 
 use super::headers::{HeaderStyle, retry_after};
+use super::structured::is_plain;
 
 /// How refusals are told: status, headers and body.
 ///
@@ -113,7 +113,11 @@ impl Refusals {
 
     /// The status of a refusal: by the first limit that refuses.
     pub fn status(&self, refused: &Refused, answers: &Answers) -> StatusCode {
-        match self.cause(refused, answers) {
+        self.status_of(self.cause(refused, answers))
+    }
+
+    fn status_of(&self, cause: Cause) -> StatusCode {
+        match cause {
             Cause::Own => self.own,
             Cause::Shared => self.shared,
             Cause::Unfit => self.unfit,
@@ -132,18 +136,21 @@ impl Refusals {
         answers: &Answers,
         say_limits: impl FnOnce(&mut HeaderMap),
     ) -> Response<Bytes> {
-        let status = self.status(refused, answers);
+        let cause = self.cause(refused, answers);
+        let status = self.status_of(cause);
         let (kind, body) = match self.body {
             RefusalBody::Problem => {
-                let cause = self.cause(refused, answers);
                 ("application/problem+json", problem(refused, answers, cause, status))
             }
             RefusalBody::Plain => {
-                ("text/plain; charset=utf-8", format!("{}\n", in_words(refused)).into())
+                let mut text = String::new();
+                push_words(&mut text, refused, String::push_str);
+                text.push('\n');
+                ("text/plain; charset=utf-8", text)
             }
-            RefusalBody::Empty => ("", Bytes::new()),
+            RefusalBody::Empty => ("", String::new()),
         };
-        let mut response = Response::new(body);
+        let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         say_limits(headers);
@@ -189,15 +196,19 @@ enum Cause {
     Unfit,
 }
 
-/// A refusal in the words of its headers: in whole seconds.
-fn in_words(refused: &Refused) -> String {
-    let limit = refused.limit();
+/// A refusal in the words of its headers, in whole seconds, to `text`.
+fn push_words(text: &mut String, refused: &Refused, push_name: fn(&mut String, &str)) {
+    // Without the machinery of `format!`: each refusal says it.
+    text.push_str("refused by limit ");
+    push_name(text, refused.limit());
     match retry_after(refused.retry()) {
-        Some(secs) => format!("refused by limit {limit}, retry in {secs} s"),
-        None if refused.retry() == Retry::Never => {
-            format!("refused by limit {limit}, no wait helps")
+        Some(secs) => {
+            text.push_str(", retry in ");
+            text.push_str(itoa::Buffer::new().format(secs));
+            text.push_str(" s");
         }
-        None => format!("refused by limit {limit}, retry when a slot is free"),
+        None if refused.retry() == Retry::Never => text.push_str(", no wait helps"),
+        None => text.push_str(", retry when a slot is free"),
     }
 }
 
@@ -212,49 +223,52 @@ const SHARED_BEGINNING: &str = concat!(
     r#""title":"Request cannot be satisfied due to temporary server capacity constraints","#,
 );
 
-/// The members that follow.
-#[derive(Serialize)]
-struct Problem<'a> {
-    status: u16,
-    detail: String,
-    #[serde(rename = "violated-policies")]
-    violated_policies: Vec<&'a str>,
-}
-
 /// Room for a problem of a few limits.
 const PROBLEM_BYTES: usize = 384;
 
-fn problem(refused: &Refused, answers: &Answers, cause: Cause, status: StatusCode) -> Bytes {
-    let mut text = Vec::with_capacity(PROBLEM_BYTES);
+fn problem(refused: &Refused, answers: &Answers, cause: Cause, status: StatusCode) -> String {
+    let mut text = String::with_capacity(PROBLEM_BYTES);
     match cause {
-        Cause::Own => text.extend_from_slice(OWN_BEGINNING.as_bytes()),
-        Cause::Shared => text.extend_from_slice(SHARED_BEGINNING.as_bytes()),
-        // No more than the status says, in words that need no escaping.
+        Cause::Own => text.push_str(OWN_BEGINNING),
+        Cause::Shared => text.push_str(SHARED_BEGINNING),
+        // No more than the status says.
         Cause::Unfit => {
-            let title = status.canonical_reason().unwrap_or_default();
-            let begin = format!(r#"{{"type":"about:blank","title":"{title}","#);
-            text.extend_from_slice(begin.as_bytes());
+            text.push_str(r#"{"type":"about:blank","title":""#);
+            push_json(&mut text, status.canonical_reason().unwrap_or_default());
+            text.push_str(r#"","#);
         }
     }
+    text.push_str(r#""status":"#);
+    text.push_str(status.as_str());
+    text.push_str(r#","detail":""#);
+    match cause {
+        Cause::Own | Cause::Shared => push_words(&mut text, refused, push_json),
+        Cause::Unfit => {
+            text.push_str("limit ");
+            push_json(&mut text, refused.limit());
+            text.push_str(" counts by what the request lacks, or cannot read what it costs");
+        }
+    }
+    text.push_str(r#"","violated-policies":["#);
     let refuses = answers.limits.iter().filter(|answer| answer.answer.is_err());
-    let mut violated_policies: Vec<&str> = refuses.map(|answer| answer.limit).collect();
-    if violated_policies.is_empty() {
-        violated_policies.push(refused.limit());
+    let mut refusing = refuses.map(|answer| answer.limit).peekable();
+    let only = refusing.peek().is_none().then(|| refused.limit());
+    for (nth, limit) in refusing.chain(only).enumerate() {
+        text.push_str(if nth == 0 { "\"" } else { ",\"" });
+        push_json(&mut text, limit);
+        text.push('"');
     }
-    let detail = match cause {
-        Cause::Own | Cause::Shared => in_words(refused),
-        Cause::Unfit => format!(
-            "limit {} counts by what the request lacks, or cannot read what it costs",
-            refused.limit()
-        ),
-    };
-    let problem = Problem { status: status.as_u16(), detail, violated_policies };
-    let begun = text.len();
-    // It has neither maps nor numbers that JSON lacks.
-    let _ = serde_json::to_writer(&mut text, &problem);
-    // The brace that is there already.
-    if begun < text.len() {
-        text.remove(begun);
+    text.push_str("]}");
+    text
+}
+
+/// What stands between the quotes of a string of JSON. Most names need no escaping, which takes ten
+/// times as long.
+fn push_json(text: &mut String, string: &str) {
+    if is_plain(string) {
+        return text.push_str(string);
     }
-    text.into()
+    let quoted = serde_json::Value::from(string).to_string();
+    let inner = quoted.strip_prefix('"').and_then(|quoted| quoted.strip_suffix('"'));
+    text.push_str(inner.unwrap_or_default());
 }

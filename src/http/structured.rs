@@ -1,14 +1,11 @@
 //! Structured field values (RFC 9651), as far as headers of limits need them.
 
-use std::io::Write;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 
 /// The largest integer a structured field can have.
 const MAX_INTEGER: u64 = 999_999_999_999_999;
-const MAX_DIGITS: usize = 15;
 
 /// Members of a list, one after the other.
 pub(super) struct List(Vec<u8>);
@@ -33,18 +30,8 @@ impl List {
     pub(super) fn integer(&mut self, key: &str, number: u64) {
         self.key(key);
         // Without the machinery of `write!`, of which a response would have nine times.
-        let mut left = number.min(MAX_INTEGER);
-        let mut digits = [b'0'; MAX_DIGITS];
-        let mut first = MAX_DIGITS;
-        loop {
-            first -= 1;
-            digits[first] = b'0' + (left % 10) as u8;
-            left /= 10;
-            if left == 0 {
-                break;
-            }
-        }
-        self.0.extend_from_slice(&digits[first..]);
+        let mut digits = itoa::Buffer::new();
+        self.0.extend_from_slice(digits.format(number.min(MAX_INTEGER)).as_bytes());
     }
 
     pub(super) fn word(&mut self, key: &str, text: &str) {
@@ -65,6 +52,7 @@ impl List {
         HeaderValue::try_from(self.0).ok()
     }
 
+    #[inline]
     fn key(&mut self, key: &str) {
         self.0.push(b';');
         self.0.extend_from_slice(key.as_bytes());
@@ -73,7 +61,7 @@ impl List {
 
     fn quote(&mut self, text: &str) {
         self.0.push(b'"');
-        if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+        if is_plain(text) {
             self.0.extend_from_slice(text.as_bytes());
             self.0.push(b'"');
             return;
@@ -85,12 +73,16 @@ impl List {
                     self.0.push(byte);
                 }
                 b' '..=b'~' => self.0.push(byte),
-                _ => {
-                    // Writing to memory cannot fail.
-                    let _ = write!(self.0, "%{byte:02X}");
-                }
+                _ => self.0.extend_from_slice(format!("%{byte:02X}").as_bytes()),
             }
         }
         self.0.push(b'"');
     }
+}
+
+/// Whether it is printable ASCII of which nothing is escaped in a string, here and in JSON.
+pub(super) fn is_plain(text: &str) -> bool {
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') & (byte != b'"') & (byte != b'\\');
+    // Without a way out: several bytes at once.
+    text.bytes().fold(true, |all, byte| all & is_plain(byte))
 }
