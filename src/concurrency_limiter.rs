@@ -182,8 +182,7 @@ impl ConcurrencyLimiter {
 
     /// As [`acquire_blocking`](Self::acquire_blocking), for `weight` slots.
     pub fn acquire_n_blocking(&self, weight: u32, within: Duration) -> Result<Lease, WaitError> {
-        let plan = SlotPlan::new(self.room.clone(), weight, within);
-        acquire_blocking(plan, self.room.clock())
+        acquire_blocking(SlotPlan::new(self.room.clone(), weight, within))
     }
 
     /// Waits in line for a slot, `within` so long from the first poll, under any executor.
@@ -200,8 +199,7 @@ impl ConcurrencyLimiter {
 
     /// As [`acquire`](Self::acquire), for `weight` slots.
     pub fn acquire_n(&self, weight: u32, within: Duration) -> AcquireSlots {
-        let plan = SlotPlan::new(self.room.clone(), weight, within);
-        AcquireSlots(Acquire::new(self.room.clock().clone(), plan))
+        AcquireSlots(Acquire::New(SlotPlan::new(self.room.clone(), weight, within)))
     }
 
     /// Changes how many slots there are, as [`new`](Self::new) takes them. Leases go on; nothing is

@@ -234,7 +234,7 @@ impl<A: Algorithm, S: BuildHasher> RateLimiter<A, S> {
         within: Duration,
     ) -> Result<Allowed, WaitError> {
         let plan = RatePlan::new(self.rate.clone(), self.tag(key), cost, within);
-        acquire_blocking(plan, &self.rate.clock).map(lines::Turn::take)
+        acquire_blocking(plan).map(lines::Turn::take)
     }
 
     /// As [`acquire_blocking`](Self::acquire_blocking), under `.await` and any executor, `within` so
@@ -244,7 +244,7 @@ impl<A: Algorithm, S: BuildHasher> RateLimiter<A, S> {
     /// Also [`WaitError::NoTimer`] if the clock has no timer.
     pub fn acquire<K: Hash + ?Sized>(&self, key: &K, cost: u64, within: Duration) -> AcquireRate {
         let plan = RatePlan::new(self.rate.clone(), self.tag(key), cost, within);
-        AcquireRate(Acquire::new(self.rate.clock.clone(), plan))
+        AcquireRate(Acquire::New(plan))
     }
 
     /// `key` as a part of a set that is decided all or none: [`all`](crate::all).

@@ -450,6 +450,12 @@ impl Slots {
         self.load() & QUEUE != 0
     }
 
+    /// If all are taken, when a lease is over that begins at `now`.
+    pub(crate) fn full_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let is_full = self.load() & ROOM <= NO_ROOM;
+        is_full.then(|| Timestamp::from_nanos(self.end(now)))
+    }
+
     /// Says whether somebody waits in line, to those who do not.
     pub(crate) fn set_queued(&self, queued: bool) {
         // AcqRel: who gives back before this is seen by who then looks for room, and who gives

@@ -77,7 +77,7 @@ impl<K: Hash + ?Sized, S: BuildHasher> KeyedConcurrencyLimiter<K, S> {
         weight: u32,
         within: Duration,
     ) -> Result<Lease, WaitError> {
-        acquire_blocking(SlotPlan::new(self.room(key), weight, within), self.rooms.clock())
+        acquire_blocking(SlotPlan::new(self.room(key), weight, within))
     }
 
     /// Waits in the line of `key`, under any executor:
@@ -88,8 +88,7 @@ impl<K: Hash + ?Sized, S: BuildHasher> KeyedConcurrencyLimiter<K, S> {
 
     /// As [`acquire`](Self::acquire), for `weight` slots.
     pub fn acquire_n(&self, key: &K, weight: u32, within: Duration) -> AcquireSlots {
-        let plan = SlotPlan::new(self.room(key), weight, within);
-        AcquireSlots(Acquire::new(self.rooms.clock().clone(), plan))
+        AcquireSlots(Acquire::New(SlotPlan::new(self.room(key), weight, within)))
     }
 
     /// Ends all leases of `key`.

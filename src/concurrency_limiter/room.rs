@@ -55,7 +55,7 @@ impl Room {
 
     #[cold]
     pub(crate) fn serve_now(self: &Arc<Self>) {
-        queue::serve(self.clone(), self.clock().now());
+        queue::serve(&**self, self.clock().now());
     }
 
     /// Takes slots for who does not wait.
@@ -89,19 +89,19 @@ impl Room {
     #[cold]
     pub(crate) fn serve_queued(self: &Arc<Self>) {
         if self.slots.is_queued() {
-            queue::serve(self.clone(), self.clock().now());
+            queue::serve(&**self, self.clock().now());
         }
     }
 
     pub(crate) fn resize(self: &Arc<Self>, cap: u32) {
         self.slots.resize(cap);
-        queue::serve(self.clone(), self.clock().now());
+        queue::serve(&**self, self.clock().now());
     }
 
     pub(crate) fn reset(self: &Arc<Self>) {
         let now = self.clock().now();
         self.slots.reset(now);
-        queue::serve(self.clone(), now);
+        queue::serve(&**self, now);
     }
 
     pub(crate) fn usage(&self) -> Usage {
@@ -123,7 +123,10 @@ impl Turnstile for Room {
     }
 
     fn set_queued(&self, units: u64) {
-        self.slots.set_queued(units > 0);
+        // Only this changes it, under the lock of the line.
+        if self.slots.is_queued() != (units > 0) {
+            self.slots.set_queued(units > 0);
+        }
     }
 }
 
@@ -131,13 +134,13 @@ impl Turnstile for Room {
 pub(super) struct SlotPlan {
     room: Arc<Room>,
     weight: u32,
-    within: Duration,
+    /// Until the wait begins, as if it began at 0.
     deadline: Timestamp,
 }
 
 impl SlotPlan {
     pub(super) fn new(room: Arc<Room>, weight: u32, within: Duration) -> SlotPlan {
-        SlotPlan { room, weight: weight.max(1), within, deadline: Timestamp::ZERO }
+        SlotPlan { room, weight: weight.max(1), deadline: Timestamp::ZERO + within }
     }
 }
 
@@ -145,13 +148,22 @@ impl Plan for SlotPlan {
     type Granted = Lease;
     type Refusal = Denied;
 
-    fn begin(&mut self, now: Timestamp) {
-        self.deadline = now + self.within;
+    fn clock(&self) -> &Clock {
+        self.room.clock()
     }
 
-    fn attempt(&self, turn: Option<&Arc<dyn Turnstile>>, now: Timestamp) -> Attempt<Lease, Denied> {
-        match self.room.slots.take(self.weight, now, turn.is_some()) {
-            Ok(held) => Attempt::Granted(Lease::new(self.room.clone(), held)),
+    fn begin(&mut self, now: Timestamp) {
+        self.deadline = now + self.deadline.since(Timestamp::ZERO);
+    }
+
+    fn attempt(&self, turn: bool, now: Timestamp) -> Attempt<Lease, Denied> {
+        match self.room.slots.take(self.weight, now, turn) {
+            Ok(held) => {
+                // What a heavier waiter waited for is several slots: later than the next in line.
+                let tells = turn && self.weight == 1;
+                let full_until = if tells { self.room.slots.full_until(now) } else { None };
+                Attempt::Granted { granted: Lease::new(self.room.clone(), held), full_until }
+            }
             Err(denied) => {
                 let (at, deadline) = (self.room.clone(), self.deadline);
                 let place = Place { at, units: self.weight.into(), deadline };

@@ -147,7 +147,7 @@ impl Rooms {
     /// Asks all who wait again.
     pub(crate) fn serve_all(&self) {
         let now = self.clock.now();
-        self.each(|room| queue::serve(room.clone(), now));
+        self.each(|room| queue::serve(&**room, now));
     }
 
     /// How all rooms stand together, with what those that were forgotten had counted.

@@ -52,7 +52,7 @@ impl<S: BuildHasher> Enforcer<S> {
         cost: u64,
     ) -> Result<Permit, WaitError<Refused>> {
         let since = self.clock.now();
-        let ended = acquire_blocking(self.plan(facts, cost), &self.clock);
+        let ended = acquire_blocking(self.plan(facts, cost));
         tell(&ended, Some(since), &self.clock);
         match ended {
             Ok(granted) => Ok(granted.permit.taken()),
@@ -67,7 +67,7 @@ impl<S: BuildHasher> Enforcer<S> {
         if let (Some(declared), true) = (&policy.declared, unnamed > 0) {
             self.count_undeclared(declared, facts);
         }
-        AdmitPlan::new(policy, self.bypass.clone(), &known, cost, &self.hasher)
+        AdmitPlan::new(policy, self.bypass.clone(), self.clock.clone(), &known, cost, &self.hasher)
     }
 }
 
@@ -110,7 +110,7 @@ pub struct AdmissionWithAnswers(Waiting);
 impl Admission {
     /// Says how each enforced limit stood in the end, too.
     pub fn with_answers(mut self) -> AdmissionWithAnswers {
-        if let Some(plan) = self.0.acquire.plan_mut() {
+        if let Acquire::New(plan) = &mut self.0.acquire {
             plan.say_answers();
         }
         AdmissionWithAnswers(self.0)
@@ -127,7 +127,7 @@ struct Waiting {
 
 impl Waiting {
     fn new(clock: Clock, plan: AdmitPlan) -> Waiting {
-        Waiting { acquire: Acquire::new(clock.clone(), plan), clock, since: None }
+        Waiting { acquire: Acquire::New(plan), clock, since: None }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Granted, WaitError<TurnedAway>>> {

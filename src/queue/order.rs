@@ -36,6 +36,10 @@ impl Order {
         self.places.len() - self.gaps
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
     /// The ticket of whoever comes next.
     pub(super) fn next_ticket(&self) -> u64 {
         self.tickets
@@ -58,17 +62,24 @@ impl Order {
     }
 
     pub(super) fn first_deadline(&self) -> Option<(Timestamp, u64)> {
-        let head = self.head().map(|(ticket, head)| (head.deadline, ticket));
-        head.into_iter().chain(self.sooner.first().copied()).min()
+        let (ticket, head) = self.head()?;
+        let head = (head.deadline, ticket);
+        Some(self.sooner.first().map_or(head, |sooner| head.min(*sooner)))
     }
 
     /// Takes out whoever has `ticket`.
     pub(super) fn remove(&mut self, ticket: u64) -> Option<Waiting> {
-        let index = self.places.binary_search_by_key(&ticket, |(ticket, _)| *ticket).ok()?;
-        let waiting = self.places.get_mut(index)?.1.take()?;
+        let is_head = self.places.front().is_some_and(|(head, _)| *head == ticket);
+        let waiting = if is_head {
+            self.places.pop_front()?.1?
+        } else {
+            let index = self.places.binary_search_by_key(&ticket, |(ticket, _)| *ticket).ok()?;
+            let waiting = self.places.get_mut(index)?.1.take()?;
+            self.gaps += 1;
+            waiting
+        };
         self.sooner.remove(&(waiting.deadline, ticket));
         self.units = self.units.saturating_sub(waiting.units);
-        self.gaps += 1;
         while let Some((_, None)) = self.places.front() {
             self.places.pop_front();
             self.gaps -= 1;
@@ -93,20 +104,26 @@ impl Order {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::{Tried, Turnstile, Wakes};
+    use crate::queue::{Tried, Turnstile, Wake};
 
     struct Nobody;
 
     impl Waits for Nobody {
-        fn try_at(&self, _: &Arc<dyn Turnstile>, _: Timestamp, _: &mut Wakes) -> Tried {
-            Tried::Settled
+        fn try_at(&self, _: &dyn Turnstile, _: Timestamp) -> Tried {
+            Tried::Settled { wake: None, full_until: None }
         }
-        fn refuse(&self, _: Timestamp, _: &mut Wakes) {}
-        fn dismiss(&self, _: &mut Wakes) {}
+        fn refuse(&self, _: Timestamp) -> Option<Wake> {
+            None
+        }
+        fn dismiss(&self) -> Option<Wake> {
+            None
+        }
         fn stand(&self, _: &Arc<dyn Turnstile>, _: u64) -> bool {
             true
         }
-        fn nudge(&self, _: &mut Wakes) {}
+        fn nudge(&self) -> Option<Wake> {
+            None
+        }
     }
 
     /// Beside a list that does as it says.

@@ -86,13 +86,13 @@ impl Rate {
     fn serve_line(&self, tag: u64) {
         let line = self.lines.lock().get(&tag).and_then(Weak::upgrade);
         if let Some(line) = line {
-            queue::serve(line, self.clock.now());
+            queue::serve(&*line, self.clock.now());
         }
     }
 
     /// Serves all who wait, after something changed for all keys.
     pub(crate) fn serve_all(&self) {
-        self.each(|line| queue::serve(line, self.clock.now()));
+        self.each(|line| queue::serve(&*line, self.clock.now()));
     }
 
     pub(crate) fn settle(&self, charge: &Charge, cost: u64) {
@@ -220,25 +220,30 @@ impl Plan for RatePlan {
     type Granted = Turn;
     type Refusal = Denied;
 
+    fn clock(&self) -> &Clock {
+        &self.rate.clock
+    }
+
     fn begin(&mut self, now: Timestamp) {
         self.deadline = now + self.within;
     }
 
-    fn attempt(&self, turn: Option<&Arc<dyn Turnstile>>, now: Timestamp) -> Attempt<Turn, Denied> {
+    fn attempt(&self, turn: bool, now: Timestamp) -> Attempt<Turn, Denied> {
         let store = &self.rate.store;
         // The head of the line comes after nobody.
-        let ahead = if turn.is_some() { 0 } else { store.ahead(self.tag) };
+        let ahead = if turn { 0 } else { store.ahead(self.tag) };
         match store.reserve(self.tag, ahead, self.cost, now) {
             Ok((charge, allowed)) => {
                 let rate = self.rate.clone();
-                Attempt::Granted(Turn { rate, charge: Some(charge), allowed })
+                let granted = Turn { rate, charge: Some(charge), allowed };
+                Attempt::Granted { granted, full_until: None }
             }
             Err(denied) => {
                 let at = self.rate.line(self.tag);
                 let place = Place { at, units: self.cost, deadline: self.deadline };
                 match (turn, denied.retry()) {
                     // If that is too late now, what it is told must count those behind it.
-                    (Some(_), Retry::After(wait)) => {
+                    (true, Retry::After(wait)) => {
                         Attempt::Wait { place, again: Some(now + wait), is_certain: true }
                     }
                     (_, retry) => Attempt::waiting(denied, retry, place, now),

@@ -12,7 +12,7 @@ use crate::enforcer::facts::Facts;
 use crate::enforcer::{Answers, Permit};
 use crate::queue::{Attempt, Place, Plan, Turnstile};
 use crate::sync::{Arc, AtomicBool, AtomicU32, Ordering};
-use crate::time::Timestamp;
+use crate::time::{Clock, Timestamp};
 use crate::transaction::Refusal;
 
 /// It stands in no line.
@@ -38,6 +38,7 @@ pub(super) struct TurnedAway {
 pub(super) struct AdmitPlan {
     policy: Arc<Compiled>,
     bypass: Arc<AtomicBool>,
+    clock: Clock,
     asks: Asks,
     cost: u64,
     since: Timestamp,
@@ -52,6 +53,7 @@ impl AdmitPlan {
     pub(super) fn new<S: BuildHasher>(
         policy: Arc<Compiled>,
         bypass: Arc<AtomicBool>,
+        clock: Clock,
         facts: &Facts<'_>,
         cost: u64,
         hasher: &S,
@@ -61,6 +63,7 @@ impl AdmitPlan {
         AdmitPlan {
             policy,
             bypass,
+            clock,
             asks,
             cost,
             since: Timestamp::ZERO,
@@ -157,39 +160,40 @@ impl Plan for AdmitPlan {
     type Granted = Granted;
     type Refusal = TurnedAway;
 
+    fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     fn begin(&mut self, now: Timestamp) {
         self.since = now;
     }
 
-    fn attempt(
-        &self,
-        turn: Option<&Arc<dyn Turnstile>>,
-        now: Timestamp,
-    ) -> Attempt<Granted, TurnedAway> {
+    fn attempt(&self, turn: bool, now: Timestamp) -> Attempt<Granted, TurnedAway> {
         // Relaxed: as in `Enforcer::bypass`.
         if self.bypass.load(Ordering::Relaxed) {
             let answers = Answers { at: now, limits: Vec::new() };
-            return Attempt::Granted(Granted { permit: self.permit(), answers });
+            let granted = Granted { permit: self.permit(), answers };
+            return Attempt::Granted { granted, full_until: None };
         }
-        let mut decision = self.decision(now, turn.is_some());
+        let mut decision = self.decision(now, turn);
         let decided = decision.admit(self.cost);
         let Err(refusal) = decided else {
             decision.count(&decided);
             let answers = self.answers(&decision, false, now);
             let mut permit = self.permit();
             decision.hand_over(permit.parts().1);
-            return Attempt::Granted(Granted { permit, answers });
+            return Attempt::Granted { granted: Granted { permit, answers }, full_until: None };
         };
-        let stands_at = turn.map_or(NOWHERE, |_| self.stands_at.load(Ordering::Relaxed));
+        let stands_at = if turn { self.stands_at.load(Ordering::Relaxed) } else { NOWHERE };
         if let Some((rule, place, retry)) = self.wait_at(&decision.refusals(), stands_at, now) {
             self.stands_at.store(rule, Ordering::Relaxed);
             // It can pass in time: what a refusal would say is not asked for.
             let refused = self.policy.refused(&refusal);
             let answers = Answers::default();
-            let turned_away = TurnedAway { refused, waited: turn.is_some(), nth: 0, answers };
+            let turned_away = TurnedAway { refused, waited: turn, nth: 0, answers };
             return Attempt::waiting(turned_away, retry, place, now);
         }
-        Attempt::Refused(self.turned_away(&decision, refusal, turn.is_some(), now))
+        Attempt::Refused(self.turned_away(&decision, refusal, turn, now))
     }
 
     fn refusal(&self, now: Timestamp) -> TurnedAway {

@@ -1,0 +1,129 @@
+//! Serving a line: one step after the other, and between two of them what must not run under the lock.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use crate::sync::{Arc, MutexGuard, is_panicking, mutant};
+use crate::time::Timestamp;
+
+use super::line::{Left, NoPlace, State, Step};
+use super::order::Waiting;
+use super::{Place, Turnstile, Waits, Wake};
+
+/// Tries the head of the line, as long as there is one who can go; turns away those whose time is over.
+pub(crate) fn serve(at: &dyn Turnstile, now: Timestamp) {
+    let step = at.line().lock().step(at, now, true);
+    finish(at, step, now);
+}
+
+/// Sends all who wait away: what they wait for is gone.
+pub(crate) fn close(at: &dyn Turnstile) {
+    let all = at.line().lock().close(at);
+    let mut after = After::default();
+    for (waiter, wake) in all {
+        after.wake(waiter, wake);
+    }
+    after.end();
+}
+
+/// The line of `at`, if one more may stand in it.
+pub(super) fn enter(at: &dyn Turnstile, now: Timestamp) -> Result<MutexGuard<'_, State>, NoPlace> {
+    at.line().enter().or_else(|no_place| match no_place {
+        NoPlace::Full => {
+            // Waiters may have expired or become ready; drain them first.
+            serve(at, now);
+            at.line().enter()
+        }
+        NoPlace::Closed => Err(no_place),
+    })
+}
+
+/// Takes the waiter that has `ticket` out of the line.
+pub(super) fn leave(at: &dyn Turnstile, ticket: u64) {
+    let left = at.line().lock().remove(at, ticket);
+    if left.is_some() && !mutant("cancel_wakes_nobody") {
+        serve(at, at.line().clock().now());
+    }
+}
+
+/// Does what a step has left to be done, and the steps that follow.
+pub(super) fn finish(at: &dyn Turnstile, step: Step, now: Timestamp) {
+    let mut after = After::default();
+    after.go_on(at, step, now);
+    while let Some(to) = after.lines.pop() {
+        let step = to.line().lock().step(&*to, now, true);
+        after.go_on(&*to, step, now);
+    }
+    after.end();
+}
+
+/// What is left to be done after some steps.
+#[derive(Default)]
+struct After {
+    /// Lines to which waiters have moved.
+    lines: Vec<Arc<dyn Turnstile>>,
+    /// The first panic of a waker. It is passed on when all are awake.
+    panic: Option<Box<dyn Any + Send>>,
+}
+
+impl After {
+    fn go_on(&mut self, at: &dyn Turnstile, mut step: Step, mut now: Timestamp) {
+        loop {
+            match step.left {
+                Left::Nobody => {}
+                Left::Answered(waiter, wake) => self.wake(waiter, wake),
+                Left::Moved(waiter, place) => self.arrive(waiter, place, now),
+            }
+            if let Some(nudged) = step.nudged {
+                self.run(|| nudged.wake());
+            }
+            let Some(next) = step.next else { return };
+            now = next;
+            step = at.line().lock().step(at, now, false);
+        }
+    }
+
+    fn wake(&mut self, waiter: Arc<dyn Waits>, wake: Option<Wake>) {
+        self.run(move || {
+            if let Some(wake) = wake {
+                wake.wake();
+            }
+            // With an answer that nobody wants any more.
+            drop(waiter);
+        });
+    }
+
+    /// Puts a waiter that comes from another line at the end of this one.
+    fn arrive(&mut self, waiter: Arc<dyn Waits>, place: Place, now: Timestamp) {
+        let Place { at, units, deadline } = place;
+        let wake = match at.line().enter() {
+            Err(NoPlace::Full) => waiter.refuse(now),
+            Err(NoPlace::Closed) => waiter.dismiss(),
+            Ok(mut line) => {
+                if !waiter.stand(&at, line.order.next_ticket()) {
+                    None
+                } else {
+                    line.push(&at, Waiting { waiter: waiter.clone(), units, deadline });
+                    self.lines.push(at.clone());
+                    // Who keeps the time of one line does not keep that of the other.
+                    waiter.nudge()
+                }
+            }
+        };
+        self.wake(waiter, wake);
+    }
+
+    /// Runs what is not ours.
+    fn run(&mut self, foreign: impl FnOnce()) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(foreign)) {
+            self.panic.get_or_insert(panic);
+        }
+    }
+
+    /// Passes on a panic, unless this thread unwinds already.
+    fn end(self) {
+        if let Some(panic) = self.panic.filter(|_| !is_panicking()) {
+            resume_unwind(panic);
+        }
+    }
+}
