@@ -196,7 +196,10 @@ impl<S: BuildHasher> Enforcer<S> {
         let mut listed = Listed::default();
         let looked = policy.look(&mut asks, now, &mut listed, |_, _, _| {});
         let said = match looked.filter(|()| listed.stands()) {
-            Some(()) => listed.refusal.map_or_else(|| Ok(policy.tightest(&asks)), Err),
+            Some(()) => match listed.refusal {
+                None => Ok(policy.tightest(listed.tightest_slots(), &asks)),
+                Some(refusal) => Err(refusal),
+            },
             None => {
                 let mut decision = Decision::new(&policy, &asks, now, None);
                 decision.peek().map(|()| decision.tightest())

@@ -33,7 +33,7 @@ mod transaction;
 
 use std::time::Duration;
 
-use crate::decision::{Allowed, Denied, Retry, Standing};
+use crate::decision::{Denied, Retry, Standing};
 use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, mutant};
 use crate::time::{Clock, Timestamp};
 
@@ -107,10 +107,24 @@ fn has_room(head: u64, units: u32, stops: u64) -> bool {
     head & stops == 0 && head & ROOM >= NO_ROOM + u64::from(units)
 }
 
+/// Whether `units` can be taken of what has become of `head` by others who only took and gave back. In
+/// another cycle a claim may end before what is now the first end.
+#[inline]
+fn still_has_room(head: u64, seen: u64, units: u32, stops: u64) -> bool {
+    let is_same_cycle = (seen ^ head) & !(FLAGS | ROOM) == 0 || mutant("cycle_unasked");
+    is_same_cycle && has_room(seen, units, stops)
+}
+
 /// How many are taken, of `cap`.
 fn in_use(head: u64, cap: u32) -> u32 {
     // Never more than there can be.
     (NO_ROOM + u64::from(cap)).saturating_sub(head & ROOM) as u32
+}
+
+/// How long until a lease is over that ends at `end`, if it has an end.
+#[inline]
+fn at_latest(end: u64, now: Timestamp) -> Option<Duration> {
+    (end < NEVER).then(|| Timestamp::from_nanos(end).since(now))
 }
 
 fn nanos(lease: Option<Duration>) -> u64 {
@@ -162,7 +176,7 @@ impl Slots {
     /// them if nothing needs to be found out. `clock` is read only if a lease has an end.
     #[inline(always)]
     pub(crate) fn try_at_once(&self, units: u32, clock: &Clock) -> Option<Result<Held, Denied>> {
-        let lease = self.hot.lease.load(Ordering::Relaxed);
+        let lease = self.lease();
         let now = (lease < NEVER).then(|| clock.now());
         let end = now.map_or(NEVER, |now| now.as_nanos().saturating_add(lease));
         match self.take_at_once(units, end, FLAGS) {
@@ -206,10 +220,7 @@ impl Slots {
         loop {
             match self.swap(head, head - u64::from(units)) {
                 Ok(_) => return true,
-                // In another cycle the claim may end before what is now the first end.
-                Err(seen)
-                    if (seen ^ head) & !(FLAGS | ROOM) == 0 && has_room(seen, units, stops) =>
-                {
+                Err(seen) if still_has_room(head, seen, units, stops) => {
                     self.records.spread();
                     head = seen;
                 }
@@ -222,7 +233,22 @@ impl Slots {
     /// is known only if no lease has an end. `None` also if one of the flags `stops` is set.
     #[inline(always)]
     fn refuse_at_once(&self, units: u32, now: Option<Timestamp>, stops: u64) -> Option<Denied> {
-        let head = self.load();
+        let (first, cap) = self.first_if_full(self.load(), units, now, stops)?;
+        let at_latest = now.and_then(|now| at_latest(first, now));
+        let standing = Slots::standing(cap, cap, self.lease());
+        Some(Denied { standing, retry: Retry::Unknown { at_latest } })
+    }
+
+    /// When the first lease ends, and the cap, if all slots were taken at the moment of `head` and no lease
+    /// was over: as of `refuse_at_once`.
+    #[inline(always)]
+    fn first_if_full(
+        &self,
+        head: u64,
+        units: u32,
+        now: Option<Timestamp>,
+        stops: u64,
+    ) -> Option<(u64, u32)> {
         // Acquire: that the head is still the same is read after it. The end was then the first at the
         // moment at which it was read: it only becomes another in another cycle.
         let first = self.hot.first.load(Ordering::Acquire);
@@ -233,13 +259,7 @@ impl Slots {
             Some(now) => first > now.as_nanos() && first != UNKNOWN,
             None => first == NEVER,
         };
-        if !is_full || !is_ahead || self.load() != head {
-            return None;
-        }
-        let at_latest =
-            now.filter(|_| first < NEVER).map(|now| Timestamp::from_nanos(first).since(now));
-        let standing = self.standing(cap, cap);
-        Some(Denied { standing, retry: Retry::Unknown { at_latest } })
+        (is_full && is_ahead && self.load() == head).then_some((first, cap))
     }
 
     /// Takes `units` whether or not there is room, and whoever waits: for limits that only count.
@@ -499,12 +519,19 @@ impl Slots {
 
     #[inline]
     fn end(&self, now: Timestamp) -> u64 {
-        now.as_nanos().saturating_add(self.hot.lease.load(Ordering::Relaxed))
+        now.as_nanos().saturating_add(self.lease())
+    }
+
+    /// How long leases are that begin now.
+    #[inline]
+    fn lease(&self) -> u64 {
+        // Relaxed: nothing else goes with it.
+        self.hot.lease.load(Ordering::Relaxed)
     }
 
     #[inline]
-    fn standing(&self, in_use: u32, cap: u32) -> Standing {
-        let reset = if in_use == 0 { 0 } else { self.hot.lease.load(Ordering::Relaxed) };
+    fn standing(in_use: u32, cap: u32, lease: u64) -> Standing {
+        let reset = if in_use == 0 { 0 } else { lease };
         Standing {
             capacity: cap.into(),
             room: cap.saturating_sub(in_use).into(),
@@ -513,13 +540,9 @@ impl Slots {
         }
     }
 
-    #[inline]
-    fn allowed(&self, in_use: u32) -> Allowed {
-        Allowed(self.standing(in_use, self.cap()))
-    }
-
     fn never(&self, in_use: u32) -> Denied {
-        Denied { standing: self.standing(in_use, self.cap()), retry: Retry::Never }
+        let standing = Slots::standing(in_use, self.cap(), self.lease());
+        Denied { standing, retry: Retry::Never }
     }
 
     /// The bug of counting first and looking then: two that race for the last slot both lose.

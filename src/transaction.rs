@@ -17,20 +17,22 @@ mod entry;
 mod fast;
 mod listed;
 mod record;
-mod slots;
+mod slot_part;
 
 use smallvec::SmallVec;
 
 use crate::cells::Look;
 use crate::decision::{Denied, Retry};
-use crate::slots::Claim;
+use crate::slots::{self, Claim, Held};
 use crate::sync::{Backoff, mutant};
 
 use entry::Part;
 pub(crate) use entry::{Asked, Entries, Entry};
 pub(crate) use fast::{FastPart, Said, commit_last};
-pub(crate) use listed::Listed;
+pub(crate) use listed::{Listed, tighter};
 use record::Locks;
+pub(crate) use slot_part::HeldSlots;
+use slot_part::SLOTS;
 
 /// As many limits of one request as are decided without allocating.
 pub(crate) const INLINE: usize = 8;
@@ -164,7 +166,11 @@ fn stand(entries: &[Entry<'_>]) -> bool {
 }
 
 fn refusal(entries: &[Entry<'_>]) -> Option<Refusal> {
-    entries.iter().filter_map(Entry::refusal).reduce(Refusal::and)
+    let mut refusal: Option<Refusal> = None;
+    for other in entries.iter().filter_map(Entry::refusal) {
+        refusal = Some(refusal.map_or(other, |first| first.and(other)));
+    }
+    refusal
 }
 
 /// Charges every entry that agrees and takes the slots, unless something came between.
@@ -177,7 +183,7 @@ fn pass(entries: &mut [Entry<'_>], may_look_again: bool) -> Result<(), Again> {
     let (taken, seen) = {
         let entries = &*entries;
         // While it has claims the caller waits for nobody.
-        let claims = slots::claim(entries)?;
+        let claims = claim(entries)?;
         let outer = entries.iter().enumerate().filter(|(at, _)| innermost != Some(*at));
         let outer = outer.map(|(_, entry)| entry).filter(|entry| entry.is_charged());
         // Nothing can panic until the last is released.
@@ -186,15 +192,40 @@ fn pass(entries: &mut [Entry<'_>], may_look_again: bool) -> Result<(), Again> {
         let seen = if all_held { commit(entries, innermost, may_look_again) } else { Err(Again) };
         outer.take(held).for_each(|entry| entry.release(seen.is_ok()));
         let seen = seen?;
-        (claims.into_iter().map(Claim::live).collect(), seen)
+        let taken: SmallVec<[Held; SLOTS]> = claims.into_iter().map(Claim::live).collect();
+        (taken, seen)
     };
-    if let (Some(Entry { part: Part::Word(look), .. }), Some(seen)) =
-        (innermost.and_then(|at| entries.get_mut(at)), seen)
-    {
-        *look = seen;
+    if let Some(Entry { part, .. }) = innermost.and_then(|at| entries.get_mut(at)) {
+        match (part, seen) {
+            (Part::Word(look), Some(Seen::Word(seen))) => *look = seen,
+            (Part::Slots(slots), Some(Seen::Slots(seen))) => slots.look = seen,
+            _ => {}
+        }
     }
-    slots::keep(entries, taken);
+    let mut taken = taken.into_iter();
+    for Entry { asked, part } in entries {
+        match part {
+            Part::Slots(slots) if asked.enforced => slots.keep(taken.next()),
+            Part::Slots(slots) => slots.take_anyway(),
+            Part::Word(_) | Part::Record(_) => {}
+        }
+    }
     Ok(())
+}
+
+/// Claims records for all slots that are enforced, in the order of the entries.
+fn claim<'s>(entries: &'s [Entry<'_>]) -> Result<SmallVec<[Claim<'s>; SLOTS]>, Again> {
+    let slots = entries.iter().filter_map(|Entry { asked, part }| match part {
+        Part::Slots(slots) if asked.enforced => Some(slots),
+        _ => None,
+    });
+    slots.map(|slots| slots.claim().ok_or(Again)).collect()
+}
+
+/// What the innermost entry was when it was committed, if that is not what was looked at.
+enum Seen<'a> {
+    Word(Look<'a>),
+    Slots(slots::Look),
 }
 
 /// The entry that is committed while the others are held: slots if there are any, or else a word.
@@ -206,13 +237,12 @@ fn innermost(entries: &[Entry<'_>]) -> Option<usize> {
         .or_else(|| last(|part| matches!(part, Part::Word(_))))
 }
 
-/// Commits the innermost entry. All others are held, so if it agrees the decision is made. Gives
-/// what it became, if that is not what was looked at.
+/// Commits the innermost entry. All others are held, so if it agrees the decision is made.
 fn commit<'a>(
     entries: &[Entry<'a>],
     innermost: Option<usize>,
     may_look_again: bool,
-) -> Result<Option<Look<'a>>, Again> {
+) -> Result<Option<Seen<'a>>, Again> {
     // Two keys of one limiter are not decided under two quotas of it: a change waits for the locks of
     // records, but not for words that are only looked at.
     let all_current = || {
@@ -224,7 +254,7 @@ fn commit<'a>(
         return Ok(None);
     };
     let mut seen = match part {
-        Part::Slots(slots) if slots.commit(asked) => return Ok(None),
+        Part::Slots(slots) => return slots.commit().map(Seen::Slots).map(Some).ok_or(Again),
         Part::Word(look) if look.commit() => return Ok(None),
         Part::Word(look) if may_look_again => *look,
         _ => return Err(Again),
@@ -240,7 +270,7 @@ fn commit<'a>(
             return Err(Again);
         }
         if seen.commit() {
-            return Ok(Some(seen));
+            return Ok(Some(Seen::Word(seen)));
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tollgate::{
-    ConcurrencyLimiter, Enforcer, Gcra, Lease, Policy, Quota, RateLimiter, Retry, VirtualClock, all,
+    ConcurrencyLimiter, Enforcer, Gcra, Lease, Limit, Policy, Quota, RateLimiter, Retry, VirtualClock, all,
 };
 
 use identity::Identity;
@@ -191,5 +191,97 @@ fn a_lease_is_renewed_between_two_looks() {
             Some((held, taken))
         });
         drop(race::<Option<(Lease, Option<Lease>)>, 2>(first, [set, other]));
+    });
+}
+
+/// The rate has one unit left, and the set may lose it to a check. Then nobody sees its slot taken.
+#[test]
+fn slots_are_taken_once_the_words_are_held() {
+    model(2, |first| {
+        let time = VirtualClock::new();
+        let (rate, slots) = (rate(&time), slots(1, &time));
+        rate.check(&KEY).unwrap();
+        let set = thread!(rate, slots; {
+            let permit = all((rate.key(&KEY), slots.slot())).admit(1);
+            permit.map(std::mem::forget).is_ok()
+        });
+        let other = thread!(rate, slots; {
+            rate.check(&KEY).is_ok() && slots.try_acquire().map(std::mem::forget).is_err()
+        });
+        // The check was allowed, so the set was not admitted, and the slot was free.
+        let [_, refused]: [bool; 2] = race(first, [set, other]);
+        assert!(!refused, "refused by a slot that nobody has");
+    });
+}
+
+#[test]
+fn a_permit_is_dropped_under_an_admit() {
+    model(2, |first| {
+        let quota = Quota::new(2, 10 * NANO).unwrap();
+        let policy = Policy::new().limit(Limit::new("rate", quota)).limit(Limit::concurrent("slots", 2));
+        let clock = VirtualClock::new().clock();
+        let enforcer = Enforcer::builder(policy).clock(clock).hasher(Identity::default());
+        let enforcer = Arc::new(enforcer.build().unwrap());
+        let facts: [(&str, &str); 0] = [];
+        let held = enforcer.admit(&facts, 1).unwrap();
+        let admit = thread!(enforcer; enforcer.admit(&facts, 1).map(std::mem::forget).is_ok());
+        let back = Box::new(move || {
+            drop(held);
+            true
+        });
+        let [admitted, _]: [bool; 2] = race(first, [admit, back]);
+        assert!(admitted, "refused though there was room");
+        assert_eq!(enforcer.limits()[1].slots.unwrap().in_use, 1, "a slot is lost");
+        assert!(enforcer.peek(&facts, 1).is_err(), "a charge is lost");
+    });
+}
+
+/// The slot of the first limit comes back before that of the second is taken: never do both refuse.
+#[test]
+fn a_refusal_by_slots_is_of_one_moment() {
+    model(2, |first| {
+        let time = VirtualClock::new();
+        let leased = |nanos: u32| {
+            let slots = ConcurrencyLimiter::builder(1).lease(nanos * NANO).clock(time.clock());
+            Arc::new(slots.build())
+        };
+        let (a, b) = (leased(5), leased(7));
+        let held = a.try_acquire().unwrap();
+        // Both first ends are known, as after a refusal.
+        drop(b.try_acquire().map(|held| (b.try_acquire().unwrap_err(), held)));
+        a.try_acquire().unwrap_err();
+        let set = thread!(a, b; {
+            if let Err(refused) = all((a.slot(), b.slot())).admit(1) {
+                let after = Retry::Unknown { at_latest: Some(7 * NANO) };
+                assert!(refused.index() == 1 || refused.retry() != after, "two moments in one answer");
+            }
+            None
+        });
+        let taker = b.clone();
+        let other: Box<dyn FnOnce() -> _> = Box::new(move || {
+            drop(held);
+            taker.try_acquire().ok()
+        });
+        drop(race::<Option<Lease>, 2>(first, [set, other]));
+    });
+}
+
+#[test]
+fn a_cap_is_lowered_under_a_set() {
+    model(2, |first| {
+        let slots = slots(3, &VirtualClock::new());
+        let set = thread!(slots; {
+            let permit = all((slots.slot(),)).admit(1).unwrap();
+            let allowed = permit.allowed();
+            std::mem::forget(permit);
+            allowed.burst() - allowed.remaining()
+        });
+        let resize = thread!(slots; {
+            slots.resize(2);
+            1_u64
+        });
+        let [taken, _]: [u64; 2] = race(first, [set, resize]);
+        assert_eq!(taken, 1, "two caps in one answer");
+        assert_eq!(slots.usage().in_use, 1, "a slot is lost");
     });
 }

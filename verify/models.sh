@@ -81,6 +81,10 @@ take_through_hold  a_slot_is_not_taken_from_under_a_set               plain,rmw 
 take_through_hold  sets_of_slots_in_opposite_orders                   plain,rmw  not one of the two was admitted
 answer_of_before   two_sets_say_what_remains_after_each               plain,rmw  what remained before was said
 first_unconfirmed  a_lease_is_renewed_between_two_looks               rmw        two moments in one answer
+slots_before_words slots_are_taken_once_the_words_are_held            plain,rmw  refused by a slot that nobody has
+slots_unconfirmed  a_refusal_by_slots_is_of_one_moment                plain,rmw  two moments in one answer
+cycle_unasked      a_cap_is_lowered_under_a_set                       plain,rmw  two caps in one answer
+commit_by_store    a_permit_is_dropped_under_an_admit                 plain,rmw  a slot is lost
 denial_kept        a_slot_is_free_once_nobody_waits                   plain,rmw  refused though nobody waits
 release_by_store   a_slot_is_given_back_while_a_set_holds_it          plain      exceeded maximum number of branches
 release_by_store   a_slot_is_given_back_while_a_set_holds_it          rmw        a slot is lost

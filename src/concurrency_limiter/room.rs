@@ -173,7 +173,7 @@ impl Plan for SlotPlan {
     }
 
     fn refusal(&self, now: Timestamp) -> Denied {
-        match self.room.slots.look(self.weight, now, false).answer {
+        match self.room.slots.look(self.weight, now, false).answer() {
             Err(denied) => denied,
             // It came free this moment, and is somebody else's.
             Ok(allowed) => Denied::just_now(allowed),

@@ -12,7 +12,7 @@ use crate::transaction::INLINE;
 
 use super::compiled::{Compiled, Rule};
 use super::decide::Says;
-use super::decision::{Decision, RateSaid, rate_of};
+use super::decision::{Decision, LimitSaid, rate_of};
 use super::{Enforcer, Explanation, Permit, Value};
 
 /// How the enforced limits of a request stood when it was decided, in the order of the policy:
@@ -178,27 +178,29 @@ impl<S: BuildHasher> Enforcer<S> {
 }
 
 impl Compiled {
-    /// How enforced rates stand after a decision. `in_line`: the rule in whose line the request still
+    /// How enforced limits stand after a decision. `in_line`: the rule in whose line the request still
     /// stands, and for how many units.
     #[cold]
     pub(super) fn answers(
         &self,
-        said: impl IntoIterator<Item = RateSaid>,
+        said: impl IntoIterator<Item = LimitSaid>,
         is_refused: bool,
         in_line: Option<(u32, u64)>,
         now: Timestamp,
     ) -> Answers {
         let mut limits = Vec::with_capacity(self.rules.len().min(INLINE));
-        limits.extend(said.into_iter().filter_map(|RateSaid { source, tag, answer, next }| {
+        limits.extend(said.into_iter().map(|LimitSaid { source, tag, answer, next }| {
             let rule = &self.rules[source.rule as usize];
-            let rate = rate_of(self, source)?;
+            let Some(rate) = rate_of(self, source) else {
+                return rule.slots_answer(source.rule, answer, is_refused);
+            };
             // What agreed to a request that is refused was not charged, and must be asked again.
             if let Some(next) = next.filter(|_| answer.is_err() || !is_refused) {
                 let amount = Amount::Quota(rate.store.quota());
-                return Some(rule.answer(source.rule, amount, answer, next));
+                return rule.answer(source.rule, amount, answer, next);
             }
             let own = in_line.filter(|(rule, _)| *rule == source.rule).map_or(0, |(_, own)| own);
-            Some(rule.rate_answer(rate, source.rule, tag, answer, is_refused, own, now))
+            rule.rate_answer(rate, source.rule, tag, answer, is_refused, own, now)
         }));
         Answers { at: now, limits }
     }
@@ -214,16 +216,6 @@ impl Decision<'_> {
         now: Timestamp,
     ) -> Answers {
         let mut answers = self.policy.answers(self.said(), is_refused, in_line, now);
-        for entry in self.entries.iter().filter(|entry| entry.asked.enforced) {
-            let Some(room) = entry.room() else { continue };
-            let back = if is_refused { entry.asked.cost } else { 0 };
-            let answer = entry.answer().map(|Allowed(standing)| {
-                Allowed(Standing { room: standing.room.saturating_add(back), ..standing })
-            });
-            let amount = Amount::Cap(room.slots.cap());
-            let place = entry.asked.place;
-            answers.limits.push(self.rule(place).answer(place, amount, answer, None));
-        }
         for place in &self.refusing {
             let denied = Denied { standing: Standing::NONE, retry: Retry::Never };
             let rule = self.rule(*place);
@@ -264,6 +256,22 @@ impl Rule {
             Err(denied) => denied.retry.after(),
         };
         self.answer(place, Amount::Quota(rate.store.quota()), answer, next)
+    }
+
+    fn slots_answer(
+        &self,
+        place: u32,
+        answer: Result<Allowed, Denied>,
+        is_refused: bool,
+    ) -> LimitAnswer {
+        // What agreed to a request that is refused was not taken.
+        let back = if is_refused { self.weight.into() } else { 0 };
+        let answer = answer.map(|Allowed(standing)| {
+            Allowed(Standing { room: standing.room.saturating_add(back), ..standing })
+        });
+        let (Ok(Allowed(standing)) | Err(Denied { standing, .. })) = &answer;
+        let amount = Amount::Cap(u32::try_from(standing.capacity).unwrap_or(u32::MAX));
+        self.answer(place, amount, answer, None)
     }
 
     fn answer(

@@ -7,7 +7,7 @@ use crate::time::Timestamp;
 use crate::transaction::{INLINE, Listed};
 
 use super::answers::Answers;
-use super::decision::{Decision, RateSaid};
+use super::decision::{Decision, LimitSaid, Source};
 use super::permit::Permit;
 
 /// Where answers are put, and when.
@@ -16,8 +16,8 @@ pub(super) enum Says<'a> {
     IfRefused(&'a mut Answers),
 }
 
-impl<'a> Says<'a> {
-    fn wanted(self, is_refused: bool) -> Option<&'a mut Answers> {
+impl Says<'_> {
+    fn wanted(&mut self, is_refused: bool) -> Option<&mut Answers> {
         match self {
             Says::IfRefused(_) if !is_refused => None,
             Says::Always(answers) | Says::IfRefused(answers) => Some(answers),
@@ -29,18 +29,29 @@ impl<'a> Says<'a> {
 // Apart, since it is the same for all hashers and facts.
 #[inline(never)]
 pub(super) fn decide(permit: &mut Permit, cost: u64, now: Timestamp) -> Result<(), Refused> {
-    let (policy, held) = permit.parts();
-    let mut listed = Listed::default();
-    let looked = policy.look(&mut held.charges, now, &mut listed, |_, _, _| {});
-    if looked.is_none() || !listed.decide() {
-        drop(listed);
+    // Left rather than dropped: a large value that is moved is copied.
+    let is_decided = 'fast: {
+        let (policy, held) = permit.parts();
+        let mut listed = Listed::default();
+        let looked = policy.look(&mut held.charges, now, &mut listed, |_, _, _| {});
+        if looked.is_none() || !listed.decide() {
+            break 'fast false;
+        }
+        policy.count_fast(&held.charges, listed.refusal.as_ref());
+        if let Some(refusal) = &listed.refusal {
+            return Err(policy.refused_told(refusal));
+        }
+        if !listed.has_slots() {
+            return Ok(());
+        }
+        policy.hand_over(&mut listed, held);
+        true
+    };
+    if !is_decided {
         return decide_slow(permit, cost, now, None);
     }
-    policy.count_fast(&held.charges, listed.refusal.as_ref());
-    match &listed.refusal {
-        None => Ok(()),
-        Some(refusal) => Err(policy.refused_told(refusal)),
-    }
+    permit.settle_in();
+    Ok(())
 }
 
 /// As `decide`, and says how each limit stands: always, or if the request is refused.
@@ -49,26 +60,42 @@ pub(super) fn decide_and_say(
     permit: &mut Permit,
     cost: u64,
     now: Timestamp,
-    says: Says<'_>,
+    mut says: Says<'_>,
 ) -> Result<(), Refused> {
-    let (policy, held) = permit.parts();
-    let mut listed = Listed::default();
-    let mut all_said = SmallVec::<[RateSaid; INLINE]>::new();
-    let looked = policy.look(&mut held.charges, now, &mut listed, |source, tag, said| {
-        all_said.push(RateSaid { source, tag, answer: said.answer(), next: said.next() });
-    });
-    if looked.is_none() || !listed.decide() {
-        drop(listed);
+    let is_decided = 'fast: {
+        let (policy, held) = permit.parts();
+        let mut listed = Listed::default();
+        let mut all_said = SmallVec::<[LimitSaid; INLINE]>::new();
+        let looked = policy.look(&mut held.charges, now, &mut listed, |source, tag, said| {
+            all_said.push(LimitSaid { source, tag, answer: said.answer(), next: said.next() });
+        });
+        if looked.is_none() || !listed.decide() {
+            break 'fast false;
+        }
+        // One by one: a second use of `count_fast` would keep what it calls from being inlined in
+        // `decide`.
+        held.charges.iter().for_each(|asked| policy.count(asked.source.rule, false));
+        policy.counter_of(listed.refusal.as_ref()).add(1);
+        let is_refused = listed.refusal.is_some();
+        if let Some(answers) = says.wanted(is_refused) {
+            for (rule, answer) in listed.slot_answers() {
+                let source = Source { rule, variant: u32::MAX };
+                all_said.push(LimitSaid { source, tag: 0, answer, next: None });
+            }
+            all_said.sort_by_key(|said| said.source.rule);
+            *answers = policy.answers(all_said, is_refused, None, now);
+        }
+        if let Some(refusal) = &listed.refusal {
+            return Err(policy.refused_told(refusal));
+        }
+        policy.hand_over(&mut listed, held);
+        true
+    };
+    if !is_decided {
         return decide_slow(permit, cost, now, Some(says));
     }
-    // One by one: a second use of `count_fast` would keep what it calls from being inlined in `decide`.
-    held.charges.iter().for_each(|asked| policy.count(asked.source.rule, false));
-    policy.counter_of(listed.refusal.as_ref()).add(1);
-    let is_refused = listed.refusal.is_some();
-    if let Some(answers) = says.wanted(is_refused) {
-        *answers = policy.answers(all_said, is_refused, None, now);
-    }
-    listed.refusal.map_or(Ok(()), |refusal| Err(policy.refused_told(&refusal)))
+    permit.settle_in();
+    Ok(())
 }
 
 #[cold]
@@ -77,13 +104,13 @@ fn decide_slow(
     permit: &mut Permit,
     cost: u64,
     now: Timestamp,
-    says: Option<Says<'_>>,
+    mut says: Option<Says<'_>>,
 ) -> Result<(), Refused> {
     let (policy, held) = permit.parts();
     let mut decision = Decision::new(policy, &held.charges, now, None);
     let decided = decision.admit(cost);
     decision.count(&decided);
-    if let Some(answers) = says.and_then(|says| says.wanted(decided.is_err())) {
+    if let Some(answers) = says.as_mut().and_then(|says| says.wanted(decided.is_err())) {
         *answers = decision.answers(decided.is_err(), None, now);
     }
     // Told last: a logger may panic, and what was taken is then the permit's to give back.

@@ -13,15 +13,12 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::cells::{Charge, Seat};
-use crate::concurrency_limiter::Room;
 use crate::decision::{Allowed, Denied, Refused, Retry, Standing};
 use crate::policy::Mode;
 use crate::rate_limiter::Rate;
-use crate::slots::Held;
-use crate::sync::Arc;
 use crate::telemetry::{self, LOGS};
 use crate::time::Timestamp;
-use crate::transaction::{self, Asked, Entries, Entry, INLINE, Refusal};
+use crate::transaction::{self, Asked, Entries, Entry, HeldSlots, INLINE, Refusal};
 
 use super::account::Counts;
 use super::compiled::{Applies, Compiled, Found};
@@ -69,9 +66,9 @@ pub(super) type Asks = SmallVec<[LimitAsked; CHARGES]>;
 
 /// What an admitted request was charged and holds.
 pub(crate) struct Holding {
-    /// How the tightest of the enforced limits stands. None if the fast path decided: then it is
-    /// worked out when somebody asks.
-    pub(crate) tightest: Option<Allowed>,
+    /// How the tightest of the enforced limits stood, and its rule. If the fast path decided, of the
+    /// concurrency limits only: how the rates stood is worked out when somebody asks.
+    pub(crate) tightest: Option<(u32, Allowed)>,
     /// What was charged; until that is decided, what is asked.
     pub(crate) charges: Asks,
     /// The permit takes them out when it is dropped; most have none, and drop nothing.
@@ -86,16 +83,10 @@ impl Default for Holding {
     }
 }
 
-/// Slots that are held, and the rule they are of.
-pub(crate) struct HeldSlots {
-    pub(crate) rule: u32,
-    pub(crate) room: Arc<Room>,
-    pub(crate) held: Held,
-}
-
-/// What an enforced rate said.
-pub(super) struct RateSaid {
+/// What an enforced limit said.
+pub(super) struct LimitSaid {
     pub(super) source: Source,
+    /// The key of a rate.
     pub(super) tag: u64,
     pub(super) answer: Result<Allowed, Denied>,
     /// [`LimitAnswer::next`](super::LimitAnswer::next) if the request is decided as this limit says. `None`:
@@ -156,12 +147,19 @@ impl Compiled {
         self.refused(refusal)
     }
 
-    /// How the tightest of the limits stood that the fast path charged.
-    pub(super) fn tightest(&self, charges: &[LimitAsked]) -> Allowed {
+    /// How the tightest of the limits stood: of `tightest`, and those that the fast path charged.
+    pub(super) fn tightest(
+        &self,
+        tightest: Option<(u32, Allowed)>,
+        charges: &[LimitAsked],
+    ) -> Allowed {
         let stood = |LimitAsked { source, charge, full }: &LimitAsked| {
-            rate_of(self, *source)?.store.stood(charge, *full)
+            // One that is charged is full after some tick.
+            let rate = rate_of(self, *source).filter(|_| *full > 0)?;
+            Some((source.rule, rate.store.stood(charge, *full)?))
         };
-        charges.iter().filter_map(stood).reduce(Allowed::tighter).unwrap_or(Allowed::UNLIMITED)
+        let all = tightest.into_iter().chain(charges.iter().filter_map(stood));
+        all.reduce(transaction::tighter).map_or(Allowed::UNLIMITED, |(_, allowed)| allowed)
     }
 
     /// Counts a limit that applied.
@@ -322,14 +320,14 @@ impl<'a> Decision<'a> {
                 self.policy.rules[entry.asked.place as usize].tell_expired(room);
             }
         }
-        for HeldSlots { rule, room, .. } in held.slots.iter() {
-            self.policy.rules[*rule as usize].tell_expired(room);
+        for HeldSlots { place, room, .. } in held.slots.iter() {
+            self.policy.rules[*place as usize].tell_expired(room);
         }
     }
 
     /// Hands over what was charged and taken.
     pub(super) fn hand_over(&mut self, holding: &mut Holding) {
-        holding.tightest = Some(self.tightest());
+        holding.tightest = Some((0, self.tightest()));
         holding.charges.clear();
         for (source, entry) in self.sources.iter().zip(&self.entries) {
             if let Some(charge) = entry.charge() {
@@ -337,10 +335,9 @@ impl<'a> Decision<'a> {
             }
         }
         for entry in self.entries.drain(..) {
-            let rule = entry.asked.place;
-            if let Some((room, held)) = entry.taken() {
-                self.policy.rules[rule as usize].live.acquired.add(1);
-                holding.slots.push(HeldSlots { rule, room, held });
+            if let Some(slots) = entry.taken() {
+                self.policy.rules[slots.place as usize].live.acquired.add(1);
+                holding.slots.push(slots);
             }
         }
     }
@@ -352,12 +349,12 @@ impl<'a> Decision<'a> {
         allowed.reduce(Allowed::tighter).unwrap_or(Allowed::UNLIMITED)
     }
 
-    /// What each enforced rate said.
-    pub(super) fn said(&self) -> impl Iterator<Item = RateSaid> {
+    /// What each enforced limit said.
+    pub(super) fn said(&self) -> impl Iterator<Item = LimitSaid> {
         let each = self.entries.iter().zip(&self.sources);
         let said = |(entry, source): (&Entry<'_>, &Source)| {
-            let (tag, answer) = (entry.tag()?, entry.answer());
-            let said = RateSaid { source: *source, tag, answer, next: None };
+            let (tag, answer) = (entry.tag().unwrap_or(LimitAsked::NO_KEY), entry.answer());
+            let said = LimitSaid { source: *source, tag, answer, next: None };
             entry.asked.enforced.then_some(said)
         };
         each.filter_map(said)

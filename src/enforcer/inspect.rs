@@ -197,7 +197,7 @@ impl Rule {
     ) -> Result<Allowed, Denied> {
         match &account.counts {
             Counts::Rate(rate) => rate.store.peek(tag, cost, now),
-            Counts::Slots(rooms) => rooms.room(tag).slots.look(self.weight, now, false).answer,
+            Counts::Slots(rooms) => rooms.room(tag).slots.look(self.weight, now, false).answer(),
         }
     }
 

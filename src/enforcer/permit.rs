@@ -8,10 +8,11 @@ use crate::decision::Allowed;
 use crate::rate_limiter::Rate;
 use crate::sync::Arc;
 use crate::telemetry::LOGS;
+use crate::transaction::HeldSlots;
 
 use super::account::Counts;
 use super::compiled::Compiled;
-use super::decision::{HeldSlots, Holding, LimitAsked};
+use super::decision::{Holding, LimitAsked};
 
 /// An admitted request. Dropping it keeps what was charged and gives its slots back, the last taken
 /// first.
@@ -70,7 +71,7 @@ impl Permit {
     ///
     /// Of a limit whose quota has changed twice since, it is how the key stands now.
     pub fn allowed(&self) -> Allowed {
-        self.holding.tightest.unwrap_or_else(|| self.policy.tightest(&self.holding.charges))
+        self.policy.tightest(self.holding.tightest, &self.holding.charges)
     }
 
     /// Makes the request's charge `cost`, more or less than it was, and gives its slots back.
@@ -113,16 +114,16 @@ impl Permit {
     /// only then tells of leases that ran out: who listens may panic.
     fn give_back_slots(&mut self, mut asked: Waited) {
         let slots = std::mem::take(&mut *self.holding.slots);
-        for HeldSlots { rule, room, held } in slots.iter().rev() {
-            self.policy.rules[*rule as usize].live.returned.add(1);
+        for HeldSlots { place, room, held } in slots.iter().rev() {
+            self.policy.rules[*place as usize].live.returned.add(1);
             if room.give_back_unserved(held) {
                 asked.push(WaitedFor::Slots(room.clone()));
             }
         }
         drop(asked);
         if LOGS {
-            for HeldSlots { rule, room, .. } in &slots {
-                self.policy.rules[*rule as usize].tell_expired(room);
+            for HeldSlots { place, room, .. } in &slots {
+                self.policy.rules[*place as usize].tell_expired(room);
             }
         }
     }

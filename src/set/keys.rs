@@ -114,8 +114,9 @@ macro_rules! commit {
 /// in registers, and what the caller drops is not computed.
 macro_rules! fast {
     ($cost:ident, $now:ident, $($key:ident $part:ident $place:literal)+) => {{
-        $(let $key = $key.rate()?;
-        let $key = ($key, $now(&$key.rate.clock));
+        // All keys first: with slots among them nothing is looked at in vain.
+        $(let $key = $key.rate()?;)+
+        $(let $key = ($key, $now(&$key.rate.clock));
         let $part = FastPart::new::<WHOLE>(&$key.0.rate.store, $key.0.tag, $cost, $key.1)?;)+
         if $($part.is_denied())||+ {
             // They were all so at one moment if all still are. A key that is listed twice is asked

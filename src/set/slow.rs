@@ -1,12 +1,14 @@
 //! Sets that the fast path does not decide: as a transaction.
 
 use crate::cells::{Charge, Seat};
-use crate::concurrency_limiter::SlotKey;
+use crate::concurrency_limiter::{Lease, SlotKey};
 use crate::decision::{Allowed, Refused};
 use crate::records::Ask;
 use crate::sync::Arc;
 use crate::time::{Clock, Timestamp};
-use crate::transaction::{self, Asked, Entries, Entry, INLINE, Listed, Refusal, Said};
+use crate::transaction::{
+    self, Asked, Entries, Entry, HeldSlots, INLINE, Listed, Refusal, Said, tighter,
+};
 use smallvec::SmallVec;
 
 use super::keys::{SetKey, repeats};
@@ -31,7 +33,7 @@ impl<'a, const N: usize> Members<'a, N> {
         *decided = Some(fast.unwrap_or_else(|| self.decided(ask, now)));
     }
 
-    /// The fast path for what that of tuples leaves out: arrays, and keys without a slot.
+    /// The fast path for what that of tuples leaves out: arrays, keys without a slot, and slots.
     fn fast(
         &self,
         cost: u64,
@@ -40,14 +42,27 @@ impl<'a, const N: usize> Members<'a, N> {
         let mut keys = SmallVec::<[Key<'a>; INLINE]>::new();
         let mut listed = Listed::default();
         let mut permit = SetPermit { cost, ..SetPermit::nothing() };
+        let mut tightest = None;
         for (place, (member, charged)) in (0..).zip(self.0.iter().zip(&mut permit.charges)) {
-            let key = member.rate()?;
+            let key = match &member.0 {
+                Kind::Rate(key) => *key,
+                // A cost of 0 is a peek.
+                Kind::Slots(_) if cost == 0 => return None,
+                Kind::Slots(key) => {
+                    if let Some(weight) = self.weight(place as usize, key) {
+                        listed.look_slots(place, key.room.clone(), weight, now(key.clock))?;
+                    }
+                    continue;
+                }
+            };
             keys.push(key);
             let (rate, at) = (key.rate, now(&key.rate.clock));
             let mut charge = Charge { tag: key.tag, cost, at, seat: Seat::Own, generation: 0 };
-            let tightest = &mut permit.allowed;
             let says = |said: Said<'_, 'a>| {
-                *tightest = said.answer().map_or(*tightest, |allowed| tightest.tighter(allowed));
+                if let Ok(allowed) = said.answer() {
+                    let first = tightest.unwrap_or((place, allowed));
+                    tightest = Some(tighter(first, (place, allowed)));
+                }
             };
             listed.look(place, &rate.store, &mut charge, says)?;
             *charged = Some(Charged { rate, charge });
@@ -58,6 +73,13 @@ impl<'a, const N: usize> Members<'a, N> {
         if let Some(Refusal { place, denied }) = listed.refusal {
             let place = place as usize;
             return Some(Err(Refused::new(self.0[place].name(), place, denied)));
+        }
+        let all = tightest.into_iter().chain(listed.tightest_slots());
+        if let Some((_, allowed)) = all.reduce(tighter) {
+            permit.allowed = allowed;
+        }
+        if listed.has_slots() {
+            permit.leases = Leases::new(listed.taken().map(lease).collect());
         }
         Some(Ok(permit))
     }
@@ -106,7 +128,8 @@ impl<'a, const N: usize> Members<'a, N> {
                 permit.charges[place] = Some(Charged { rate: key.rate, charge });
             }
         }
-        permit.leases = Leases::new(entries.into_iter().filter_map(Entry::lease).collect());
+        permit.leases =
+            Leases::new(entries.into_iter().filter_map(Entry::taken).map(lease).collect());
         Ok(permit)
     }
 
@@ -170,6 +193,10 @@ impl<'a, const N: usize> Members<'a, N> {
         }
         Some(weight)
     }
+}
+
+fn lease(HeldSlots { room, held, .. }: HeldSlots) -> Lease {
+    Lease::new(room, held)
 }
 
 impl Member<'_> {

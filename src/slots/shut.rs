@@ -5,7 +5,9 @@ use crate::decision::{Denied, Retry};
 use crate::sync::{Backoff, MutexGuard, Ordering, mutant};
 use crate::time::Timestamp;
 
-use super::{CYCLE, Ends, FLAGS, HOLD, Held, NEVER, NO_ROOM, QUEUE, ROOM, SHUT, Slots, is_over};
+use super::{
+    CYCLE, Ends, FLAGS, HOLD, Held, NEVER, NO_ROOM, QUEUE, ROOM, SHUT, Slots, at_latest, is_over,
+};
 
 impl Slots {
     /// Shuts the slots, as soon as no transaction holds them.
@@ -86,9 +88,8 @@ impl Shut<'_> {
         let first = self.publish_first();
         let end =
             if i64::from(first.1) >= needed { first.0 } else { self.freed_by_several(needed) };
-        let at_latest = (end < NEVER).then(|| Timestamp::from_nanos(end).since(now));
-        let standing = slots.standing(self.in_use(), slots.cap());
-        Err(Denied { standing, retry: Retry::Unknown { at_latest } })
+        let standing = Slots::standing(self.in_use(), slots.cap(), slots.lease());
+        Err(Denied { standing, retry: Retry::Unknown { at_latest: at_latest(end, now) } })
     }
 
     /// Takes back what is over.

@@ -3,15 +3,14 @@
 use smallvec::SmallVec;
 
 use crate::cells::{Cells, Charge, Look, Queued};
-use crate::concurrency_limiter::{Lease, Room};
+use crate::concurrency_limiter::Room;
 use crate::decision::{Allowed, Denied};
 use crate::rate_limiter::Store;
-use crate::slots::Held;
 use crate::sync::Arc;
 use crate::time::Timestamp;
 
 use super::record::Record;
-use super::slots::SlotPart;
+use super::slot_part::{HeldSlots, SlotPart};
 use super::{INLINE, Refusal};
 
 /// One limit's part in a decision.
@@ -77,7 +76,16 @@ impl<'a> Entry<'a> {
         match &self.part {
             Part::Word(look) => look.answer,
             Part::Record(record) => record.look.answer,
-            Part::Slots(slots) => slots.look.answer,
+            Part::Slots(slots) => slots.answer(),
+        }
+    }
+
+    /// Whether this limit agrees.
+    fn agrees(&self) -> bool {
+        match &self.part {
+            Part::Word(look) => look.answer.is_ok(),
+            Part::Record(record) => record.look.answer.is_ok(),
+            Part::Slots(slots) => slots.agrees(),
         }
     }
 
@@ -108,22 +116,17 @@ impl<'a> Entry<'a> {
     }
 
     /// What was taken, for a caller that gives it back.
-    pub(crate) fn taken(self) -> Option<(Arc<Room>, Held)> {
+    pub(crate) fn taken(self) -> Option<HeldSlots> {
         match self.part {
             Part::Slots(slots) => slots.taken(),
             Part::Word(_) | Part::Record(_) => None,
         }
     }
 
-    /// What was taken.
-    pub(crate) fn lease(self) -> Option<Lease> {
-        self.taken().map(|(room, held)| Lease::new(room, held))
-    }
-
     pub(super) fn look_again(&mut self) {
         match &mut self.part {
             Part::Word(look) => *look = look_at(look.cells, look.tag, &self.asked),
-            Part::Slots(slots) => slots.look(&self.asked),
+            Part::Slots(slots) => slots.look_again(&self.asked),
             // Looked at again under its lock.
             Part::Record(_) => {}
         }
@@ -145,13 +148,16 @@ impl<'a> Entry<'a> {
 
     /// What it refuses the request with, if it does.
     pub(crate) fn refusal(&self) -> Option<Refusal> {
-        let denied = self.answer().err().filter(|_| self.asked.enforced)?;
+        if self.agrees() || !self.asked.enforced {
+            return None;
+        }
+        let denied = self.answer().err()?;
         Some(Refusal { place: self.asked.place, denied })
     }
 
     pub(super) fn is_charged(&self) -> bool {
         self.asked.cost > 0
-            && self.answer().is_ok()
+            && self.agrees()
             && match &self.part {
                 Part::Word(look) => look.is_counted(),
                 Part::Record(record) => record.look.is_counted,
@@ -200,7 +206,7 @@ impl<'a> Entry<'a> {
     pub(super) fn release(&self, is_charged: bool) {
         match &self.part {
             Part::Word(look) => look.release(is_charged),
-            Part::Slots(slots) => slots.release(&self.asked, is_charged),
+            Part::Slots(slots) => slots.release(is_charged),
             Part::Record(_) => {}
         }
     }

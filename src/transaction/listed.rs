@@ -1,20 +1,25 @@
-//! Several keys on the fast path, as a list: where their number is not known before, or some have no
-//! slot.
+//! Several limits on the fast path, as a list: where their number is not known before, or keys have no
+//! slot yet, or concurrency slots are among them.
 
 use smallvec::SmallVec;
 
 use crate::cells::{Charge, FastPending, Newcomer};
-use crate::decision::Retry;
+use crate::concurrency_limiter::Room;
+use crate::decision::{Allowed, Denied, Retry};
 use crate::rate_limiter::Store;
-use crate::sync::mutant;
+use crate::slots::Claim;
+use crate::sync::{Arc, mutant};
+use crate::time::Timestamp;
 
+use super::slot_part::{HeldSlots, SLOTS, SlotPart, SlotParts};
 use super::{FastPart, INLINE, Refusal, Said, commit_last};
 
-/// Keys that were looked at, to be decided as one.
+/// Limits that were looked at, to be decided as one.
 #[derive(Default)]
 pub(crate) struct Listed<'a> {
     keys: SmallVec<[FastPending<'a>; INLINE]>,
     newcomers: SmallVec<[Newcomer<'a>; 2]>,
+    slots: SlotParts,
     /// Read where it stands: it is large, and a copy that is read at once is slow.
     pub(crate) refusal: Option<Refusal>,
 }
@@ -59,6 +64,23 @@ impl<'a> Listed<'a> {
         })
     }
 
+    /// Looks at slots that are to be taken. `None`: as of `look`.
+    #[inline(never)]
+    pub(crate) fn look_slots(
+        &mut self,
+        place: u32,
+        room: Arc<Room>,
+        units: u32,
+        now: Timestamp,
+    ) -> Option<()> {
+        let part = SlotPart::at_once(place, room, units, now)?;
+        if let Err(denied) = part.answer() {
+            let refusal = Refusal { place, denied };
+            self.refusal = Some(self.refusal.map_or(refusal, |first| first.and(refusal)));
+        }
+        self.slots.push(part)
+    }
+
     /// Looks at a key without a slot.
     #[cold]
     #[inline(never)]
@@ -70,19 +92,21 @@ impl<'a> Listed<'a> {
         self.newcomers.last()
     }
 
-    /// Charges all, or confirms the refusal. Says whether it did: something may have come between.
+    /// Charges and takes all, or confirms the refusal. Says whether it did: something may have come
+    /// between.
     #[inline(always)]
     pub(crate) fn decide(&mut self) -> bool {
-        match self.refusal {
-            Some(_) => self.stands(),
-            None => (self.newcomers.is_empty() || self.seat()) && self.commit(),
+        if self.refusal.is_some() {
+            return self.stands();
         }
+        let is_seated = self.newcomers.is_empty() || self.seat();
+        is_seated && if self.slots.is_empty() { self.commit() } else { self.commit_and_take() }
     }
 
     /// Whether all was as it was seen at one moment, since it still is.
     #[inline(always)]
     pub(crate) fn stands(&self) -> bool {
-        // The tables are asked now whether newcomers have slots, and the other keys are confirmed after
+        // The tables are asked now whether newcomers have slots, and the others are confirmed after
         // that: they have not changed since they were looked at, so all was so at a moment at which the
         // tables answered.
         let are_absent = match &*self.newcomers {
@@ -90,7 +114,30 @@ impl<'a> Listed<'a> {
             [newcomer] => newcomer.stands(),
             newcomers => all_absent(newcomers),
         };
-        are_absent && self.keys.iter().all(FastPending::stands)
+        are_absent
+            && (self.slots.is_empty() || self.slots.iter().all(SlotPart::stands))
+            && self.keys.iter().all(FastPending::stands)
+    }
+
+    #[inline(always)]
+    pub(crate) fn has_slots(&self) -> bool {
+        !self.slots.is_empty()
+    }
+
+    /// What each concurrency limit says, and its place.
+    pub(crate) fn slot_answers(&self) -> impl Iterator<Item = (u32, Result<Allowed, Denied>)> {
+        self.slots.iter().map(|part| (part.place(), part.answer()))
+    }
+
+    /// How the concurrency limit stands of which the least remains, and its place.
+    pub(crate) fn tightest_slots(&self) -> Option<(u32, Allowed)> {
+        let stood = self.slot_answers().filter_map(|(place, answer)| Some((place, answer.ok()?)));
+        stood.reduce(tighter)
+    }
+
+    /// The slots that were taken.
+    pub(crate) fn taken(&mut self) -> impl Iterator<Item = HeldSlots> {
+        self.slots.take().filter_map(SlotPart::taken)
     }
 
     /// Gives each newcomer a slot, since all keys agree. Says whether all have one.
@@ -108,16 +155,57 @@ impl<'a> Listed<'a> {
     #[inline(always)]
     fn commit(&self) -> bool {
         let Some((last, outer)) = self.keys.split_last() else { return true };
-        let mut held = 0;
-        for key in outer {
-            if !key.hold() {
-                break;
-            }
-            held += 1;
-        }
+        let held = hold(outer);
         let is_charged = held == outer.len() && commit_last(last);
-        for key in outer.iter().take(held) {
-            key.release(is_charged);
+        release(outer, held, is_charged);
+        is_charged
+    }
+
+    /// As `commit`, and takes the slots: all keys are held, and all slots but the last.
+    #[inline(never)]
+    fn commit_and_take(&mut self) -> bool {
+        if mutant("slots_before_words") {
+            return self.take_and_commit();
+        }
+        let (taken, seen) = {
+            let mut outer = self.slots.iter().rev();
+            let Some(last) = outer.next() else { return self.commit() };
+            // While it has claims the caller waits for nobody. Made before anything is held: that may
+            // allocate.
+            let mut claims = [const { None }; SLOTS];
+            for (claim, part) in claims.iter_mut().zip(self.slots.iter()) {
+                let Some(claimed) = part.claim() else { return false };
+                *claim = Some(claimed);
+            }
+            let held = hold(&self.keys);
+            let mut seen = None;
+            if held == self.keys.len() {
+                let held = outer.clone().take_while(|part| part.hold()).count();
+                if held == outer.clone().count() {
+                    seen = last.commit();
+                }
+                outer.take(held).for_each(|part| part.release(seen.is_some()));
+            }
+            release(&self.keys, held, seen.is_some());
+            let Some(seen) = seen else { return false };
+            (claims.map(|claim| claim.map(Claim::live)), seen)
+        };
+        for (part, held) in self.slots.iter_mut().zip(taken) {
+            part.keep(held);
+        }
+        if let Some(last) = self.slots.iter_mut().next_back() {
+            last.look = seen;
+        }
+        true
+    }
+}
+
+impl Listed<'_> {
+    /// The bug of taking slots before the keys are held: they refuse others, and nobody keeps them.
+    fn take_and_commit(&mut self) -> bool {
+        let is_charged = self.slots.iter_mut().all(SlotPart::take) && self.commit();
+        if !is_charged {
+            self.slots.iter_mut().for_each(SlotPart::give_back);
         }
         is_charged
     }
@@ -134,4 +222,31 @@ fn all_absent(newcomers: &[Newcomer<'_>]) -> bool {
         before.is_some() && (mutant("absent_once") || newcomer.forgotten() == *before)
     };
     newcomers.iter().zip(&before).all(is_still)
+}
+
+/// The tighter of two limits, and its place: if the same remains of both, the first.
+pub(crate) fn tighter(one: (u32, Allowed), other: (u32, Allowed)) -> (u32, Allowed) {
+    let (first, second) = if one.0 <= other.0 { (one, other) } else { (other, one) };
+    if second.1.is_tighter(&first.1) { second } else { first }
+}
+
+/// Holds the keys, and says how many: fewer than all if something came between.
+#[inline(always)]
+fn hold(keys: &[FastPending<'_>]) -> usize {
+    let mut held = 0;
+    for key in keys {
+        if !key.hold() {
+            break;
+        }
+        held += 1;
+    }
+    held
+}
+
+/// Lets go of the first `held` keys: charged, or as they were.
+#[inline(always)]
+fn release(keys: &[FastPending<'_>], held: usize, is_charged: bool) {
+    for key in keys.iter().take(held) {
+        key.release(is_charged);
+    }
 }

@@ -23,6 +23,7 @@ mod moments;
 mod named_cases;
 mod oracle;
 mod pacer;
+mod paths;
 mod peer_bugs;
 mod queue;
 mod records;

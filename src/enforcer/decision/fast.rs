@@ -1,14 +1,14 @@
-//! The fast path of a policy's decision: limits that are all enforced rates, whose keys are words.
+//! The fast path of a policy's decision: limits that are all enforced, rates whose keys are words and
+//! slots that nobody waits for.
 
-use crate::cells::Charge;
 use crate::enforcer::account::Counts;
 use crate::enforcer::compiled::Compiled;
 use crate::policy::Mode;
-use crate::rate_limiter::Store;
+use crate::telemetry::LOGS;
 use crate::time::Timestamp;
-use crate::transaction::{Listed, Said};
+use crate::transaction::{HeldSlots, Listed, Said};
 
-use super::{LimitAsked, Source};
+use super::{Holding, LimitAsked, Source};
 
 impl Compiled {
     /// Looks at each limit, and notes in `asks` what it is charged if all agree. `says` is told what each
@@ -22,23 +22,41 @@ impl Compiled {
         mut says: impl FnMut(Source, u64, Said<'_, 'a>),
     ) -> Option<()> {
         for LimitAsked { source, charge, full } in asks {
-            let store = self.enforced(*source, charge)?;
-            let tag = charge.tag;
+            let rule = self.rules.get(source.rule as usize)?;
+            if rule.mode() != Mode::Enforce || charge.tag == LimitAsked::NO_KEY {
+                return None;
+            }
             charge.at = now;
-            *full = listed.look(source.rule, store, charge, |said| says(*source, tag, said))?;
+            match &rule.account_of(source.variant).counts {
+                Counts::Rate(rate) => {
+                    let tag = charge.tag;
+                    let says = |said: Said<'_, 'a>| says(*source, tag, said);
+                    *full = listed.look(source.rule, &rate.store, charge, says)?;
+                }
+                // A cost of 0 is a peek.
+                Counts::Slots(_) if charge.cost == 0 => return None,
+                Counts::Slots(rooms) => {
+                    let (room, units) = (rooms.room(charge.tag), rule.weight);
+                    listed.look_slots(source.rule, room, units, now)?;
+                }
+            }
         }
         Some(())
     }
 
-    /// What decides a key of an enforced rate.
-    #[inline(always)]
-    fn enforced(&self, source: Source, charge: &Charge) -> Option<&Store> {
-        let rule = self.rules.get(source.rule as usize)?;
-        match &rule.account_of(source.variant).counts {
-            Counts::Rate(rate) if rule.mode() == Mode::Enforce => {
-                (charge.tag != LimitAsked::NO_KEY).then_some(&rate.store)
+    /// Hands over the slots that the fast path took.
+    #[inline(never)]
+    pub(in crate::enforcer) fn hand_over(&self, listed: &mut Listed<'_>, holding: &mut Holding) {
+        holding.tightest = listed.tightest_slots();
+        for slots in listed.taken() {
+            self.rules[slots.place as usize].live.acquired.add(1);
+            holding.slots.push(slots);
+        }
+        if LOGS {
+            // Told last, as in `Decision::tell`.
+            for HeldSlots { place, room, .. } in holding.slots.iter() {
+                self.rules[*place as usize].tell_expired(room);
             }
-            _ => None,
         }
     }
 }
