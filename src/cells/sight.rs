@@ -130,6 +130,12 @@ impl<'a> Sight<'a> {
         Allowed(self.numbers.standing(next))
     }
 
+    /// How the key stands, charged nothing, and how long until it has one unit more: `next_unit`.
+    pub(crate) fn uncharged(&self) -> (Allowed, Option<Duration>) {
+        let full = self.word ^ self.mask;
+        (self.allowed(full), self.next_unit(full))
+    }
+
     /// The answer to a charge that would be allowed at the tick `at`.
     #[inline(always)]
     pub(crate) fn denied(&self, at: u64) -> Denied {

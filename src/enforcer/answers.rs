@@ -12,7 +12,7 @@ use crate::transaction::INLINE;
 
 use super::compiled::{Compiled, Rule};
 use super::decide::Says;
-use super::decision::{Decision, LimitSaid, rate_of};
+use super::decision::{Decision, LimitSaid, Saying, rate_of};
 use super::{Enforcer, Explanation, Permit, Value};
 
 /// How the enforced limits of a request stood when it was decided, in the order of the policy:
@@ -181,24 +181,27 @@ impl Compiled {
     /// How enforced limits stand after a decision. `in_line`: the rule in whose line the request still
     /// stands, and for how many units.
     #[cold]
-    pub(super) fn answers(
+    pub(super) fn answers<'s>(
         &self,
-        said: impl IntoIterator<Item = LimitSaid>,
+        said: impl Iterator<Item = LimitSaid<'s>>,
         is_refused: bool,
         in_line: Option<(u32, u64)>,
         now: Timestamp,
     ) -> Answers {
         let mut limits = Vec::with_capacity(self.rules.len().min(INLINE));
-        limits.extend(said.into_iter().map(|LimitSaid { source, tag, answer, next }| {
+        limits.extend(said.map(|LimitSaid { source, tag, said }| {
             let rule = &self.rules[source.rule as usize];
+            let answer = match said {
+                Saying::Seen(part) => {
+                    let (answer, next) = part.told(is_refused);
+                    let amount = rule.account_of(source.variant).amount();
+                    return rule.answer(source.rule, amount, answer, next);
+                }
+                Saying::Answer(answer) => answer,
+            };
             let Some(rate) = rate_of(self, source) else {
                 return rule.slots_answer(source.rule, answer, is_refused);
             };
-            // What agreed to a request that is refused was not charged, and must be asked again.
-            if let Some(next) = next.filter(|_| answer.is_err() || !is_refused) {
-                let amount = Amount::Quota(rate.store.quota());
-                return rule.answer(source.rule, amount, answer, next);
-            }
             let own = in_line.filter(|(rule, _)| *rule == source.rule).map_or(0, |(_, own)| own);
             rule.rate_answer(rate, source.rule, tag, answer, is_refused, own, now)
         }));

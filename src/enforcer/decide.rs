@@ -4,15 +4,16 @@ use smallvec::SmallVec;
 
 use crate::decision::Refused;
 use crate::time::Timestamp;
-use crate::transaction::{INLINE, Listed};
+use crate::transaction::{INLINE, Listed, Said};
 
 use super::answers::Answers;
-use super::decision::{Decision, LimitSaid, Source};
+use super::decision::{Decision, LimitSaid, Saying, Source};
 use super::permit::Permit;
 
 /// Where answers are put, and when.
 pub(super) enum Says<'a> {
     Always(&'a mut Answers),
+    #[cfg_attr(not(feature = "tower"), allow(dead_code))]
     IfRefused(&'a mut Answers),
 }
 
@@ -67,7 +68,11 @@ pub(super) fn decide_and_say(
         let mut listed = Listed::default();
         let mut all_said = SmallVec::<[LimitSaid; INLINE]>::new();
         let looked = policy.look(&mut held.charges, now, &mut listed, |source, tag, said| {
-            all_said.push(LimitSaid { source, tag, answer: said.answer(), next: said.next() });
+            let said = match said {
+                Said::Seen(part) => Saying::Seen(*part),
+                said => Saying::Answer(said.answer()),
+            };
+            all_said.push(LimitSaid { source, tag, said });
         });
         if looked.is_none() || !listed.decide() {
             break 'fast false;
@@ -80,10 +85,10 @@ pub(super) fn decide_and_say(
         if let Some(answers) = says.wanted(is_refused) {
             for (rule, answer) in listed.slot_answers() {
                 let source = Source { rule, variant: u32::MAX };
-                all_said.push(LimitSaid { source, tag: 0, answer, next: None });
+                all_said.push(LimitSaid { source, tag: 0, said: Saying::Answer(answer) });
             }
             all_said.sort_by_key(|said| said.source.rule);
-            *answers = policy.answers(all_said, is_refused, None, now);
+            *answers = policy.answers(all_said.iter().copied(), is_refused, None, now);
         }
         if let Some(refusal) = &listed.refusal {
             return Err(policy.refused_told(refusal));

@@ -8,7 +8,6 @@ mod fast;
 
 use std::hash::BuildHasher;
 use std::mem::ManuallyDrop;
-use std::time::Duration;
 
 use smallvec::SmallVec;
 
@@ -18,7 +17,7 @@ use crate::policy::Mode;
 use crate::rate_limiter::Rate;
 use crate::telemetry::{self, LOGS};
 use crate::time::Timestamp;
-use crate::transaction::{self, Asked, Entries, Entry, HeldSlots, INLINE, Refusal};
+use crate::transaction::{self, Asked, Entries, Entry, FastPart, HeldSlots, INLINE, Refusal};
 
 use super::account::Counts;
 use super::compiled::{Applies, Compiled, Found};
@@ -84,14 +83,20 @@ impl Default for Holding {
 }
 
 /// What an enforced limit said.
-pub(super) struct LimitSaid {
+#[derive(Clone, Copy)]
+pub(super) struct LimitSaid<'a> {
     pub(super) source: Source,
     /// The key of a rate.
     pub(super) tag: u64,
-    pub(super) answer: Result<Allowed, Denied>,
-    /// [`LimitAnswer::next`](super::LimitAnswer::next) if the request is decided as this limit says. `None`:
-    /// the limit must be asked.
-    pub(super) next: Option<Option<Duration>>,
+    pub(super) said: Saying<'a>,
+}
+
+/// The same, as it was kept.
+#[derive(Clone, Copy)]
+pub(super) enum Saying<'a> {
+    /// A key on the fast path: the answer is made of it where somebody reads it.
+    Seen(FastPart<'a>),
+    Answer(Result<Allowed, Denied>),
 }
 
 impl Compiled {
@@ -350,11 +355,11 @@ impl<'a> Decision<'a> {
     }
 
     /// What each enforced limit said.
-    pub(super) fn said(&self) -> impl Iterator<Item = LimitSaid> {
+    pub(super) fn said(&self) -> impl Iterator<Item = LimitSaid<'a>> {
         let each = self.entries.iter().zip(&self.sources);
         let said = |(entry, source): (&Entry<'_>, &Source)| {
-            let (tag, answer) = (entry.tag().unwrap_or(LimitAsked::NO_KEY), entry.answer());
-            let said = LimitSaid { source: *source, tag, answer, next: None };
+            let tag = entry.tag().unwrap_or(LimitAsked::NO_KEY);
+            let said = LimitSaid { source: *source, tag, said: Saying::Answer(entry.answer()) };
             entry.asked.enforced.then_some(said)
         };
         each.filter_map(said)

@@ -14,37 +14,41 @@ use super::account::Counts;
 use super::compiled::Compiled;
 use super::decision::{Holding, LimitAsked};
 
+/// Of a permit that was granted in no line.
+const NOWHERE: u32 = u32::MAX;
+
 /// An admitted request. Dropping it keeps what was charged and gives its slots back, the last taken
 /// first.
 ///
 /// It belongs to the policy that admitted it, also after a reload, and may move to another thread or
 /// task.
+// Of at most 512 bytes, since it is copied to the caller: longer ones take 5 ns more.
 #[must_use = "dropping a permit gives its slots back at once"]
 pub struct Permit {
     holding: Holding,
     policy: Guard<Arc<Compiled>>,
     /// It was granted to somebody who waits and has not looked: dropping it takes all back.
     is_untaken: bool,
-    /// The rule in whose line it was granted.
-    stood_at: Option<u32>,
+    /// The rule in whose line it was granted; `NOWHERE`: in none.
+    stood_at: u32,
 }
 
 impl Permit {
     #[inline(always)]
     pub(crate) fn new(policy: Guard<Arc<Compiled>>) -> Permit {
-        Permit { holding: Holding::default(), policy, is_untaken: false, stood_at: None }
+        Permit { holding: Holding::default(), policy, is_untaken: false, stood_at: NOWHERE }
     }
 
     /// Granted to somebody who waits, in the line of that rule if in one.
     pub(super) fn untaken(self, stood_at: Option<u32>) -> Permit {
         let mut permit = self;
-        (permit.is_untaken, permit.stood_at) = (true, stood_at);
+        (permit.is_untaken, permit.stood_at) = (true, stood_at.unwrap_or(NOWHERE));
         permit
     }
 
     /// The limit in whose line it was waited for.
     pub(super) fn waited_for(&self) -> Option<&'static str> {
-        self.stood_at.map(|rule| self.policy.rules[rule as usize].name)
+        self.policy.rules.get(self.stood_at as usize).map(|rule| rule.name)
     }
 
     pub(super) fn taken(self) -> Permit {

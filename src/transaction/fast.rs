@@ -65,6 +65,18 @@ impl<'a> FastPart<'a> {
         }
     }
 
+    /// What the key says of a request that is decided: if it agreed, how it stands after the charge, or
+    /// uncharged if the request `is_refused`, and how long until it has one unit more (`None`: nothing is
+    /// missing); if it denies, how long until it would agree.
+    pub(crate) fn told(&self, is_refused: bool) -> (Result<Allowed, Denied>, Option<Duration>) {
+        let (allowed, next) = match self.step {
+            Ok(_) if is_refused => self.sight.uncharged(),
+            Ok(full) => (self.sight.allowed(full), self.sight.next_unit(full)),
+            Err(at) => return (Err(self.sight.denied(at)), Some(self.sight.wait(at))),
+        };
+        (Ok(allowed), next)
+    }
+
     /// What is kept of it until the decision. What is denied is not charged.
     #[inline(always)]
     pub(crate) fn pending(&self) -> FastPending<'a> {
@@ -103,17 +115,6 @@ impl Said<'_, '_> {
             Said::Seen(part) => part.answer(),
             Said::New(newcomer) => Ok(newcomer.allowed()),
         }
-    }
-
-    /// If the key agrees, how long after the charge until it has one unit more (inner `None`: nothing is
-    /// missing); if it denies, how long until it would agree. Outer `None`: the limit must be asked.
-    #[inline(always)]
-    pub(crate) fn next(&self) -> Option<Option<Duration>> {
-        let Said::Seen(FastPart { sight, step, .. }) = self else { return None };
-        Some(match *step {
-            Ok(full) => sight.next_unit(full),
-            Err(at) => Some(sight.wait(at)),
-        })
     }
 }
 
