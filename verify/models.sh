@@ -110,12 +110,11 @@ add_then_check read_through release_early settle_twice two_cells answer_unconfir
 add_then_count expiry_frees_stranger reset_keeps_lease resize_open slots
 add_then_count expiry_frees_stranger cancel_wakes_nobody join_unserved alarm_unchecked lines
 grant_forgotten queue_forgotten lines
-charge_first release_early add_then_count answer_unconfirmed resize_open admits
+charge_first release_early add_then_count answer_unconfirmed resize_open take_through_hold admits
 '
 # The same, of those with which a thread waits for ever.
 endless_mutants='
 claim_by_store slots
-take_through_hold admits
 '
 
 build() { # name, cfg, then what

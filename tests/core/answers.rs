@@ -82,6 +82,38 @@ fn of_a_refused_request_limits_stand_as_if_it_had_not_come() {
 }
 
 #[test]
+fn a_limit_that_agrees_to_a_refused_request_stands_as_it_did() {
+    // On axes that are whole and not, idle, in debt, and between two units.
+    for quota in [Quota::per_minute(10), Quota::per_second(333), Quota::per_hour(1_001)] {
+        for (charged, wait) in [(1, 0), (3, 0), (3, 1), (9, 7_000_000_001), (3, 60_000_000_000)] {
+            let (enforcer, time) = enforcer(
+                Policy::new()
+                    .limit(Limit::new("user", quota).key(["user"]))
+                    .limit(Limit::new("all", Quota::per_hour(10)).key(["all"])),
+            );
+            let facts = [("user", "a"), ("all", "x")];
+            enforcer.admit(&[("user", "a"), ("all", "y")], charged).unwrap();
+            // Now `all` refuses, and `user` alone is asked for how it stands.
+            enforcer.admit(&[("user", "b"), ("all", "x")], 10).unwrap();
+            time.advance(Duration::from_nanos(wait));
+            let limiter = RateLimiter::builder(quota).clock(VirtualClock::new().clock()).build();
+            limiter.check_at("a", charged, time.now() - Duration::from_nanos(wait)).unwrap();
+            let stood = limiter.peek_at("a", 0, time.now()).unwrap();
+            let more = limiter.peek_at("a", stood.remaining() + 1, time.now());
+            let (refused, answers) = enforcer.admit_with_answers(&facts, 1);
+            assert_eq!(refused.unwrap_err().limit(), "all");
+            let user = &answers.limits[0];
+            assert_eq!(user.answer, Ok(stood), "{quota:?}, {charged}, {wait}");
+            assert_eq!(
+                user.next,
+                more.unwrap_err().retry().after(),
+                "{quota:?}, {charged}, {wait}"
+            );
+        }
+    }
+}
+
+#[test]
 fn every_algorithm_says_when_the_next_unit_comes() {
     for algorithm in AlgorithmName::ALL.iter().copied() {
         let limit = Limit::new("l", Quota::per_minute(6)).algorithm(algorithm);
