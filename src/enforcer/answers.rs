@@ -129,8 +129,8 @@ impl LimitAnswer {
 impl<S: BuildHasher> Enforcer<S> {
     /// As [`admit`](Self::admit), and says how each enforced limit that applies stands afterwards,
     /// whether it agreed or not. Limits in shadow are left out, and while everything is bypassed all
-    /// are. Building the answers takes time, and limits off the fast path, or that agree to a refused
-    /// request, are asked again: use `admit` where nobody reads the answers.
+    /// are. Building the answers takes time, and limits off the fast path are asked again: use `admit`
+    /// where nobody reads the answers.
     ///
     /// It never waits; [`Admission::with_answers`](crate::Admission::with_answers) does.
     ///

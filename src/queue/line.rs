@@ -55,7 +55,7 @@ impl Step {
     }
 }
 
-/// Who left the line.
+/// The waiter that left the line, if one did.
 pub(super) enum Left {
     Nobody,
     Answered(Arc<dyn Waits>, Option<Wake>),

@@ -105,7 +105,7 @@ impl After {
                 } else {
                     line.push(&at, Waiting { waiter: waiter.clone(), units, deadline });
                     self.lines.push(at.clone());
-                    // Who keeps the time of one line does not keep that of the other.
+                    // A head that keeps the time of one line does not keep that of the other.
                     waiter.nudge()
                 }
             }

@@ -92,9 +92,9 @@ fn a_limit_that_agrees_to_a_refused_request_stands_as_it_did() {
                     .limit(Limit::new("all", Quota::per_hour(10)).key(["all"])),
             );
             let facts = [("user", "a"), ("all", "x")];
-            enforcer.admit(&[("user", "a"), ("all", "y")], charged).unwrap();
+            drop(enforcer.admit(&[("user", "a"), ("all", "y")], charged).unwrap());
             // Now `all` refuses, and `user` alone is asked for how it stands.
-            enforcer.admit(&[("user", "b"), ("all", "x")], 10).unwrap();
+            drop(enforcer.admit(&[("user", "b"), ("all", "x")], 10).unwrap());
             time.advance(Duration::from_nanos(wait));
             let limiter = RateLimiter::builder(quota).clock(VirtualClock::new().clock()).build();
             limiter.check_at("a", charged, time.now() - Duration::from_nanos(wait)).unwrap();
