@@ -166,11 +166,7 @@ fn stand(entries: &[Entry<'_>]) -> bool {
 }
 
 fn refusal(entries: &[Entry<'_>]) -> Option<Refusal> {
-    let mut refusal: Option<Refusal> = None;
-    for other in entries.iter().filter_map(Entry::refusal) {
-        refusal = Some(refusal.map_or(other, |first| first.and(other)));
-    }
-    refusal
+    entries.iter().filter_map(Entry::refusal).reduce(Refusal::and)
 }
 
 /// Charges every entry that agrees and takes the slots, unless something came between.

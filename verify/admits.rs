@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tollgate::{
-    ConcurrencyLimiter, Enforcer, Gcra, Lease, Limit, Policy, Quota, RateLimiter, Retry, VirtualClock, all,
+    ConcurrencyLimiter, Enforcer, Gcra, Lease, Limit, Policy, Quota, RateLimiter, Retry,
+    VirtualClock, all,
 };
 
 use identity::Identity;
@@ -31,6 +32,11 @@ fn rate(time: &VirtualClock) -> Arc<RateLimiter<Gcra, Identity>> {
 
 fn slots(cap: u32, time: &VirtualClock) -> Arc<ConcurrencyLimiter> {
     Arc::new(ConcurrencyLimiter::builder(cap).clock(time.clock()).build())
+}
+
+/// One slot, for so many nanoseconds.
+fn leased(nanos: u32, time: &VirtualClock) -> Arc<ConcurrencyLimiter> {
+    Arc::new(ConcurrencyLimiter::builder(1).lease(nanos * NANO).clock(time.clock()).build())
 }
 
 fn left(rate: &RateLimiter<Gcra, Identity>) -> u64 {
@@ -171,11 +177,7 @@ fn two_sets_say_what_remains_after_each() {
 fn a_lease_is_renewed_between_two_looks() {
     model(2, |first| {
         let time = VirtualClock::new();
-        let leased = |nanos: u32| {
-            let slots = ConcurrencyLimiter::builder(1).lease(nanos * NANO).clock(time.clock());
-            Arc::new(slots.build())
-        };
-        let (a, b) = (leased(10), leased(7));
+        let (a, b) = (leased(10, &time), leased(7, &time));
         let held = a.try_acquire().unwrap();
         time.advance(5 * NANO);
         let set = thread!(a, b; {
@@ -218,7 +220,8 @@ fn slots_are_taken_once_the_words_are_held() {
 fn a_permit_is_dropped_under_an_admit() {
     model(2, |first| {
         let quota = Quota::new(2, 10 * NANO).unwrap();
-        let policy = Policy::new().limit(Limit::new("rate", quota)).limit(Limit::concurrent("slots", 2));
+        let policy =
+            Policy::new().limit(Limit::new("rate", quota)).limit(Limit::concurrent("slots", 2));
         let clock = VirtualClock::new().clock();
         let enforcer = Enforcer::builder(policy).clock(clock).hasher(Identity::default());
         let enforcer = Arc::new(enforcer.build().unwrap());
@@ -241,11 +244,7 @@ fn a_permit_is_dropped_under_an_admit() {
 fn a_refusal_by_slots_is_of_one_moment() {
     model(2, |first| {
         let time = VirtualClock::new();
-        let leased = |nanos: u32| {
-            let slots = ConcurrencyLimiter::builder(1).lease(nanos * NANO).clock(time.clock());
-            Arc::new(slots.build())
-        };
-        let (a, b) = (leased(5), leased(7));
+        let (a, b) = (leased(5, &time), leased(7, &time));
         let held = a.try_acquire().unwrap();
         // Both first ends are known, as after a refusal.
         drop(b.try_acquire().map(|held| (b.try_acquire().unwrap_err(), held)));

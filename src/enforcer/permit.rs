@@ -14,15 +14,14 @@ use super::account::Counts;
 use super::compiled::Compiled;
 use super::decision::{Holding, LimitAsked};
 
-/// Of a permit that was granted in no line.
-const NOWHERE: u32 = u32::MAX;
+/// Instead of a rule: in no line.
+pub(super) const NOWHERE: u32 = u32::MAX;
 
 /// An admitted request. Dropping it keeps what was charged and gives its slots back, the last taken
 /// first.
 ///
 /// It belongs to the policy that admitted it, also after a reload, and may move to another thread or
 /// task.
-// Of at most 512 bytes, since it is copied to the caller: longer ones take 5 ns more.
 #[must_use = "dropping a permit gives its slots back at once"]
 pub struct Permit {
     holding: Holding,
@@ -39,10 +38,10 @@ impl Permit {
         Permit { holding: Holding::default(), policy, is_untaken: false, stood_at: NOWHERE }
     }
 
-    /// Granted to somebody who waits, in the line of that rule if in one.
-    pub(super) fn untaken(self, stood_at: Option<u32>) -> Permit {
+    /// Granted to a waiter, in the line of that rule; `NOWHERE`: in none.
+    pub(super) fn untaken(self, stood_at: u32) -> Permit {
         let mut permit = self;
-        (permit.is_untaken, permit.stood_at) = (true, stood_at.unwrap_or(NOWHERE));
+        (permit.is_untaken, permit.stood_at) = (true, stood_at);
         permit
     }
 

@@ -9,14 +9,12 @@ use crate::enforcer::account::Counts;
 use crate::enforcer::compiled::Compiled;
 use crate::enforcer::decision::{Asks, Decision};
 use crate::enforcer::facts::Facts;
+use crate::enforcer::permit::NOWHERE;
 use crate::enforcer::{Answers, Permit};
 use crate::queue::{Attempt, Place, Plan, Turnstile};
 use crate::sync::{Arc, AtomicBool, AtomicU32, Ordering};
 use crate::time::{Clock, Timestamp};
 use crate::transaction::Refusal;
-
-/// It stands in no line.
-const NOWHERE: u32 = u32::MAX;
 
 /// What who waits is granted.
 pub(super) struct Granted {
@@ -121,8 +119,7 @@ impl AdmitPlan {
     fn permit(&self) -> Permit {
         // Relaxed: as in `decision`.
         let stands_at = self.stands_at.load(Ordering::Relaxed);
-        let stood_at = (stands_at != NOWHERE).then_some(stands_at);
-        Permit::new(Guard::from_inner(self.policy.clone())).untaken(stood_at)
+        Permit::new(Guard::from_inner(self.policy.clone())).untaken(stands_at)
     }
 
     fn answers(&self, decision: &Decision<'_>, is_refused: bool, now: Timestamp) -> Answers {
