@@ -73,7 +73,11 @@ impl HeaderStyle {
     /// ```
     pub fn add_to(self, headers: &mut HeaderMap, answers: &Answers) {
         match self {
-            HeaderStyle::Draft => draft(headers, answers, policy_value(answers)),
+            HeaderStyle::Draft => {
+                if let Some(policy) = DraftPolicy::of(answers) {
+                    draft(headers, answers, &policy);
+                }
+            }
             HeaderStyle::Triple => triple(headers, answers, TRIPLE),
             HeaderStyle::XRateLimit => triple(headers, answers, X_RATE_LIMIT),
             HeaderStyle::XSentry => x_sentry(headers, answers),
@@ -139,26 +143,41 @@ fn window(quota: &Quota) -> u64 {
     u64::try_from(secs).unwrap_or(u64::MAX)
 }
 
-/// The value of `RateLimit-Policy`.
-pub(super) fn policy_value(answers: &Answers) -> Option<HeaderValue> {
-    let mut policy = List::with_room(answers.limits.len());
-    for answer in asked(answers) {
-        policy.string(answer.limit);
-        match &answer.amount {
-            Amount::Quota(quota) => {
-                policy.integer("q", quota.burst_size());
-                policy.integer("w", window(quota));
+/// What the draft's headers say of a request's limits in every response.
+#[derive(Clone)]
+pub(super) struct DraftPolicy {
+    /// The value of `RateLimit-Policy`.
+    policy: HeaderValue,
+    /// How each member of `RateLimit` begins, up to what remains.
+    members: Vec<Box<[u8]>>,
+}
+
+impl DraftPolicy {
+    /// `None` if no limit was asked for anything.
+    pub(super) fn of(answers: &Answers) -> Option<DraftPolicy> {
+        let mut policy = List::with_room(answers.limits.len());
+        let mut members = Vec::new();
+        for answer in asked(answers) {
+            policy.string(answer.limit);
+            match &answer.amount {
+                Amount::Quota(quota) => {
+                    policy.integer(";q=", quota.burst_size());
+                    policy.integer(";w=", window(quota));
+                }
+                Amount::Cap(cap) => {
+                    policy.integer(";q=", (*cap).into());
+                    policy.word(";qu=", "concurrent-requests");
+                }
             }
-            Amount::Cap(cap) => {
-                policy.integer("q", (*cap).into());
-                policy.word("qu", "concurrent-requests");
+            if let Some(key) = told_key(answer) {
+                policy.bytes(";pk=", key);
             }
+            let mut member = List::with_room(1);
+            member.string(answer.limit);
+            members.push(member.into_bytes());
         }
-        if let Some(key) = told_key(answer) {
-            policy.bytes("pk", key);
-        }
+        (!members.is_empty()).then_some(DraftPolicy { policy: policy.into_value()?, members })
     }
-    policy.into_value()
 }
 
 /// The limits that were asked for something.
@@ -174,29 +193,26 @@ fn told_key(answer: &LimitAnswer) -> Option<&[u8]> {
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LEFT: HeaderName = HeaderName::from_static("ratelimit");
 
-/// The headers of the draft, of which somebody may have kept one.
-pub(super) fn draft(headers: &mut HeaderMap, answers: &Answers, policy: Option<HeaderValue>) {
+/// The headers of the draft. `policy` is of the same limits.
+pub(super) fn draft(headers: &mut HeaderMap, answers: &Answers, policy: &DraftPolicy) {
     let mut left = List::with_room(answers.limits.len());
     let refused = answers.retry();
-    for answer in asked(answers) {
-        left.string(answer.limit);
-        left.integer("r", answer.remaining());
+    for (answer, member) in asked(answers).zip(&policy.members) {
+        left.member(member);
+        left.integer(";r=", answer.remaining());
         let next = match answer.answer {
             Ok(_) => answer.next.map(secs_up),
             Err(_) => refused.and_then(retry_after),
         };
         if let Some(next) = next {
-            left.integer("t", next);
+            left.integer(";t=", next);
         }
         if let Some(key) = told_key(answer) {
-            left.bytes("pk", key);
+            left.bytes(";pk=", key);
         }
     }
-    if asked(answers).next().is_none() {
-        return;
-    }
-    if let Some((policy, left)) = policy.zip(left.into_value()) {
-        headers.insert(POLICY, policy);
+    if let Some(left) = left.into_value() {
+        headers.insert(POLICY, policy.policy.clone());
         headers.insert(LEFT, left);
     }
 }

@@ -18,7 +18,6 @@ use crate::telemetry;
 
 use super::body::Held;
 use super::fact::Fact;
-use super::headers::draft;
 use super::service::Admit;
 use super::told_policy::ToldPolicy;
 use super::{HeaderStyle, Refusals, grpc_response, is_grpc};
@@ -224,7 +223,7 @@ impl<H: BuildHasher> Config<H> {
     /// Says how limits stand.
     pub(super) fn add_headers(&self, headers: &mut http::HeaderMap, answers: &Answers) {
         match self.refusals.header_style() {
-            HeaderStyle::Draft => draft(headers, answers, self.told_policy.value(answers)),
+            HeaderStyle::Draft => self.told_policy.add_to(headers, answers),
             style => style.add_to(headers, answers),
         }
     }

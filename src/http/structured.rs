@@ -20,28 +20,32 @@ impl List {
     ///
     /// A string has printable ASCII only: the bytes of any other character are written as `%XX`.
     pub(super) fn string(&mut self, text: &str) {
-        if !self.0.is_empty() {
-            self.0.extend_from_slice(b", ");
-        }
+        self.separate();
         self.quote(text);
     }
 
-    /// A whole number. What is larger than one can be counts as the largest.
+    /// Adds what another list has, a member at least.
+    pub(super) fn member(&mut self, written: &[u8]) {
+        self.separate();
+        self.0.extend_from_slice(written);
+    }
+
+    /// A parameter, `";q="`: a whole number. What is larger than one can be counts as the largest.
     pub(super) fn integer(&mut self, key: &str, number: u64) {
-        self.key(key);
+        self.0.extend_from_slice(key.as_bytes());
         // Without the machinery of `write!`, of which a response would have nine times.
         let mut digits = itoa::Buffer::new();
         self.0.extend_from_slice(digits.format(number.min(MAX_INTEGER)).as_bytes());
     }
 
     pub(super) fn word(&mut self, key: &str, text: &str) {
-        self.key(key);
+        self.0.extend_from_slice(key.as_bytes());
         self.quote(text);
     }
 
     /// Bytes, in base64.
     pub(super) fn bytes(&mut self, key: &str, bytes: &[u8]) {
-        self.key(key);
+        self.0.extend_from_slice(key.as_bytes());
         self.0.push(b':');
         self.0.extend_from_slice(STANDARD.encode(bytes).as_bytes());
         self.0.push(b':');
@@ -52,11 +56,15 @@ impl List {
         HeaderValue::try_from(self.0).ok()
     }
 
+    pub(super) fn into_bytes(self) -> Box<[u8]> {
+        self.0.into()
+    }
+
     #[inline]
-    fn key(&mut self, key: &str) {
-        self.0.push(b';');
-        self.0.extend_from_slice(key.as_bytes());
-        self.0.push(b'=');
+    fn separate(&mut self) {
+        if !self.0.is_empty() {
+            self.0.extend_from_slice(b", ");
+        }
     }
 
     fn quote(&mut self, text: &str) {

@@ -1,16 +1,16 @@
-//! Values of `RateLimit-Policy` that are kept: they are the same for as long as requests meet the
+//! What the draft's headers say of limits in every response, kept for as long as requests meet the
 //! same limits.
 
 use arc_swap::ArcSwap;
-use http::HeaderValue;
+use http::HeaderMap;
 
 use crate::enforcer::{Answers, LimitAnswer};
 use crate::policy::Amount;
 use crate::sync::Arc;
 
-use super::headers::policy_value;
+use super::headers::{DraftPolicy, draft};
 
-/// Values that are kept. Requests meet few sets of limits; where there are more, and after reloads,
+/// Policies that are kept. Requests meet few sets of limits; where there are more, and after reloads,
 /// it begins anew.
 const MOST: usize = 8;
 
@@ -22,7 +22,7 @@ pub(super) struct ToldPolicy {
 #[derive(Clone)]
 struct Kept {
     limits: Vec<(&'static str, Amount)>,
-    value: HeaderValue,
+    policy: DraftPolicy,
 }
 
 impl Kept {
@@ -41,24 +41,24 @@ fn is_kept(answer: &LimitAnswer) -> bool {
 }
 
 impl ToldPolicy {
-    /// As [`policy_value`].
-    pub(super) fn value(&self, answers: &Answers) -> Option<HeaderValue> {
+    /// Adds the headers of the draft.
+    pub(super) fn add_to(&self, headers: &mut HeaderMap, answers: &Answers) {
         let kept = self.kept.load();
         match kept.iter().find(|kept| kept.is_of(answers)) {
-            Some(kept) => Some(kept.value.clone()),
-            None => self.keep(&kept, answers),
+            Some(kept) => draft(headers, answers, &kept.policy),
+            None => self.keep(&kept, headers, answers),
         }
     }
 
     #[cold]
-    fn keep(&self, before: &[Kept], answers: &Answers) -> Option<HeaderValue> {
-        let value = policy_value(answers)?;
+    fn keep(&self, before: &[Kept], headers: &mut HeaderMap, answers: &Answers) {
+        let Some(policy) = DraftPolicy::of(answers) else { return };
+        draft(headers, answers, &policy);
         if answers.limits.iter().all(is_kept) {
             let before = if before.len() < MOST { before } else { &[] };
             let limits = answers.limits.iter().map(|answer| (answer.limit, answer.amount));
-            let new = Kept { limits: limits.collect(), value: value.clone() };
+            let new = Kept { limits: limits.collect(), policy };
             self.kept.store(Arc::new(before.iter().cloned().chain([new]).collect()));
         }
-        Some(value)
     }
 }
