@@ -4,8 +4,10 @@ use crate::decision::{Allowed, Denied};
 use crate::sync::{Ordering, mutant};
 use crate::time::Timestamp;
 
+use super::Slots;
+use super::head::{FLAGS, HOLD, SHUT, has_room, in_use};
+use super::record::UNKNOWN;
 use super::shut::Shut;
-use super::{FLAGS, HOLD, SHUT, Slots, UNKNOWN, has_room, in_use};
 
 /// A limit as a transaction sees it.
 #[derive(Clone, Copy)]
@@ -22,7 +24,7 @@ impl Shut<'_> {
     fn look(mut self, units: u32, now: Timestamp) -> Look {
         let answer = self.make_room(units, now).map(|()| self.slots.allowed(self.in_use() + units));
         // Relaxed: written under this lock, but for `UNKNOWN`.
-        let first = self.slots.hot.first.load(Ordering::Relaxed);
+        let first = self.rare.first.load(Ordering::Relaxed);
         Look { answer, first, head: self.open() }
     }
 }
@@ -42,11 +44,9 @@ impl Slots {
     /// Whether the answer still holds. A thread that has shut the slots changes nothing before it opens
     /// them.
     pub(crate) fn stands(&self, look: &Look) -> bool {
-        // A slot that was given back and taken leaves the head as it was, and another first end. Acquire:
-        // as in `refuse_at_once`.
-        let is_first = look.answer.is_ok()
-            || self.hot.first.load(Ordering::Acquire) == look.first
-            || mutant("first_unconfirmed");
+        // A slot that was given back and taken leaves the head as it was, and another first end.
+        let is_first =
+            look.answer.is_ok() || self.first_end() == look.first || mutant("first_unconfirmed");
         is_first && self.load() & !SHUT == look.head
     }
 
@@ -59,12 +59,12 @@ impl Slots {
     pub(crate) fn release(&self, units: u32) {
         if mutant("release_by_store") {
             let head = self.load();
-            self.hot.head.store((head & !HOLD) - u64::from(units), Ordering::Release);
+            self.head.store((head & !HOLD) - u64::from(units), Ordering::Release);
             return;
         }
         // Release: whoever takes next sees the transaction done. One addition, since others may
         // have given back meanwhile.
-        self.hot.head.fetch_sub(u64::from(units) + HOLD, Ordering::AcqRel);
+        self.head.fetch_sub(u64::from(units) + HOLD, Ordering::AcqRel);
     }
 
     /// Takes `units`, if nothing came between: the answer says what remains.
