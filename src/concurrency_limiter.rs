@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use crate::decision::{Denied, intern};
 use crate::queue::{self, Acquire, MAX_WAITERS, WaitError, acquire_blocking};
+use crate::slots::Terms;
 use crate::sync::Arc;
 use crate::time::Clock;
 
@@ -130,7 +131,8 @@ impl SlotsBuilder {
 
     /// One limiter, for everybody.
     pub fn build(self) -> ConcurrencyLimiter {
-        let room = Room::new(self.cap, self.lease, self.max_waiters, self.clock);
+        let terms = Terms::new(self.clock, self.lease, self.max_waiters);
+        let room = Room::new(self.cap, terms);
         ConcurrencyLimiter { room: Arc::new(room), name: self.name }
     }
 }
@@ -167,7 +169,7 @@ impl ConcurrencyLimiter {
     /// had.
     #[inline]
     pub fn try_acquire_n(&self, weight: u32) -> Result<Lease, Denied> {
-        self.room.try_take(weight)
+        Room::try_take(&self.room, weight, Arc::clone)
     }
 
     /// Waits in line for a slot, `within` so long, on this thread. Works on any clock; on a virtual

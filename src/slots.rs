@@ -1,20 +1,5 @@
 //! The slots of one concurrency limit: how many are free, and the leases that hold the others.
 //!
-//! The *head* is one word. Taking and giving back is one compare-and-swap of it, without a lock:
-//!
-//! ```text
-//! 63    62    61     60 ..... 25  24 ............ 0
-//! shut  hold  queue  cycle        room + 2^24
-//! ```
-//!
-//! | bits | meaning |
-//! |---|---|
-//! | shut | one thread works under the lock; all others go to the lock |
-//! | hold | a transaction has decided to take and may yet let go: a taker waits, a giver does not |
-//! | queue | callers wait in line: a caller who did not wait gets nothing |
-//! | cycle | rises with each shutting that ended leases, changed the cap or found the first end |
-//! | room | how many can be taken; below 0 after the cap was lowered, and of limits in shadow |
-//!
 //! Each lease has a *record* (see `records`) that says when it ends. A taker claims its record, swaps
 //! the head, then makes the record live. A giver marks its record as *leaving*, swaps the head, then
 //! frees the record. A thread that has shut the slots waits for records that are claimed or leaving,
@@ -27,156 +12,52 @@
 //! exactly the end of its lease, and no thread is needed for it.
 
 mod ends;
+mod head;
+mod rare;
+mod record;
 mod records;
+mod seldom;
 mod shut;
+mod terms;
 mod transaction;
 
-use std::time::Duration;
-
 use crate::decision::{Denied, Retry, Standing};
-use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, mutant};
+use crate::sync::{Arc, AtomicU32, AtomicU64, Ordering, mutant};
 use crate::time::{Clock, Timestamp};
 
-use ends::Ends;
+use head::{FLAGS, NO_ROOM, QUEUE, ROOM, SHUT, has_room, still_has_room};
+use record::{NEVER, UNKNOWN, at_latest, is_over};
 use records::Records;
 
-pub(crate) use records::{Claim, Held};
+pub(crate) use record::{Claim, Held};
+pub(crate) use terms::Terms;
 pub(crate) use transaction::Look;
 
 /// The most that a limit can hold, and a lease weigh.
 pub const MAX_SLOTS: u32 = (1 << 24) - 1;
 
-const SHUT: u64 = 1 << 63;
-const HOLD: u64 = 1 << 62;
-const QUEUE: u64 = 1 << 61;
-const FLAGS: u64 = SHUT | HOLD | QUEUE;
-const CYCLE: u64 = 1 << 25;
-const ROOM: u64 = CYCLE - 1;
-/// Added to the room in its field, so that the room can be below 0.
-const NO_ROOM: u64 = 1 << 24;
-
-/// An end that is not known: the slots must be shut to find it. No lease ends sooner.
-const UNKNOWN: u64 = 0;
-/// The end of a lease that has none.
-const NEVER: u64 = u64::MAX;
-
-/// In this order: what each call touches stands together, with the first records.
+/// In this order: what each call touches is on as few cache lines as can be.
 #[repr(C)]
 pub(crate) struct Slots {
-    hot: Hot,
-    records: Records,
-    /// Held while shut.
-    shut: Mutex<Ends>,
-    expired: AtomicU64,
-    late: AtomicU64,
-    /// How many of `expired` somebody was told of.
-    told: AtomicU64,
-}
-
-struct Hot {
     head: AtomicU64,
-    /// When the first lease ends; `UNKNOWN`, or `NEVER` if none does.
-    first: AtomicU64,
-    /// The record of that lease.
-    first_at: AtomicU32,
-    /// How long a lease is, in nanoseconds; `u64::MAX` without end.
-    lease: AtomicU64,
     /// Changes only while shut.
     cap: AtomicU32,
-}
-
-/// How slots stood at one moment.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Count {
-    pub(crate) cap: u32,
-    /// By leases that are not over.
-    pub(crate) in_use: u32,
-    /// By leases that are over, and that nobody needed to take back yet.
-    pub(crate) overdue: u32,
-    /// Leases that ran out, those of `overdue` included.
-    pub(crate) expired: u64,
-    /// Leases given back too late, or after a reset.
-    pub(crate) late: u64,
-}
-
-/// Whether `units` can be taken by a swap of `head`: there is room, and none of the flags `stops` is set.
-#[inline]
-fn has_room(head: u64, units: u32, stops: u64) -> bool {
-    let stops = if mutant("take_through_hold") { stops & !HOLD } else { stops };
-    let stops = if mutant("barge") { stops & !QUEUE } else { stops };
-    head & stops == 0 && head & ROOM >= NO_ROOM + u64::from(units)
-}
-
-/// Whether `units` can be taken of what has become of `head` by others who only took and gave back. In
-/// another cycle a claim may end before what is now the first end.
-#[inline]
-fn still_has_room(head: u64, seen: u64, units: u32, stops: u64) -> bool {
-    let is_same_cycle = (seen ^ head) & !(FLAGS | ROOM) == 0 || mutant("cycle_unasked");
-    is_same_cycle && has_room(seen, units, stops)
-}
-
-/// How many are taken, of `cap`.
-fn in_use(head: u64, cap: u32) -> u32 {
-    // Never more than there can be.
-    (NO_ROOM + u64::from(cap)).saturating_sub(head & ROOM) as u32
-}
-
-/// How long until a lease is over that ends at `end`, if it has an end.
-#[inline]
-fn at_latest(end: u64, now: Timestamp) -> Option<Duration> {
-    (end < NEVER).then(|| Timestamp::from_nanos(end).since(now))
-}
-
-fn nanos(lease: Option<Duration>) -> u64 {
-    lease.map_or(NEVER, |lease| u64::try_from(lease.as_nanos()).unwrap_or(NEVER))
-}
-
-/// Whether a lease is over that ends at `end`; at the end of time none does.
-#[inline]
-fn is_over(end: u64, now: Timestamp) -> bool {
-    end <= now.as_nanos() && end < NEVER
+    terms: Arc<Terms>,
+    records: Records,
 }
 
 impl Slots {
-    pub(crate) fn new(cap: u32, lease: Option<Duration>) -> Slots {
+    pub(crate) fn new(cap: u32, terms: Arc<Terms>) -> Slots {
         let cap = cap.min(MAX_SLOTS);
-        let hot = Hot {
-            head: AtomicU64::new(NO_ROOM + u64::from(cap)),
-            first: AtomicU64::new(UNKNOWN),
-            first_at: AtomicU32::new(u32::MAX),
-            lease: AtomicU64::new(nanos(lease)),
-            cap: AtomicU32::new(cap),
-        };
-        Slots {
-            hot,
-            records: Records::new(),
-            shut: Mutex::default(),
-            expired: AtomicU64::new(0),
-            late: AtomicU64::new(0),
-            told: AtomicU64::new(0),
-        }
-    }
-
-    /// Makes of idle slots new ones, if nothing of them is left to come.
-    pub(crate) fn begin_anew(&mut self, cap: u32, lease: Option<Duration>) -> bool {
-        let head = self.load();
-        if head & FLAGS != 0 || in_use(head, self.cap()) > 0 {
-            return false;
-        }
-        self.resize(cap);
-        self.set_lease(lease);
-        // Relaxed: nobody else has them.
-        self.expired.store(0, Ordering::Relaxed);
-        self.late.store(0, Ordering::Relaxed);
-        self.told.store(0, Ordering::Relaxed);
-        true
+        let head = AtomicU64::new(NO_ROOM + u64::from(cap));
+        Slots { head, cap: AtomicU32::new(cap), terms, records: Records::new() }
     }
 
     /// Takes `units` for a caller who does not wait, if there is room and nothing is in the way, or refuses
     /// them if nothing needs to be found out. `clock` is read only if a lease has an end.
     #[inline(always)]
     pub(crate) fn try_at_once(&self, units: u32, clock: &Clock) -> Option<Result<Held, Denied>> {
-        let lease = self.lease();
+        let lease = self.terms.lease();
         let now = (lease < NEVER).then(|| clock.now());
         let end = now.map_or(NEVER, |now| now.as_nanos().saturating_add(lease));
         match self.take_at_once(units, end, FLAGS) {
@@ -189,7 +70,7 @@ impl Slots {
     #[inline]
     pub(crate) fn take(&self, units: u32, now: Timestamp, turn: bool) -> Result<Held, Denied> {
         let stops = if turn { FLAGS & !QUEUE } else { FLAGS };
-        if let Some(held) = self.take_at_once(units, self.end(now), stops) {
+        if let Some(held) = self.take_at_once(units, self.terms.end(now), stops) {
             return Ok(held);
         }
         // A full cap refuses whether or not others wait, so the queue flag does not stop this.
@@ -235,7 +116,7 @@ impl Slots {
     fn refuse_at_once(&self, units: u32, now: Option<Timestamp>, stops: u64) -> Option<Denied> {
         let (first, cap) = self.first_if_full(self.load(), units, now, stops)?;
         let at_latest = now.and_then(|now| at_latest(first, now));
-        let standing = Slots::standing(cap, cap, self.lease());
+        let standing = Slots::standing(cap, cap, self.terms.lease());
         Some(Denied { standing, retry: Retry::Unknown { at_latest } })
     }
 
@@ -251,30 +132,15 @@ impl Slots {
     ) -> Option<(u64, u32)> {
         // Acquire: that the head is still the same is read after it. The end was then the first at the
         // moment at which it was read: it only becomes another in another cycle.
-        let first = self.hot.first.load(Ordering::Acquire);
+        let first = self.first_end();
         // Acquire: likewise.
-        let cap = self.hot.cap.load(Ordering::Acquire);
+        let cap = self.cap.load(Ordering::Acquire);
         let is_full = head & (stops | ROOM) == NO_ROOM && units == 1 && cap > 0;
         let is_ahead = match now {
             Some(now) => first > now.as_nanos() && first != UNKNOWN,
             None => first == NEVER,
         };
         (is_full && is_ahead && self.load() == head).then_some((first, cap))
-    }
-
-    /// Takes `units` whether or not there is room, and whoever waits: for limits that only count.
-    /// `None` if so many cannot be counted.
-    pub(crate) fn take_anyway(&self, units: u32, now: Timestamp) -> Option<Held> {
-        let mut shut = self.shut();
-        if shut.in_use().saturating_add(units) > MAX_SLOTS {
-            shut.reap(now);
-        }
-        if shut.in_use().saturating_add(units) > MAX_SLOTS {
-            return None;
-        }
-        let claim = self.claim(units, now)?;
-        shut.room -= i64::from(units);
-        Some(claim.live())
     }
 
     /// Gives back what is held, and says whether somebody waits in line. If its lease is over by
@@ -328,8 +194,15 @@ impl Slots {
             }
         }
         // Relaxed: a count.
-        self.late.fetch_add(1, Ordering::Relaxed);
+        shut.rare.late.fetch_add(1, Ordering::Relaxed);
         shut.queued && !mutant("queue_forgotten")
+    }
+
+    /// When the first lease ends; `UNKNOWN`, or `NEVER` if none does.
+    #[inline]
+    fn first_end(&self) -> u64 {
+        // Acquire: whatever is read next, the head or the cap, is read after it.
+        self.records.known_rare().map_or(UNKNOWN, |rare| rare.first.load(Ordering::Acquire))
     }
 
     /// Makes the first end unknown if it is that of the record, before the head is swapped.
@@ -337,132 +210,21 @@ impl Slots {
     fn forget_first(&self, index: u32) {
         // Relaxed: the head was loaded with Acquire, so these are at least as new as that head. The swap
         // of the head publishes the store, and fails if another first end was written meanwhile.
-        if self.hot.first_at.load(Ordering::Relaxed) == index && !mutant("first_end_kept") {
-            self.hot.first.store(UNKNOWN, Ordering::Relaxed);
-        }
-    }
-
-    /// Begins the lease anew at `now`, if it is not over. It never ends sooner than before: whoever
-    /// waits for its end would not hear of it.
-    pub(crate) fn renew(&self, held: &Held, now: Timestamp) -> bool {
-        let shut = (!mutant("renew_open")).then(|| self.shut());
-        let live = self.records.get(held.index).filter(|record| record.is_live(held));
-        let renewed = match live {
-            Some(record) if !is_over(record.end.load(Ordering::Relaxed), now) => {
-                // Relaxed: a search for the first end reads it under the lock. Any other reader may see
-                // either end.
-                record.end.fetch_max(self.end(now), Ordering::Relaxed);
-                if !mutant("renewed_first_kept") {
-                    self.forget_first(held.index);
-                }
-                true
-            }
-            _ => false,
-        };
-        drop(shut);
-        renewed
-    }
-
-    /// When the lease is over; `None` if it was taken back or reset.
-    pub(crate) fn end_of(&self, held: &Held) -> Option<Timestamp> {
-        let record = self.records.get(held.index)?;
-        loop {
-            let head = self.load();
-            if head & SHUT != 0 && !mutant("end_unconfirmed") {
-                // A reset ends all leases at once.
-                drop(self.shut.lock());
-                continue;
-            }
-            // Acquire: pairs with the fence in `Record::claim`. If this is the end of a later lease,
-            // `is_live` says false. The head is read after it, too.
-            let end = record.end.load(Ordering::Acquire);
-            let live = record.is_live(held);
-            let unmoved = (self.load() ^ head) & !(FLAGS | ROOM) == 0;
-            if unmoved || mutant("end_unconfirmed") {
-                return live.then(|| Timestamp::from_nanos(end));
+        if let Some(rare) = self.records.known_rare() {
+            if rare.first_at.load(Ordering::Relaxed) == index && !mutant("first_end_kept") {
+                rare.first.store(UNKNOWN, Ordering::Relaxed);
             }
         }
     }
 
-    /// Changes how many there are. What is held stays held.
-    pub(crate) fn resize(&self, cap: u32) {
-        let cap = cap.min(MAX_SLOTS);
-        if mutant("resize_open") {
-            let (head, before) = (self.load(), self.hot.cap.swap(cap, Ordering::Release));
-            let more = i64::from(cap) - i64::from(before);
-            self.hot.head.store(head.wrapping_add_signed(more), Ordering::Release);
-            return;
-        }
-        let mut shut = self.shut();
-        shut.room += i64::from(cap) - i64::from(self.cap());
-        shut.is_changed = true;
-        // Release: for `refuse_at_once`, which then sees that the slots are shut.
-        self.hot.cap.store(cap, Ordering::Release);
-    }
-
-    /// Changes how long leases are that begin from now on.
-    pub(crate) fn set_lease(&self, lease: Option<Duration>) {
-        // Relaxed: nothing else goes with it.
-        self.hot.lease.store(nanos(lease), Ordering::Relaxed);
-    }
-
-    /// Ends all leases. What is given back of them later changes nothing.
-    pub(crate) fn reset(&self, now: Timestamp) {
-        let mut shut = self.shut();
-        shut.reap(now);
-        if !mutant("reset_keeps_lease") {
-            self.records.each_live(|record, live| record.end_lease(live.serial));
-        }
-        shut.room = self.cap().into();
-        shut.is_changed = true;
-        if !mutant("reset_first_kept") {
-            // Relaxed: published as the slots are opened.
-            self.hot.first.store(UNKNOWN, Ordering::Relaxed);
-        }
-    }
-
-    pub(crate) fn count(&self, now: Timestamp) -> Count {
-        let shut = self.shut();
-        let (mut overdue, mut leases) = (0, 0);
-        self.records.each_live(|_, live| {
-            if is_over(live.end, now) {
-                overdue += live.units;
-                leases += 1;
-            }
-            true
-        });
-        Count {
-            cap: self.cap(),
-            in_use: shut.in_use().saturating_sub(overdue),
-            overdue,
-            expired: self.expired.load(Ordering::Relaxed) + leases,
-            late: self.late.load(Ordering::Relaxed),
-        }
-    }
-
-    /// Leases that ran out, and leases given back late, so far.
-    pub(crate) fn past(&self) -> (u64, u64) {
-        (self.expired.load(Ordering::Relaxed), self.late.load(Ordering::Relaxed))
-    }
-
-    /// Leases that ran out and of which nobody was told: from now on somebody was.
-    pub(crate) fn tell_expired(&self) -> u64 {
-        // Relaxed: counts. Of two who ask at once each is told of other ones.
-        let expired = self.expired.load(Ordering::Relaxed);
-        if self.told.load(Ordering::Relaxed) >= expired {
-            return 0;
-        }
-        expired.saturating_sub(self.told.fetch_max(expired, Ordering::Relaxed))
-    }
-
-    /// Bytes allocated besides itself.
-    pub(crate) fn memory(&self) -> usize {
-        self.records.memory() + self.shut.lock().memory()
+    #[inline]
+    pub(crate) fn terms(&self) -> &Arc<Terms> {
+        &self.terms
     }
 
     #[inline]
     pub(crate) fn cap(&self) -> u32 {
-        self.hot.cap.load(Ordering::Relaxed)
+        self.cap.load(Ordering::Relaxed)
     }
 
     /// Whether somebody waits in line.
@@ -473,7 +235,7 @@ impl Slots {
     /// If all are taken, when a lease is over that begins at `now`.
     pub(crate) fn full_until(&self, now: Timestamp) -> Option<Timestamp> {
         let is_full = self.load() & ROOM <= NO_ROOM;
-        is_full.then(|| Timestamp::from_nanos(self.end(now)))
+        is_full.then(|| Timestamp::from_nanos(self.terms.end(now)))
     }
 
     /// Says whether somebody waits in line, to those who do not.
@@ -481,52 +243,42 @@ impl Slots {
         // AcqRel: who gives back before this is seen by who then looks for room, and who gives
         // back after it sees the flag.
         if queued {
-            self.hot.head.fetch_or(QUEUE, Ordering::AcqRel);
+            self.head.fetch_or(QUEUE, Ordering::AcqRel);
         } else {
-            self.hot.head.fetch_and(!QUEUE, Ordering::AcqRel);
+            self.head.fetch_and(!QUEUE, Ordering::AcqRel);
         }
     }
 
     #[inline]
     fn load(&self) -> u64 {
         // Acquire: sees the cap and the records as the last shutting left them.
-        self.hot.head.load(Ordering::Acquire)
+        self.head.load(Ordering::Acquire)
     }
 
     #[inline]
     fn swap(&self, old: u64, new: u64) -> Result<u64, u64> {
         // AcqRel: whoever takes a slot sees what its giver did, and whoever shuts the slots sees
         // the claims of those counted. Acquire on failure: as in `load`.
-        self.hot.head.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
+        self.head.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
     }
 
     /// A record for what may be taken. While it is a claim its owner must wait for nobody. The owner
     /// has loaded the head, and takes only if its cycle is still the same.
     #[inline]
     pub(crate) fn claim(&self, units: u32, now: Timestamp) -> Option<Claim<'_>> {
-        self.claim_until(units, self.end(now))
+        self.claim_until(units, self.terms.end(now))
     }
 
     #[inline]
     fn claim_until(&self, units: u32, end: u64) -> Option<Claim<'_>> {
         let claim = self.records.claim(units, end)?;
         // Relaxed: as in `forget_first`.
-        if end < self.hot.first.load(Ordering::Relaxed) && !mutant("sooner_end_unseen") {
-            self.hot.first.store(UNKNOWN, Ordering::Relaxed);
+        if let Some(rare) = self.records.known_rare() {
+            if end < rare.first.load(Ordering::Relaxed) && !mutant("sooner_end_unseen") {
+                rare.first.store(UNKNOWN, Ordering::Relaxed);
+            }
         }
         Some(claim)
-    }
-
-    #[inline]
-    fn end(&self, now: Timestamp) -> u64 {
-        now.as_nanos().saturating_add(self.lease())
-    }
-
-    /// How long leases are that begin now.
-    #[inline]
-    fn lease(&self) -> u64 {
-        // Relaxed: nothing else goes with it.
-        self.hot.lease.load(Ordering::Relaxed)
     }
 
     #[inline]
@@ -541,16 +293,16 @@ impl Slots {
     }
 
     fn never(&self, in_use: u32) -> Denied {
-        let standing = Slots::standing(in_use, self.cap(), self.lease());
+        let standing = Slots::standing(in_use, self.cap(), self.terms.lease());
         Denied { standing, retry: Retry::Never }
     }
 
     /// The bug of counting first and looking then: two that race for the last slot both lose.
     fn add_then_count(&self, claim: Claim<'_>, units: u32) -> Option<Held> {
         let units = u64::from(units);
-        let head = self.hot.head.fetch_add(units.wrapping_neg(), Ordering::AcqRel);
+        let head = self.head.fetch_add(units.wrapping_neg(), Ordering::AcqRel);
         if head & ROOM < NO_ROOM + units {
-            self.hot.head.fetch_add(units, Ordering::AcqRel);
+            self.head.fetch_add(units, Ordering::AcqRel);
             return None;
         }
         Some(claim.live())

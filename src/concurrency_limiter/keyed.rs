@@ -61,7 +61,7 @@ impl<K: Hash + ?Sized, S: BuildHasher> KeyedConcurrencyLimiter<K, S> {
 
     /// Takes `weight` slots of `key`, all or none. A weight of 0 counts as 1.
     pub fn try_acquire_n(&self, key: &K, weight: u32) -> Result<Lease, Denied> {
-        self.room(key).try_take(weight)
+        Room::try_take(self.room(key), weight, |room| room)
     }
 
     /// Waits in the line of `key`, on this thread:

@@ -1,11 +1,12 @@
 //! A room: the slots of one limit or key, and the line before them.
 
+use std::borrow::Borrow;
 use std::time::Duration;
 
 use crate::decision::Denied;
 use crate::queue::{self, Attempt, Line, Place, Plan, Turnstile};
-use crate::slots::{Held, Slots};
-use crate::sync::{Arc, mutant};
+use crate::slots::{Held, Slots, Terms};
+use crate::sync::{Arc, OnceLock, mutant};
 use crate::time::{Clock, Timestamp};
 
 use super::Usage;
@@ -15,28 +16,18 @@ use super::lease::Lease;
 #[repr(C)]
 pub(crate) struct Room {
     pub(crate) slots: Slots,
-    line: Line,
+    /// Made for the first who waits: most keys see none.
+    line: OnceLock<Box<Line>>,
 }
 
 impl Room {
-    pub(crate) fn new(cap: u32, lease: Option<Duration>, max_waiters: usize, clock: Clock) -> Room {
-        Room { slots: Slots::new(cap, lease), line: Line::new(clock, max_waiters) }
-    }
-
-    /// Makes of an idle room one for another key. False if it cannot be.
-    pub(crate) fn begin_anew(
-        &mut self,
-        cap: u32,
-        lease: Option<Duration>,
-        max_waiters: usize,
-    ) -> bool {
-        self.line.set_max_waiters(max_waiters);
-        self.slots.begin_anew(cap, lease)
+    pub(super) fn new(cap: u32, terms: Arc<Terms>) -> Room {
+        Room { slots: Slots::new(cap, terms), line: OnceLock::new() }
     }
 
     #[inline]
     pub(crate) fn clock(&self) -> &Clock {
-        self.line.clock()
+        &self.slots.terms().clock
     }
 
     /// Gives back what is held, and lets whoever waits for it have it.
@@ -58,15 +49,21 @@ impl Room {
         queue::serve(&**self, self.clock().now());
     }
 
-    /// Takes slots for who does not wait.
-    #[inline]
-    pub(super) fn try_take(self: &Arc<Self>, weight: u32) -> Result<Lease, Denied> {
-        let weight = weight.max(1);
+    /// Takes slots of `at` for a caller who does not wait. `own` makes of `at` what the lease keeps: a
+    /// refused caller does not count as an owner of the room, and a room that is owned already is not
+    /// counted twice.
+    #[inline(always)]
+    pub(super) fn try_take<R: Borrow<Arc<Room>>>(
+        at: R,
+        weight: u32,
+        own: impl FnOnce(R) -> Arc<Room>,
+    ) -> Result<Lease, Denied> {
+        let (room, weight) = (at.borrow(), weight.max(1));
         // The rest is apart: it may take the lock and serve the line.
-        match self.slots.try_at_once(weight, self.clock()) {
-            Some(Ok(held)) => Ok(Lease::new(self.clone(), held)),
+        match room.slots.try_at_once(weight, room.clock()) {
+            Some(Ok(held)) => Ok(Lease::new(own(at), held)),
             Some(Err(denied)) => Err(denied),
-            None => self.try_take_in_turn(weight),
+            None => room.try_take_in_turn(weight),
         }
     }
 
@@ -110,7 +107,7 @@ impl Room {
             cap: count.cap,
             in_use: count.in_use,
             overdue: count.overdue,
-            waiting: self.line.len(),
+            waiting: self.line.get().map_or(0, |line| line.len()),
             expired: count.expired,
             late: count.late,
         }
@@ -119,7 +116,10 @@ impl Room {
 
 impl Turnstile for Room {
     fn line(&self) -> &Line {
-        &self.line
+        self.line.get_or_init(|| {
+            let terms = self.slots.terms();
+            Box::new(Line::new(terms.clock.clone(), terms.max_waiters()))
+        })
     }
 
     fn set_queued(&self, units: u64) {

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::queue;
-use crate::sync::{Arc, CachePadded, Mutex, mutant};
+use crate::slots::Terms;
+use crate::sync::{Arc, AtomicU32, CachePadded, Mutex, Ordering, mutant};
 use crate::tagged::{self, SHARDS, TagMap};
 use crate::time::Clock;
 
@@ -16,19 +17,12 @@ const LOOKED_AT: usize = 2;
 
 /// The rooms of all keys.
 pub(crate) struct Rooms {
-    /// What new rooms are made with.
-    plan: Mutex<RoomPlan>,
-    /// Held while the plan changes and rooms follow.
+    /// The cap of rooms that are yet to be.
+    cap: AtomicU32,
+    /// Held while the cap changes and rooms follow.
     changes: Mutex<()>,
-    clock: Clock,
+    terms: Arc<Terms>,
     shards: Box<[CachePadded<Mutex<Shard>>]>,
-}
-
-#[derive(Clone, Copy)]
-struct RoomPlan {
-    cap: u32,
-    lease: Option<Duration>,
-    max_waiters: usize,
 }
 
 #[derive(Default)]
@@ -67,9 +61,9 @@ impl Rooms {
         clock: Clock,
     ) -> Arc<Rooms> {
         Arc::new(Rooms {
-            plan: Mutex::new(RoomPlan { cap, lease, max_waiters }),
+            cap: AtomicU32::new(cap),
             changes: Mutex::new(()),
-            clock,
+            terms: Terms::new(clock, lease, max_waiters),
             shards: (0..SHARDS).map(|_| CachePadded::default()).collect(),
         })
     }
@@ -86,14 +80,14 @@ impl Rooms {
         }
         let mut idle: [_; LOOKED_AT] = std::array::from_fn(|_| shard.look());
         // Read under the lock of the shard: whoever changes it visits the shard afterwards.
-        let RoomPlan { cap, lease, max_waiters } = *self.plan.lock();
+        let cap = self.cap();
         let reused = idle.iter_mut().find_map(|idle| {
             // Nobody else has it, nor will: else it is not idle.
             let room = Arc::get_mut(idle.as_mut()?)?;
-            if room.begin_anew(cap, lease, max_waiters) { idle.take() } else { None }
+            *room = Room::new(cap, self.terms.clone());
+            idle.take()
         });
-        let room = reused
-            .unwrap_or_else(|| Arc::new(Room::new(cap, lease, max_waiters, self.clock.clone())));
+        let room = reused.unwrap_or_else(|| Arc::new(Room::new(cap, self.terms.clone())));
         shard.rooms.insert(tag, room.clone());
         shard.round.push_back(tag);
         drop(shard);
@@ -106,28 +100,28 @@ impl Rooms {
     }
 
     pub(crate) fn clock(&self) -> &Clock {
-        &self.clock
+        &self.terms.clock
     }
 
     pub(crate) fn cap(&self) -> u32 {
-        self.plan.lock().cap
+        self.cap.load(Ordering::Relaxed)
     }
 
     pub(crate) fn resize(&self, cap: u32) {
         {
             let _one_at_a_time = self.changes.lock();
-            self.plan.lock().cap = cap;
+            self.cap.store(cap, Ordering::Relaxed);
             self.each(|room| room.slots.resize(cap));
         }
         self.serve_all();
     }
 
-    /// Changes everything; rooms that are there keep their `max_waiters`. Nobody is served.
+    /// Changes everything; lines that are there keep their `max_waiters`. Nobody is served.
     pub(crate) fn set(&self, cap: u32, lease: Option<Duration>, max_waiters: usize) {
         let _one_at_a_time = self.changes.lock();
-        *self.plan.lock() = RoomPlan { cap, lease, max_waiters };
+        self.cap.store(cap, Ordering::Relaxed);
+        self.terms.set(lease, max_waiters);
         self.each(|room| {
-            room.slots.set_lease(lease);
             if room.slots.cap() != cap {
                 room.slots.resize(cap);
             }
@@ -146,7 +140,7 @@ impl Rooms {
 
     /// Asks all who wait again.
     pub(crate) fn serve_all(&self) {
-        let now = self.clock.now();
+        let now = self.clock().now();
         self.each(|room| queue::serve(&**room, now));
     }
 

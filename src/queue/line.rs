@@ -78,10 +78,6 @@ impl Line {
         &self.clock
     }
 
-    pub(crate) fn set_max_waiters(&mut self, max_waiters: usize) {
-        self.max_waiters = max_waiters;
-    }
-
     /// How many wait.
     pub(crate) fn len(&self) -> usize {
         self.state.get().map_or(0, |state| state.lock().order.len())

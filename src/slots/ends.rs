@@ -1,31 +1,38 @@
 //! Which lease of a limit ends first.
 //!
-//! A heap of records by their ends, kept under the lock of the slots. Takers do not touch it, so it is
-//! behind: the entry of a record may have the end of an earlier lease in that record. Such an end is too
-//! early and does no harm: the entry on top is compared with its record, and corrected. If the two
-//! agree no lease ends sooner.
+//! The first records are looked at each time. For the others there is a heap of records by their ends,
+//! kept under the lock of the slots. Takers do not touch it, so it is behind: the entry of a record may
+//! have the end of an earlier lease in that record. Such an end is too early and does no harm: the entry
+//! on top is compared with its record, and corrected. If the two agree no lease ends sooner.
 //!
 //! A record that has an entry is *listed*. A taker that claims one that is not puts it on a list
-//! (`Records::news`), from which the next search takes it. A taker whose lease ends sooner than the
+//! (`Rare::news`), from which the next search takes it. A taker whose lease ends sooner than the
 //! one before in its record says so, since the entry is then too late, and the next search corrects all
 //! entries. That happens where a clock goes back, where leases become shorter, and where two
 //! threads read the clock in one order and claim the record in the other.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 
 use crate::sync::{Backoff, Ordering, mutant};
 
-use super::records::{Live, Record, Records};
+use super::rare::Ends;
+use super::record::{Live, NEVER, Record};
+use super::records::Records;
 
-/// Ends and the indexes of their records, the first on top.
-#[derive(Default)]
-pub(super) struct Ends(BinaryHeap<Reverse<(u64, u32)>>);
+/// A live record and its index.
+type Found<'r> = (u32, &'r Record, Live);
 
 impl Ends {
     /// The lease that ends first, with the index of its record and the record; `None` if no lease has an
-    /// end. Only while the slots are shut. Waits while a record on top is claimed or leaving.
-    pub(super) fn first<'r>(&mut self, records: &'r Records) -> Option<(u32, &'r Record, Live)> {
+    /// end. Only while the slots are shut. Waits while a record that matters is claimed or leaving.
+    pub(super) fn first<'r>(&mut self, records: &'r Records) -> Option<Found<'r>> {
+        let beside = (0..).zip(&records.first);
+        let beside = beside.filter_map(|(index, record)| Some((index, record, record.live()?)));
+        let found = beside.chain(self.first_of_heap(records));
+        found.filter(|(_, _, live)| live.end < NEVER).min_by_key(|(_, _, live)| live.end)
+    }
+
+    fn first_of_heap<'r>(&mut self, records: &'r Records) -> Option<Found<'r>> {
         self.catch_up(records);
         let backoff = Backoff::default();
         loop {
@@ -47,9 +54,10 @@ impl Ends {
 
     /// Takes over what was listed since, and the ends of all if one is too late here.
     fn catch_up(&mut self, records: &Records) {
+        let rare = records.rare();
         // Acquire: sees the ends that are sooner than those here.
-        let is_disordered = records.is_disordered.load(Ordering::Relaxed)
-            && records.is_disordered.swap(false, Ordering::Acquire);
+        let is_disordered = rare.is_disordered.load(Ordering::Relaxed)
+            && rare.is_disordered.swap(false, Ordering::Acquire);
         // Relaxed: published with the flag, or as the record was listed.
         let entry = |index| Some(Reverse((records.get(index)?.end.load(Ordering::Relaxed), index)));
         if is_disordered && !mutant("disorder_unseen") {
@@ -57,18 +65,13 @@ impl Ends {
             self.0 = entries.into_iter().filter_map(|Reverse((_, index))| entry(index)).collect();
         }
         // Acquire: sees the ends of the records that are listed.
-        let mut listed = match records.news.load(Ordering::Relaxed) {
+        let mut listed = match rare.news.load(Ordering::Relaxed) {
             0 => 0,
-            _ => records.news.swap(0, Ordering::Acquire),
+            _ => rare.news.swap(0, Ordering::Acquire),
         };
         while let Some(index) = listed.checked_sub(1) {
             self.0.extend(entry(index));
             listed = records.get(index).map_or(0, |record| record.next.load(Ordering::Relaxed));
         }
-    }
-
-    /// Bytes allocated.
-    pub(super) fn memory(&self) -> usize {
-        self.0.capacity() * size_of::<Reverse<(u64, u32)>>()
     }
 }

@@ -5,14 +5,16 @@ use crate::decision::{Denied, Retry};
 use crate::sync::{Backoff, MutexGuard, Ordering, mutant};
 use crate::time::Timestamp;
 
-use super::{
-    CYCLE, Ends, FLAGS, HOLD, Held, NEVER, NO_ROOM, QUEUE, ROOM, SHUT, Slots, at_latest, is_over,
-};
+use super::Slots;
+use super::head::{CYCLE, FLAGS, HOLD, NO_ROOM, QUEUE, ROOM, SHUT, room};
+use super::rare::{Ends, Rare};
+use super::record::{Held, NEVER, at_latest, is_over};
 
 impl Slots {
     /// Shuts the slots, as soon as no transaction holds them.
     pub(super) fn shut(&self) -> Shut<'_> {
-        let ends = self.shut.lock();
+        let rare = self.records.rare();
+        let ends = rare.ends.lock();
         let backoff = Backoff::default();
         let mut head = self.load();
         loop {
@@ -27,7 +29,7 @@ impl Slots {
             }
         }
         let (room, queued) = (room(head), head & QUEUE != 0);
-        Shut { slots: self, room, queued, is_changed: false, ends }
+        Shut { slots: self, room, queued, is_changed: false, rare, ends }
     }
 
     /// As `shut`, to take or look, perhaps as the head of the line.
@@ -36,11 +38,6 @@ impl Slots {
         shut.queued &= !turn;
         shut
     }
-}
-
-/// The room that a head says.
-fn room(head: u64) -> i64 {
-    (head & ROOM) as i64 - NO_ROOM as i64
 }
 
 /// The slots while they are shut. Dropping it opens them.
@@ -52,6 +49,7 @@ pub(super) struct Shut<'a> {
     pub(super) queued: bool,
     /// Leases were ended, or the cap or the first end changed: what was seen before holds no more.
     pub(super) is_changed: bool,
+    pub(super) rare: &'a Rare,
     ends: MutexGuard<'a, Ends>,
 }
 
@@ -88,7 +86,7 @@ impl Shut<'_> {
         let first = self.publish_first();
         let end =
             if i64::from(first.1) >= needed { first.0 } else { self.freed_by_several(needed) };
-        let standing = Slots::standing(self.in_use(), slots.cap(), slots.lease());
+        let standing = Slots::standing(self.in_use(), slots.cap(), slots.terms.lease());
         Err(Denied { standing, retry: Retry::Unknown { at_latest: at_latest(end, now) } })
     }
 
@@ -104,7 +102,7 @@ impl Shut<'_> {
                 self.room += i64::from(live.units);
                 self.is_changed = true;
                 // Relaxed: a count.
-                slots.expired.fetch_add(1, Ordering::Relaxed);
+                self.rare.expired.fetch_add(1, Ordering::Relaxed);
             }
         }
     }
@@ -112,16 +110,15 @@ impl Shut<'_> {
     /// Writes down beside the head when the first lease ends, for refusals that follow; says it, and
     /// what that lease weighs.
     fn publish_first(&mut self) -> (u64, u32) {
-        let hot = &self.slots.hot;
         let first = self.ends.first(&self.slots.records);
         let (index, end, units) =
             first.map_or((u32::MAX, NEVER, 0), |(index, _, live)| (index, live.end, live.units));
         // Relaxed: written while shut, but for `UNKNOWN`.
-        if hot.first.load(Ordering::Relaxed) != end {
-            hot.first_at.store(index, Ordering::Relaxed);
+        if self.rare.first.load(Ordering::Relaxed) != end {
+            self.rare.first_at.store(index, Ordering::Relaxed);
             // Release: whoever reads it and then the head sees that the slots are shut, or the cycle
             // that follows.
-            hot.first.store(end, Ordering::Release);
+            self.rare.first.store(end, Ordering::Release);
             // A taker that has read the head may be about to take for a lease that ends sooner, and
             // a giver to give back this one: their swaps must fail.
             self.is_changed |= !mutant("same_cycle");

@@ -4,8 +4,10 @@ use crate::decision::{Allowed, Denied, Retry};
 use crate::sync::{Ordering, mutant};
 use crate::time::Timestamp;
 
+use super::Slots;
+use super::head::{FLAGS, HOLD, SHUT, has_room, in_use, still_has_room};
+use super::record::{UNKNOWN, at_latest};
 use super::shut::Shut;
-use super::{FLAGS, HOLD, SHUT, Slots, UNKNOWN, at_latest, has_room, in_use, still_has_room};
 
 /// A limit as a transaction sees it. The answer is made of it only where somebody reads it.
 #[derive(Clone, Copy)]
@@ -58,8 +60,8 @@ impl Shut<'_> {
     fn look(mut self, units: u32, now: Timestamp) -> Look {
         let refusal = self.make_room(units, now).err().map(|denied| denied.retry);
         // Relaxed: written under this lock, but for `UNKNOWN`.
-        let first = self.slots.hot.first.load(Ordering::Relaxed);
-        let (cap, lease) = (self.slots.cap(), self.slots.lease());
+        let first = self.rare.first.load(Ordering::Relaxed);
+        let (cap, lease) = (self.slots.cap(), self.slots.terms.lease());
         Look { head: self.open(), first, lease, cap, units, refusal }
     }
 }
@@ -79,7 +81,7 @@ impl Slots {
     #[inline]
     pub(crate) fn look_at_once(&self, units: u32, now: Timestamp) -> Option<Look> {
         let head = self.load();
-        let lease = self.lease();
+        let lease = self.terms.lease();
         if has_room(head, units, FLAGS) {
             let cap = self.cap();
             return Some(Look { head, first: UNKNOWN, lease, cap, units, refusal: None });
@@ -92,11 +94,9 @@ impl Slots {
     /// Whether the answer still holds. A thread that has shut the slots changes nothing before it opens
     /// them.
     pub(crate) fn stands(&self, look: &Look) -> bool {
-        // A slot that was given back and taken leaves the head as it was, and another first end. Acquire:
-        // as in `first_if_full`.
-        let is_first = look.agrees()
-            || self.hot.first.load(Ordering::Acquire) == look.first
-            || mutant("first_unconfirmed");
+        // A slot that was given back and taken leaves the head as it was, and another first end.
+        let is_first =
+            look.agrees() || self.first_end() == look.first || mutant("first_unconfirmed");
         is_first && self.load() & !SHUT == look.head
     }
 
@@ -112,12 +112,12 @@ impl Slots {
         let units = if is_taken { u64::from(look.units) } else { 0 };
         if mutant("release_by_store") {
             let head = self.load();
-            self.hot.head.store((head & !HOLD) - units, Ordering::Release);
+            self.head.store((head & !HOLD) - units, Ordering::Release);
             return;
         }
         // Release: whoever takes next sees the transaction done. One addition, since others may
         // have given back meanwhile.
-        self.hot.head.fetch_sub(units + HOLD, Ordering::AcqRel);
+        self.head.fetch_sub(units + HOLD, Ordering::AcqRel);
     }
 
     /// Takes the slots, and says as what they were then seen: others may have taken and given back
@@ -126,7 +126,7 @@ impl Slots {
     pub(crate) fn commit(&self, look: &Look) -> Option<Look> {
         let mut head = look.head;
         if mutant("commit_by_store") {
-            self.hot.head.store(head - u64::from(look.units), Ordering::Release);
+            self.head.store(head - u64::from(look.units), Ordering::Release);
             return Some(*look);
         }
         loop {

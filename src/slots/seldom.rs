@@ -1,0 +1,157 @@
+//! What is asked of slots now and then: renewing, changing, ending and counting leases.
+
+use crate::sync::{Ordering, mutant};
+use crate::time::Timestamp;
+
+use super::head::{FLAGS, ROOM, SHUT};
+use super::rare::Rare;
+use super::record::{Held, UNKNOWN, is_over};
+use super::{MAX_SLOTS, Slots};
+
+/// How slots stood at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Count {
+    pub(crate) cap: u32,
+    /// By leases that are not over.
+    pub(crate) in_use: u32,
+    /// By leases that are over, and that nobody needed to take back yet.
+    pub(crate) overdue: u32,
+    /// Leases that ran out, those of `overdue` included.
+    pub(crate) expired: u64,
+    /// Leases given back too late, or after a reset.
+    pub(crate) late: u64,
+}
+
+impl Slots {
+    /// Takes `units` whether or not there is room, and whoever waits: for limits that only count.
+    /// `None` if so many cannot be counted.
+    pub(crate) fn take_anyway(&self, units: u32, now: Timestamp) -> Option<Held> {
+        let mut shut = self.shut();
+        if shut.in_use().saturating_add(units) > MAX_SLOTS {
+            shut.reap(now);
+        }
+        if shut.in_use().saturating_add(units) > MAX_SLOTS {
+            return None;
+        }
+        let claim = self.claim(units, now)?;
+        shut.room -= i64::from(units);
+        Some(claim.live())
+    }
+
+    /// Begins the lease anew at `now`, if it is not over. It never ends sooner than before: whoever
+    /// waits for its end would not hear of it.
+    pub(crate) fn renew(&self, held: &Held, now: Timestamp) -> bool {
+        let shut = (!mutant("renew_open")).then(|| self.shut());
+        let live = self.records.get(held.index).filter(|record| record.is_live(held));
+        let renewed = match live {
+            Some(record) if !is_over(record.end.load(Ordering::Relaxed), now) => {
+                // Relaxed: a search for the first end reads it under the lock. Any other reader may see
+                // either end.
+                record.end.fetch_max(self.terms.end(now), Ordering::Relaxed);
+                if !mutant("renewed_first_kept") {
+                    self.forget_first(held.index);
+                }
+                true
+            }
+            _ => false,
+        };
+        drop(shut);
+        renewed
+    }
+
+    /// When the lease is over; `None` if it was taken back or reset.
+    pub(crate) fn end_of(&self, held: &Held) -> Option<Timestamp> {
+        let record = self.records.get(held.index)?;
+        loop {
+            let head = self.load();
+            if head & SHUT != 0 && !mutant("end_unconfirmed") {
+                // A reset ends all leases at once.
+                drop(self.records.rare().ends.lock());
+                continue;
+            }
+            // Acquire: pairs with the fence in `Record::claim`. If this is the end of a later lease,
+            // `is_live` says false. The head is read after it, too.
+            let end = record.end.load(Ordering::Acquire);
+            let live = record.is_live(held);
+            let unmoved = (self.load() ^ head) & !(FLAGS | ROOM) == 0;
+            if unmoved || mutant("end_unconfirmed") {
+                return live.then(|| Timestamp::from_nanos(end));
+            }
+        }
+    }
+
+    /// Changes how many there are. What is held stays held.
+    pub(crate) fn resize(&self, cap: u32) {
+        let cap = cap.min(MAX_SLOTS);
+        if mutant("resize_open") {
+            let (head, before) = (self.load(), self.cap.swap(cap, Ordering::Release));
+            let more = i64::from(cap) - i64::from(before);
+            self.head.store(head.wrapping_add_signed(more), Ordering::Release);
+            return;
+        }
+        let mut shut = self.shut();
+        shut.room += i64::from(cap) - i64::from(self.cap());
+        shut.is_changed = true;
+        // Release: for `refuse_at_once`, which then sees that the slots are shut.
+        self.cap.store(cap, Ordering::Release);
+    }
+
+    /// Ends all leases. What is given back of them later changes nothing.
+    pub(crate) fn reset(&self, now: Timestamp) {
+        let mut shut = self.shut();
+        shut.reap(now);
+        if !mutant("reset_keeps_lease") {
+            self.records.each_live(|record, live| record.end_lease(live.serial));
+        }
+        shut.room = self.cap().into();
+        shut.is_changed = true;
+        if !mutant("reset_first_kept") {
+            // Relaxed: published as the slots are opened.
+            shut.rare.first.store(UNKNOWN, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn count(&self, now: Timestamp) -> Count {
+        let shut = self.shut();
+        let (mut overdue, mut leases) = (0, 0);
+        self.records.each_live(|_, live| {
+            if is_over(live.end, now) {
+                overdue += live.units;
+                leases += 1;
+            }
+            true
+        });
+        let (expired, late) = self.past();
+        Count {
+            cap: self.cap(),
+            in_use: shut.in_use().saturating_sub(overdue),
+            overdue,
+            expired: expired + leases,
+            late,
+        }
+    }
+
+    /// Leases that ran out, and leases given back late, so far.
+    pub(crate) fn past(&self) -> (u64, u64) {
+        // Relaxed: counts.
+        self.records.known_rare().map_or((0, 0), |rare| {
+            (rare.expired.load(Ordering::Relaxed), rare.late.load(Ordering::Relaxed))
+        })
+    }
+
+    /// Leases that ran out and of which nobody was told: from now on somebody was.
+    pub(crate) fn tell_expired(&self) -> u64 {
+        let Some(rare) = self.records.known_rare() else { return 0 };
+        // Relaxed: counts. Concurrent callers get disjoint ones.
+        let expired = rare.expired.load(Ordering::Relaxed);
+        if rare.told.load(Ordering::Relaxed) >= expired {
+            return 0;
+        }
+        expired.saturating_sub(rare.told.fetch_max(expired, Ordering::Relaxed))
+    }
+
+    /// Bytes allocated besides itself.
+    pub(crate) fn memory(&self) -> usize {
+        self.records.known_rare().map_or(0, Rare::memory)
+    }
+}
