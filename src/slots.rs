@@ -269,7 +269,8 @@ impl Slots {
         self.claim_until(units, self.terms.end(now))
     }
 
-    #[inline]
+    // Always inline: a claim that is returned in memory is read in other widths than it was written.
+    #[inline(always)]
     fn claim_until(&self, units: u32, end: u64) -> Option<Claim<'_>> {
         let claim = self.records.claim(units, end)?;
         // Relaxed: as in `forget_first`.

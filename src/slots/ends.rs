@@ -16,30 +16,34 @@ use std::cmp::Reverse;
 use crate::sync::{Backoff, Ordering, mutant};
 
 use super::rare::Ends;
-use super::record::{Live, NEVER, Record};
+use super::record::{Live, NEVER};
 use super::records::Records;
 
-/// A live record and its index.
-type Found<'r> = (u32, &'r Record, Live);
+/// The index of a live record, and its lease.
+pub(super) type Found = (u32, Live);
 
 impl Ends {
-    /// The lease that ends first, with the index of its record and the record; `None` if no lease has an
-    /// end. Only while the slots are shut. Waits while a record that matters is claimed or leaving.
-    pub(super) fn first<'r>(&mut self, records: &'r Records) -> Option<Found<'r>> {
-        let beside = (0..).zip(&records.first);
-        let beside = beside.filter_map(|(index, record)| Some((index, record, record.live()?)));
-        let found = beside.chain(self.first_of_heap(records));
-        found.filter(|(_, _, live)| live.end < NEVER).min_by_key(|(_, _, live)| live.end)
+    /// The lease that ends first, with the index of its record; `None` if no lease has an end. Only while
+    /// the slots are shut. Waits while a record that matters is claimed or leaving.
+    pub(super) fn first(&mut self, records: &Records) -> Option<Found> {
+        let mut first = self.first_of_heap(records);
+        for (index, record) in (0..).zip(&records.first) {
+            let end = first.as_ref().map_or(NEVER, |(_, live)| live.end);
+            if let Some(live) = record.live().filter(|live| live.end < end) {
+                first = Some((index, live));
+            }
+        }
+        first
     }
 
-    fn first_of_heap<'r>(&mut self, records: &'r Records) -> Option<Found<'r>> {
+    fn first_of_heap(&mut self, records: &Records) -> Option<Found> {
         self.catch_up(records);
         let backoff = Backoff::default();
         loop {
             let Reverse((end, index)) = *self.0.peek()?;
             let record = records.get(index)?;
             match record.live() {
-                Some(live) if live.end == end => return Some((index, record, live)),
+                Some(live) if live.end == end => return (end < NEVER).then_some((index, live)),
                 Some(live) => {
                     self.0.pop();
                     self.0.push(Reverse((live.end, index)));

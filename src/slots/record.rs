@@ -90,13 +90,6 @@ pub(super) fn serial_after(word: u64, end: u64) -> u64 {
 }
 
 impl Record {
-    /// Whether it can probably be claimed.
-    #[inline]
-    pub(super) fn is_free(&self) -> bool {
-        // Relaxed: claiming it finds out.
-        self.word.load(Ordering::Relaxed) & STATE == FREE
-    }
-
     /// Its word, if it was free.
     #[inline]
     pub(super) fn claim(&self, end: u64) -> Option<u64> {

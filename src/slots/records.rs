@@ -52,11 +52,11 @@ impl Records {
     }
 
     /// Claims a free record, the first from the hint on; makes more if there is none.
-    #[inline]
+    #[inline(always)]
     pub(super) fn claim(&self, units: u32, end: u64) -> Option<Claim<'_>> {
         let (hint, len) = match self.known_rare() {
             Some(rare) => (rare.hint().load(Ordering::Relaxed), rare.len()),
-            None => (self.first.iter().position(Record::is_free).unwrap_or(0) as u32, FIRST as u32),
+            None => (0, FIRST as u32),
         };
         let hinted = if hint < len { self.claim_at(hint, end) } else { None };
         let (index, record, word) = match hinted {

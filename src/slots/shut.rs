@@ -6,6 +6,7 @@ use crate::sync::{Backoff, MutexGuard, Ordering, mutant};
 use crate::time::Timestamp;
 
 use super::Slots;
+use super::ends::Found;
 use super::head::{CYCLE, FLAGS, HOLD, NO_ROOM, QUEUE, ROOM, SHUT, room};
 use super::rare::{Ends, Rare};
 use super::record::{Held, NEVER, at_latest, is_over};
@@ -76,27 +77,32 @@ impl Shut<'_> {
             return Err(slots.never(self.in_use()));
         }
         let may_take = !self.queued || mutant("barge");
-        if self.room < i64::from(units) || !may_take {
-            self.reap(now);
+        if self.room >= i64::from(units) && may_take {
+            return Ok(());
         }
+        let first = self.reap(now);
         if self.room >= i64::from(units) && may_take {
             return Ok(());
         }
         let needed = (i64::from(units) - self.room).max(1);
-        let first = self.publish_first();
-        let end =
-            if i64::from(first.1) >= needed { first.0 } else { self.freed_by_several(needed) };
+        self.publish(&first);
+        let end = match first {
+            Some((_, live)) if i64::from(live.units) >= needed => live.end,
+            _ => self.freed_by_several(needed),
+        };
         let standing = Slots::standing(self.in_use(), slots.cap(), slots.terms.lease());
         Err(Denied { standing, retry: Retry::Unknown { at_latest: at_latest(end, now) } })
     }
 
-    /// Takes back what is over.
-    pub(super) fn reap(&mut self, now: Timestamp) {
+    /// Takes back what is over. Says which lease ends first of those that are not.
+    pub(super) fn reap(&mut self, now: Timestamp) -> Option<Found> {
         let slots = self.slots;
-        while let Some((index, record, live)) = self.ends.first(&slots.records) {
+        loop {
+            let (index, live) = self.ends.first(&slots.records)?;
             if !is_over(live.end, now) {
-                return;
+                return Some((index, live));
             }
+            let record = slots.records.get(index)?;
             if record.end_lease(live.serial) || mutant("reap_unsettled") {
                 slots.forget_first(index);
                 self.room += i64::from(live.units);
@@ -107,12 +113,9 @@ impl Shut<'_> {
         }
     }
 
-    /// Writes down beside the head when the first lease ends, for refusals that follow; says it, and
-    /// what that lease weighs.
-    fn publish_first(&mut self) -> (u64, u32) {
-        let first = self.ends.first(&self.slots.records);
-        let (index, end, units) =
-            first.map_or((u32::MAX, NEVER, 0), |(index, _, live)| (index, live.end, live.units));
+    /// Writes down beside the head when the first lease ends, for refusals that follow.
+    fn publish(&mut self, first: &Option<Found>) {
+        let (index, end) = first.as_ref().map_or((u32::MAX, NEVER), |(at, live)| (*at, live.end));
         // Relaxed: written while shut, but for `UNKNOWN`.
         if self.rare.first.load(Ordering::Relaxed) != end {
             self.rare.first_at.store(index, Ordering::Relaxed);
@@ -123,7 +126,6 @@ impl Shut<'_> {
             // a giver to give back this one: their swaps must fail.
             self.is_changed |= !mutant("same_cycle");
         }
-        (end, units)
     }
 
     /// When leases of `units` will be over.
