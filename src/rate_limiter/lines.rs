@@ -66,12 +66,6 @@ impl Rate {
         self.store.decide(tag, cost, now).inspect_err(|_| self.serve_queued(tag))
     }
 
-    /// Serves whoever waits for the key, if anybody, after something was given back to it.
-    fn serve(&self, tag: u64) {
-        news();
-        self.serve_queued(tag);
-    }
-
     /// Serves whoever waits for the key, if anybody. A turn that only time has brought needs
     /// somebody to look: on a real clock that is its waiter's task, if that runs, or else the next
     /// caller.
@@ -123,7 +117,8 @@ impl Rate {
     /// Makes the key as if never seen.
     pub(crate) fn reset(&self, tag: u64) {
         self.store.reset(tag, self.clock.now());
-        self.serve(tag);
+        news();
+        self.serve_queued(tag);
     }
 
     /// Makes all keys as if never seen.
