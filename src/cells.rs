@@ -55,6 +55,7 @@ pub use pool::Overflow;
 pub(crate) use queued::Queued;
 pub(crate) use settle::Charge;
 pub(crate) use sight::Sight;
+pub(crate) use take::{Ask, Taken};
 
 pub(crate) struct Cells {
     published: Published,
@@ -125,8 +126,8 @@ impl Cells {
         if let Some(answer) = self.decide_absent(tag, cost, now) {
             return answer;
         }
-        let taken = self.reserve(tag, self.queued.ahead(tag), cost, now);
-        taken.map(|(_, allowed)| allowed)
+        let taken = self.take(tag, self.queued.ahead(tag), Ask::all(cost), now);
+        taken.map(|taken| taken.allowed)
     }
 
     /// What `check` of `cost` would say, charging nothing. `None`: the fast path does not know.

@@ -5,10 +5,10 @@ use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
 use crate::algorithm::{Algorithm, SlidingGranules};
-use crate::cells::Overflow;
+use crate::cells::{Ask, Overflow};
 use crate::decision::{Allowed, Denied, Retry};
 use crate::quota::Quota;
-use crate::records::{Ask, Recorded, Records};
+use crate::records::{Records, States};
 use crate::roster::Roster;
 use crate::sync::RandomState;
 use crate::time::{Clock, Timestamp};
@@ -148,16 +148,16 @@ impl<S: BuildHasher> DistinctLimiter<S> {
         V: Hash + ?Sized,
     {
         let of = self.value_of(key, value);
-        self.records.peek(of.key, 0, of.value, self.clock.now())
+        self.records.peek_behind(of.key, 0, of.value, self.clock.now())
     }
 
     /// Forgets the values of `key`.
     pub fn reset<K: Hash + ?Sized>(&self, key: &K) {
-        self.records.reset(self.tag(key));
+        self.records.reset(self.tag(key), self.clock.now());
     }
 
     pub(crate) fn decide(&self, of: ValueOf, now: Timestamp) -> Result<Allowed, Denied> {
-        self.records.take(of.key, 0, Ask::All(of.value), now).map(|(_, allowed)| allowed)
+        self.records.take(of.key, 0, Ask::all(of.value), now).map(|taken| taken.allowed)
     }
 
     /// With the key in the hash of the value: keys that share a pool do not share values.

@@ -14,6 +14,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::algorithm::{Algorithm, Gcra, LeakyBucket};
+use crate::cells::Ask;
 use crate::decision::{Allowed, Denied};
 use crate::queue::{Acquire, WaitError, acquire_blocking};
 use crate::quota::Quota;
@@ -183,12 +184,7 @@ impl<A: Algorithm, S: BuildHasher> RateLimiter<A, S> {
     /// # Ok::<(), tollgate::Denied>(())
     /// ```
     pub fn reserve<K: Hash + ?Sized>(&self, key: &K, cost: u64) -> Result<Reservation<'_>, Denied> {
-        let now = self.rate.clock.now();
-        let tag = self.tag(key);
-        let store = &self.rate.store;
-        let reserved = store.reserve(tag, store.ahead(tag), cost, now);
-        let (charge, allowed) = reserved.inspect_err(|_| self.rate.serve_queued(tag))?;
-        Ok(Reservation { rate: &self.rate, charge, wait: Duration::ZERO, allowed })
+        self.take(key, Ask::all(cost))
     }
 
     /// Charges as many units as are there, of at most `up_to`:
@@ -211,10 +207,16 @@ impl<A: Algorithm, S: BuildHasher> RateLimiter<A, S> {
         key: &K,
         up_to: u64,
     ) -> Result<Reservation<'_>, Denied> {
-        let (now, tag) = (self.rate.clock.now(), self.tag(key));
-        let granted = self.rate.store.grant(tag, up_to, now);
-        let (charge, allowed) = granted.inspect_err(|_| self.rate.serve_queued(tag))?;
-        Ok(Reservation { rate: &self.rate, charge, wait: Duration::ZERO, allowed })
+        self.take(key, Ask::up_to(up_to))
+    }
+
+    fn take<K: Hash + ?Sized>(&self, key: &K, ask: Ask) -> Result<Reservation<'_>, Denied> {
+        let now = self.rate.clock.now();
+        let tag = self.tag(key);
+        let store = &self.rate.store;
+        let taken = store.take(tag, store.ahead(tag), ask, now);
+        let taken = taken.inspect_err(|_| self.rate.serve_queued(tag))?;
+        Ok(Reservation { rate: &self.rate, taken })
     }
 
     /// Waits in line for `cost` units, `within` so long, on this thread. Works on any clock; on a
@@ -297,11 +299,7 @@ impl<S: BuildHasher> RateLimiter<Gcra, S> {
         cost: u64,
         max_wait: Duration,
     ) -> Result<Reservation<'_>, Denied> {
-        let now = self.rate.clock.now();
-        let tag = self.tag(key);
-        let booked = self.rate.store.book(tag, cost, now, max_wait);
-        let (charge, wait, allowed) = booked.inspect_err(|_| self.rate.serve_queued(tag))?;
-        Ok(Reservation { rate: &self.rate, charge, wait, allowed })
+        self.take(key, Ask { within: max_wait, ..Ask::all(cost) })
     }
 }
 

@@ -20,8 +20,10 @@ mod look;
 mod room;
 mod shard;
 
+use std::time::Duration;
+
 use crate::algorithm::Algorithm;
-use crate::cells::{Charge, Overflow, Queued, Seat};
+use crate::cells::{Ask, Charge, Overflow, Queued, Seat, Taken};
 use crate::decision::{Allowed, Denied};
 use crate::quota::Quota;
 use crate::sync::{
@@ -51,50 +53,47 @@ pub(crate) struct Records<A: Keep> {
     is_changing: AtomicBool,
 }
 
-/// Records of any algorithm.
-pub(crate) trait Recorded: Send + Sync {
-    /// Decides `ask` for the key behind `ahead` units of its line, and charges what is allowed; says
-    /// what `settle` needs to know.
-    fn take(
+/// The states of a limiter's keys: words or records.
+pub(crate) trait States: Send + Sync {
+    /// Decides `ask` for the key behind `ahead` units of its line, and charges what is allowed.
+    fn take(&self, tag: u64, ahead: u64, ask: Ask, now: Timestamp) -> Result<Taken, Denied>;
+    /// What `take` would say to `cost`, charging nothing.
+    fn peek_behind(
         &self,
         tag: u64,
         ahead: u64,
-        ask: Ask,
+        cost: u64,
         now: Timestamp,
-    ) -> Result<(Charge, Allowed), Denied>;
-    /// What `take` would say, charging nothing.
-    fn peek(&self, tag: u64, ahead: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied>;
+    ) -> Result<Allowed, Denied>;
     /// Makes a charge what it should have been.
-    fn settle(&self, charge: &Charge, cost: u64, clock: &Clock);
+    fn settle(&self, charge: &Charge, cost: u64);
     /// Makes the key as if never seen.
-    fn reset(&self, tag: u64);
+    fn reset(&self, tag: u64, now: Timestamp);
     /// Makes every key as if never seen.
-    fn reset_all(&self);
-    /// Keys that are not idle at `now`. Looks at every record.
+    fn reset_all(&self, now: Timestamp);
+    /// Keys that are not idle at `now`. Looks at all.
     fn len(&self, now: Timestamp) -> usize;
     /// Bytes allocated. Looks at every record.
     fn memory(&self) -> usize;
+    /// How many calls found no room for their key.
     fn overflows(&self) -> u64;
-    fn count_overflow(&self);
     fn quota(&self) -> Quota;
     fn set_quota(&self, quota: Quota, now: Timestamp);
+    /// The units that callers wait for, by key.
     fn queued(&self) -> &Queued;
+    /// Says how many units callers wait for in the line of the key.
+    fn set_queued(&self, tag: u64, units: u64);
+}
 
+/// Records of any algorithm, as a transaction uses them.
+pub(crate) trait Recorded: States {
     /// Locks a shard for a transaction, which locks several in order. `None`: the quota changes, and
     /// of two keys one might be decided under the old one.
     fn lock(&self, shard: usize) -> Option<LockedAs<'_, dyn Locked>>;
     /// Forgets idle keys of other shards, while some are locked; whether there is room. Their locks
     /// are only tried.
     fn look_elsewhere(&self, now: Timestamp) -> bool;
-}
-
-/// What is asked of a key.
-#[derive(Clone, Copy)]
-pub(crate) enum Ask {
-    /// So much, or nothing.
-    All(u64),
-    /// As much as is there, of at most so much.
-    UpTo(u64),
+    fn count_overflow(&self);
 }
 
 impl<A: Keep> Records<A> {
@@ -142,25 +141,12 @@ impl<A: Keep> Records<A> {
     }
 }
 
-impl<A: Algorithm> Recorded for Records<A> {
-    fn take(
-        &self,
-        tag: u64,
-        ahead: u64,
-        ask: Ask,
-        now: Timestamp,
-    ) -> Result<(Charge, Allowed), Denied> {
+impl<A: Algorithm> States for Records<A> {
+    fn take(&self, tag: u64, ahead: u64, ask: Ask, now: Timestamp) -> Result<Taken, Denied> {
         let elsewhere = || self.make_room(now);
         let mut shard = self.shard(tag);
-        let units = |shard: &mut Shard<A>, at| match ask {
-            Ask::All(cost) => cost,
-            Ask::UpTo(most) if ahead > 0 => most.min(1),
-            // Where nothing is left, the caller gets the denial of one unit.
-            Ask::UpTo(most) => {
-                let left = shard.look(tag, at, 0, 0, now).answer;
-                left.map_or(0, |left| left.remaining().min(most)).max(most.min(1))
-            }
-        };
+        let units =
+            |shard: &mut Shard<A>, at| ask.units(ahead, || shard.look(tag, at, 0, 0, now).answer);
         let mut cost = units(&mut shard, None);
         let mut look = shard.look(tag, None, ahead, cost, now);
         if mutant("decide_then_charge") {
@@ -176,14 +162,21 @@ impl<A: Algorithm> Recorded for Records<A> {
         }
         look.count_overflow(self);
         shard.charge(tag, &look, cost, now, &elsewhere);
-        look.answer.map(|allowed| (look.charge(tag, cost), allowed))
+        let allowed = look.answer?;
+        Ok(Taken { charge: look.charge(tag, cost), wait: Duration::ZERO, allowed })
     }
 
-    fn peek(&self, tag: u64, ahead: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
+    fn peek_behind(
+        &self,
+        tag: u64,
+        ahead: u64,
+        cost: u64,
+        now: Timestamp,
+    ) -> Result<Allowed, Denied> {
         self.shard(tag).look(tag, None, ahead, cost, now).answer
     }
 
-    fn settle(&self, charge: &Charge, cost: u64, clock: &Clock) {
+    fn settle(&self, charge: &Charge, cost: u64) {
         let mut place = match charge.seat {
             Seat::Own => Place::Own,
             Seat::Pool => Place::Pool,
@@ -196,7 +189,7 @@ impl<A: Algorithm> Recorded for Records<A> {
         let mut shard = self.shard(tag);
         // Read under the lock: before it, it would give back too much once others charged, and gave
         // back, at a later time.
-        let now = clock.latest();
+        let now = self.room.clock.latest();
         if shard.record(tag, place).is_none() {
             if cost <= charge.cost {
                 // Forgotten: what it may get back time has given.
@@ -215,12 +208,12 @@ impl<A: Algorithm> Recorded for Records<A> {
         });
     }
 
-    fn reset(&self, tag: u64) {
+    fn reset(&self, tag: u64, _: Timestamp) {
         let clear = |_: &A, state: &mut A::State, _| *state = A::State::default();
         self.shard(tag).write(tag, Place::Own, Timestamp::ZERO, clear);
     }
 
-    fn reset_all(&self) {
+    fn reset_all(&self, _: Timestamp) {
         for shard in &self.shards {
             shard.lock().write_all(|_, _, state| *state = A::State::default());
         }
@@ -237,12 +230,6 @@ impl<A: Algorithm> Recorded for Records<A> {
 
     fn overflows(&self) -> u64 {
         self.overflows.load(Ordering::Relaxed)
-    }
-
-    #[cold]
-    fn count_overflow(&self) {
-        // Relaxed: a count.
-        self.overflows.fetch_add(1, Ordering::Relaxed);
     }
 
     fn quota(&self) -> Quota {
@@ -267,6 +254,12 @@ impl<A: Algorithm> Recorded for Records<A> {
         &self.queued
     }
 
+    fn set_queued(&self, tag: u64, units: u64) {
+        self.queued.set(tag, units, |_| {});
+    }
+}
+
+impl<A: Algorithm> Recorded for Records<A> {
     fn lock(&self, shard: usize) -> Option<LockedAs<'_, dyn Locked>> {
         let shard = LockedAs::lock(&self.shards[shard], |shard| shard as &mut dyn Locked);
         // Relaxed: if the change has been in a shard that is locked, that lock makes it visible; if
@@ -277,6 +270,12 @@ impl<A: Algorithm> Recorded for Records<A> {
 
     fn look_elsewhere(&self, now: Timestamp) -> bool {
         self.make_room(now)
+    }
+
+    #[cold]
+    fn count_overflow(&self) {
+        // Relaxed: a count.
+        self.overflows.fetch_add(1, Ordering::Relaxed);
     }
 }
 

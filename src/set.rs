@@ -6,11 +6,10 @@ mod slow;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 
-use crate::cells::Charge;
+use crate::cells::{Ask, Charge};
 use crate::concurrency_limiter::{Lease, SlotKey};
 use crate::decision::{Allowed, Refused};
 use crate::rate_limiter::{Key, Rate};
-use crate::records::Ask;
 use crate::time::{Clock, Timestamp};
 
 pub use keys::{Keys, SetKey};
@@ -131,7 +130,7 @@ impl<'a, const N: usize, K: Keys<'a, N>> Set<'a, N, K> {
     /// If one of them has nothing left: as if one unit had been asked.
     pub fn grant_up_to(&self, up_to: u64) -> Result<SetPermit<'a, N>, Refused> {
         let mut decided = None;
-        Members(self.keys.list()).decide(Ask::UpTo(up_to), &mut |clock| clock.now(), &mut decided);
+        Members(self.keys.list()).decide(Ask::up_to(up_to), &mut |clock| clock.now(), &mut decided);
         decided.unwrap_or_else(|| Ok(SetPermit::nothing()))
     }
 
@@ -168,7 +167,7 @@ impl<'a, const N: usize, K: Keys<'a, N>> Set<'a, N, K> {
     ) {
         *decided = self.keys.admit_fast::<false>(cost, &mut now);
         if decided.is_none() {
-            Members(self.keys.list()).decide(Ask::All(cost), now, decided);
+            Members(self.keys.list()).decide(Ask::all(cost), now, decided);
         }
     }
 }

@@ -201,7 +201,7 @@ fn pass(entries: &mut [Entry<'_>], may_look_again: bool) -> Result<(), Again> {
     let mut taken = taken.into_iter();
     for Entry { asked, part } in entries {
         match part {
-            Part::Slots(slots) if asked.enforced => slots.keep(taken.next()),
+            Part::Slots(slots) if asked.enforced => slots.held = taken.next(),
             Part::Slots(slots) => slots.take_anyway(),
             Part::Word(_) | Part::Record(_) => {}
         }

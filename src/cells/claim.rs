@@ -67,9 +67,7 @@ impl Cells {
             return Some(tat);
         }
         // Perhaps it was counted in the pool: what the pool owes it may owe.
-        let cell = self.pool_cell(tag)?;
-        let word = cell.load().filter(|word| !word::is_held(*word))?;
-        let pooled = read_word(&self.published, numbers, word, cell.tag)?;
+        let pooled = self.pooled(tag, numbers)?;
         Some(if Bucket::is_idle(pooled, moment) { tat } else { tat.max(pooled) })
     }
 

@@ -7,6 +7,7 @@ use crate::decision::{Allowed, Denied, Retry, Standing};
 use crate::sync::{AtomicU64, mutant};
 use crate::time::Timestamp;
 
+use super::numbers::Numbers;
 use super::published::read_word;
 use super::table::Cell;
 use super::{Cells, word};
@@ -50,11 +51,14 @@ impl Cells {
             return false;
         }
         let (numbers, moment) = self.numbers_at(now);
-        let owed = self.pool_cell(tag).and_then(|cell| {
-            let word = cell.load().filter(|word| !word::is_held(*word))?;
-            read_word(&self.published, &numbers, word, cell.tag)
-        });
-        owed.is_some_and(|tat| !Bucket::is_idle(tat, moment))
+        self.pooled(tag, &numbers).is_some_and(|tat| !Bucket::is_idle(tat, moment))
+    }
+
+    /// The state of the pool cell that the key shares. `None`: ask again.
+    pub(super) fn pooled(&self, tag: u64, numbers: &Numbers) -> Option<u64> {
+        let cell = self.pool_cell(tag)?;
+        let word = cell.load().filter(|word| !word::is_held(*word))?;
+        read_word(&self.published, numbers, word, cell.tag)
     }
 
     /// The answer to a key that is counted nowhere.

@@ -1,4 +1,4 @@
-//! Verbs that charge a key and say what [`settle`](Cells::settle) needs to know.
+//! Charging a key, so that [`settle`](Cells::settle) can correct it later.
 
 use std::time::Duration;
 
@@ -11,88 +11,80 @@ use super::pool::Full;
 use super::settle::Charge;
 use super::{Cells, Overflow, Seat, Step};
 
-/// What a verb makes of a state: the next one, what that costs, and an answer.
-type Taken<R> = Result<(u64, u64, R), Denied>;
+/// What is asked of a key: as many units as are there, of so many at least and at most.
+#[derive(Clone, Copy)]
+pub(crate) struct Ask {
+    /// If fewer are there, the answer is the denial of these.
+    pub(crate) least: u64,
+    pub(crate) most: u64,
+    /// How long the turn may be in coming. Only words can owe what is not there yet.
+    pub(crate) within: Duration,
+}
+
+/// What a key was charged, how long it is until its turn, and how the key stands then.
+#[derive(Clone, Copy)]
+pub(crate) struct Taken {
+    pub(crate) charge: Charge,
+    pub(crate) wait: Duration,
+    pub(crate) allowed: Allowed,
+}
+
+impl Ask {
+    /// All of them, or none.
+    pub(crate) fn all(cost: u64) -> Ask {
+        Ask { least: cost, most: cost, within: Duration::ZERO }
+    }
+
+    /// At least one of them.
+    pub(crate) fn up_to(most: u64) -> Ask {
+        Ask { least: most.min(1), ..Ask::all(most) }
+    }
+
+    /// Whether it is one cost, whatever is there.
+    pub(crate) fn is_all(&self) -> bool {
+        self.least == self.most
+    }
+
+    /// How many to charge behind `ahead` units of the key's line, if so many are `left`.
+    pub(crate) fn units(&self, ahead: u64, left: impl FnOnce() -> Result<Allowed, Denied>) -> u64 {
+        if self.is_all() || ahead > 0 {
+            return self.least;
+        }
+        left().map_or(0, |left| left.remaining()).clamp(self.least, self.most)
+    }
+}
 
 impl Cells {
-    /// As `decide`, behind `ahead` units of the key's line.
-    pub(crate) fn reserve(
+    /// Decides `ask` for the key behind `ahead` units of its line, and charges what is allowed:
+    /// wherever the key is counted, in a slot of its own, or else in the pool, or nowhere.
+    pub(crate) fn take(
         &self,
         tag: u64,
         ahead: u64,
-        cost: u64,
+        ask: Ask,
         now: Timestamp,
-    ) -> Result<(Charge, Allowed), Denied> {
-        let reserve = |tat, numbers: &Numbers, moment| {
-            let decided = numbers.bucket.decide_behind(tat, ahead, cost, moment);
-            decided.map(|(next, allowed)| (next, cost, allowed))
-        };
-        self.take(tag, cost, now, |allowed| allowed, reserve)
-    }
-
-    /// Charges as much as is there, of at most `up_to` units.
-    pub(crate) fn grant(
-        &self,
-        tag: u64,
-        up_to: u64,
-        now: Timestamp,
-    ) -> Result<(Charge, Allowed), Denied> {
-        let ahead = self.queued.ahead(tag);
-        let grant = |tat, numbers: &Numbers, moment| {
-            // Where nothing is left, the caller gets the denial of one unit.
-            let left = numbers.bucket.decide(tat, 0, moment);
-            let left = left.map_or(0, |(_, left)| left.remaining()).max(1);
-            let cost = if ahead > 0 { 1 } else { left }.min(up_to);
-            let decided = numbers.bucket.decide_behind(tat, ahead, cost, moment);
-            decided.map(|(next, allowed)| (next, cost, allowed))
-        };
-        let most = up_to.min(self.quota().burst_size());
-        self.take(tag, most, now, |allowed| allowed, grant)
-    }
-
-    /// Charges `cost` for a turn that comes within `max_wait`, and says after how long.
-    pub(crate) fn book(
-        &self,
-        tag: u64,
-        cost: u64,
-        now: Timestamp,
-        max_wait: Duration,
-    ) -> Result<(Charge, (Duration, Allowed)), Denied> {
-        // Nobody books before those who wait.
-        let ahead = self.queued.ahead(tag);
-        let book = |tat, numbers: &Numbers, moment| {
-            let booked = match ahead {
-                0 => numbers.bucket.book(tat, cost, moment, max_wait),
-                _ => {
-                    let decided = numbers.bucket.decide_behind(tat, ahead, cost, moment);
-                    decided.map(|(next, allowed)| (next, Duration::ZERO, allowed))
-                }
-            };
-            booked.map(|(next, wait, allowed)| (next, cost, (wait, allowed)))
-        };
-        self.take(tag, cost, now, |allowed| (Duration::ZERO, allowed), book)
-    }
-
-    /// Runs `step` on the key wherever it is counted: in a slot of its own, or else in the pool, or
-    /// nowhere: then of `cost`, and `answer` says what there is no state to make an answer of.
-    fn take<R>(
-        &self,
-        tag: u64,
-        cost: u64,
-        now: Timestamp,
-        answer: impl Fn(Allowed) -> R,
-        step: impl Fn(u64, &Numbers, Moment) -> Taken<R>,
-    ) -> Result<(Charge, R), Denied> {
+    ) -> Result<Taken, Denied> {
         let at = |seat| {
-            let step = &step;
-            move |tat, numbers: &Numbers, moment| match step(tat, numbers, moment) {
-                Err(denied) => Step::Stay(Err(denied)),
-                Ok((next, cost, answer)) => {
-                    let generation = numbers.generation;
-                    let taken = Ok((Charge { tag, cost, at: now, seat, generation }, answer));
-                    // A cost of 0 is a peek.
-                    if cost == 0 { Step::Stay(taken) } else { Step::Move(next, taken) }
-                }
+            move |tat, numbers: &Numbers, moment: Moment| {
+                let bucket = &numbers.bucket;
+                let left = || bucket.decide(tat, 0, moment).map(|(_, left)| left);
+                let cost = ask.units(ahead, left);
+                let decided = match ahead {
+                    0 => bucket.book(tat, cost, moment, ask.within),
+                    // Nobody books before those who wait.
+                    _ => {
+                        let decided = bucket.decide_behind(tat, ahead, cost, moment);
+                        decided.map(|(next, allowed)| (next, Duration::ZERO, allowed))
+                    }
+                };
+                let (next, wait, allowed) = match decided {
+                    Ok(decided) => decided,
+                    Err(denied) => return Step::Stay(Err(denied)),
+                };
+                let charge = Charge { tag, cost, at: now, seat, generation: numbers.generation };
+                let taken = Ok(Taken { charge, wait, allowed });
+                // A cost of 0 is a peek.
+                if cost == 0 { Step::Stay(taken) } else { Step::Move(next, taken) }
             }
         };
         let Full { until } = match self.run(Seat::Own, tag, now, at(Seat::Own)) {
@@ -113,8 +105,9 @@ impl Cells {
                 return taken;
             }
         }
+        let cost = ask.most.min(self.quota().burst_size()).max(ask.least);
         let allowed = self.without_seat(cost, now, &Full { until })?;
-        let (seat, generation) = (Seat::Uncounted, 0);
-        Ok((Charge { tag, cost, at: now, seat, generation }, answer(allowed)))
+        let charge = Charge { tag, cost, at: now, seat: Seat::Uncounted, generation: 0 };
+        Ok(Taken { charge, wait: Duration::ZERO, allowed })
     }
 }

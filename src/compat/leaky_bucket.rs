@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::MAX_KEYS;
 use crate::algorithm;
-use crate::cells::Overflow;
+use crate::cells::{Ask, Overflow};
 use crate::decision::{Denied, Retry};
 use crate::quota::Quota;
-use crate::records::{Ask, Recorded, Records};
+use crate::records::{Records, States};
 use crate::sync::RandomState;
 use crate::time::{Clock, Timestamp};
 
@@ -74,8 +74,8 @@ impl LeakyBucket {
     /// counts from `now`.
     pub fn fill_at<K: Hash + ?Sized>(&self, key: &K, units: u64, now: Timestamp) -> Leak {
         let tag = self.hasher.hash_one(key);
-        match self.records.0.take(tag, 0, Ask::All(units), now) {
-            Ok((_, allowed)) => Leak {
+        match self.records.0.take(tag, 0, Ask::all(units), now).map(|taken| taken.allowed) {
+            Ok(allowed) => Leak {
                 limited: false,
                 level: allowed.burst().saturating_sub(allowed.remaining()),
                 wait: Duration::ZERO,

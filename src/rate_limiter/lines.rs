@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::cells::Charge;
+use crate::cells::{Ask, Charge, Taken};
 use crate::decision::{Allowed, Denied, Retry};
 use crate::queue::{self, Attempt, Line, Place, Plan, Turnstile};
 use crate::quota::Quota;
@@ -66,12 +66,6 @@ impl Rate {
         self.store.decide(tag, cost, now).inspect_err(|_| self.serve_queued(tag))
     }
 
-    /// Serves whoever waits for the key, if anybody, after something was given back to it.
-    fn serve(&self, tag: u64) {
-        news();
-        self.serve_queued(tag);
-    }
-
     /// Serves whoever waits for the key, if anybody. A turn that only time has brought needs
     /// somebody to look: on a real clock that is its waiter's task, if that runs, or else the next
     /// caller.
@@ -103,7 +97,7 @@ impl Rate {
 
     /// Settles, and says whether somebody may wait for what that gave back.
     pub(crate) fn settle_unserved(&self, charge: &Charge, cost: u64) -> bool {
-        self.store.settle(charge, cost, &self.clock);
+        self.store.settle(charge, cost);
         news();
         cost < charge.cost && self.store.queued().any()
     }
@@ -123,7 +117,8 @@ impl Rate {
     /// Makes the key as if never seen.
     pub(crate) fn reset(&self, tag: u64) {
         self.store.reset(tag, self.clock.now());
-        self.serve(tag);
+        news();
+        self.serve_queued(tag);
     }
 
     /// Makes all keys as if never seen.
@@ -232,8 +227,8 @@ impl Plan for RatePlan {
         let store = &self.rate.store;
         // The head of the line comes after nobody.
         let ahead = if turn { 0 } else { store.ahead(self.tag) };
-        match store.reserve(self.tag, ahead, self.cost, now) {
-            Ok((charge, allowed)) => {
+        match store.take(self.tag, ahead, Ask::all(self.cost), now) {
+            Ok(Taken { charge, allowed, .. }) => {
                 let rate = self.rate.clone();
                 let granted = Turn { rate, charge: Some(charge), allowed };
                 Attempt::Granted { granted, full_until: None }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cells::Charge;
+use crate::cells::Taken;
 use crate::decision::Allowed;
 use crate::sync::mutant;
 use crate::time::Timestamp;
@@ -15,9 +15,7 @@ use super::lines::Rate;
 #[must_use = "without `settle` or `cancel` the charge stays as reserved"]
 pub struct Reservation<'a> {
     pub(super) rate: &'a Rate,
-    pub(super) charge: Charge,
-    pub(super) wait: Duration,
-    pub(super) allowed: Allowed,
+    pub(super) taken: Taken,
 }
 
 impl Reservation<'_> {
@@ -30,9 +28,9 @@ impl Reservation<'_> {
     /// `t1` is the latest moment that the limiter's clock has shown. Stamps of one's own
     /// ([`check_at`](crate::RateLimiter::check_at)) must not be ahead of it.
     pub fn settle(self, cost: u64) {
-        self.rate.settle(&self.charge, cost);
+        self.rate.settle(&self.taken.charge, cost);
         if mutant("settle_twice") {
-            self.rate.settle(&self.charge, cost);
+            self.rate.settle(&self.taken.charge, cost);
         }
     }
 
@@ -43,21 +41,21 @@ impl Reservation<'_> {
 
     /// How long after the call its turn comes: zero unless it was booked ahead.
     pub fn wait(&self) -> Duration {
-        self.wait
+        self.taken.wait
     }
 
     /// When its turn comes.
     pub fn turn(&self) -> Timestamp {
-        self.charge.at + self.wait
+        self.taken.charge.at + self.taken.wait
     }
 
     /// The answer at which it was reserved.
     pub fn allowed(&self) -> Allowed {
-        self.allowed
+        self.taken.allowed
     }
 
     /// Units reserved.
     pub fn cost(&self) -> u64 {
-        self.charge.cost
+        self.taken.charge.cost
     }
 }

@@ -1,12 +1,11 @@
 //! Where the states of keys are: a word each in the cells, or a record each.
 
-use std::time::Duration;
+use std::ops::Deref;
 
 use crate::algorithm::Algorithm;
-use crate::cells::{Cells, Charge, Overflow, Queued};
+use crate::cells::{Ask, Charge, Overflow};
 use crate::decision::{Allowed, Denied};
-use crate::quota::Quota;
-use crate::records::{Ask, Recorded, Records};
+use crate::records::{Recorded, Records, States};
 use crate::time::{Clock, Timestamp};
 
 use super::words::Words;
@@ -47,12 +46,13 @@ impl Store {
     }
 
     /// Decides `cost` for the key and charges it if allowed. A cost of 0 is a peek.
+    #[inline]
     pub(crate) fn decide(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
         match self {
             Store::Words(words) => words.place(tag, cost, now).decide(tag, cost, now),
             Store::Records(records) => {
-                let taken = records.take(tag, self.ahead(tag), Ask::All(cost), now);
-                taken.map(|(_, allowed)| allowed)
+                let taken = records.take(tag, self.ahead(tag), Ask::all(cost), now);
+                taken.map(|taken| taken.allowed)
             }
         }
     }
@@ -74,11 +74,7 @@ impl Store {
         cost: u64,
         now: Timestamp,
     ) -> Result<Allowed, Denied> {
-        let ahead = self.ahead(tag).saturating_sub(own);
-        match self {
-            Store::Words(words) => words.place(tag, 0, now).peek_behind(tag, ahead, cost, now),
-            Store::Records(records) => records.peek(tag, ahead, cost, now),
-        }
+        self.peek_behind(tag, self.ahead(tag).saturating_sub(own), cost, now)
     }
 
     /// How a key stood right after a charge on the fast path: [`Cells::stood`].
@@ -86,133 +82,6 @@ impl Store {
         match self {
             Store::Words(words) => words.cells.stood(charge, full),
             Store::Records(_) => None,
-        }
-    }
-
-    /// As `decide`, behind `ahead` units of the key's line, and says what `settle` needs to know.
-    pub(crate) fn reserve(
-        &self,
-        tag: u64,
-        ahead: u64,
-        cost: u64,
-        now: Timestamp,
-    ) -> Result<(Charge, Allowed), Denied> {
-        match self {
-            Store::Words(words) => words.place(tag, cost, now).reserve(tag, ahead, cost, now),
-            Store::Records(records) => records.take(tag, ahead, Ask::All(cost), now),
-        }
-    }
-
-    /// Charges as much as is there, of at most `up_to` units.
-    pub(crate) fn grant(
-        &self,
-        tag: u64,
-        up_to: u64,
-        now: Timestamp,
-    ) -> Result<(Charge, Allowed), Denied> {
-        match self {
-            Store::Words(words) => words.place(tag, up_to.min(1), now).grant(tag, up_to, now),
-            Store::Records(records) => records.take(tag, self.ahead(tag), Ask::UpTo(up_to), now),
-        }
-    }
-
-    /// Charges `cost` for a turn that comes within `max_wait`, and says after how long. Only words
-    /// can owe what is not there yet.
-    pub(crate) fn book(
-        &self,
-        tag: u64,
-        cost: u64,
-        now: Timestamp,
-        max_wait: Duration,
-    ) -> Result<(Charge, Duration, Allowed), Denied> {
-        match self {
-            Store::Words(words) => {
-                let booked = words.place(tag, cost, now).book(tag, cost, now, max_wait);
-                booked.map(|(charge, (wait, allowed))| (charge, wait, allowed))
-            }
-            Store::Records(records) => {
-                let reserved = records.take(tag, self.ahead(tag), Ask::All(cost), now);
-                reserved.map(|(charge, allowed)| (charge, Duration::ZERO, allowed))
-            }
-        }
-    }
-
-    pub(crate) fn settle(&self, charge: &Charge, cost: u64, clock: &Clock) {
-        match self {
-            Store::Words(words) => words.settle(charge, cost),
-            Store::Records(records) => records.settle(charge, cost, clock),
-        }
-    }
-
-    pub(crate) fn reset(&self, tag: u64, now: Timestamp) {
-        match self {
-            Store::Words(words) => words.reset(tag, now),
-            Store::Records(records) => records.reset(tag),
-        }
-    }
-
-    pub(crate) fn reset_all(&self, now: Timestamp) {
-        match self {
-            Store::Words(words) => words.reset_all(now),
-            Store::Records(records) => records.reset_all(),
-        }
-    }
-
-    /// Keys in debt at `now`. Looks at all.
-    pub(crate) fn len(&self, now: Timestamp) -> usize {
-        match self {
-            // Those that have left are counted here.
-            Store::Words(words) => words.cells.len(now),
-            Store::Records(records) => records.len(now),
-        }
-    }
-
-    /// Bytes allocated.
-    pub(crate) fn memory(&self) -> usize {
-        match self {
-            Store::Words(words) => words.tables().map(Cells::memory).sum(),
-            Store::Records(records) => records.memory(),
-        }
-    }
-
-    pub(crate) fn overflows(&self) -> u64 {
-        match self {
-            Store::Words(words) => words.tables().map(Cells::overflows).sum(),
-            Store::Records(records) => records.overflows(),
-        }
-    }
-
-    pub(crate) fn quota(&self) -> Quota {
-        match self {
-            Store::Words(words) => words.cells.quota(),
-            Store::Records(records) => records.quota(),
-        }
-    }
-
-    pub(crate) fn set_quota(&self, quota: Quota, now: Timestamp) {
-        match self {
-            Store::Words(words) => words.set_quota(quota, now),
-            Store::Records(records) => records.set_quota(quota, now),
-        }
-    }
-
-    /// Says how many units callers wait for in the line of the key.
-    pub(crate) fn set_queued(&self, tag: u64, units: u64) {
-        match self {
-            // In both tables: a key may leave while callers wait for it.
-            Store::Words(words) => {
-                words.tables().for_each(|cells| cells.set_queued(tag, units));
-            }
-            Store::Records(records) => records.queued().set(tag, units, |_| {}),
-        }
-    }
-
-    /// The units that callers wait for, by key.
-    #[inline]
-    pub(crate) fn queued(&self) -> &Queued {
-        match self {
-            Store::Words(words) => words.cells.queued(),
-            Store::Records(records) => records.queued(),
         }
     }
 
@@ -227,6 +96,17 @@ impl Store {
         match self {
             Store::Words(words) => words.cells.touch(tag),
             Store::Records(_) => 0,
+        }
+    }
+}
+
+impl Deref for Store {
+    type Target = dyn States;
+
+    fn deref(&self) -> &(dyn States + 'static) {
+        match self {
+            Store::Words(words) => words,
+            Store::Records(records) => &**records,
         }
     }
 }

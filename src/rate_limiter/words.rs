@@ -6,8 +6,10 @@
 //! from refilling, and raises the mark of none when its key is forgotten.
 
 use crate::algorithm::Refill;
-use crate::cells::{Cells, Charge, Overflow};
+use crate::cells::{Ask, Cells, Charge, Overflow, Queued, Taken};
+use crate::decision::{Allowed, Denied};
 use crate::quota::Quota;
+use crate::records::States;
 use crate::sync::{AtomicU64, OnceLock, Ordering};
 use crate::time::{Clock, Timestamp};
 
@@ -87,11 +89,53 @@ impl Words {
     }
 
     /// The tables there are.
-    pub(super) fn tables(&self) -> impl Iterator<Item = &Cells> {
+    fn tables(&self) -> impl Iterator<Item = &Cells> {
         [&self.cells].into_iter().chain(self.far.get().map(|far| &**far))
     }
+}
 
-    pub(super) fn set_quota(&self, quota: Quota, now: Timestamp) {
+impl States for Words {
+    fn take(&self, tag: u64, ahead: u64, ask: Ask, now: Timestamp) -> Result<Taken, Denied> {
+        self.place(tag, ask.least, now).take(tag, ahead, ask, now)
+    }
+
+    fn peek_behind(
+        &self,
+        tag: u64,
+        ahead: u64,
+        cost: u64,
+        now: Timestamp,
+    ) -> Result<Allowed, Denied> {
+        self.place(tag, 0, now).peek_behind(tag, ahead, cost, now)
+    }
+
+    fn len(&self, now: Timestamp) -> usize {
+        // Those that have left are counted here.
+        self.cells.len(now)
+    }
+
+    fn memory(&self) -> usize {
+        self.tables().map(Cells::memory).sum()
+    }
+
+    fn overflows(&self) -> u64 {
+        self.tables().map(Cells::overflows).sum()
+    }
+
+    fn quota(&self) -> Quota {
+        self.cells.quota()
+    }
+
+    fn queued(&self) -> &Queued {
+        self.cells.queued()
+    }
+
+    fn set_queued(&self, tag: u64, units: u64) {
+        // In both tables: a key may leave while callers wait for it.
+        self.tables().for_each(|cells| cells.set_queued(tag, units));
+    }
+
+    fn set_quota(&self, quota: Quota, now: Timestamp) {
         self.cells.set_quota(quota, now);
         // Asked after the change: a table made meanwhile has either quota, and then this one.
         if let Some(far) = self.far.get() {
@@ -100,8 +144,8 @@ impl Words {
         }
     }
 
-    /// Makes the key as if never seen: it is decided at home again.
-    pub(super) fn reset(&self, tag: u64, now: Timestamp) {
+    fn reset(&self, tag: u64, now: Timestamp) {
+        // It is decided at home again.
         if self.cells.reset(tag, now) {
             // Relaxed: a count.
             self.left.fetch_sub(1, Ordering::Relaxed);
@@ -111,8 +155,7 @@ impl Words {
         }
     }
 
-    /// Makes all keys as if never seen.
-    pub(super) fn reset_all(&self, now: Timestamp) {
+    fn reset_all(&self, now: Timestamp) {
         // Relaxed: a count.
         self.left.fetch_sub(self.cells.reset_all(now), Ordering::Relaxed);
         if let Some(far) = self.far.get() {
@@ -120,7 +163,7 @@ impl Words {
         }
     }
 
-    pub(super) fn settle(&self, charge: &Charge, cost: u64) {
+    fn settle(&self, charge: &Charge, cost: u64) {
         // Of a key that has left the first table settles nothing.
         for cells in self.tables() {
             if cells.settle(charge, cost, &self.clock) {

@@ -9,7 +9,7 @@ pub(super) struct Room {
     taken: AtomicU64,
     max: u64,
     pub(super) overflow: Overflow,
-    clock: Clock,
+    pub(super) clock: Clock,
     /// In nanoseconds: see [`Room::forgets_at`].
     horizon: AtomicU64,
 }

@@ -1,9 +1,8 @@
 //! Sets that the fast path does not decide: as a transaction.
 
-use crate::cells::{Charge, Seat};
+use crate::cells::{Ask, Charge, Seat};
 use crate::concurrency_limiter::{Lease, SlotKey};
 use crate::decision::{Allowed, Refused};
-use crate::records::Ask;
 use crate::sync::Arc;
 use crate::time::{Clock, Timestamp};
 use crate::transaction::{
@@ -26,10 +25,7 @@ impl<'a, const N: usize> Members<'a, N> {
         now: &mut dyn FnMut(&'a Clock) -> Timestamp,
         decided: &mut Option<Result<SetPermit<'a, N>, Refused>>,
     ) {
-        let fast = match ask {
-            Ask::All(cost) => self.fast(cost, now),
-            Ask::UpTo(_) => None,
-        };
+        let fast = if ask.is_all() { self.fast(ask.most, now) } else { None };
         *decided = Some(fast.unwrap_or_else(|| self.decided(ask, now)));
     }
 
@@ -89,10 +85,7 @@ impl<'a, const N: usize> Members<'a, N> {
         ask: Ask,
         now: &mut dyn FnMut(&'a Clock) -> Timestamp,
     ) -> Result<SetPermit<'a, N>, Refused> {
-        let units = match ask {
-            Ask::All(cost) => cost,
-            Ask::UpTo(up_to) => up_to.min(1),
-        };
+        let units = ask.least;
         let mut entries = Entries::new();
         for (index, key) in self.0.iter().enumerate() {
             let place = index as u32;
@@ -111,10 +104,10 @@ impl<'a, const N: usize> Members<'a, N> {
                 }
             }
         }
-        let decided = match ask {
-            Ask::All(0) | Ask::UpTo(0) => transaction::peek(&mut entries).map(|()| 0),
-            Ask::All(cost) => transaction::admit(&mut entries).map(|()| cost),
-            Ask::UpTo(up_to) => transaction::grant(&mut entries, up_to),
+        let decided = match ask.most {
+            0 => transaction::peek(&mut entries).map(|()| 0),
+            cost if ask.is_all() => transaction::admit(&mut entries).map(|()| cost),
+            up_to => transaction::grant(&mut entries, up_to),
         };
         let cost = decided.map_err(|refusal| self.refused(&refusal, units, now))?;
         let mut permit = SetPermit { cost, ..SetPermit::nothing() };

@@ -126,7 +126,7 @@ impl<'a> Listed<'a> {
 
     /// What each concurrency limit says, and its place.
     pub(crate) fn slot_answers(&self) -> impl Iterator<Item = (u32, Result<Allowed, Denied>)> {
-        self.slots.iter().map(|part| (part.place(), part.answer()))
+        self.slots.iter().map(|part| (part.place, part.answer()))
     }
 
     /// How the concurrency limit stands of which the least remains, and its place.
@@ -165,7 +165,13 @@ impl<'a> Listed<'a> {
     #[inline(never)]
     fn commit_and_take(&mut self) -> bool {
         if mutant("slots_before_words") {
-            return self.take_and_commit();
+            // They refuse others then, and nobody keeps them.
+            self.slots.iter_mut().for_each(SlotPart::take_anyway);
+            let is_charged = self.commit();
+            if !is_charged {
+                self.taken().for_each(|HeldSlots { room, held, .. }| room.give_back(&held));
+            }
+            return is_charged;
         }
         let (taken, seen) = {
             let mut outer = self.slots.iter().rev();
@@ -191,23 +197,12 @@ impl<'a> Listed<'a> {
             (claims.map(|claim| claim.map(Claim::live)), seen)
         };
         for (part, held) in self.slots.iter_mut().zip(taken) {
-            part.keep(held);
+            part.held = held;
         }
         if let Some(last) = self.slots.iter_mut().next_back() {
             last.look = seen;
         }
         true
-    }
-}
-
-impl Listed<'_> {
-    /// The bug of taking slots before the keys are held: they refuse others, and nobody keeps them.
-    fn take_and_commit(&mut self) -> bool {
-        let is_charged = self.slots.iter_mut().all(SlotPart::take) && self.commit();
-        if !is_charged {
-            self.slots.iter_mut().for_each(SlotPart::give_back);
-        }
-        is_charged
     }
 }
 

@@ -16,11 +16,12 @@ pub(super) const SLOTS: usize = 2;
 /// Slots, looked at.
 pub(crate) struct SlotPart {
     /// The place of their limit among all limits of the request.
-    place: u32,
+    pub(super) place: u32,
     now: Timestamp,
     pub(super) room: Arc<Room>,
     pub(super) look: Look,
-    held: Option<Held>,
+    /// What was taken.
+    pub(super) held: Option<Held>,
 }
 
 /// Those of one request, the first ones first. Most have none: dropping none is one comparison at the
@@ -102,10 +103,6 @@ impl SlotPart {
         self.look = self.room.slots.look(units(asked), asked.now, asked.turn);
     }
 
-    pub(crate) fn place(&self) -> u32 {
-        self.place
-    }
-
     /// Whether they can be taken.
     #[inline]
     pub(super) fn agrees(&self) -> bool {
@@ -143,28 +140,9 @@ impl SlotPart {
         self.room.slots.commit(&self.look)
     }
 
-    /// Leaves what was taken with it.
-    #[inline]
-    pub(super) fn keep(&mut self, held: Option<Held>) {
-        self.held = held;
-    }
-
     /// Takes them whether or not there is room.
     pub(super) fn take_anyway(&mut self) {
         self.held = self.room.slots.take_anyway(self.look.units(), self.now);
-    }
-
-    /// Only of the bug `slots_before_words`: takes them before all else is held.
-    pub(super) fn take(&mut self) -> bool {
-        self.held = self.room.slots.take(self.look.units(), self.now, false).ok();
-        self.held.is_some()
-    }
-
-    /// Only of the bug `slots_before_words`.
-    pub(super) fn give_back(&mut self) {
-        if let Some(held) = self.held.take() {
-            self.room.give_back(&held);
-        }
     }
 
     /// What was taken, for a caller that gives it back.
