@@ -12,36 +12,29 @@ mod time;
 // Floor 1
 mod algorithm;
 mod busiest;
-mod roster;
 // Floor 2
 mod cells;
 mod records;
 mod slots;
 // Floor 3
 mod concurrency_limiter;
-mod distinct_limiter;
 mod queue;
 mod rate_limiter;
 mod set;
 mod transaction;
 // Floor 4
+#[cfg(feature = "compat")]
 pub mod compat;
 mod enforcer;
 mod pacer;
 mod policy;
 // Floor 5
-#[cfg(feature = "compare")]
-pub mod compare;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(feature = "metrics")]
 pub mod metrics;
-#[cfg(feature = "replay")]
-pub mod replay;
 #[cfg(feature = "simulation")]
 pub mod simulation;
-#[cfg(feature = "replay")]
-pub mod suggest;
 #[cfg(feature = "watch")]
 mod watch;
 
@@ -59,7 +52,6 @@ pub use concurrency_limiter::{
     Usage,
 };
 pub use decision::{Allowed, Denied, Refused, Retry};
-pub use distinct_limiter::{DistinctBuilder, DistinctLimiter};
 pub use enforcer::{
     Absent, Admission, AdmissionWithAnswers, Answers, Enforcer, EnforcerBuilder, EnforcerTotals,
     Explanation, LimitAnswer, LimitStatus, Permit, Reload, UnknownLimit, Value, Verdict,
@@ -68,8 +60,8 @@ pub use enforcer::{
 pub use pacer::PacedStream;
 pub use pacer::{Batches, BatchesWhenFree, Pacer};
 pub use policy::{
-    AlgorithmName, Amount, CarryOver, Limit, LimitInWords, MAX_FACTS, Missing, Mode, Override,
-    Policy, PolicyError, Problem, Share, ShareError,
+    AlgorithmName, Amount, CarryOver, Lack, Limit, LimitInWords, MAX_FACTS, Missing, Mode,
+    Override, Policy, PolicyError, Problem, Share, ShareError,
 };
 pub use queue::WaitError;
 pub use quota::{Quota, QuotaError};
