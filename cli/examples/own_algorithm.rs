@@ -1,4 +1,4 @@
-//! An algorithm of one's own beside the others: `cargo run --features compare --example
+//! An algorithm of one's own beside the others: `cargo run --package tollgate-cli --example
 //! own_algorithm`.
 
 use std::time::Duration;

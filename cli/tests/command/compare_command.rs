@@ -120,7 +120,7 @@ fn the_log_is_not_written_over() {
 fn the_readme_says_what_the_command_says() {
     let printed = compare(&["--no-speed"]).expect(0).stdout;
     let readme = include_str!("../../../README.md");
-    let after = readme.split("\ncargo tollgate compare\n").nth(1).expect("the command");
+    let after = readme.split("\ncargo tollgate-peers compare\n").nth(1).expect("the command");
     let block = after.split("```text\n").nth(1).and_then(|rest| rest.split("```").next());
     let block = block.expect("what it prints");
     assert!(block.lines().count() > 20);
