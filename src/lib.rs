@@ -38,8 +38,21 @@ pub mod simulation;
 #[cfg(feature = "watch")]
 mod watch;
 
-#[doc = include_str!("../docs/design.md")]
-pub mod design {}
+/// The pages of `docs/`.
+pub mod guide {
+    #[doc = include_str!("../docs/algorithms.md")]
+    pub mod algorithms {}
+    #[doc = include_str!("../docs/benchmarks.md")]
+    pub mod benchmarks {}
+    #[doc = include_str!("../docs/cli.md")]
+    pub mod cli {}
+    #[doc = include_str!("../docs/design.md")]
+    pub mod design {}
+    #[doc = include_str!("../docs/guarantees.md")]
+    pub mod guarantees {}
+    #[doc = include_str!("../docs/http.md")]
+    pub mod http {}
+}
 
 pub use algorithm::{
     Algorithm, FixedWindow, Gcra, History, LeakyBucket, SlidingGranules, SlidingLog, SlidingWindow,

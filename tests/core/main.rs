@@ -25,6 +25,7 @@ mod moments;
 mod named_cases;
 mod oracle;
 mod pacer;
+mod pages;
 mod paths;
 mod peer_bugs;
 mod queue;

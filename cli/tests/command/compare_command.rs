@@ -114,19 +114,19 @@ fn the_log_is_not_written_over() {
     assert!(fs::metadata(log).unwrap().len() > 0);
 }
 
-/// The figures of README and of the page of whys are those that anybody gets.
+/// The figures of the pages are those that anybody gets.
 #[test]
 #[cfg(feature = "peers")]
-fn the_readme_says_what_the_command_says() {
+fn the_pages_say_what_the_command_says() {
     let printed = compare(&["--no-speed"]).expect(0).stdout;
-    let readme = include_str!("../../../README.md");
-    let after = readme.split("\ncargo tollgate-peers compare\n").nth(1).expect("the command");
+    let page = include_str!("../../../docs/cli.md");
+    let after = page.split("\ncargo tollgate-peers compare\n").nth(1).expect("the command");
     let block = after.split("```text\n").nth(1).and_then(|rest| rest.split("```").next());
     let block = block.expect("what it prints");
     assert!(block.lines().count() > 20);
-    assert!(printed.contains(block.trim_end()), "README has:\n{block}\nnot:\n{printed}");
+    assert!(printed.contains(block.trim_end()), "docs/cli.md has:\n{block}\nnot:\n{printed}");
 
-    let whys = include_str!("../../../docs/design.md");
+    let whys = include_str!("../../../docs/algorithms.md");
     let percent = |row: &str, column: usize| {
         let line = printed.lines().find(|line| line.trim_start().starts_with(row)).unwrap();
         let cells: Vec<_> = line.split("  ").map(str::trim).filter(|c| !c.is_empty()).collect();
