@@ -5,7 +5,13 @@ use std::path::{Path, PathBuf};
 fn pages() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
-    let others = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "verify/README.md", "benches/instructions.md"];
+    let others = [
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "verify/README.md",
+        "benches/instructions.md",
+    ];
     docs.chain(others.map(|page| root.join(page))).collect()
 }
 
