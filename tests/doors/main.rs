@@ -14,6 +14,8 @@ mod http_layer;
 mod metrics;
 #[cfg(feature = "policy")]
 mod policy_file;
+#[cfg(feature = "policy")]
+mod policy_page;
 #[cfg(feature = "simulation")]
 mod simulation;
 #[cfg(feature = "watch")]
