@@ -24,6 +24,7 @@ pub use fixed_window::{FixedWindow, Window};
 pub(crate) use gcra::step;
 pub use gcra::{Gcra, Tat};
 pub use history::History;
+#[cfg(feature = "compat")]
 pub(crate) use history::Span;
 pub use leaky_bucket::LeakyBucket;
 pub use sliding_granules::SlidingGranules;

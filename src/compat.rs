@@ -10,7 +10,7 @@
 //! | [`SlotsById`] | Sentry's limits of concurrent requests | [`KeyedConcurrencyLimiter`](crate::KeyedConcurrencyLimiter) |
 //! | [`LeakyBucket`] | Sentry's leaky bucket | [`LeakyBucket`](crate::LeakyBucket) |
 //! | [`GranuleQuotas`] | Sentry's sliding windows | [`SlidingGranules`](crate::SlidingGranules) |
-//! | [`DistinctValues`] | Sentry's cardinality limits | [`DistinctLimiter`](crate::DistinctLimiter) |
+//! | [`DistinctValues`] | Sentry's cardinality limits | [`DistinctLimiter`] |
 //! | [`QuotaSet`] | Relay's quotas | [`all`](crate::all) |
 //! | [`DualLimiter`] | Snuba's rate and concurrency | [`all`](crate::all) of a rate and slots |
 //!
@@ -20,12 +20,14 @@
 //! [`MAX_KEYS`], as there if the store fails. A key is known by its 64-bit hash.
 
 mod counters;
+mod distinct_limiter;
 mod distinct_values;
 mod dual_limiter;
 mod fixed_window_counter;
 mod granule_quotas;
 mod leaky_bucket;
 mod quota_set;
+mod roster;
 mod slots_by_id;
 
 use std::hash::{BuildHasher, Hash};
@@ -37,6 +39,7 @@ use crate::records::{Keep, Records};
 use crate::sync::RandomState;
 use crate::time::{Clock, Timestamp};
 
+pub use distinct_limiter::{DistinctBuilder, DistinctLimiter};
 pub use distinct_values::{DistinctValues, Granted};
 pub use dual_limiter::{DualLimit, DualLimiter, Load, Overloaded, Running};
 pub use fixed_window_counter::{FixedWindowCounter, Hit};

@@ -170,7 +170,7 @@ impl Retry {
 
 impl Allowed {
     /// The answer where no limit applies.
-    pub(crate) const UNLIMITED: Allowed =
+    pub const UNLIMITED: Allowed =
         Allowed(Standing { capacity: u64::MAX, room: u64::MAX, ..Standing::NONE });
 
     /// The answer of which less remains.

@@ -17,7 +17,6 @@ mod inspect;
 mod pattern;
 mod permit;
 mod rollout;
-#[cfg(feature = "replay")]
 mod trace;
 
 use std::collections::HashSet;

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 // Floor 0
 mod decision;
@@ -12,41 +13,47 @@ mod time;
 // Floor 1
 mod algorithm;
 mod busiest;
-mod roster;
 // Floor 2
 mod cells;
 mod records;
 mod slots;
 // Floor 3
 mod concurrency_limiter;
-mod distinct_limiter;
 mod queue;
 mod rate_limiter;
 mod set;
 mod transaction;
 // Floor 4
+#[cfg(feature = "compat")]
 pub mod compat;
 mod enforcer;
 mod pacer;
 mod policy;
 // Floor 5
-#[cfg(feature = "compare")]
-pub mod compare;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(feature = "metrics")]
 pub mod metrics;
-#[cfg(feature = "replay")]
-pub mod replay;
 #[cfg(feature = "simulation")]
 pub mod simulation;
-#[cfg(feature = "replay")]
-pub mod suggest;
 #[cfg(feature = "watch")]
 mod watch;
 
-#[doc = include_str!("../docs/design.md")]
-pub mod design {}
+/// The pages of `docs/`.
+pub mod guide {
+    #[doc = include_str!("../docs/algorithms.md")]
+    pub mod algorithms {}
+    #[doc = include_str!("../docs/benchmarks.md")]
+    pub mod benchmarks {}
+    #[doc = include_str!("../docs/cli.md")]
+    pub mod cli {}
+    #[doc = include_str!("../docs/design.md")]
+    pub mod design {}
+    #[doc = include_str!("../docs/guarantees.md")]
+    pub mod guarantees {}
+    #[doc = include_str!("../docs/http.md")]
+    pub mod http {}
+}
 
 pub use algorithm::{
     Algorithm, FixedWindow, Gcra, History, LeakyBucket, SlidingGranules, SlidingLog, SlidingWindow,
@@ -59,7 +66,6 @@ pub use concurrency_limiter::{
     Usage,
 };
 pub use decision::{Allowed, Denied, Refused, Retry};
-pub use distinct_limiter::{DistinctBuilder, DistinctLimiter};
 pub use enforcer::{
     Absent, Admission, AdmissionWithAnswers, Answers, Enforcer, EnforcerBuilder, EnforcerTotals,
     Explanation, LimitAnswer, LimitStatus, Permit, Reload, UnknownLimit, Value, Verdict,
@@ -68,8 +74,8 @@ pub use enforcer::{
 pub use pacer::PacedStream;
 pub use pacer::{Batches, BatchesWhenFree, Pacer};
 pub use policy::{
-    AlgorithmName, Amount, CarryOver, Limit, LimitInWords, MAX_FACTS, Missing, Mode, Override,
-    Policy, PolicyError, Problem, Share, ShareError,
+    AlgorithmName, Amount, CarryOver, Lack, Limit, LimitInWords, MAX_FACTS, Missing, Mode,
+    Override, Policy, PolicyError, Problem, Share, ShareError,
 };
 pub use queue::WaitError;
 pub use quota::{Quota, QuotaError};

@@ -6,6 +6,7 @@ mod algorithm_name;
 mod check;
 #[cfg(feature = "policy")]
 mod file;
+mod lack;
 mod limit;
 mod problem;
 mod share;
@@ -16,6 +17,7 @@ use std::collections::HashSet;
 use crate::quota::Quota;
 
 pub use algorithm_name::AlgorithmName;
+pub use lack::Lack;
 pub use limit::{CarryOver, Limit, Missing, Mode};
 pub(crate) use limit::{Condition, What};
 pub use problem::{PolicyError, Problem};
@@ -100,8 +102,8 @@ impl Policy {
         if problems.is_empty() { Ok(()) } else { Err(PolicyError { problems }) }
     }
 
-    /// The facts it names, each once.
-    pub(crate) fn named_facts(&self) -> Vec<&str> {
+    /// The facts that its limits name, each once, in the order of the alphabet.
+    pub fn named_facts(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
         for limit in &self.limits {
             names.extend(limit.named_facts());

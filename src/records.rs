@@ -19,6 +19,8 @@ mod keep;
 mod look;
 mod room;
 mod shard;
+#[cfg(feature = "compat")]
+mod update;
 
 use std::time::Duration;
 

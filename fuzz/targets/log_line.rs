@@ -3,8 +3,8 @@
 
 use std::io::BufReader;
 
-use tollgate::replay::{Arrivals, Decision, Event, Format, Log, Op, Replay, Seconds, Took};
 use tollgate::{Limit, Policy, Quota, Timestamp};
+use tollgate_cli::replay::{Arrivals, Decision, Event, Format, Log, Op, Replay, Seconds, Took};
 
 const FORMATS: [Format; 3] = [Format::Jsonl, Format::Combined, Format::Common];
 
@@ -50,7 +50,7 @@ fn written_down(event: &Event<'_>) {
     let line = format!(
         r#"{{"cost": {cost}, "facts": {facts}, "op": "{op}", "id": {id}, "t": {at}{took}}}"#
     );
-    if line.len() > tollgate::replay::MAX_LINE {
+    if line.len() > tollgate_cli::replay::MAX_LINE {
         return;
     }
     let mut again = Format::Jsonl.event(line.as_bytes()).expect(&line).expect("it is not blank");

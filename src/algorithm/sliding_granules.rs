@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::Algorithm;
-use super::axis::{self, aligned, period};
+use super::axis::period;
+#[cfg(feature = "compat")]
+use super::axis::{aligned, stamp};
 use super::history::{History, Span};
 use crate::decision::{Allowed, Denied};
 use crate::quota::Quota;
@@ -51,9 +53,10 @@ impl SlidingGranules {
     }
 
     /// When what is charged at `at` is free again.
+    #[cfg(feature = "compat")]
     pub(crate) fn free_at(&self, at: Timestamp) -> Timestamp {
         let Span { granule, life, .. } = self.span();
-        axis::stamp(u128::from(aligned(at, granule).as_nanos()) + life)
+        stamp(u128::from(aligned(at, granule).as_nanos()) + life)
     }
 
     fn granule_nanos(&self) -> u64 {

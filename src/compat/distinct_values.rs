@@ -2,7 +2,7 @@
 
 use std::hash::Hash;
 
-use crate::distinct_limiter::{DistinctLimiter, ValueOf};
+use super::distinct_limiter::{DistinctLimiter, ValueOf};
 use crate::quota::Quota;
 use crate::sync::Mutex;
 use crate::time::{Clock, Timestamp};

@@ -3,8 +3,8 @@
 use std::hash::Hash;
 use std::time::Duration;
 
+use super::roster::Roster;
 use super::{Keyed, Lasting};
-use crate::roster::Roster;
 use crate::time::{Clock, Timestamp};
 
 /// Requests in progress by an id that the caller chooses, as Sentry's `ConcurrentRateLimiter` keeps

@@ -1,5 +1,5 @@
-//! Following a request through a policy, for who counts keys: which limits look at it, under which
-//! identity of its key.
+//! Following a request through a policy, for a replay, which counts keys: which limits look at it, and
+//! under which key.
 
 use std::hash::BuildHasher;
 
@@ -10,24 +10,16 @@ use super::facts::Facts;
 use super::framing::Words;
 use super::{Enforcer, Value};
 
-/// A limit that applies to a request.
-pub(crate) struct Traced {
-    /// Its place in the policy.
-    pub(crate) index: usize,
-    /// The identity of the request's key. None if the limit refuses without counting.
-    pub(crate) tag: Option<u64>,
-    /// Whether it would deny the request, but does not enforce it.
-    pub(crate) shadow_refuses: bool,
-}
-
 impl<S: BuildHasher> Enforcer<S> {
-    /// Says for each limit that applies to these facts now what it makes of them, charging
-    /// nothing.
-    pub(crate) fn trace<'f, V: Copy + Into<Value<'f>>>(
+    /// Says for each limit that applies to these facts now what it makes of them, charging nothing: its
+    /// place in the policy, the hash of the request's key (none if the limit refuses without counting),
+    /// and whether it would refuse the request but is in shadow.
+    #[doc(hidden)]
+    pub fn trace<'f, V: Copy + Into<Value<'f>>>(
         &self,
         facts: &[(&str, V)],
         cost: u64,
-        mut limit: impl FnMut(Traced),
+        mut limit: impl FnMut(usize, Option<u64>, bool),
     ) {
         let policy = self.policy.load();
         let mut known = Facts::new();
@@ -44,17 +36,18 @@ impl<S: BuildHasher> Enforcer<S> {
             let (is_meant, words) = (rule.is_meant(&known), &mut Words::default());
             match rule.applies(is_meant, &known, cost, &self.hasher, words) {
                 Applies::Not(_) => {}
-                Applies::Refuses => limit(Traced { index, tag: None, shadow_refuses: is_shadow }),
+                Applies::Refuses => limit(index, None, is_shadow),
                 Applies::Decides { account, tag, cost, .. } => {
-                    let shadow_refuses = is_shadow && rule.peek(account, tag, cost, now).is_err();
-                    limit(Traced { index, tag: Some(tag), shadow_refuses });
+                    let refuses = is_shadow && rule.peek(account, tag, cost, now).is_err();
+                    limit(index, Some(tag), refuses);
                 }
             }
         }
     }
 
     /// The request's key under the limit at `index`, in words.
-    pub(crate) fn key_text<'f, V: Copy + Into<Value<'f>>>(
+    #[doc(hidden)]
+    pub fn key_text<'f, V: Copy + Into<Value<'f>>>(
         &self,
         index: usize,
         facts: &[(&str, V)],

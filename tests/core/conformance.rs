@@ -5,6 +5,7 @@ mod buckets;
 mod histories;
 mod in_records;
 mod moments;
+#[cfg(feature = "compat")]
 mod sentry;
 mod sets;
 mod slots;

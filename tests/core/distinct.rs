@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::oracle::{Census, Rng, SECOND, TODAY, at, nanos, steps};
 use foldhash::fast::FixedState;
-use tollgate::{Clock, DistinctLimiter, Overflow, Quota, Retry, Timestamp, VirtualClock};
+use tollgate::compat::DistinctLimiter;
+use tollgate::{Clock, Overflow, Quota, Retry, Timestamp, VirtualClock};
 
 /// Three values in ten seconds, in five granules.
 fn three(clock: Clock) -> DistinctLimiter<FixedState> {

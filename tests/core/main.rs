@@ -9,9 +9,11 @@ mod answers;
 mod architecture;
 mod bound;
 mod busiest;
+#[cfg(feature = "compat")]
 mod compat;
 mod conformance;
 mod differential;
+#[cfg(feature = "compat")]
 mod distinct;
 mod enforcer;
 mod extremes;
@@ -23,6 +25,7 @@ mod moments;
 mod named_cases;
 mod oracle;
 mod pacer;
+mod pages;
 mod paths;
 mod peer_bugs;
 mod queue;

@@ -8,11 +8,9 @@ use std::time::Duration;
 
 use crate::oracle::{Rng, SECOND, TODAY, at, limiter, quota};
 use foldhash::fast::FixedState;
-use tollgate::compat::{CountedQuota, FixedWindowCounter, QuotaSet};
 use tollgate::{
-    Allowed, Clock, ConcurrencyLimiter, Enforcer, FixedWindow, Gcra, KeyedConcurrencyLimiter,
-    Lease, Limit, Overflow, Permit, Policy, Quota, RateLimiter, Retry, Timestamp, VirtualClock,
-    WaitError, all,
+    Allowed, Clock, ConcurrencyLimiter, Enforcer, Gcra, KeyedConcurrencyLimiter, Lease, Limit,
+    Overflow, Permit, Policy, Quota, RateLimiter, Retry, Timestamp, VirtualClock, WaitError, all,
 };
 
 const MS: u64 = 1_000_000;
@@ -488,8 +486,12 @@ fn a_slot_leaked_into_another_bucket_when_limits_changed() {
 
 /// Row 31: a clock that was read before the lock ran backwards for a key, and an old window
 /// reopened: 7 of 3 were admitted.
+#[cfg(feature = "compat")]
 #[test]
 fn an_old_window_reopened() {
+    use tollgate::FixedWindow;
+    use tollgate::compat::{CountedQuota, FixedWindowCounter, QuotaSet};
+
     const PERIOD: u64 = 60 * SECOND;
     let three = Quota::per_minute(3);
     let clock = || VirtualClock::new().clock();

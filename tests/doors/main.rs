@@ -1,13 +1,8 @@
-//! What stands around the core, each behind its feature: files, logs, HTTP, metrics, simulation,
-//! comparison.
+//! What stands around the core, each behind its feature: files, HTTP, metrics, simulation.
 
 mod access_log;
 #[cfg(feature = "http")]
 mod client_address;
-#[cfg(feature = "compare")]
-mod compare;
-#[cfg(feature = "replay")]
-mod durations;
 #[cfg(feature = "policy")]
 mod example_policy;
 mod fuzz_corpus;
@@ -19,6 +14,8 @@ mod http_layer;
 mod metrics;
 #[cfg(feature = "policy")]
 mod policy_file;
+#[cfg(feature = "policy")]
+mod policy_page;
 #[cfg(feature = "simulation")]
 mod simulation;
 #[cfg(feature = "watch")]

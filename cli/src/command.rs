@@ -1,0 +1,36 @@
+//! `tollgate`: policies on the command line.
+//!
+//! Data goes to standard output, everything else to standard error. Exit codes: 0 done, 1 a
+//! threshold of the user's was broken, 2 usage or policy error, 3 too many unreadable lines.
+
+mod args;
+mod check;
+mod compare;
+mod exit;
+mod input;
+mod output;
+mod policy;
+mod reading;
+mod replay;
+#[cfg_attr(unix, path = "command/same_file/unix.rs")]
+#[cfg_attr(not(unix), path = "command/same_file/other.rs")]
+mod same_file;
+mod simulate;
+mod suggest;
+
+use std::process::ExitCode;
+
+use args::{Args, Command};
+use clap::Parser;
+
+/// The command: reads the process's arguments, and gives its exit code.
+pub fn main() -> ExitCode {
+    let done = match Args::parse().command {
+        Command::Check(args) => check::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
+        Command::Suggest(args) => suggest::run(&args),
+    };
+    exit::code(done)
+}

@@ -1,0 +1,353 @@
+//! What a policy would have done to a log: lines become events, events are decided on virtual
+//! time, and what was decided becomes a summary.
+//!
+//! ```
+//! use tollgate_cli::replay::{Log, Replay};
+//! use tollgate::{Limit, Policy, Quota};
+//!
+//! let log = br#"
+//!     {"t": 0, "id": "a", "facts": {"user": 7}}
+//!     {"t": 0.25, "id": "b", "facts": {"user": 7}}
+//! "#;
+//! let policy = Policy::new().limit(Limit::new("user", Quota::per_second(1)).key(["user"]));
+//!
+//! let mut replay = Replay::new(policy)?;
+//! let mut log = Log::new(log.as_slice(), None);
+//! while let Some(line) = log.next_line()? {
+//!     match line.event {
+//!         Ok(event) => drop(replay.event(&event)),
+//!         Err(_) => replay.unreadable(),
+//!     }
+//! }
+//! let summary = replay.summary();
+//! assert_eq!((summary.admitted, summary.refused), (1, 1));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The same log gives the same answers every time. An event that is stamped earlier than one
+//! before it counts at the latest stamp there was ([`Disorder`] says how often). [`Arrivals`] puts
+//! in order what a log only tells at its end.
+//!
+//! What an admitted request holds it gives back when it ends, `took` after it began or by a
+//! `finish`. At one instant requests end before others begin, since what was held is free at
+//! exactly its end; events of the log are taken in their order. A request whose end the log cannot
+//! tell, since it has neither `took` nor an id, takes no time.
+
+mod absence;
+mod access_log;
+mod arrivals;
+mod decimal;
+mod decision;
+mod event;
+mod format;
+mod in_flight;
+mod json_lines;
+mod log;
+mod summary;
+mod timeline;
+mod took;
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, DefaultHasher};
+
+use smallvec::SmallVec;
+
+use tollgate::Enforcer;
+use tollgate::{Mode, Policy, PolicyError};
+use tollgate::{Timestamp, VirtualClock};
+
+pub use absence::Absence;
+pub use arrivals::Arrivals;
+pub use decision::{Decision, Seconds};
+pub use event::{Event, Op, Unreadable};
+pub use format::{Format, MAX_LINE};
+pub use log::{Line, Log};
+pub(crate) use summary::seconds;
+pub use summary::{Disorder, KeySummary, LimitSummary, Summary};
+pub use timeline::{Columns, Timeline};
+pub use took::Took;
+
+use in_flight::InFlight;
+use timeline::Resolution;
+
+/// Hashes alike in every run. A log cannot be made to fit the hash of a later replay for any gain.
+type FixedHasher = BuildHasherDefault<DefaultHasher>;
+
+/// As many facts of one event as are handed on without allocating.
+const INLINE_FACTS: usize = 16;
+
+type Facts<'a> = SmallVec<[(&'a str, &'a str); INLINE_FACTS]>;
+
+/// Decides the events of a log under a policy, and keeps count. Nobody waits: whom a limit with a
+/// `wait` does not admit at once is refused.
+///
+/// Memory grows with the keys that the limits count, with the keys that are refused, and with the
+/// requests in flight: those with an id count as such until they are finished. Where more than
+/// 262,144 are in flight and none was ever finished, the log does not tell, and no id is waited for.
+pub struct Replay {
+    policy: Policy,
+    enforcer: Enforcer<FixedHasher>,
+    time: VirtualClock,
+    counts: Counts,
+    in_flight: InFlight,
+    limits: Vec<Tally>,
+    /// By the limit's place, and the key in words.
+    refused_keys: HashMap<(usize, String), Timeline>,
+    /// The facts that the policy names and no request has had.
+    unseen: Vec<String>,
+    span: Option<Span>,
+    finest: Resolution,
+    disorder: Disorder,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    admitted: u64,
+    refused: u64,
+    peeks: u64,
+    finishes: u64,
+    unknown_finishes: u64,
+    unreadable_lines: u64,
+}
+
+/// What is known of a limit besides what the enforcer counts.
+#[derive(Default)]
+struct Tally {
+    keys: HashSet<u64, FixedHasher>,
+    refused: Timeline,
+    shadow_refused: Timeline,
+}
+
+/// From the first event to the latest.
+#[derive(Clone, Copy)]
+struct Span {
+    first: Timestamp,
+    last: Timestamp,
+}
+
+impl Replay {
+    /// A replay that has seen nothing yet, or all that is wrong with the policy.
+    pub fn new(policy: Policy) -> Result<Replay, PolicyError> {
+        let time = VirtualClock::new();
+        let enforcer = Enforcer::builder(policy.clone())
+            .clock(time.clock())
+            .hasher(FixedHasher::default())
+            .build()?;
+        Ok(Replay {
+            enforcer,
+            time,
+            counts: Counts::default(),
+            in_flight: InFlight::new(),
+            limits: policy.limits().iter().map(|_| Tally::default()).collect(),
+            refused_keys: HashMap::new(),
+            unseen: policy.named_facts().into_iter().map(str::to_owned).collect(),
+            span: None,
+            finest: Resolution::COARSEST,
+            disorder: Disorder::default(),
+            policy,
+        })
+    }
+
+    /// Decides an event. One that only ends something is counted and not decided; it is a no-op if
+    /// no admitted request of its id is without an end.
+    pub fn event<'e>(&mut self, event: &'e Event<'_>) -> Option<Decision<'e>> {
+        self.move_time_to(event.at);
+        let pair = |(name, value): &'e (Cow<'_, str>, Cow<'_, str>)| (&**name, &**value);
+        let facts: Facts<'e> = event.facts.iter().map(pair).collect();
+        let answer = match event.op {
+            Op::Admit => {
+                self.look(&facts, event.cost);
+                match self.enforcer.admit(&facts, event.cost) {
+                    Ok(permit) => {
+                        self.counts.admitted += 1;
+                        let allowed = permit.allowed();
+                        self.in_flight.begin(permit, event, self.time.now());
+                        Ok(allowed)
+                    }
+                    Err(refused) => {
+                        self.counts.refused += 1;
+                        self.count_refused(refused.index(), &facts);
+                        Err(refused)
+                    }
+                }
+            }
+            Op::Peek => {
+                self.counts.peeks += 1;
+                self.enforcer.peek(&facts, event.cost)
+            }
+            Op::Finish => {
+                self.counts.finishes += 1;
+                let ended = event.id.as_deref().and_then(|id| self.in_flight.finish(id));
+                self.counts.unknown_finishes += u64::from(ended.is_none());
+                return None;
+            }
+        };
+        Some(Decision { at: event.at, id: event.id.as_deref(), answer })
+    }
+
+    /// Counts a line that could not be read.
+    pub fn unreadable(&mut self) {
+        self.counts.unreadable_lines += 1;
+    }
+
+    /// How it stands.
+    pub fn summary(&self) -> Summary {
+        let Counts { admitted, refused, peeks, finishes, unknown_finishes, unreadable_lines } =
+            self.counts;
+        let requests = admitted + refused;
+        Summary {
+            requests,
+            admitted,
+            refused,
+            unreadable_lines,
+            first: self.span.map(|span| span.first),
+            last: self.span.map(|span| span.last),
+            limits: self.limit_summaries(),
+            top_refused_keys: self.top_refused_keys(),
+            peeks,
+            finishes,
+            unknown_finishes,
+            unfinished: self.in_flight.unfinished(),
+            peak_in_flight: self.in_flight.peak(),
+            disorder: self.disorder,
+            // A log without requests says nothing about the facts of requests.
+            missing_facts: if requests > 0 {
+                absence::of(&self.policy, &self.unseen)
+            } else {
+                Vec::new()
+            },
+            finest: self.finest,
+        }
+    }
+
+    /// Never moves back. Requests that end on the way do so at their own time.
+    fn move_time_to(&mut self, at: Timestamp) {
+        self.finest.see(at);
+        let span = self.span.get_or_insert(Span { first: at, last: at });
+        if at < span.last {
+            self.disorder.lines += 1;
+            self.disorder.furthest = self.disorder.furthest.max(span.last.since(at));
+        }
+        span.last = span.last.max(at);
+        let now = span.last;
+        while let Some((end, permit)) = self.in_flight.end(now) {
+            self.time.set(end);
+            drop(permit);
+        }
+        self.time.set(now);
+    }
+
+    /// Notes which keys a request has, and what limits in shadow say to it.
+    fn look(&mut self, facts: &Facts<'_>, cost: u64) {
+        self.unseen.retain(|fact| !facts.iter().any(|(name, _)| name == fact));
+        let (limits, now) = (&mut self.limits, self.time.now());
+        self.enforcer.trace(facts, cost, |index, key, shadow_refuses| {
+            if let Some(tally) = limits.get_mut(index) {
+                tally.keys.extend(key);
+                if shadow_refuses {
+                    tally.shadow_refused.add(now);
+                }
+            }
+        });
+    }
+
+    fn count_refused(&mut self, limit: usize, facts: &Facts<'_>) {
+        let now = self.time.now();
+        if let Some(tally) = self.limits.get_mut(limit) {
+            tally.refused.add(now);
+        }
+        let key = self.enforcer.key_text(limit, facts);
+        self.refused_keys.entry((limit, key)).or_default().add(now);
+    }
+
+    fn limit_summaries(&self) -> Vec<LimitSummary> {
+        let limits = self.enforcer.limits();
+        limits
+            .into_iter()
+            .zip(&self.limits)
+            .map(|(status, tally)| LimitSummary {
+                name: status.name.to_string(),
+                checked: status.checked,
+                refused: status.refused,
+                shadow_refused: status.shadow_refused,
+                keys: tally.keys.len() as u64,
+                overflows: status.overflows,
+                mode: status.mode,
+                over_time: match status.mode {
+                    Mode::Shadow => tally.shadow_refused.clone(),
+                    Mode::Enforce | Mode::Off => tally.refused.clone(),
+                },
+            })
+            .collect()
+    }
+
+    /// The most refused first; of equals the first in the policy, then in the alphabet.
+    fn top_refused_keys(&self) -> Vec<KeySummary> {
+        let mut keys: Vec<_> = self.refused_keys.iter().collect();
+        keys.sort_by_cached_key(|((limit, key), refused)| {
+            (std::cmp::Reverse(refused.total()), *limit, key.as_str())
+        });
+        keys.truncate(summary::TOP_KEYS);
+        keys.into_iter()
+            .map(|((limit, key), refused)| KeySummary {
+                limit: self
+                    .policy
+                    .limits()
+                    .get(*limit)
+                    .map_or(String::new(), |l| l.name().to_owned()),
+                key: key.clone(),
+                refused: refused.total(),
+                over_time: refused.clone(),
+            })
+            .collect()
+    }
+}
+
+impl std::fmt::Debug for Replay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replay").field("enforcer", &self.enforcer).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::Future;
+    use std::pin::pin;
+    use std::sync::{Arc, Mutex};
+    use std::task::{Context, Wake, Waker};
+
+    /// Notes what the time is whenever it is woken.
+    struct Witness {
+        time: VirtualClock,
+        seen: Mutex<Vec<u64>>,
+    }
+
+    impl Wake for Witness {
+        fn wake(self: Arc<Self>) {
+            self.seen.lock().unwrap().push(self.time.now().as_nanos() / 1_000_000_000);
+        }
+    }
+
+    #[test]
+    fn requests_end_at_their_own_time() {
+        let mut replay = Replay::new(Policy::new()).unwrap();
+        let mut event = |line: &str| {
+            replay.event(&Format::Jsonl.event(line.as_bytes()).unwrap().unwrap());
+            replay.time.clone()
+        };
+        event(r#"{"t": 0, "took": 7}"#);
+        let time = event(r#"{"t": 1, "took": 2}"#);
+        let seen = Mutex::default();
+        let witness = Arc::new(Witness { time: time.clone(), seen });
+        let waker = Waker::from(witness.clone());
+        for end in [3, 7] {
+            let mut sleep = pin!(time.clock().sleep_until(Timestamp::from_secs(end)).unwrap());
+            assert!(sleep.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            event(&format!(r#"{{"t": {}}}"#, end + 2));
+        }
+        assert_eq!(*witness.seen.lock().unwrap(), [3, 7]);
+        assert_eq!(time.now(), Timestamp::from_secs(9));
+    }
+}
