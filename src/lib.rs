@@ -43,6 +43,8 @@ mod watch;
 pub mod guide {
     #[doc = include_str!("../docs/algorithms.md")]
     pub mod algorithms {}
+    #[doc = include_str!("../docs/architecture.md")]
+    pub mod architecture {}
     #[doc = include_str!("../docs/benchmarks.md")]
     pub mod benchmarks {}
     #[doc = include_str!("../docs/cli.md")]
@@ -53,6 +55,12 @@ pub mod guide {
     pub mod guarantees {}
     #[doc = include_str!("../docs/http.md")]
     pub mod http {}
+    #[cfg(all(feature = "compat", feature = "tower"))]
+    #[doc = include_str!("../docs/migrating.md")]
+    pub mod migrating {}
+    #[cfg(feature = "policy")]
+    #[doc = include_str!("../docs/policy-file.md")]
+    pub mod policy_file {}
 }
 
 pub use algorithm::{
