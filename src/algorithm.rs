@@ -19,9 +19,8 @@ use crate::decision::{Allowed, Denied};
 use crate::quota::Quota;
 use crate::time::Timestamp;
 
-pub(crate) use bucket::{Bucket, Moment};
+pub(crate) use bucket::{Bucket, Moment, step};
 pub use fixed_window::{FixedWindow, Window};
-pub(crate) use gcra::step;
 pub use gcra::{Gcra, Tat};
 pub use history::History;
 #[cfg(feature = "compat")]

@@ -28,6 +28,7 @@ mod pending;
 mod pool;
 mod published;
 mod queued;
+mod sequence;
 mod settle;
 mod sight;
 mod table;

@@ -2,6 +2,7 @@
 
 mod keyed;
 mod lease;
+mod plan;
 mod room;
 mod rooms;
 
@@ -19,8 +20,8 @@ use crate::time::Clock;
 
 pub use keyed::KeyedConcurrencyLimiter;
 pub use lease::{Lease, Over};
+use plan::SlotPlan;
 pub(crate) use room::Room;
-use room::SlotPlan;
 pub(crate) use rooms::Rooms;
 
 /// So many slots: who has one may go ahead, and gives it back.
@@ -169,7 +170,7 @@ impl ConcurrencyLimiter {
     /// had.
     #[inline]
     pub fn try_acquire_n(&self, weight: u32) -> Result<Lease, Denied> {
-        Room::try_take(&self.room, weight, Arc::clone)
+        Lease::try_take(&self.room, weight, Arc::clone)
     }
 
     /// Waits in line for a slot, `within` so long, on this thread. Works on any clock; on a virtual

@@ -12,10 +12,14 @@ mod counter;
 mod decide;
 mod decision;
 mod facts;
+mod fixed_hash;
 mod framing;
 mod inspect;
+mod key_part;
+mod live;
 mod pattern;
 mod permit;
+mod reload;
 mod rollout;
 mod trace;
 
@@ -32,18 +36,20 @@ use crate::time::{Clock, Timestamp};
 use crate::transaction::Listed;
 
 use account::Account;
+use answers::Says;
 use compiled::{Compiled, Rule};
-use decide::{Says, decide, decide_and_say};
+use decide::{decide, decide_and_say};
 use decision::{Asks, Decision};
 use facts::Facts;
 use framing::Words;
 
 pub use admission::{Admission, AdmissionWithAnswers};
 pub use answers::{Answers, LimitAnswer};
-pub use compiled::{Absent, Reload};
+pub use compiled::Absent;
 pub use facts::Value;
 pub use inspect::{EnforcerTotals, Explanation, LimitStatus, Verdict};
 pub use permit::Permit;
+pub use reload::Reload;
 
 /// Decides requests under a policy.
 ///
@@ -261,7 +267,7 @@ impl<S> Enforcer<S> {
         // Those who wait for a limit that is gone wait no more, and the others are asked again.
         for rule in &before.rules {
             if compiled.rule(rule.name).is_none() {
-                rule.set_mode(Mode::Off);
+                rule.live.set_mode(Mode::Off);
             }
             rule.serve_all();
         }
@@ -282,7 +288,7 @@ impl<S> Enforcer<S> {
     pub fn set_mode(&self, name: &str, mode: Mode) -> Result<(), UnknownLimit> {
         let policy = self.policy.load();
         let rule = self.rule(&policy, name)?;
-        rule.set_mode(mode);
+        rule.live.set_mode(mode);
         rule.serve_all();
         Ok(())
     }

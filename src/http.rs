@@ -6,6 +6,8 @@
 mod body;
 mod client_address;
 #[cfg(feature = "tower")]
+mod config;
+#[cfg(feature = "tower")]
 pub mod fact;
 mod grpc;
 mod headers;

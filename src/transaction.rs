@@ -13,9 +13,11 @@
 //! This is the general way, a cold loop. Where all limits are words that stand in their slots,
 //! callers first try the same four things with [`FastPart`]s, or a list of them ([`Listed`]).
 
+mod asked;
 mod entry;
 mod fast;
 mod listed;
+mod locks;
 mod record;
 mod slot_part;
 
@@ -26,11 +28,12 @@ use crate::decision::{Denied, Retry};
 use crate::slots::{self, Claim, Held};
 use crate::sync::{Backoff, mutant};
 
+pub(crate) use asked::Asked;
 use entry::Part;
-pub(crate) use entry::{Asked, Entries, Entry};
+pub(crate) use entry::{Entries, Entry};
 pub(crate) use fast::{FastPart, Said, commit_last};
 pub(crate) use listed::{Listed, tighter};
-use record::Locks;
+use locks::Locks;
 pub(crate) use slot_part::HeldSlots;
 use slot_part::SLOTS;
 
@@ -75,7 +78,8 @@ fn until_decided<'a, R>(
 ) -> R {
     let (mut locks, backoff) = (Locks::default(), Backoff::default());
     loop {
-        if let Some(decided) = locks.look(entries).and_then(|()| attempt(entries, &mut locks)) {
+        if let Some(decided) = lock(entries, &mut locks).and_then(|()| attempt(entries, &mut locks))
+        {
             return decided;
         }
         locks.unlock();
@@ -122,8 +126,27 @@ fn ask<'a>(entries: &mut [Entry<'a>], locks: &mut Locks<'a>, costs: &[u64], time
             entry.asked.cost = cost.saturating_mul(times);
         }
         entry.look_again();
+        entry.look_again_locked(locks);
     }
-    locks.look_again(entries);
+}
+
+/// Locks the shards of all records, and looks at these. `None`: a quota changes.
+fn lock<'a>(entries: &mut [Entry<'a>], locks: &mut Locks<'a>) -> Option<()> {
+    let shards = |entry: &Entry<'a>| match &entry.part {
+        Part::Record(record) => Some((record.shard(), record.records)),
+        Part::Word(_) | Part::Slots(_) => None,
+    };
+    if mutant("lock_one_by_one") {
+        for entry in entries.iter_mut() {
+            locks.lock([&*entry].into_iter().filter_map(shards))?;
+            entry.look_again_locked(locks);
+            locks.unlock();
+        }
+        return locks.lock(entries.iter().filter_map(shards));
+    }
+    locks.lock(entries.iter().filter_map(shards))?;
+    entries.iter_mut().for_each(|entry| entry.look_again_locked(locks));
+    Some(())
 }
 
 /// One attempt at what was looked at. `None`: something came between.

@@ -180,8 +180,8 @@ fn take<S: BuildHasher>(
     enforcer: &Enforcer<S>,
     seen: &Result<Contents, Unread>,
 ) -> Result<Reload, Why> {
-    let contents = seen.as_ref().map_err(|unread| Why::Unread(unread.clone()))?;
-    let policy = Policy::from_toml(file::text(contents)?).map_err(Why::Policy)?;
+    let text = seen.as_ref().map_err(Unread::clone).and_then(|contents| file::text(contents));
+    let policy = Policy::from_toml(text.map_err(Why::Unread)?).map_err(Why::Policy)?;
     enforcer.reload(policy).map_err(Why::Policy)
 }
 

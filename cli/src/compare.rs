@@ -22,6 +22,8 @@
 mod arrivals;
 mod checks;
 mod contender;
+mod entry;
+mod limited;
 mod own;
 mod report;
 mod score;
@@ -31,7 +33,8 @@ mod waits;
 use tollgate::Quota;
 
 pub use arrivals::{Arrival, Arrivals, scenarios};
-pub use contender::{Answer, Contender, Entry, Setup, Wait};
+pub use contender::{Answer, Contender, Setup, Wait};
+pub use entry::Entry;
 pub use own::algorithms;
 pub use report::{
     About, Check, LeftOut, Origin, Outcome, Report, Scenario, Score, Speed, SpeedRow, Waits, Window,

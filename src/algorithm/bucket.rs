@@ -10,7 +10,7 @@ use crate::decision::{Allowed, Denied, Retry, Standing};
 use crate::quota::Quota;
 use crate::ticks::Scale;
 
-use super::{Refill, gcra};
+use super::Refill;
 
 /// The latest tick that a booking may reach: well within what a word can say.
 const MAX_BOOKED: u64 = 1 << 60;
@@ -45,6 +45,25 @@ pub(crate) struct Bucket {
     pub(crate) burst: u64,
     /// The whole burst in ticks, at most [`MAX_CAPACITY`](crate::ticks::MAX_CAPACITY).
     pub(crate) capacity: u64,
+}
+
+/// The step of GCRA, in ticks: decides a charge, which is at most the `capacity`, for a key whose
+/// bucket is full at `state`. `Ok`: when it is full after the charge. `Err`: the tick at which the
+/// charge would be allowed.
+///
+/// `now` lies between two ticks, `floor` and `ceil`, or on one: a busy period begins at the later
+/// and time has passed only to the earlier, so rounding always denies.
+#[inline(always)]
+pub(crate) fn step(
+    state: u64,
+    charge: u64,
+    capacity: u64,
+    floor: u64,
+    ceil: u64,
+) -> Result<u64, u64> {
+    let room = capacity - charge;
+    // No sum wraps: a capacity is at most 2^60, and `floor` is below 2^62.
+    if state <= floor + room { Ok(state.max(ceil) + charge) } else { Err(state - room) }
 }
 
 impl Bucket {
@@ -88,7 +107,7 @@ impl Bucket {
             Some(charge) if charge <= self.capacity => charge,
             _ => return Err(self.denied(debt, tat, Retry::Never, now)),
         };
-        match gcra::step(tat, charge, self.capacity, now.floor, now.ceil) {
+        match step(tat, charge, self.capacity, now.floor, now.ceil) {
             // What was rounded up at the start of a busy period cannot be had either.
             Ok(next) => Ok((next, Allowed(self.standing(next - now.floor, next, now)))),
             // Allowed once `floor` reaches this tick, and at no earlier nanosecond.

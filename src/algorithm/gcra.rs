@@ -29,25 +29,6 @@ pub struct Tat {
     ticks: u64,
 }
 
-/// The step of GCRA, in ticks: decides a charge, which is at most the `capacity`, for a key whose
-/// bucket is full at `state`. `Ok`: when it is full after the charge. `Err`: the tick at which the
-/// charge would be allowed.
-///
-/// `now` lies between two ticks, `floor` and `ceil`, or on one: a busy period begins at the later
-/// and time has passed only to the earlier, so rounding always denies.
-#[inline(always)]
-pub(crate) fn step(
-    state: u64,
-    charge: u64,
-    capacity: u64,
-    floor: u64,
-    ceil: u64,
-) -> Result<u64, u64> {
-    let room = capacity - charge;
-    // No sum wraps: a capacity is at most 2^60, and `floor` is below 2^62.
-    if state <= floor + room { Ok(state.max(ceil) + charge) } else { Err(state - room) }
-}
-
 impl Gcra {
     /// GCRA for a quota.
     pub fn new(quota: Quota) -> Gcra {

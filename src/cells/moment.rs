@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 
 use crate::ticks::{nanos_until, ticks_around};
 
-use super::published::is_stepped;
+use super::sequence::is_stepped;
 
 /// A stamp on the axis of the numbers in force.
 #[derive(Clone, Copy)]

@@ -8,7 +8,8 @@ use crate::time::Timestamp;
 use super::Cells;
 use super::pending::{FastPending, Pending};
 use super::pool::{Full, Overflow};
-use super::published::{FastNumbers, generation_of};
+use super::published::FastNumbers;
+use super::sequence::generation_of;
 use super::table::{Claim, Meaning, Start};
 use super::word::{self, MAX_TICK};
 

@@ -3,7 +3,7 @@
 use crate::sync::{Ordering, mutant};
 use crate::time::Timestamp;
 
-use super::published::generation_of;
+use super::sequence::generation_of;
 use super::table::Cell;
 use super::{Cells, Charge, Seat, word};
 

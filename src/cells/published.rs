@@ -14,6 +14,7 @@ use crate::time::Timestamp;
 
 use super::moment::FastMoment;
 use super::numbers::Numbers;
+use super::sequence::{CHANGING, GENERATION_SHIFT, QUEUED, STEPPED};
 use super::word;
 
 /// The numbers in force and those before them.
@@ -23,15 +24,6 @@ pub(crate) struct Published {
     /// The stamp, in nanoseconds, before which the axis ends; 0 before the first stamp.
     end: AtomicU64,
 }
-
-/// In the sequence word: callers wait in line for some key.
-const QUEUED: u64 = 1;
-/// The numbers are being changed: the line is not to be read.
-const CHANGING: u64 = 2;
-/// Time passes in steps.
-const STEPPED: u64 = 4;
-/// The generation is counted from here on.
-const GENERATION_SHIFT: u32 = 3;
 
 /// One cache line: the sequence word, and what the fast path reads of the slot in use.
 #[derive(Default)]
@@ -66,18 +58,6 @@ impl FastNumbers {
         let (reset, per_nano) = now.until(full);
         Standing { capacity, room, unit, reset, per_nano: per_nano.get() }
     }
-}
-
-/// That of the numbers behind a sequence word.
-#[inline(always)]
-pub(super) fn generation_of(sequence: u64) -> u64 {
-    sequence >> GENERATION_SHIFT
-}
-
-/// Whether time passes in steps under the numbers behind a sequence word.
-#[inline(always)]
-pub(super) fn is_stepped(sequence: u64) -> bool {
-    sequence & STEPPED != 0
 }
 
 #[derive(Default)]

@@ -11,7 +11,8 @@ use crate::sync::{Arc, RandomState};
 use crate::time::Clock;
 
 use super::lease::Lease;
-use super::room::{Room, SlotPlan};
+use super::plan::SlotPlan;
+use super::room::Room;
 use super::rooms::Rooms;
 use super::{AcquireSlots, SlotKey, SlotsBuilder, Usage};
 
@@ -61,7 +62,7 @@ impl<K: Hash + ?Sized, S: BuildHasher> KeyedConcurrencyLimiter<K, S> {
 
     /// Takes `weight` slots of `key`, all or none. A weight of 0 counts as 1.
     pub fn try_acquire_n(&self, key: &K, weight: u32) -> Result<Lease, Denied> {
-        Room::try_take(self.room(key), weight, |room| room)
+        Lease::try_take(self.room(key), weight, |room| room)
     }
 
     /// Waits in the line of `key`, on this thread:

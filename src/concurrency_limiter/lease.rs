@@ -1,10 +1,12 @@
 //! [`Lease`]: slots that are held, and come back.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::time::Duration;
 
+use crate::decision::Denied;
 use crate::slots::Held;
-use crate::sync::Arc;
+use crate::sync::{Arc, mutant};
 
 use super::room::Room;
 
@@ -28,6 +30,38 @@ impl Lease {
     #[inline]
     pub(crate) fn new(room: Arc<Room>, held: Held) -> Lease {
         Lease { room, held }
+    }
+
+    /// Takes slots of `at` for a caller who does not wait. `own` makes of `at` what the lease keeps: a
+    /// refused caller does not count as an owner of the room, and a room that is owned already is not
+    /// counted twice.
+    #[inline(always)]
+    pub(super) fn try_take<R: Borrow<Arc<Room>>>(
+        at: R,
+        weight: u32,
+        own: impl FnOnce(R) -> Arc<Room>,
+    ) -> Result<Lease, Denied> {
+        let (room, weight) = (at.borrow(), weight.max(1));
+        // The rest is apart: it may take the lock and serve the line.
+        match room.slots.try_at_once(weight, room.clock()) {
+            Some(Ok(held)) => Ok(Lease::new(own(at), held)),
+            Some(Err(denied)) => Err(denied),
+            None => Lease::try_take_in_turn(room, weight),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn try_take_in_turn(room: &Arc<Room>, weight: u32) -> Result<Lease, Denied> {
+        let take = || room.slots.take(weight, room.clock().now(), false);
+        let is_queued = room.slots.is_queued();
+        let taken = take().or_else(|denied| {
+            room.serve_queued();
+            // The line that was in the way may have been one of waiters who have their answer.
+            let is_over = is_queued && !room.slots.is_queued() && !mutant("denial_kept");
+            if is_over { take() } else { Err(denied) }
+        });
+        taken.map(|held| Lease::new(room.clone(), held))
     }
 
     /// Makes the lease as long as a new one, from now on, if it is not longer already.

@@ -10,8 +10,7 @@ use crate::rate_limiter::Rate;
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::time::Clock;
 
-use super::Reload;
-use super::compiled::Live;
+use super::reload::Reload;
 
 pub(crate) struct Account {
     pub(crate) counts: Counts,
@@ -55,7 +54,7 @@ impl Account {
         limit: &Limit,
         change: Change,
         before: Option<&Arc<Account>>,
-        live: &Live,
+        past: &Arc<Past>,
         clock: &Clock,
         reload: &mut Reload,
     ) -> Option<Arc<Account>> {
@@ -81,8 +80,6 @@ impl Account {
             return Some(before.clone());
         }
         reload.fresh += 1;
-        // Relaxed: a count.
-        live.fresh_starts.fetch_add(before.is_some().into(), Ordering::Relaxed);
         let clock = clock.clone();
         let counts = match (numbers, made) {
             (Numbers::Quota(quota), Made::Rate { max_keys, overflow, algorithm }) => {
@@ -95,7 +92,7 @@ impl Account {
             // A quota is made only of a rate.
             (Numbers::Quota(_), Made::Slots) => return None,
         };
-        Some(Arc::new(Account { counts, made, told: AtomicU64::new(0), past: live.past.clone() }))
+        Some(Arc::new(Account { counts, made, told: AtomicU64::new(0), past: past.clone() }))
     }
 
     /// Nobody is served: that is for later, when no lock is held.

@@ -11,7 +11,6 @@ use crate::time::Timestamp;
 use crate::transaction::INLINE;
 
 use super::compiled::{Compiled, Rule};
-use super::decide::Says;
 use super::decision::{Decision, LimitSaid, Saying, rate_of};
 use super::{Enforcer, Explanation, Permit, Value};
 
@@ -49,6 +48,22 @@ pub struct LimitAnswer {
     pub key: Option<String>,
     /// Its place in the policy.
     place: u32,
+}
+
+/// Where answers are put, and when.
+pub(super) enum Says<'a> {
+    Always(&'a mut Answers),
+    #[cfg_attr(not(feature = "tower"), allow(dead_code))]
+    IfRefused(&'a mut Answers),
+}
+
+impl Says<'_> {
+    pub(super) fn wanted(&mut self, is_refused: bool) -> Option<&mut Answers> {
+        match self {
+            Says::IfRefused(_) if !is_refused => None,
+            Says::Always(answers) | Says::IfRefused(answers) => Some(answers),
+        }
+    }
 }
 
 impl Answers {

@@ -10,15 +10,17 @@ use std::time::Duration;
 
 use crate::concurrency_limiter::Room;
 use crate::decision::{Denied, intern};
-use crate::policy::{Change, Limit, Missing, Mode, Override, Policy, What};
-use crate::sync::{Arc, AtomicBool, AtomicU8, AtomicU64, Mutex, Ordering, Weak};
+use crate::policy::{Change, Limit, Missing, Override, Policy, What};
+use crate::sync::{Arc, Ordering};
 use crate::telemetry;
 use crate::time::Clock;
 
-use super::account::{Account, Past};
-use super::counter::Counter;
-use super::facts::{FactId, Facts, Names};
+use super::account::Account;
+use super::facts::{FactId, Names};
+use super::key_part::Part;
+use super::live::{Live, Totals};
 use super::pattern::Test;
+use super::reload::Reload;
 use super::rollout::Rollout;
 
 use routes::{Route, index};
@@ -42,14 +44,6 @@ pub(crate) struct Compiled {
     pub(crate) totals: Arc<Totals>,
     /// Of limits that are gone, what they would go on with if they came back.
     gone: Vec<(&'static str, Arc<Live>)>,
-}
-
-/// What an enforcer counts besides its limits.
-#[derive(Default)]
-pub(crate) struct Totals {
-    pub(crate) admitted: Counter,
-    pub(crate) reloads: AtomicU64,
-    pub(crate) failed_reloads: AtomicU64,
 }
 
 /// A limit made ready.
@@ -79,86 +73,6 @@ pub(crate) struct Variant {
     source: Override,
     /// `None`: exempt.
     pub(crate) account: Option<Arc<Account>>,
-}
-
-/// What a limit keeps through all reloads, those included that have none of its name.
-#[derive(Default)]
-pub(crate) struct Live {
-    /// Also seen by who waits under a policy of before.
-    mode: AtomicU8,
-    pub(crate) checked: Counter,
-    pub(crate) refused: Counter,
-    pub(crate) shadow_refused: Counter,
-    /// Requests that took slots, and that gave them back.
-    pub(crate) acquired: Counter,
-    pub(crate) returned: Counter,
-    /// Whether it is a concurrency limit, or was.
-    pub(crate) had_slots: AtomicBool,
-    /// Waits in its lines that ended in a refusal.
-    pub(crate) timeouts: AtomicU64,
-    /// Accounts that began without the keys of a limit or an override that was there.
-    pub(crate) fresh_starts: AtomicU64,
-    /// What accounts had counted that are gone.
-    pub(crate) past: Arc<Past>,
-    /// Accounts that a reload replaced or dropped. They are there as long as somebody waits or holds
-    /// there.
-    replaced: Mutex<Vec<Weak<Account>>>,
-}
-
-/// A part of a key: facts, of which the first there is counts.
-pub(crate) struct Part {
-    first: KeyFact,
-    others: Box<[KeyFact]>,
-}
-
-/// A fact and the identity of its name.
-pub(crate) type KeyFact = (FactId, u64);
-
-/// How a reload went: limiters kept with their keys, new ones, and those that went.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reload {
-    /// Limits and overrides that kept their keys and what these owe.
-    pub kept: usize,
-    /// Limits and overrides that start without any.
-    pub fresh: usize,
-    /// Limits and overrides that are gone.
-    pub dropped: usize,
-}
-
-impl Live {
-    /// Visits the accounts that a reload replaced or dropped and that are still there.
-    pub(crate) fn each_replaced(&self, mut visit: impl FnMut(&Account)) {
-        let replaced: Vec<_> = self.replaced.lock().iter().filter_map(Weak::upgrade).collect();
-        replaced.iter().for_each(|account| visit(account));
-    }
-}
-
-impl Part {
-    pub(crate) fn new(facts: &[String], names: &Names) -> Part {
-        let known = |fact: &String| names.find(fact).map(|id| (id, names.identity(id)));
-        let mut facts = facts.iter().filter_map(known);
-        // A fact without a place is never there.
-        Part { first: facts.next().unwrap_or((FactId::MAX, 0)), others: facts.collect() }
-    }
-
-    /// The first of its facts that is there.
-    #[inline(always)]
-    pub(crate) fn find<'f>(&self, facts: &'f Facts<'_>) -> Option<(KeyFact, &'f [u8])> {
-        match facts.get(self.first.0) {
-            Some(value) => Some((self.first, value)),
-            None if self.others.is_empty() => None,
-            None => self.find_other(facts),
-        }
-    }
-
-    #[inline(never)]
-    fn find_other<'f>(&self, facts: &'f Facts<'_>) -> Option<(KeyFact, &'f [u8])> {
-        self.others.iter().find_map(|fact| Some((*fact, facts.get(fact.0)?)))
-    }
-
-    pub(crate) fn ids(&self) -> impl Iterator<Item = FactId> {
-        [&self.first].into_iter().chain(&self.others).map(|(id, _)| *id)
-    }
 }
 
 impl Compiled {
@@ -234,7 +148,7 @@ impl Rule {
             live.had_slots.store(true, Ordering::Relaxed);
         }
         // Only an override exempts.
-        let account = Account::new(limit, Change::Nothing, own, &live, clock, reload)?;
+        let account = new_account(limit, Change::Nothing, own, &live, clock, reload)?;
         let variants = policy
             .overrides
             .iter()
@@ -259,7 +173,7 @@ impl Rule {
             variants,
             live,
         };
-        rule.set_mode(limit.mode);
+        rule.live.set_mode(limit.mode);
         Some(rule)
     }
 
@@ -310,17 +224,23 @@ impl Rule {
         list.retain(|account| account.strong_count() > 0);
         list.extend(replaced);
     }
+}
 
-    #[inline]
-    pub(crate) fn mode(&self) -> Mode {
-        // Relaxed: each decision uses one mode, and nothing else goes with it.
-        from_u8(self.live.mode.load(Ordering::Relaxed))
+/// That of `limit` under `change`, or that of `before` if it goes on. `None`: the change exempts.
+fn new_account(
+    limit: &Limit,
+    change: Change,
+    before: Option<&Arc<Account>>,
+    live: &Live,
+    clock: &Clock,
+    reload: &mut Reload,
+) -> Option<Arc<Account>> {
+    let account = Account::new(limit, change, before, &live.past, clock, reload)?;
+    if before.is_some_and(|before| !Arc::ptr_eq(before, &account)) {
+        // Relaxed: a count.
+        live.fresh_starts.fetch_add(1, Ordering::Relaxed);
     }
-
-    pub(crate) fn set_mode(&self, mode: Mode) {
-        // Relaxed: as in `mode`.
-        self.live.mode.store(to_u8(mode), Ordering::Relaxed);
-    }
+    Some(account)
 }
 
 impl Variant {
@@ -339,23 +259,7 @@ impl Variant {
         Variant {
             tests: change.matches.iter().map(|c| Test::new(c, names)).collect(),
             source: change.clone(),
-            account: Account::new(limit, change.change, before, live, clock, reload),
+            account: new_account(limit, change.change, before, live, clock, reload),
         }
-    }
-}
-
-fn to_u8(mode: Mode) -> u8 {
-    match mode {
-        Mode::Enforce => 0,
-        Mode::Shadow => 1,
-        Mode::Off => 2,
-    }
-}
-
-fn from_u8(mode: u8) -> Mode {
-    match mode {
-        0 => Mode::Enforce,
-        1 => Mode::Shadow,
-        _ => Mode::Off,
     }
 }

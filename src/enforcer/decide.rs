@@ -6,25 +6,9 @@ use crate::decision::Refused;
 use crate::time::Timestamp;
 use crate::transaction::{INLINE, Listed, Said};
 
-use super::answers::Answers;
+use super::answers::Says;
 use super::decision::{Decision, LimitSaid, Saying, Source};
 use super::permit::Permit;
-
-/// Where answers are put, and when.
-pub(super) enum Says<'a> {
-    Always(&'a mut Answers),
-    #[cfg_attr(not(feature = "tower"), allow(dead_code))]
-    IfRefused(&'a mut Answers),
-}
-
-impl Says<'_> {
-    fn wanted(&mut self, is_refused: bool) -> Option<&mut Answers> {
-        match self {
-            Says::IfRefused(_) if !is_refused => None,
-            Says::Always(answers) | Says::IfRefused(answers) => Some(answers),
-        }
-    }
-}
 
 /// Decides what is asked, on the fast path if it can, and hands over what was charged and taken.
 // Apart, since it is the same for all hashers and facts.

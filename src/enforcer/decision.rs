@@ -116,7 +116,7 @@ impl Compiled {
         let mut words = Words::default();
         for place in self.find(facts, &mut Found::new()) {
             let Some(rule) = self.rules.get(*place as usize) else { continue };
-            if rule.mode() == Mode::Off && skip_off {
+            if rule.live.mode() == Mode::Off && skip_off {
                 continue;
             }
             if rule.tested_as != tested_as {
@@ -224,7 +224,7 @@ impl<'a> Decision<'a> {
             let source = asked.source;
             let place = source.rule;
             let rule = &policy.rules[place as usize];
-            let enforced = match rule.mode() {
+            let enforced = match rule.live.mode() {
                 Mode::Enforce => true,
                 Mode::Shadow => false,
                 Mode::Off => continue,

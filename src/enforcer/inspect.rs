@@ -9,9 +9,10 @@ use crate::sync::Ordering;
 use crate::time::Timestamp;
 
 use super::account::{Account, Counts};
-use super::compiled::{Absent, Applies, Live, Rule};
+use super::compiled::{Absent, Applies, Rule};
 use super::facts::Facts;
 use super::framing::Words;
+use super::live::Live;
 use super::{Enforcer, Value};
 
 /// A limit as it runs: [`Enforcer::limits`].
@@ -162,7 +163,7 @@ impl<S: BuildHasher> Enforcer<S> {
         let facts = &known;
         let explain = |rule: &Rule| Explanation {
             limit: rule.name,
-            mode: rule.mode(),
+            mode: rule.live.mode(),
             key: rule.key_text(facts, &policy.names),
             verdict: match rule.applies(
                 rule.is_meant(facts),
@@ -171,7 +172,7 @@ impl<S: BuildHasher> Enforcer<S> {
                 &self.hasher,
                 &mut Words::default(),
             ) {
-                _ if rule.mode() == Mode::Off => Verdict::Absent(Absent::Off),
+                _ if rule.live.mode() == Mode::Off => Verdict::Absent(Absent::Off),
                 Applies::Not(why) => Verdict::Absent(why),
                 Applies::Refuses => Verdict::Refused,
                 Applies::Decides { account, variant, tag, cost } => Verdict::Decided {
@@ -210,7 +211,7 @@ impl Rule {
 
     fn status(&self, now: Timestamp) -> LimitStatus {
         let plus = |sum: usize, keys: Option<usize>| Some(sum.saturating_add(keys?));
-        let mut status = self.live.status(self.name, self.account.amount(), self.mode());
+        let mut status = self.live.status(self.name, self.account.amount(), self.live.mode());
         status.max_keys = self.accounts().map(|account| account.max_keys()).try_fold(0, plus);
         self.each_account(|account| status.add(account));
         // What was owed in a table that was replaced is not owed any more.

@@ -1,18 +1,15 @@
 //! Rollout: which requests are in the share of a limit.
 //!
 //! The hash is fixed, so that the same organizations are in a share on every machine and after
-//! every restart, and raising the share only adds: FNV-1a (64 bits) over the limit's name and then
-//! each value as its length (8 bytes, little end first) and its bytes; then the finalizer of
-//! MurmurHash3, since FNV alone leaves the high bits of similar texts alike. A request is in the
+//! every restart, and raising the share only adds: that of `fixed_hash` over the limit's name and
+//! then each value as its length (8 bytes, little end first) and its bytes. A request is in the
 //! share of p percent iff the hash is below floor(p * 2^64 / 100).
 
 use crate::policy::Share;
 
-use super::compiled::Part;
 use super::facts::Facts;
-
-const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
+use super::fixed_hash::{FNV_OFFSET, finish, fnv};
+use super::key_part::Part;
 
 /// A limit's share, and what chooses.
 pub(crate) struct Rollout {
@@ -40,23 +37,6 @@ impl Rollout {
 
 fn with_value(hash: u64, value: &[u8]) -> u64 {
     fnv(fnv(hash, &(value.len() as u64).to_le_bytes()), value)
-}
-
-pub(crate) fn fnv(hash: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME))
-}
-
-fn finish(mut hash: u64) -> u64 {
-    hash ^= hash >> 33;
-    hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
-    hash ^= hash >> 33;
-    hash = hash.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    hash ^ hash >> 33
-}
-
-/// The stable identity of a text: of a fact's name in a key.
-pub(crate) fn identity(text: &str) -> u64 {
-    finish(fnv(FNV_OFFSET, text.as_bytes()))
 }
 
 #[cfg(test)]

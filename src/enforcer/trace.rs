@@ -28,7 +28,7 @@ impl<S: BuildHasher> Enforcer<S> {
         for place in policy.find(&known, &mut Found::new()) {
             let index = *place as usize;
             let Some(rule) = policy.rules.get(index) else { continue };
-            let is_shadow = match rule.mode() {
+            let is_shadow = match rule.live.mode() {
                 Mode::Enforce => false,
                 Mode::Shadow => true,
                 Mode::Off => continue,

@@ -16,7 +16,7 @@ use crate::enforcer::{AdmissionWithAnswers, Answers};
 use crate::sync::{Arc, RandomState};
 
 use super::body::{AdmittedBody, Held};
-use super::layer::{Config, Decided};
+use super::config::{Config, Decided};
 
 /// What [`AdmitLayer`](super::AdmitLayer) makes of a service.
 pub struct Admit<Inner, H = RandomState> {

@@ -1,10 +1,10 @@
 //! A line: what one step under its lock does, and when it must be served though nothing happens.
 
-use crate::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak, mutant};
+use crate::sync::{Arc, Mutex, MutexGuard, OnceLock, mutant};
 use crate::time::{Alarm, Clock, Due, Timestamp};
 
 use super::order::{Order, Waiting};
-use super::{Place, Tried, Turnstile, Waits, Wake, serve};
+use super::{Place, Tried, Turnstile, Waits, Wake};
 
 pub(crate) struct Line {
     clock: Clock,
@@ -24,19 +24,8 @@ pub(super) struct State {
     kept: Option<(u64, Timestamp)>,
     /// On one that does.
     alarm: Option<(Timestamp, Alarm)>,
-    bell: Option<Arc<Bell>>,
+    bell: Option<Arc<dyn Due>>,
     is_closed: bool,
-}
-
-/// Rings at a line when a virtual clock reaches the moment.
-struct Bell(Weak<dyn Turnstile>);
-
-impl Due for Bell {
-    fn due(&self, now: Timestamp) {
-        if let Some(turnstile) = self.0.upgrade() {
-            serve(&*turnstile, now);
-        }
-    }
 }
 
 /// What a step leaves to be done once the lock is released.
@@ -100,17 +89,23 @@ impl Line {
 
 impl State {
     /// Puts a waiter at the end of the line.
-    pub(super) fn push(&mut self, at: &Arc<dyn Turnstile>, waiting: Waiting) {
+    pub(super) fn push(&mut self, at: &dyn Turnstile, waiting: Waiting) {
         if self.order.is_empty() {
             self.again = if mutant("join_unserved") { Timestamp::MAX } else { Timestamp::ZERO };
             // It looks at the time itself, after this.
             self.kept = Some((self.order.next_ticket(), Timestamp::ZERO));
         }
-        if self.bell.is_none() && at.line().clock.virtual_time().is_some() {
-            self.bell = Some(Arc::new(Bell(Arc::downgrade(at))));
-        }
         self.order.push(waiting);
-        self.tell(&**at);
+        self.tell(at);
+    }
+
+    /// Whether a virtual clock keeps the time of this line and has nothing to ring.
+    pub(super) fn lacks_bell(&self, at: &dyn Turnstile) -> bool {
+        self.bell.is_none() && at.line().clock.virtual_time().is_some()
+    }
+
+    pub(super) fn hang_bell(&mut self, bell: Arc<dyn Due>) {
+        self.bell = Some(bell);
     }
 
     /// Takes out the waiter that has `ticket`.
@@ -234,8 +229,7 @@ impl State {
             time.cancel(alarm);
         }
         let (Some(due), Some(bell)) = (due, &self.bell) else { return (None, None) };
-        let bell: Arc<dyn Due> = bell.clone();
-        self.alarm = Some((due, time.set_alarm(due, Arc::downgrade(&bell))));
+        self.alarm = Some((due, time.set_alarm(due, Arc::downgrade(bell))));
         // After the alarm is set: if the time was moved before that, it does not ring.
         let later = clock.now();
         let is_due = now < later && due <= later && !mutant("alarm_unchecked");

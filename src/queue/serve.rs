@@ -3,8 +3,8 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use crate::sync::{Arc, MutexGuard, is_panicking, mutant};
-use crate::time::Timestamp;
+use crate::sync::{Arc, MutexGuard, Weak, is_panicking, mutant};
+use crate::time::{Due, Timestamp};
 
 use super::line::{Left, NoPlace, State, Step};
 use super::order::Waiting;
@@ -38,6 +38,14 @@ pub(super) fn enter(at: &dyn Turnstile, now: Timestamp) -> Result<MutexGuard<'_,
     })
 }
 
+/// Puts a waiter at the end of the line of `at`.
+pub(super) fn push(line: &mut State, at: &Arc<dyn Turnstile>, waiting: Waiting) {
+    if line.lacks_bell(&**at) {
+        line.hang_bell(Arc::new(Bell(Arc::downgrade(at))));
+    }
+    line.push(&**at, waiting);
+}
+
 /// Takes the waiter that has `ticket` out of the line.
 pub(super) fn leave(at: &dyn Turnstile, ticket: u64) {
     let left = at.line().lock().remove(at, ticket);
@@ -55,6 +63,17 @@ pub(super) fn finish(at: &dyn Turnstile, step: Step, now: Timestamp) {
         after.go_on(&*to, step, now);
     }
     after.end();
+}
+
+/// Rings at a line when a virtual clock reaches the moment.
+struct Bell(Weak<dyn Turnstile>);
+
+impl Due for Bell {
+    fn due(&self, now: Timestamp) {
+        if let Some(turnstile) = self.0.upgrade() {
+            serve(&*turnstile, now);
+        }
+    }
 }
 
 /// What is left to be done after some steps.
@@ -103,7 +122,8 @@ impl After {
                 if !waiter.stand(&at, line.order.next_ticket()) {
                     None
                 } else {
-                    line.push(&at, Waiting { waiter: waiter.clone(), units, deadline });
+                    let waiting = Waiting { waiter: waiter.clone(), units, deadline };
+                    push(&mut line, &at, waiting);
                     self.lines.push(at.clone());
                     // A head that keeps the time of one line does not keep that of the other.
                     waiter.nudge()

@@ -6,7 +6,7 @@ use crate::time::{Clock, Timestamp};
 
 use super::line::NoPlace;
 use super::order::Waiting;
-use super::serve::{enter, finish, leave, serve};
+use super::serve::{enter, finish, leave, push, serve};
 use super::{Place, Tried, Turnstile, WaitError, Waits, Wake};
 
 /// What is waited for.
@@ -215,7 +215,7 @@ pub(super) fn begin<P: Plan>(
     let ticket = line.order.next_ticket();
     let stage = Stage::Waiting { wake, at: Some((at.clone(), ticket)), deadline };
     let waiter = Arc::new(Waiter { plan, stage: Mutex::new(stage) });
-    line.push(&at, Waiting { waiter: waiter.clone(), units, deadline });
+    push(&mut line, &at, Waiting { waiter: waiter.clone(), units, deadline });
     let step = line.begin(&*at, now);
     let due = step.is_quiet().then(|| line.due_of(ticket, deadline));
     drop(line);

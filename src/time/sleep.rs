@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::sync::{Arc, Mutex};
 
-use super::virtual_clock::{Alarm, Due, VirtualTime};
+use super::virtual_clock::{Alarm, Due, VirtualClock, VirtualTime};
 use super::{Clock, Kind, Timed, Timestamp};
 
 /// A wait under `.await` on a clock that has no timer.
@@ -100,8 +100,15 @@ impl Clock {
     }
 }
 
+impl VirtualClock {
+    /// Ends when the time has moved on by `by`.
+    pub fn sleep(&self, by: Duration) -> Sleep {
+        Sleep::on(&self.time, self.now() + by)
+    }
+}
+
 impl Sleep {
-    pub(super) fn on(time: &Arc<VirtualTime>, until: Timestamp) -> Sleep {
+    fn on(time: &Arc<VirtualTime>, until: Timestamp) -> Sleep {
         let sleeper = Arc::new(Sleeper::default());
         Sleep(How::Virtual { time: time.clone(), until, alarm: None, sleeper })
     }

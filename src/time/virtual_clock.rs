@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Weak};
 
-use super::{Clock, Kind, Sleep, Timestamp, saturating_nanos};
+use super::{Clock, Kind, Timestamp, saturating_nanos};
 
 /// Time that moves only when told to: for tests, simulations and replays.
 ///
@@ -25,7 +25,7 @@ use super::{Clock, Kind, Sleep, Timestamp, saturating_nanos};
 /// ```
 #[derive(Clone, Debug)]
 pub struct VirtualClock {
-    time: Arc<VirtualTime>,
+    pub(super) time: Arc<VirtualTime>,
 }
 
 pub(crate) struct VirtualTime {
@@ -152,7 +152,7 @@ impl VirtualClock {
     }
 
     /// Moves on by `by`, at most to [`Timestamp::MAX`], and stops on the way at each moment that
-    /// something waits for: a lease that ends, a turn that comes, a [`Sleep`]. What is due then is
+    /// something waits for: a lease that ends, a turn that comes, a [`Sleep`](super::Sleep). What is due then is
     /// decided then, in order, by this thread.
     ///
     /// One thread moves the time. If several do, what each decides is stamped right, but not in
@@ -186,11 +186,6 @@ impl VirtualClock {
     #[cfg(feature = "simulation")]
     pub(crate) fn next_alarm(&self) -> Option<Timestamp> {
         self.time.next_alarm()
-    }
-
-    /// Ends when the time has moved on by `by`.
-    pub fn sleep(&self, by: Duration) -> Sleep {
-        Sleep::on(&self.time, self.now() + by)
     }
 }
 

@@ -2,13 +2,14 @@
 
 use smallvec::SmallVec;
 
-use crate::cells::{Cells, Charge, Look, Queued};
+use crate::cells::{Cells, Charge, Look};
 use crate::concurrency_limiter::Room;
 use crate::decision::{Allowed, Denied};
 use crate::rate_limiter::Store;
 use crate::sync::Arc;
-use crate::time::Timestamp;
 
+use super::asked::Asked;
+use super::locks::Locks;
 use super::record::Record;
 use super::slot_part::{HeldSlots, SlotPart};
 use super::{INLINE, Refusal};
@@ -20,28 +21,6 @@ pub(crate) struct Entry<'a> {
 }
 
 pub(crate) type Entries<'a> = SmallVec<[Entry<'a>; INLINE]>;
-
-/// What is asked of a limit.
-#[derive(Clone, Copy)]
-pub(crate) struct Asked {
-    /// Its place among all limits of the request.
-    pub(crate) place: u32,
-    /// Units of a rate; slots.
-    pub(crate) cost: u64,
-    pub(crate) now: Timestamp,
-    /// Whether its denial refuses the request. If not it is charged if it agrees, and its slots are
-    /// taken all the same.
-    pub(crate) enforced: bool,
-    /// Whether the request is at the head of the line before it.
-    pub(crate) turn: bool,
-}
-
-impl Asked {
-    /// Units of the key's line that come before it.
-    pub(super) fn ahead(&self, queued: &Queued, tag: u64) -> u64 {
-        if self.turn { 0 } else { queued.ahead(tag) }
-    }
-}
 
 pub(super) enum Part<'a> {
     Word(Look<'a>),
@@ -129,6 +108,13 @@ impl<'a> Entry<'a> {
             Part::Slots(slots) => slots.look_again(&self.asked),
             // Looked at again under its lock.
             Part::Record(_) => {}
+        }
+    }
+
+    /// As `look_again`, for a record, whose shard is locked.
+    pub(super) fn look_again_locked(&mut self, locks: &mut Locks<'a>) {
+        if let Part::Record(record) = &mut self.part {
+            record.look_again(&self.asked, locks);
         }
     }
 

@@ -8,7 +8,7 @@ use crate::slots::{Claim, Held, Look};
 use crate::sync::{Arc, mutant};
 use crate::time::Timestamp;
 
-use super::Asked;
+use super::asked::Asked;
 
 /// As many concurrency limits of one request as are decided without allocating, and on the fast path.
 pub(super) const SLOTS: usize = 2;

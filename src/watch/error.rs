@@ -20,9 +20,6 @@ pub struct WatchError {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Why {
     Unread(Unread),
-    Empty,
-    /// After so many bytes that are text.
-    NoText(usize),
     Policy(PolicyError),
 }
 
@@ -51,12 +48,12 @@ impl fmt::Display for WatchError {
             Why::Unread(Unread::TooLarge) => {
                 write!(f, "{path} has more than {MAX_FILE} bytes; is it a policy file?")
             }
-            Why::Empty => write!(
+            Why::Unread(Unread::Empty) => write!(
                 f,
                 "{path} is empty, which would admit everything; if that is meant, say so in a \
                  comment in the file"
             ),
-            Why::NoText(bytes) => {
+            Why::Unread(Unread::NoText(bytes)) => {
                 write!(f, "{path} is not UTF-8 after {bytes} bytes; save it as UTF-8")
             }
             Why::Policy(error) => {
@@ -77,7 +74,7 @@ impl Error for WatchError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.why {
             Why::Policy(error) => Some(error),
-            Why::Unread(_) | Why::Empty | Why::NoText(_) => None,
+            Why::Unread(_) => None,
         }
     }
 }

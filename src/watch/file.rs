@@ -4,19 +4,20 @@ use std::fs;
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
-use super::error::Why;
-
 /// The largest file that is read, in bytes. A policy of 10,000 limits has about 1 MiB.
 pub(super) const MAX_FILE: u64 = 4 << 20;
 
 pub(super) type Contents = Vec<u8>;
 
-/// Why a file was not read.
+/// Why a file was not read as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Unread {
     Io(ErrorKind, String),
     NoFile,
     TooLarge,
+    Empty,
+    /// After so many bytes that are text.
+    NoText(usize),
 }
 
 pub(super) fn read(path: &Path) -> Result<Contents, Unread> {
@@ -31,9 +32,10 @@ pub(super) fn read(path: &Path) -> Result<Contents, Unread> {
 }
 
 /// The text of a file in which there is something.
-pub(super) fn text(contents: &[u8]) -> Result<&str, Why> {
-    let text = std::str::from_utf8(contents).map_err(|error| Why::NoText(error.valid_up_to()))?;
-    if text.trim().is_empty() { Err(Why::Empty) } else { Ok(text) }
+pub(super) fn text(contents: &[u8]) -> Result<&str, Unread> {
+    let text =
+        std::str::from_utf8(contents).map_err(|error| Unread::NoText(error.valid_up_to()))?;
+    if text.trim().is_empty() { Err(Unread::Empty) } else { Ok(text) }
 }
 
 impl From<io::Error> for Unread {

@@ -7,7 +7,8 @@ mod waits;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use super::contender::{Contender, Entry, Setup, Wait};
+use super::contender::{Contender, Setup, Wait};
+use super::entry::Entry;
 use super::report::{Check, Outcome};
 use tollgate::Quota;
 use tollgate::Timestamp;

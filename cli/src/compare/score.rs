@@ -5,7 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::arrivals::{Arrival, Arrivals};
-use super::contender::{Answer, Contender, Entry, Setup};
+use super::contender::{Answer, Contender, MAX_KEYS, Setup};
+use super::entry::Entry;
 use super::report::{Score, Window};
 use super::waits;
 use tollgate::Quota;
@@ -13,9 +14,6 @@ use tollgate::Timestamp;
 
 /// Steps of a plot.
 const STEPS: u64 = 200;
-
-/// Keys that a contender has room for: more than a scenario has.
-pub(crate) const MAX_KEYS: usize = 1 << 16;
 
 /// Steps of a scenario's plot.
 #[derive(Clone, Copy)]

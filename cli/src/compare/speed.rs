@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::contender::{Contender, Entry, Setup};
+use super::contender::{Contender, Setup};
+use super::entry::Entry;
 use super::report::{Speed, SpeedRow};
 use tollgate::Quota;
 use tollgate::{Clock, Timestamp};

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use super::arrivals::{Arrival, Arrivals};
-use super::contender::{Entry, Setup, Wait};
+use super::contender::{MAX_KEYS, Setup, Wait};
+use super::entry::Entry;
 use super::report::Waits;
-use super::score::MAX_KEYS;
 
 /// Denied requests that are looked at in a scenario.
 const SAMPLE: usize = 8;

@@ -23,7 +23,7 @@ impl Compiled {
     ) -> Option<()> {
         for LimitAsked { source, charge, full } in asks {
             let rule = self.rules.get(source.rule as usize)?;
-            if rule.mode() != Mode::Enforce || charge.tag == LimitAsked::NO_KEY {
+            if rule.live.mode() != Mode::Enforce || charge.tag == LimitAsked::NO_KEY {
                 return None;
             }
             charge.at = now;

@@ -1,6 +1,6 @@
 //! The names of the facts that a policy knows: from a name to its place, by a guess or a hash.
 
-use crate::enforcer::{framing, rollout};
+use crate::enforcer::{fixed_hash, framing};
 use crate::policy::MAX_FACTS;
 use crate::sync::{Ordering, PlainAtomicU8};
 
@@ -29,7 +29,7 @@ struct Name {
 
 impl Name {
     fn new(text: &str) -> Name {
-        let identity = framing::name(rollout::identity(text));
+        let identity = framing::name(fixed_hash::identity(text));
         Name { ends: few(text.as_bytes()), text: text.into(), identity }
     }
 

@@ -1,0 +1,33 @@
+//! A limiter of this crate as a contender.
+
+use std::hash::{BuildHasherDefault, DefaultHasher};
+
+use super::contender::{Answer, Contender, Setup};
+use tollgate::{Algorithm, RateLimiter, Timestamp, VirtualClock};
+
+/// The same keys in the same places every time.
+type Hasher = BuildHasherDefault<DefaultHasher>;
+
+/// A limiter by an algorithm, on the time it is told.
+pub(crate) struct Limited<A>(RateLimiter<A, Hasher>);
+
+impl<A: Algorithm> Limited<A> {
+    pub(crate) fn new(algorithm: A, setup: Setup) -> Limited<A> {
+        let builder = RateLimiter::builder(setup.quota).algorithm(algorithm);
+        let builder = builder.clock(VirtualClock::new().clock()).hasher(Hasher::default());
+        Limited(builder.max_keys(setup.max_keys).build())
+    }
+}
+
+impl<A: Algorithm> Contender for Limited<A> {
+    fn decide(&mut self, key: u64, cost: u64, now: Timestamp) -> Answer {
+        match self.0.check_at(&key, cost, now) {
+            Ok(_) => Answer::Allowed,
+            Err(denied) => denied.into(),
+        }
+    }
+
+    fn memory(&self) -> Option<usize> {
+        Some(self.0.memory())
+    }
+}

@@ -1,0 +1,40 @@
+//! A part of a key: the facts that it may be.
+
+use super::facts::{FactId, Facts, Names};
+
+/// A part of a key: facts, of which the first there is counts.
+pub(crate) struct Part {
+    first: KeyFact,
+    others: Box<[KeyFact]>,
+}
+
+/// A fact and the identity of its name.
+pub(crate) type KeyFact = (FactId, u64);
+
+impl Part {
+    pub(crate) fn new(facts: &[String], names: &Names) -> Part {
+        let known = |fact: &String| names.find(fact).map(|id| (id, names.identity(id)));
+        let mut facts = facts.iter().filter_map(known);
+        // A fact without a place is never there.
+        Part { first: facts.next().unwrap_or((FactId::MAX, 0)), others: facts.collect() }
+    }
+
+    /// The first of its facts that is there.
+    #[inline(always)]
+    pub(crate) fn find<'f>(&self, facts: &'f Facts<'_>) -> Option<(KeyFact, &'f [u8])> {
+        match facts.get(self.first.0) {
+            Some(value) => Some((self.first, value)),
+            None if self.others.is_empty() => None,
+            None => self.find_other(facts),
+        }
+    }
+
+    #[inline(never)]
+    fn find_other<'f>(&self, facts: &'f Facts<'_>) -> Option<(KeyFact, &'f [u8])> {
+        self.others.iter().find_map(|fact| Some((*fact, facts.get(fact.0)?)))
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = FactId> {
+        [&self.first].into_iter().chain(&self.others).map(|(id, _)| *id)
+    }
+}
