@@ -1,6 +1,6 @@
 //! The house rules that a compiler does not check: floors, doors, no unsafe code.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -97,6 +97,131 @@ fn a_room_imports_from_its_own_floor_or_below() {
         }
         assert!(imports > 30, "only {imports} imports were seen in {package}");
     }
+}
+
+/// A file by its path of modules: `cells/table.rs` is `["cells", "table"]`.
+type Module = Vec<String>;
+
+/// The files of a package by module, without comments.
+fn modules(package: &str) -> BTreeMap<Module, String> {
+    let outside = |file: &str| file == "lib.rs" || file.starts_with("bin/");
+    let files = files(package).into_iter().filter(|(file, _)| !outside(file));
+    let module = |(file, code): (String, String)| {
+        let path = file.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
+        let code = code.lines().map(|line| line.split("//").next().unwrap_or(""));
+        (path, code.collect::<Vec<_>>().join("\n"))
+    };
+    files.map(module).collect()
+}
+
+/// The paths of the tree that `text` begins with, and the rest: `a::{b, c::d}` is `a::b` and `a::c::d`.
+fn tree(text: &str) -> (Vec<Module>, &str) {
+    let text = text.trim_start();
+    if let Some(mut rest) = text.strip_prefix('{') {
+        let mut paths = Vec::new();
+        while !rest.trim_start().starts_with('}') && !rest.is_empty() {
+            let (some, after) = tree(rest);
+            paths.extend(some);
+            let after = after.find([',', '}']).map_or("", |end| &after[end..]);
+            rest = after.strip_prefix(',').unwrap_or(after);
+        }
+        return (paths, rest.trim_start().strip_prefix('}').unwrap_or(""));
+    }
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    let (name, rest) = text.split_at(end);
+    match rest.strip_prefix("::") {
+        Some(rest) if !rest.starts_with('<') => {
+            let (paths, rest) = tree(rest);
+            let name = name.to_owned();
+            (paths.into_iter().map(|path| [vec![name.clone()], path].concat()).collect(), rest)
+        }
+        _ => (vec![vec![name.to_owned()]], rest),
+    }
+}
+
+/// Where `path` leads from `module`: through modules, and through what they export again.
+fn resolve(files: &BTreeMap<Module, String>, mut module: Module, path: &[String]) -> Module {
+    let mut path = path;
+    while let Some((first, rest)) = path.split_first() {
+        let child = [&*module, &[first.clone()]].concat();
+        match &**first {
+            "crate" => module.clear(),
+            "super" => drop(module.pop()),
+            "self" => {}
+            _ if files.contains_key(&child) => module = child,
+            _ => break,
+        }
+        path = rest;
+    }
+    let (Some(name), Some(code)) = (path.first(), files.get(&module)) else { return module };
+    let exports = code.match_indices("use ").filter_map(|(at, _)| {
+        let before = code[..at].trim_end();
+        let is_public = before.ends_with("pub") || before.ends_with("pub(crate)");
+        is_public.then(|| tree(&code[at + "use ".len()..]).0)
+    });
+    match exports.flatten().find(|path| path.len() > 1 && path.last() == Some(name)) {
+        Some(path) => resolve(files, module, &path),
+        None => module,
+    }
+}
+
+/// Which other files each file imports from. A front file and its own parts are one.
+fn imports(files: &BTreeMap<Module, String>) -> BTreeMap<Module, BTreeSet<Module>> {
+    let imports = |(module, code): (&Module, &String)| {
+        let ident = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+        let starts = ["crate::", "super::"].into_iter().flat_map(|word| code.match_indices(word));
+        let starts = starts.filter(|(at, _)| !code[..*at].ends_with(ident));
+        let paths = starts.flat_map(|(at, _)| tree(&code[at..]).0);
+        let found = paths.map(|path| resolve(files, module.clone(), &path));
+        let other = |found: &Module| !found.starts_with(module) && !module.starts_with(found);
+        (module.clone(), found.filter(other).collect())
+    };
+    files.iter().map(imports).collect()
+}
+
+/// The files that import each other, and those that import from these.
+fn in_cycles(
+    mut imports: BTreeMap<Module, BTreeSet<Module>>,
+) -> BTreeMap<Module, BTreeSet<Module>> {
+    while let Some(free) =
+        imports.iter().find(|(_, to)| to.is_empty()).map(|(from, _)| from.clone())
+    {
+        imports.remove(&free);
+        for to in imports.values_mut() {
+            to.remove(&free);
+        }
+    }
+    imports
+}
+
+#[test]
+fn no_two_files_import_each_other() {
+    for package in PACKAGES {
+        let imports = imports(&modules(package));
+        let seen: usize = imports.values().map(BTreeSet::len).sum();
+        assert!(seen > imports.len(), "only {seen} imports were seen in {package}");
+        let left = in_cycles(imports);
+        assert!(left.is_empty(), "{package}: {left:#?}");
+    }
+}
+
+#[test]
+fn a_cycle_is_seen_through_what_a_front_file_exports() {
+    let file = |path: &str, code: &str| {
+        (path.split('/').map(str::to_owned).collect::<Module>(), code.to_owned())
+    };
+    let files = |second: &str| {
+        BTreeMap::from([
+            file("a", "mod b;\nmod c;\npub(crate) use b::{B, Other};"),
+            file("a/b", second),
+            file("a/c", "use crate::{\n    a::B,\n    d::D,\n};\nstruct C;"),
+            file("d", "struct D;"),
+        ])
+    };
+    let cycle = in_cycles(imports(&files("use super::c::C;\nstruct B;")));
+    assert_eq!(cycle.keys().map(|path| path.join("/")).collect::<Vec<_>>(), ["a/b", "a/c"]);
+    assert_eq!(in_cycles(imports(&files("use super::c;\nfn f() -> super::d::D {}"))).len(), 2);
+    assert!(in_cycles(imports(&files("struct B;"))).is_empty());
 }
 
 #[test]
