@@ -179,19 +179,20 @@ fn imports(files: &BTreeMap<Module, String>) -> BTreeMap<Module, BTreeSet<Module
     files.iter().map(imports).collect()
 }
 
-/// The files that import each other, and those that import from these.
-fn in_cycles(
-    mut imports: BTreeMap<Module, BTreeSet<Module>>,
-) -> BTreeMap<Module, BTreeSet<Module>> {
-    while let Some(free) =
-        imports.iter().find(|(_, to)| to.is_empty()).map(|(from, _)| from.clone())
-    {
+/// The files that import each other, and those between two such groups.
+fn in_cycles(mut imports: BTreeMap<Module, BTreeSet<Module>>) -> Vec<String> {
+    loop {
+        let imported: BTreeSet<_> = imports.values().flatten().cloned().collect();
+        let free = imports.iter().find(|(from, to)| to.is_empty() || !imported.contains(*from));
+        let Some(free) = free.map(|(from, _)| from.clone()) else { break };
         imports.remove(&free);
         for to in imports.values_mut() {
             to.remove(&free);
         }
     }
-    imports
+    let list =
+        |to: &BTreeSet<Module>| to.iter().map(|to| to.join("/")).collect::<Vec<_>>().join(", ");
+    imports.iter().map(|(from, to)| format!("{} imports {}", from.join("/"), list(to))).collect()
 }
 
 #[test]
@@ -219,7 +220,7 @@ fn a_cycle_is_seen_through_what_a_front_file_exports() {
         ])
     };
     let cycle = in_cycles(imports(&files("use super::c::C;\nstruct B;")));
-    assert_eq!(cycle.keys().map(|path| path.join("/")).collect::<Vec<_>>(), ["a/b", "a/c"]);
+    assert_eq!(cycle, ["a/b imports a/c", "a/c imports a/b"]);
     assert_eq!(in_cycles(imports(&files("use super::c;\nfn f() -> super::d::D {}"))).len(), 2);
     assert!(in_cycles(imports(&files("struct B;"))).is_empty());
 }
