@@ -376,7 +376,8 @@ fn a_cap_is_raised_and_lowered_under_a_refusal() {
     });
 }
 
-/// Its lease ends sooner than those of others who came before it. Both records are made before.
+/// Its lease ends sooner than those of others that came before it. The refusal finds that of `later`,
+/// which is not given back.
 #[test]
 fn a_first_end_is_found_under_a_taker_that_read_the_clock_before() {
     explore(2, Some(2), |first| {
@@ -387,7 +388,7 @@ fn a_first_end_is_found_under_a_taker_that_read_the_clock_before() {
         time.set(Timestamp::ZERO);
         let slow = thread!(slots; slots.try_acquire().ok());
         let others = thread!(slots, time; {
-            time.set(Timestamp::from_nanos(5));
+            time.set(Timestamp::from_nanos(6));
             let second = slots.try_acquire().ok();
             drop(slots.try_acquire());
             drop(second);
@@ -396,6 +397,27 @@ fn a_first_end_is_found_under_a_taker_that_read_the_clock_before() {
         let [slow, _] = race(first, [slow, others]);
         let more = slots.try_acquire().ok();
         is_refused_until_the_first_end(&slots, &[later, slow, more]);
+    });
+}
+
+/// A lease that ends at ten nanoseconds takes the record of one that would have ended at fifteen, and a
+/// lease in another record ends at twelve.
+#[test]
+fn a_record_is_taken_for_a_lease_that_ends_sooner_under_a_refusal() {
+    model(2, |first| {
+        let time = VirtualClock::starting_at(Timestamp::from_nanos(5));
+        let slots = leased(3, &time);
+        let [later, over] = [(); 2].map(|()| slots.try_acquire().ok());
+        time.set(Timestamp::from_nanos(2));
+        let sooner = slots.try_acquire().ok();
+        // Finds the ends of all three.
+        assert!(slots.try_acquire().is_err());
+        drop(over);
+        time.set(Timestamp::ZERO);
+        let [a, b] = [(); 2].map(|()| thread!(slots; slots.try_acquire().ok()));
+        let [a, b]: [Option<Lease>; 2] = race(first, [a, b]);
+        assert!(a.is_some() != b.is_some(), "not one of the two got the slot");
+        is_refused_until_the_first_end(&slots, &[later, sooner, a, b]);
     });
 }
 
