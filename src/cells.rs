@@ -19,7 +19,6 @@
 mod apart;
 mod change;
 mod claim;
-mod look;
 mod moment;
 mod mutants;
 mod newcomer;
@@ -31,6 +30,7 @@ mod queued;
 mod sequence;
 mod settle;
 mod sight;
+mod snapshot;
 mod table;
 mod take;
 mod word;
@@ -48,7 +48,6 @@ use published::{Published, read_word};
 use table::{Cell, Table};
 use word::MAX_TICK;
 
-pub(crate) use look::Look;
 pub(crate) use newcomer::Newcomer;
 pub(crate) use numbers::HORIZON;
 pub(crate) use pending::FastPending;
@@ -56,6 +55,7 @@ pub use pool::Overflow;
 pub(crate) use queued::Queued;
 pub(crate) use settle::Charge;
 pub(crate) use sight::Sight;
+pub(crate) use snapshot::WordSnapshot;
 pub(crate) use take::{Ask, Taken};
 
 pub(crate) struct Cells {
@@ -79,7 +79,7 @@ enum Step<R> {
 
 /// Where a key is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Seat {
+pub(crate) enum ChargedTo {
     Own,
     Pool,
     Uncounted,
@@ -154,9 +154,9 @@ impl Cells {
             let decided = numbers.bucket.decide_behind(tat, ahead, cost, moment);
             Step::Stay(decided.map(|(_, allowed)| allowed))
         };
-        match self.run(Seat::Own, tag, now, step) {
+        match self.run(ChargedTo::Own, tag, now, step) {
             Ok(answer) => answer,
-            Err(full) => self.without_seat(cost, now, &full),
+            Err(full) => self.not_inserted(cost, now, &full),
         }
     }
 
@@ -177,7 +177,7 @@ impl Cells {
             _ => Step::Move(0, tat > MAX_TICK),
         };
         // A key without a slot in a full table has nothing to clear.
-        self.run(Seat::Own, tag, now, clear).unwrap_or(false)
+        self.run(ChargedTo::Own, tag, now, clear).unwrap_or(false)
     }
 
     /// Makes every key as if never seen, and says how many had left the table.
@@ -190,7 +190,7 @@ impl Cells {
             is_reset
         });
         for index in 0..self.pool.get().map_or(0, |pool| pool.len()) {
-            let _ = self.run(Seat::Pool, index as u64, now, |_, _, _| Step::Move(0, ()));
+            let _ = self.run(ChargedTo::Pool, index as u64, now, |_, _, _| Step::Move(0, ()));
         }
         left
     }
@@ -232,12 +232,12 @@ impl Cells {
         (numbers, moment)
     }
 
-    /// The cell of a key that is counted at `seat`, and its word.
+    /// The cell of a key that is counted at `charged_to`, and its word.
     #[inline]
-    fn find(&self, seat: Seat, tag: u64) -> Option<(Cell<'_>, u64)> {
-        match seat {
-            Seat::Own => self.table.find(tag, word::spread(tag)),
-            Seat::Pool | Seat::Uncounted => {
+    fn find(&self, charged_to: ChargedTo, tag: u64) -> Option<(Cell<'_>, u64)> {
+        match charged_to {
+            ChargedTo::Own => self.table.find(tag, word::spread(tag)),
+            ChargedTo::Pool | ChargedTo::Uncounted => {
                 let cell = self.pool_cell(tag)?;
                 Some((cell, cell.load()?))
             }
@@ -250,14 +250,14 @@ impl Cells {
     #[inline]
     fn run<R>(
         &self,
-        seat: Seat,
+        charged_to: ChargedTo,
         tag: u64,
         now: Timestamp,
         step: impl Fn(u64, &Numbers, Moment) -> Step<R>,
     ) -> Result<R, Full> {
         let backoff = Backoff::default();
         loop {
-            let Some((cell, word)) = self.find(seat, tag) else {
+            let Some((cell, word)) = self.find(charged_to, tag) else {
                 match self.run_new(tag, now, &step) {
                     Some(result) => return result,
                     None => continue,

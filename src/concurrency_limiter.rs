@@ -1,10 +1,10 @@
 //! [`ConcurrencyLimiter`] and [`KeyedConcurrencyLimiter`]: so many at once, for all or for each key.
 
 mod keyed;
+mod keyed_semaphores;
 mod lease;
 mod plan;
-mod room;
-mod rooms;
+mod semaphore;
 
 use std::fmt;
 use std::future::Future;
@@ -19,10 +19,10 @@ use crate::sync::Arc;
 use crate::time::Clock;
 
 pub use keyed::KeyedConcurrencyLimiter;
+pub(crate) use keyed_semaphores::KeyedSemaphores;
 pub use lease::{Lease, Over};
 use plan::SlotPlan;
-pub(crate) use room::Room;
-pub(crate) use rooms::Rooms;
+pub(crate) use semaphore::Semaphore;
 
 /// So many slots: who has one may go ahead, and gives it back.
 ///
@@ -49,7 +49,7 @@ pub(crate) use rooms::Rooms;
 ///
 /// Share it by reference or in an `Arc`.
 pub struct ConcurrencyLimiter {
-    room: Arc<Room>,
+    semaphore: Arc<Semaphore>,
     name: Option<&'static str>,
 }
 
@@ -133,8 +133,8 @@ impl SlotsBuilder {
     /// One limiter, for everybody.
     pub fn build(self) -> ConcurrencyLimiter {
         let terms = Terms::new(self.clock, self.lease, self.max_waiters);
-        let room = Room::new(self.cap, terms);
-        ConcurrencyLimiter { room: Arc::new(room), name: self.name }
+        let semaphore = Semaphore::new(self.cap, terms);
+        ConcurrencyLimiter { semaphore: Arc::new(semaphore), name: self.name }
     }
 }
 
@@ -170,7 +170,7 @@ impl ConcurrencyLimiter {
     /// had.
     #[inline]
     pub fn try_acquire_n(&self, weight: u32) -> Result<Lease, Denied> {
-        Lease::try_take(&self.room, weight, Arc::clone)
+        Lease::try_take(&self.semaphore, weight, Arc::clone)
     }
 
     /// Waits in line for a slot, `within` so long, on this thread. Works on any clock; on a virtual
@@ -185,7 +185,7 @@ impl ConcurrencyLimiter {
 
     /// As [`acquire_blocking`](Self::acquire_blocking), for `weight` slots.
     pub fn acquire_n_blocking(&self, weight: u32, within: Duration) -> Result<Lease, WaitError> {
-        acquire_blocking(SlotPlan::new(self.room.clone(), weight, within))
+        acquire_blocking(SlotPlan::new(self.semaphore.clone(), weight, within))
     }
 
     /// Waits in line for a slot, `within` so long from the first poll, under any executor.
@@ -202,34 +202,39 @@ impl ConcurrencyLimiter {
 
     /// As [`acquire`](Self::acquire), for `weight` slots.
     pub fn acquire_n(&self, weight: u32, within: Duration) -> AcquireSlots {
-        AcquireSlots(Acquire::New(SlotPlan::new(self.room.clone(), weight, within)))
+        AcquireSlots(Acquire::New(SlotPlan::new(self.semaphore.clone(), weight, within)))
     }
 
     /// Changes how many slots there are, as [`new`](Self::new) takes them. Leases go on; nothing is
     /// granted until fewer are held than there are.
     pub fn resize(&self, cap: u32) {
-        self.room.resize(cap);
+        self.semaphore.resize(cap);
     }
 
     /// Ends all leases: every slot is free. Giving such a lease back later changes nothing, and is
     /// counted. Who waits goes on waiting.
     pub fn reset(&self) {
-        self.room.reset();
+        self.semaphore.reset();
     }
 
     /// How the slots stand now. Looks at every lease.
     pub fn usage(&self) -> Usage {
-        self.room.usage()
+        self.semaphore.usage()
     }
 
     /// Where stamps come from.
     pub fn clock(&self) -> &Clock {
-        self.room.clock()
+        self.semaphore.clock()
     }
 
     /// The slots as a part of a set that is decided all or none: [`all`](crate::all).
     pub fn slot(&self) -> SlotKey<'_> {
-        SlotKey { room: self.room.clone(), clock: self.room.clock(), weight: 1, name: self.name }
+        SlotKey {
+            semaphore: self.semaphore.clone(),
+            clock: self.semaphore.clock(),
+            weight: 1,
+            name: self.name,
+        }
     }
 }
 
@@ -237,7 +242,7 @@ impl ConcurrencyLimiter {
 /// [`KeyedConcurrencyLimiter::key`].
 #[derive(Clone)]
 pub struct SlotKey<'a> {
-    pub(crate) room: Arc<Room>,
+    pub(crate) semaphore: Arc<Semaphore>,
     pub(crate) clock: &'a Clock,
     pub(crate) weight: u32,
     pub(crate) name: Option<&'static str>,
@@ -270,14 +275,14 @@ impl fmt::Debug for AcquireSlots {
 
 impl Drop for ConcurrencyLimiter {
     fn drop(&mut self) {
-        queue::close(&*self.room);
+        queue::close(&*self.semaphore);
     }
 }
 
 impl fmt::Debug for ConcurrencyLimiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConcurrencyLimiter")
-            .field("cap", &self.room.slots.cap())
+            .field("cap", &self.semaphore.slots.cap())
             .finish_non_exhaustive()
     }
 }

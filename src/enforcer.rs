@@ -4,7 +4,6 @@
 //! that may apply are found by route (`compiled`), each makes a key of the facts, and the gate
 //! decides them as one.
 
-mod account;
 mod admission;
 mod answers;
 mod compiled;
@@ -16,7 +15,8 @@ mod fixed_hash;
 mod framing;
 mod inspect;
 mod key_part;
-mod live;
+mod limit_counters;
+mod limit_state;
 mod pattern;
 mod permit;
 mod reload;
@@ -35,13 +35,13 @@ use crate::telemetry;
 use crate::time::{Clock, Timestamp};
 use crate::transaction::Listed;
 
-use account::Account;
 use answers::Says;
-use compiled::{Compiled, Rule};
+use compiled::{Compiled, CompiledLimit};
 use decide::{decide, decide_and_say};
 use decision::{Asks, Decision};
 use facts::Facts;
 use framing::Words;
+use limit_state::LimitState;
 
 pub use admission::{Admission, AdmissionWithAnswers};
 pub use answers::{Answers, LimitAnswer};
@@ -200,7 +200,7 @@ impl<S: BuildHasher> Enforcer<S> {
         let now = self.clock.now();
         let mut listed = Listed::default();
         let looked = policy.look(&mut asks, now, &mut listed, |_, _, _| {});
-        let said = match looked.filter(|()| listed.stands()) {
+        let said = match looked.filter(|()| listed.is_valid()) {
             Some(()) => match listed.refusal {
                 None => Ok(policy.tightest(listed.tightest_slots(), &asks)),
                 Some(refusal) => Err(refusal),
@@ -225,7 +225,7 @@ impl<S: BuildHasher> Enforcer<S> {
         known.take(&policy.names, facts);
         let rule = self.rule(&policy, name)?;
         if let Some(tag) = rule.tag(&known, &self.hasher, &mut Words::default()) {
-            rule.each_account(|account| account.reset(tag));
+            rule.each_state(|state| state.reset(tag));
         }
         Ok(())
     }
@@ -267,7 +267,7 @@ impl<S> Enforcer<S> {
         // Those who wait for a limit that is gone wait no more, and the others are asked again.
         for rule in &before.rules {
             if compiled.rule(rule.name).is_none() {
-                rule.live.set_mode(Mode::Off);
+                rule.counters.set_mode(Mode::Off);
             }
             rule.serve_all();
         }
@@ -288,7 +288,7 @@ impl<S> Enforcer<S> {
     pub fn set_mode(&self, name: &str, mode: Mode) -> Result<(), UnknownLimit> {
         let policy = self.policy.load();
         let rule = self.rule(&policy, name)?;
-        rule.live.set_mode(mode);
+        rule.counters.set_mode(mode);
         rule.serve_all();
         Ok(())
     }
@@ -297,7 +297,7 @@ impl<S> Enforcer<S> {
     pub fn bypass(&self, on: bool) {
         // Relaxed: nothing else goes with it.
         self.bypass.store(on, Ordering::Relaxed);
-        self.policy.load().rules.iter().for_each(Rule::serve_all);
+        self.policy.load().rules.iter().for_each(CompiledLimit::serve_all);
     }
 
     /// Whether every request is admitted without being counted.
@@ -309,7 +309,7 @@ impl<S> Enforcer<S> {
     /// Makes every key of the limit `name`, and of its overrides, as if never seen.
     pub fn reset(&self, name: &str) -> Result<(), UnknownLimit> {
         let policy = self.policy.load();
-        self.rule(&policy, name)?.each_account(Account::reset_all);
+        self.rule(&policy, name)?.each_state(LimitState::reset_all);
         Ok(())
     }
 
@@ -324,7 +324,11 @@ impl<S> Enforcer<S> {
         &self.clock
     }
 
-    fn rule<'p>(&self, policy: &'p Compiled, name: &str) -> Result<&'p Rule, UnknownLimit> {
+    fn rule<'p>(
+        &self,
+        policy: &'p Compiled,
+        name: &str,
+    ) -> Result<&'p CompiledLimit, UnknownLimit> {
         policy.rule(name).ok_or_else(|| UnknownLimit {
             name: name.to_owned(),
             hint: nearest(name, policy.rules.iter().map(|rule| rule.name)).map(did_you_mean),
@@ -335,7 +339,7 @@ impl<S> Enforcer<S> {
 impl<S> Drop for Enforcer<S> {
     fn drop(&mut self) {
         let policy = self.policy.load_full();
-        policy.rules.iter().for_each(|rule| rule.each_account(Account::close));
+        policy.rules.iter().for_each(|rule| rule.each_state(LimitState::close));
     }
 }
 

@@ -92,4 +92,4 @@ pub use set::{Keys, Member, Set, SetKey, SetPermit, all};
 pub use slots::MAX_SLOTS;
 pub use time::{Clock, InSimulation, NoTimer, Sleep, Timestamp, VirtualClock};
 #[cfg(feature = "watch")]
-pub use watch::{Look, PolicyWatcher, WatchError, Watching};
+pub use watch::{PolicyWatcher, WatchError, WatchEvent, Watching};

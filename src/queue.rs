@@ -1,6 +1,6 @@
 //! The one wait queue: lines before concurrency limits and before keys of rates.
 //!
-//! First come, first served. A line belongs to a [`Turnstile`]; while callers wait in it, a caller
+//! First come, first served. A line belongs to a [`QueueOwner`]; while callers wait in it, a caller
 //! who does not wait is turned away there. The thread that brings news (slots given back, time moved,
 //! a deadline come, a limit changed) *serves* the line: it runs the whole step of the head, and leaves
 //! the answer with the waiter. So a turn needs nobody to be awake: a lease starts when its slot came
@@ -38,7 +38,7 @@ pub(crate) use waiter::{Attempt, Plan};
 pub(crate) const MAX_WAITERS: usize = 1_000;
 
 /// What callers queue at: one concurrency limit, or one key of a rate.
-pub(crate) trait Turnstile: Send + Sync {
+pub(crate) trait QueueOwner: Send + Sync {
     fn line(&self) -> &Line;
 
     /// Tells those who do not queue how many units are queued for; 0: nobody queues. Called under
@@ -51,7 +51,7 @@ pub(crate) trait Turnstile: Send + Sync {
 trait Waits: Send + Sync {
     /// Runs the whole step at the head of the line of `here`, and keeps the answer if there is
     /// one.
-    fn try_at(&self, here: &dyn Turnstile, now: Timestamp) -> Tried;
+    fn try_at(&self, here: &dyn QueueOwner, now: Timestamp) -> Tried;
 
     /// Keeps a refusal as the answer: it waited too long, or there is no place in the line.
     fn refuse(&self, now: Timestamp) -> Option<Wake>;
@@ -60,10 +60,10 @@ trait Waits: Send + Sync {
     fn dismiss(&self) -> Option<Wake>;
 
     /// Notes where it stands; false if it does not wait any more.
-    fn stand(&self, here: &Arc<dyn Turnstile>, ticket: u64) -> bool;
+    fn stand(&self, here: &Arc<dyn QueueOwner>, ticket: u64) -> bool;
 
     /// To be woken though it has no answer: it must look at the time.
-    fn nudge(&self) -> Option<Wake>;
+    fn wake_unanswered(&self) -> Option<Wake>;
 }
 
 /// What became of a step.
@@ -87,7 +87,7 @@ enum Tried {
 
 /// A place in a line to be taken.
 pub(crate) struct Place {
-    pub(crate) at: Arc<dyn Turnstile>,
+    pub(crate) at: Arc<dyn QueueOwner>,
     pub(crate) units: u64,
     /// It waits until then, and not a nanosecond longer.
     pub(crate) deadline: Timestamp,

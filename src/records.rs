@@ -15,17 +15,17 @@
 //! - A change of quota visits every record, each shard's under its lock.
 
 mod answer;
+mod capacity;
 mod keep;
-mod look;
-mod room;
 mod shard;
+mod snapshot;
 #[cfg(feature = "compat")]
 mod update;
 
 use std::time::Duration;
 
 use crate::algorithm::Algorithm;
-use crate::cells::{Ask, Charge, Overflow, Queued, Seat, Taken};
+use crate::cells::{Ask, Charge, ChargedTo, Overflow, Queued, Taken};
 use crate::decision::{Allowed, Denied};
 use crate::quota::Quota;
 use crate::sync::{
@@ -34,17 +34,17 @@ use crate::sync::{
 use crate::tagged::{self, SHARDS};
 use crate::time::{Clock, Timestamp};
 
+use capacity::Capacity;
 pub(crate) use keep::Keep;
-pub(crate) use look::{Locked, Look};
-use room::Room;
 use shard::{Place, Shard};
+pub(crate) use snapshot::{Locked, RecordSnapshot};
 
 /// Other shards that a newcomer looks at when all is full.
 const LOOKED_ELSEWHERE: usize = 4;
 
 pub(crate) struct Records<A: Keep> {
     shards: Box<[CachePadded<Mutex<Shard<A>>>]>,
-    room: Arc<Room>,
+    room: Arc<Capacity>,
     overflows: AtomicU64,
     /// The shard that is next to be looked at by newcomers of others, when all is full.
     elsewhere: AtomicU64,
@@ -105,7 +105,7 @@ impl<A: Keep> Records<A> {
         overflow: Overflow,
         clock: Clock,
     ) -> Records<A> {
-        let room = Arc::new(Room::new(max_keys, overflow, clock));
+        let room = Arc::new(Capacity::new(max_keys, overflow, clock));
         let shard = || CachePadded::new(Mutex::new(Shard::new(algorithm.clone(), room.clone())));
         Records {
             shards: (0..SHARDS).map(|_| shard()).collect(),
@@ -155,8 +155,8 @@ impl<A: Algorithm> States for Records<A> {
             drop(shard);
             shard = self.shard(tag);
         }
-        if look.needs_seat() && (look.answer.is_ok() || shard.algorithm.counts_denied()) {
-            look = shard.seat(tag, cost, now, &elsewhere, &|_| false);
+        if look.needs_insert() && (look.answer.is_ok() || shard.algorithm.counts_denied()) {
+            look = shard.insert_new(tag, cost, now, &elsewhere, &|_| false);
             if let Some(pool) = look.pool() {
                 cost = units(&mut shard, Some(pool));
                 look = shard.look(tag, Some(pool), ahead, cost, now);
@@ -179,10 +179,10 @@ impl<A: Algorithm> States for Records<A> {
     }
 
     fn settle(&self, charge: &Charge, cost: u64) {
-        let mut place = match charge.seat {
-            Seat::Own => Place::Own,
-            Seat::Pool => Place::Pool,
-            Seat::Uncounted => return,
+        let mut place = match charge.charged_to {
+            ChargedTo::Own => Place::Own,
+            ChargedTo::Pool => Place::Pool,
+            ChargedTo::Uncounted => return,
         };
         if cost == charge.cost {
             return;

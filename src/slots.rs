@@ -12,14 +12,14 @@
 //! exactly the end of its lease, and no thread is needed for it.
 
 mod ends;
+mod exclusive;
 mod head;
 mod rare;
 mod record;
 mod records;
 mod seldom;
-mod shut;
+mod snapshot;
 mod terms;
-mod transaction;
 
 use crate::decision::{Denied, Retry, Standing};
 use crate::sync::{Arc, AtomicU32, AtomicU64, Ordering, mutant};
@@ -30,8 +30,8 @@ use record::{NEVER, UNKNOWN, at_latest, is_over};
 use records::Records;
 
 pub(crate) use record::{Claim, Held};
+pub(crate) use snapshot::SlotSnapshot;
 pub(crate) use terms::Terms;
-pub(crate) use transaction::Look;
 
 /// The most that a limit can hold, and a lease weigh.
 pub const MAX_SLOTS: u32 = (1 << 24) - 1;
@@ -56,13 +56,13 @@ impl Slots {
     /// Takes `units` for a caller who does not wait, if there is room and nothing is in the way, or refuses
     /// them if nothing needs to be found out. `clock` is read only if a lease has an end.
     #[inline(always)]
-    pub(crate) fn try_at_once(&self, units: u32, clock: &Clock) -> Option<Result<Held, Denied>> {
+    pub(crate) fn try_fast(&self, units: u32, clock: &Clock) -> Option<Result<Held, Denied>> {
         let lease = self.terms.lease();
         let now = (lease < NEVER).then(|| clock.now());
         let end = now.map_or(NEVER, |now| now.as_nanos().saturating_add(lease));
-        match self.take_at_once(units, end, FLAGS) {
+        match self.take_fast(units, end, FLAGS) {
             Some(held) => Some(Ok(held)),
-            None => self.refuse_at_once(units, now, FLAGS).map(Err),
+            None => self.refuse_fast(units, now, FLAGS).map(Err),
         }
     }
 
@@ -70,19 +70,19 @@ impl Slots {
     #[inline]
     pub(crate) fn take(&self, units: u32, now: Timestamp, turn: bool) -> Result<Held, Denied> {
         let stops = if turn { FLAGS & !QUEUE } else { FLAGS };
-        if let Some(held) = self.take_at_once(units, self.terms.end(now), stops) {
+        if let Some(held) = self.take_fast(units, self.terms.end(now), stops) {
             return Ok(held);
         }
         // A full cap refuses whether or not others wait, so the queue flag does not stop this.
-        match self.refuse_at_once(units, Some(now), FLAGS & !QUEUE) {
+        match self.refuse_fast(units, Some(now), FLAGS & !QUEUE) {
             Some(denied) => Err(denied),
-            None => self.shut_for(turn).take(units, now),
+            None => self.exclusive_for(turn).take(units, now),
         }
     }
 
     /// Takes `units` until `end`, unless there is no room or one of the flags `stops` is set.
     #[inline(always)]
-    fn take_at_once(&self, units: u32, end: u64, stops: u64) -> Option<Held> {
+    fn take_fast(&self, units: u32, end: u64, stops: u64) -> Option<Held> {
         let head = self.load();
         if !has_room(head, units, stops) {
             return None;
@@ -113,7 +113,7 @@ impl Slots {
     /// The refusal of one slot if all are taken and it is known that no lease is over. Without `now` that
     /// is known only if no lease has an end. `None` also if one of the flags `stops` is set.
     #[inline(always)]
-    fn refuse_at_once(&self, units: u32, now: Option<Timestamp>, stops: u64) -> Option<Denied> {
+    fn refuse_fast(&self, units: u32, now: Option<Timestamp>, stops: u64) -> Option<Denied> {
         let (first, cap) = self.first_if_full(self.load(), units, now, stops)?;
         let at_latest = now.and_then(|now| at_latest(first, now));
         let standing = Slots::standing(cap, cap, self.terms.lease());
@@ -121,7 +121,7 @@ impl Slots {
     }
 
     /// When the first lease ends, and the cap, if all slots were taken at the moment of `head` and no lease
-    /// was over: as of `refuse_at_once`.
+    /// was over: as of `refuse_fast`.
     #[inline(always)]
     fn first_if_full(
         &self,
@@ -178,24 +178,24 @@ impl Slots {
     #[cold]
     #[inline(never)]
     fn give_back_shut(&self, held: &Held, clock: &Clock) -> bool {
-        let mut shut = self.shut();
+        let mut exclusive = self.exclusive();
         let live = self.records.get(held.index).filter(|record| record.is_live(held));
         if let Some(record) = live {
             // Relaxed: the lock is held.
             let end = record.end.load(Ordering::Relaxed);
             let now = if end < NEVER { clock.now() } else { Timestamp::ZERO };
             if is_over(end, now) {
-                shut.reap(now);
+                exclusive.reap(now);
             }
             if record.end_lease(held.serial) {
                 self.forget_first(held.index);
-                shut.room += i64::from(held.units);
-                return shut.queued && !mutant("queue_forgotten");
+                exclusive.room += i64::from(held.units);
+                return exclusive.queued && !mutant("queue_forgotten");
             }
         }
         // Relaxed: a count.
-        shut.rare.late.fetch_add(1, Ordering::Relaxed);
-        shut.queued && !mutant("queue_forgotten")
+        exclusive.rare.late.fetch_add(1, Ordering::Relaxed);
+        exclusive.queued && !mutant("queue_forgotten")
     }
 
     /// When the first lease ends; `UNKNOWN`, or `NEVER` if none does.

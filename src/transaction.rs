@@ -11,31 +11,31 @@
 //! starts over, so that no order is needed and no deadlock exists.
 //!
 //! This is the general way, a cold loop. Where all limits are words that stand in their slots,
-//! callers first try the same four things with [`FastPart`]s, or a list of them ([`Listed`]).
+//! callers first try the same four things with [`FastParticipant`]s, or a list of them ([`Listed`]).
 
 mod asked;
 mod entry;
 mod fast;
 mod listed;
 mod locks;
-mod record;
-mod slot_part;
+mod record_participant;
+mod slot_participant;
 
 use smallvec::SmallVec;
 
-use crate::cells::Look;
+use crate::cells::WordSnapshot;
 use crate::decision::{Denied, Retry};
 use crate::slots::{self, Claim, Held};
 use crate::sync::{Backoff, mutant};
 
 pub(crate) use asked::Asked;
-use entry::Part;
+use entry::Participant;
 pub(crate) use entry::{Entries, Entry};
-pub(crate) use fast::{FastPart, Said, commit_last};
+pub(crate) use fast::{FastParticipant, Said, commit_last};
 pub(crate) use listed::{Listed, tighter};
 use locks::Locks;
-pub(crate) use slot_part::HeldSlots;
-use slot_part::SLOTS;
+pub(crate) use slot_participant::HeldSlots;
+use slot_participant::SLOTS;
 
 /// As many limits of one request as are decided without allocating.
 pub(crate) const INLINE: usize = 8;
@@ -58,7 +58,7 @@ impl Refusal {
 }
 
 /// Something came between: nothing is written, start over.
-struct Again;
+struct Conflict;
 
 /// Charges and takes all, or none.
 pub(crate) fn admit(entries: &mut [Entry<'_>]) -> Result<(), Refusal> {
@@ -68,7 +68,7 @@ pub(crate) fn admit(entries: &mut [Entry<'_>]) -> Result<(), Refusal> {
 /// What `admit` would say, charging nothing.
 pub(crate) fn peek(entries: &mut [Entry<'_>]) -> Result<(), Refusal> {
     let said = |entries: &[Entry<'_>]| refusal(entries).map_or(Ok(()), Err);
-    until_decided(entries, |entries, _| stand(entries).then(|| said(entries)))
+    until_decided(entries, |entries, _| validate(entries).then(|| said(entries)))
 }
 
 /// Runs `attempt` with the records locked, until nothing comes between. Waits with nothing locked.
@@ -133,8 +133,8 @@ fn ask<'a>(entries: &mut [Entry<'a>], locks: &mut Locks<'a>, costs: &[u64], time
 /// Locks the shards of all records, and looks at these. `None`: a quota changes.
 fn lock<'a>(entries: &mut [Entry<'a>], locks: &mut Locks<'a>) -> Option<()> {
     let shards = |entry: &Entry<'a>| match &entry.part {
-        Part::Record(record) => Some((record.shard(), record.records)),
-        Part::Word(_) | Part::Slots(_) => None,
+        Participant::Record(record) => Some((record.shard(), record.records)),
+        Participant::Word(_) | Participant::Slots(_) => None,
     };
     if mutant("lock_one_by_one") {
         for entry in entries.iter_mut() {
@@ -158,32 +158,32 @@ fn attempt<'a>(
     may_look_again: bool,
 ) -> Option<Result<(), Refusal>> {
     let mut refused = refusal(entries);
-    if refused.is_none() && entries.iter().any(Entry::needs_seat) {
-        seat(entries, locks).ok()?;
+    if refused.is_none() && entries.iter().any(Entry::needs_insert) {
+        insert_new(entries, locks).ok()?;
         // A seat where there is no room may refuse.
         refused = refusal(entries);
     }
     let decided = match refused {
-        None => pass(entries, may_look_again).ok().map(Ok)?,
-        Some(refusal) => stand(entries).then_some(Err(refusal))?,
+        None => commit(entries, may_look_again).ok().map(Ok)?,
+        Some(refusal) => validate(entries).then_some(Err(refusal))?,
     };
     for Entry { asked, part } in entries {
         match part {
-            Part::Word(look) => look.count_seat(),
-            Part::Record(record) => record.write(asked, decided.is_ok(), locks),
-            Part::Slots(_) => {}
+            Participant::Word(look) => look.count_insert(),
+            Participant::Record(record) => record.write(asked, decided.is_ok(), locks),
+            Participant::Slots(_) => {}
         }
     }
     Some(decided)
 }
 
 /// Whether what was seen was so at one moment.
-fn stand(entries: &[Entry<'_>]) -> bool {
+fn validate(entries: &[Entry<'_>]) -> bool {
     // Keys without a slot first: only the table can say that they have none, and does so now. The others
     // are confirmed after that, and have not changed since they were looked at.
     let all = |absent: bool| {
         let mut some = entries.iter().filter(|entry| entry.is_absent() == absent);
-        some.all(Entry::stands)
+        some.all(Entry::is_valid)
     };
     all(true) && all(false)
 }
@@ -193,10 +193,10 @@ fn refusal(entries: &[Entry<'_>]) -> Option<Refusal> {
 }
 
 /// Charges every entry that agrees and takes the slots, unless something came between.
-fn pass(entries: &mut [Entry<'_>], may_look_again: bool) -> Result<(), Again> {
+fn commit(entries: &mut [Entry<'_>], may_look_again: bool) -> Result<(), Conflict> {
     if !entries.iter().any(Entry::is_charged) {
         // Nothing to charge: what was seen must have been so at one moment.
-        stand(entries).then_some(()).ok_or(Again)?;
+        validate(entries).then_some(()).ok_or(Conflict)?;
     }
     let innermost = innermost(entries);
     let (taken, seen) = {
@@ -208,7 +208,11 @@ fn pass(entries: &mut [Entry<'_>], may_look_again: bool) -> Result<(), Again> {
         // Nothing can panic until the last is released.
         let held = outer.clone().take_while(|entry| entry.hold()).count();
         let all_held = outer.clone().count() == held;
-        let seen = if all_held { commit(entries, innermost, may_look_again) } else { Err(Again) };
+        let seen = if all_held {
+            commit_innermost(entries, innermost, may_look_again)
+        } else {
+            Err(Conflict)
+        };
         outer.take(held).for_each(|entry| entry.release(seen.is_ok()));
         let seen = seen?;
         let taken: SmallVec<[Held; SLOTS]> = claims.into_iter().map(Claim::live).collect();
@@ -216,77 +220,79 @@ fn pass(entries: &mut [Entry<'_>], may_look_again: bool) -> Result<(), Again> {
     };
     if let Some(Entry { part, .. }) = innermost.and_then(|at| entries.get_mut(at)) {
         match (part, seen) {
-            (Part::Word(look), Some(Seen::Word(seen))) => *look = seen,
-            (Part::Slots(slots), Some(Seen::Slots(seen))) => slots.look = seen,
+            (Participant::Word(look), Some(Seen::Word(seen))) => *look = seen,
+            (Participant::Slots(slots), Some(Seen::Slots(seen))) => slots.look = seen,
             _ => {}
         }
     }
     let mut taken = taken.into_iter();
     for Entry { asked, part } in entries {
         match part {
-            Part::Slots(slots) if asked.enforced => slots.held = taken.next(),
-            Part::Slots(slots) => slots.take_anyway(),
-            Part::Word(_) | Part::Record(_) => {}
+            Participant::Slots(slots) if asked.enforced => slots.held = taken.next(),
+            Participant::Slots(slots) => slots.take_anyway(),
+            Participant::Word(_) | Participant::Record(_) => {}
         }
     }
     Ok(())
 }
 
 /// Claims records for all slots that are enforced, in the order of the entries.
-fn claim<'s>(entries: &'s [Entry<'_>]) -> Result<SmallVec<[Claim<'s>; SLOTS]>, Again> {
+fn claim<'s>(entries: &'s [Entry<'_>]) -> Result<SmallVec<[Claim<'s>; SLOTS]>, Conflict> {
     let slots = entries.iter().filter_map(|Entry { asked, part }| match part {
-        Part::Slots(slots) if asked.enforced => Some(slots),
+        Participant::Slots(slots) if asked.enforced => Some(slots),
         _ => None,
     });
-    slots.map(|slots| slots.claim().ok_or(Again)).collect()
+    slots.map(|slots| slots.claim().ok_or(Conflict)).collect()
 }
 
 /// What the innermost entry was when it was committed, if that is not what was looked at.
 enum Seen<'a> {
-    Word(Look<'a>),
-    Slots(slots::Look),
+    Word(WordSnapshot<'a>),
+    Slots(slots::SlotSnapshot),
 }
 
 /// The entry that is committed while the others are held: slots if there are any, or else a word.
 fn innermost(entries: &[Entry<'_>]) -> Option<usize> {
-    let last = |is_it: fn(&Part<'_>) -> bool| {
+    let last = |is_it: fn(&Participant<'_>) -> bool| {
         entries.iter().rposition(|entry| is_it(&entry.part) && entry.is_charged())
     };
-    last(|part| matches!(part, Part::Slots(_)))
-        .or_else(|| last(|part| matches!(part, Part::Word(_))))
+    last(|part| matches!(part, Participant::Slots(_)))
+        .or_else(|| last(|part| matches!(part, Participant::Word(_))))
 }
 
 /// Commits the innermost entry. All others are held, so if it agrees the decision is made.
-fn commit<'a>(
+fn commit_innermost<'a>(
     entries: &[Entry<'a>],
     innermost: Option<usize>,
     may_look_again: bool,
-) -> Result<Option<Seen<'a>>, Again> {
+) -> Result<Option<Seen<'a>>, Conflict> {
     // Two keys of one limiter are not decided under two quotas of it: a change waits for the locks of
     // records, but not for words that are only looked at.
     let all_current = || {
         let mut parts = entries.iter().map(|entry| &entry.part);
-        parts.all(|part| !matches!(part, Part::Word(look) if !look.is_current()))
+        parts.all(|part| !matches!(part, Participant::Word(look) if !look.is_current()))
     };
-    all_current().then_some(()).ok_or(Again)?;
+    all_current().then_some(()).ok_or(Conflict)?;
     let Some(Entry { asked, part }) = innermost.and_then(|at| entries.get(at)) else {
         return Ok(None);
     };
     let mut seen = match part {
-        Part::Slots(slots) => return slots.commit().map(Seen::Slots).map(Some).ok_or(Again),
-        Part::Word(look) if look.commit() => return Ok(None),
-        Part::Word(look) if may_look_again => *look,
-        _ => return Err(Again),
+        Participant::Slots(slots) => {
+            return slots.commit().map(Seen::Slots).map(Some).ok_or(Conflict);
+        }
+        Participant::Word(look) if look.commit() => return Ok(None),
+        Participant::Word(look) if may_look_again => *look,
+        _ => return Err(Conflict),
     };
     loop {
         // Lost the compare-and-swap. Keys are held, so look again without waiting.
         seen = if mutant("wait_while_holding") {
             seen.cells.look(seen.tag, 0, asked.cost, asked.now)
         } else {
-            seen.again(asked.cost, asked.now).ok_or(Again)?
+            seen.again(asked.cost, asked.now).ok_or(Conflict)?
         };
         if seen.answer.is_err() || !all_current() || !seen.is_current() {
-            return Err(Again);
+            return Err(Conflict);
         }
         if seen.commit() {
             return Ok(Some(Seen::Word(seen)));
@@ -295,12 +301,12 @@ fn commit<'a>(
 }
 
 /// Gives new keys a place to be held in. Nothing is charged, and a place not charged is free.
-fn seat<'a>(entries: &mut [Entry<'a>], locks: &mut Locks<'a>) -> Result<(), Again> {
+fn insert_new<'a>(entries: &mut [Entry<'a>], locks: &mut Locks<'a>) -> Result<(), Conflict> {
     for index in 0..entries.len() {
-        if !entries[index].needs_seat() {
+        if !entries[index].needs_insert() {
             continue;
         }
-        seat_one(entries, index, locks)?;
+        insert_one(entries, index, locks)?;
         let (before, after) = entries.split_at_mut(index);
         let Some(entry) = after.first_mut() else { continue };
         let Some(at) = before.iter().position(|other| other.shares_with(entry)) else { continue };
@@ -308,13 +314,13 @@ fn seat<'a>(entries: &mut [Entry<'a>], locks: &mut Locks<'a>) -> Result<(), Agai
         // The other charges for both.
         let Entry { asked, part } = &mut before[at];
         match (&mut entry.part, part) {
-            (Part::Word(rider), Part::Word(look)) => {
-                rider.ride();
-                look.carry(cost, asked.cost, asked.now).then_some(()).ok_or(Again)?;
+            (Participant::Word(sharing), Participant::Word(look)) => {
+                sharing.share();
+                look.merge_cost(cost, asked.cost, asked.now).then_some(()).ok_or(Conflict)?;
             }
-            (Part::Record(rider), Part::Record(record)) => {
-                rider.ride();
-                record.carry(cost, asked, locks);
+            (Participant::Record(sharing), Participant::Record(record)) => {
+                sharing.share();
+                record.merge_cost(cost, asked, locks);
             }
             _ => {}
         }
@@ -323,24 +329,26 @@ fn seat<'a>(entries: &mut [Entry<'a>], locks: &mut Locks<'a>) -> Result<(), Agai
 }
 
 /// Gives the key of the entry at `index` a place, and takes none for it from the others.
-fn seat_one<'a>(
+fn insert_one<'a>(
     entries: &mut [Entry<'a>],
     index: usize,
     locks: &mut Locks<'a>,
-) -> Result<(), Again> {
+) -> Result<(), Conflict> {
     let entry = &entries[index];
     let taken = |tag| {
         let mut others = entries.iter().enumerate().filter(|(at, _)| *at != index);
         others.any(|(_, other)| other.is_charged() && other.is_beside(entry, tag))
     };
-    let seated = match &entry.part {
-        Part::Word(look) => {
+    let inserted = match &entry.part {
+        Participant::Word(look) => {
             let Asked { cost, now, .. } = entry.asked;
-            Part::Word(look.seat(cost, now, taken).ok_or(Again)?)
+            Participant::Word(look.insert_new(cost, now, taken).ok_or(Conflict)?)
         }
-        Part::Record(record) => Part::Record(record.seat(&entry.asked, locks, &taken)),
-        Part::Slots(_) => return Ok(()),
+        Participant::Record(record) => {
+            Participant::Record(record.insert_new(&entry.asked, locks, &taken))
+        }
+        Participant::Slots(_) => return Ok(()),
     };
-    entries[index].part = seated;
+    entries[index].part = inserted;
     Ok(())
 }

@@ -85,7 +85,7 @@ pub struct PolicyWatcher<S = RandomState> {
 
 /// What a look at the policy file led to.
 #[derive(Clone, Debug)]
-pub enum Look {
+pub enum WatchEvent {
     /// The file is as it was when it was last taken or reported.
     Unchanged,
     /// It is not: if the next look sees the same, it is taken or reported.
@@ -141,28 +141,28 @@ impl<S: BuildHasher> PolicyWatcher<S> {
     ///
     /// For callers with a timer of their own; what is said of two looks holds for what lies between
     /// them.
-    pub fn look(&mut self) -> Look {
-        let Some(enforcer) = self.enforcer.upgrade() else { return Look::Gone };
+    pub fn look(&mut self) -> WatchEvent {
+        let Some(enforcer) = self.enforcer.upgrade() else { return WatchEvent::Gone };
         let seen = file::read(&self.path);
         let before = self.unsettled.take();
         if seen.as_ref().is_ok_and(|seen| self.in_force.as_ref() == Some(seen)) {
             self.reported = None;
             self.record.is_right();
-            return Look::Unchanged;
+            return WatchEvent::Unchanged;
         }
         if self.reported.as_ref() == Some(&seen) {
-            return Look::Unchanged;
+            return WatchEvent::Unchanged;
         }
         if before.as_ref() != Some(&seen) {
             self.unsettled = Some(seen);
-            return Look::Unsettled;
+            return WatchEvent::Unsettled;
         }
         match take(&enforcer, &seen) {
             Ok(reload) => {
                 self.reported = None;
                 self.in_force = seen.ok();
                 self.record.count_reload();
-                Look::Reloaded(reload)
+                WatchEvent::Reloaded(reload)
             }
             Err(why) => {
                 let error = Arc::new(WatchError::new(&self.path, why));
@@ -170,7 +170,7 @@ impl<S: BuildHasher> PolicyWatcher<S> {
                 enforcer.reload_failed(&error);
                 self.reported = Some(seen);
                 self.record.count_failure(error.clone());
-                Look::Failed(error)
+                WatchEvent::Failed(error)
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 use super::numbers::Numbers;
 use super::published::read_word;
 use super::word::{ELSEWHERE, MAX_TICK};
-use super::{Cells, Seat, Step, word};
+use super::{Cells, ChargedTo, Step, word};
 
 /// The first generation of a table apart: beyond those of the table that its keys come from, so that
 /// of a charge made there it is not known which quotas were in force since.
@@ -36,7 +36,7 @@ impl Cells {
         let owes = |tat: u64, _: &Numbers, moment| {
             Step::Stay(tat <= MAX_TICK && !Bucket::is_idle(tat, moment))
         };
-        self.run(Seat::Own, tag, now, owes).unwrap_or(false)
+        self.run(ChargedTo::Own, tag, now, owes).unwrap_or(false)
     }
 
     /// Has the key leave the table for `far`, whose axis reaches to `now`, and take along what it owes.
@@ -44,7 +44,7 @@ impl Cells {
     pub(crate) fn leave_for(&self, far: &Cells, tag: u64, now: Timestamp) -> bool {
         let look = |tat: u64, numbers: &Numbers, _| Step::Stay((tat, *numbers));
         loop {
-            let Ok((tat, near)) = self.run(Seat::Own, tag, now, look) else { return false };
+            let Ok((tat, near)) = self.run(ChargedTo::Own, tag, now, look) else { return false };
             // Before it leaves, so that nobody finds a key that has left without its debt.
             let arrive = |there: u64, numbers: &Numbers, _| {
                 match numbers.reprice_as_of(&near, tat, numbers.origin) {
@@ -56,14 +56,14 @@ impl Cells {
             if tat > MAX_TICK {
                 return false;
             }
-            if far.run(Seat::Own, tag, now, arrive).is_err() {
+            if far.run(ChargedTo::Own, tag, now, arrive).is_err() {
                 return false;
             }
             let leave = |still: u64, _: &Numbers, _| match still == tat || mutant("leave_unasked") {
                 true => Step::Move(ELSEWHERE, true),
                 false => Step::Stay(false),
             };
-            match self.run(Seat::Own, tag, now, leave) {
+            match self.run(ChargedTo::Own, tag, now, leave) {
                 Ok(true) => return true,
                 // It was charged meanwhile.
                 Ok(false) => {}

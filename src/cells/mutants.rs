@@ -4,7 +4,7 @@ use crate::algorithm::Moment;
 use crate::decision::{Allowed, Denied};
 use crate::time::Timestamp;
 
-use super::{Cells, Numbers, Seat, Step};
+use super::{Cells, ChargedTo, Numbers, Step};
 
 impl Cells {
     /// Charges, then looks whether that was too much: two that race for the last unit both lose.
@@ -20,9 +20,9 @@ impl Cells {
             Step::Move(tat.max(moment.ceil) + ticks(numbers), answer)
         };
         let take_back = |tat: u64, numbers: &Numbers, _| Step::Move(tat - ticks(numbers), ());
-        match self.run(Seat::Own, tag, now, add) {
+        match self.run(ChargedTo::Own, tag, now, add) {
             Ok(Err(denied)) => {
-                let _ = self.run(Seat::Own, tag, now, take_back);
+                let _ = self.run(ChargedTo::Own, tag, now, take_back);
                 Err(denied)
             }
             Ok(allowed) => allowed,

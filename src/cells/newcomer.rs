@@ -63,7 +63,7 @@ impl Cells {
             Claim::Full { .. } if self.overflow == Overflow::Pool => None,
             Claim::Full { until } => {
                 self.count_overflow();
-                Some(self.without_seat(cost, now, &Full { until }))
+                Some(self.not_inserted(cost, now, &Full { until }))
             }
             Claim::Present(_) | Claim::None | Claim::Stale => None,
         }
@@ -122,7 +122,7 @@ impl<'a> Newcomer<'a> {
     }
 
     /// Whether it has no slot and would be allowed.
-    pub(crate) fn stands(&self) -> bool {
+    pub(crate) fn is_valid(&self) -> bool {
         self.forgotten().is_some()
     }
 
@@ -138,7 +138,7 @@ impl<'a> Newcomer<'a> {
     }
 
     /// Gives it a slot in the state of a key that was never seen, to be charged together with others.
-    pub(crate) fn seat(&self) -> Option<FastPending<'a>> {
+    pub(crate) fn insert_new(&self) -> Option<FastPending<'a>> {
         let mut start = 0;
         let claim = self.claim(|forgotten| {
             start = self.words().tick_of(forgotten);
@@ -197,18 +197,18 @@ mod tests {
         let now = Timestamp::from_secs(1_000_000_000);
         cells.reach(now, now);
         let newcomer = cells.newcomer(7, 1, now).unwrap();
-        assert!(newcomer.stands());
+        assert!(newcomer.is_valid());
         // What its group has forgotten by then is what the key may owe.
         let numbers = cells.published.load();
         for stamp in [0, 1, now.as_nanos() - 1, now.as_nanos()] {
             assert_eq!(newcomer.words().tick_of(stamp), numbers.tick(stamp), "{stamp}");
         }
-        assert!(newcomer.seat().is_some() && !newcomer.stands());
+        assert!(newcomer.insert_new().is_some() && !newcomer.is_valid());
         for seconds in [0, 999_999_999, 1_000_000_000] {
             let standing = cells.peek_behind(7, 0, 3, Timestamp::from_secs(seconds));
             assert_eq!(standing.map(|allowed| allowed.remaining()), Ok(0), "{seconds}");
         }
-        assert!(newcomer.seat().is_none(), "it has a slot");
+        assert!(newcomer.insert_new().is_none(), "it has a slot");
     }
 
     #[test]
@@ -216,7 +216,7 @@ mod tests {
         let cells = Cells::new(Quota::per_second(50), Refill::Steady, 10, Overflow::Deny);
         let now = Timestamp::from_secs(1);
         cells.reach(now, now);
-        let pending = cells.newcomer(7, 2, now).unwrap().seat().unwrap();
+        let pending = cells.newcomer(7, 2, now).unwrap().insert_new().unwrap();
         assert!(pending.hold());
         pending.release(true);
         assert!(!pending.charge(), "it was charged");

@@ -5,7 +5,7 @@ use crate::time::Timestamp;
 
 use super::sequence::generation_of;
 use super::table::Cell;
-use super::{Cells, Charge, Seat, word};
+use super::{Cells, Charge, ChargedTo, word};
 
 /// A word that is to be charged.
 #[derive(Clone, Copy)]
@@ -46,7 +46,7 @@ impl<'a> Pending<'a> {
 
     /// Whether the word is still what it was.
     #[inline(always)]
-    pub(super) fn stands(&self) -> bool {
+    pub(super) fn is_valid(&self) -> bool {
         mutant("answer_unconfirmed") || self.cell.is_still(self.word)
     }
 
@@ -87,8 +87,8 @@ impl<'a> FastPending<'a> {
     /// Whether the word is still what it was and the quota is in force. Words follow a change of quota
     /// one by one, after it, so the word alone would let a refusal be made of two quotas.
     #[inline(always)]
-    pub(crate) fn stands(&self) -> bool {
-        self.pending.stands() && self.is_current()
+    pub(crate) fn is_valid(&self) -> bool {
+        self.pending.is_valid() && self.is_current()
     }
 
     /// Charges the key, unless something came between.
@@ -127,6 +127,6 @@ impl<'a> FastPending<'a> {
     #[inline(always)]
     pub(crate) fn charged(&self, cost: u64, now: Timestamp) -> Charge {
         let (tag, generation) = (self.pending.cell.tag, self.generation());
-        Charge { tag, cost, at: now, seat: Seat::Own, generation }
+        Charge { tag, cost, at: now, charged_to: ChargedTo::Own, generation }
     }
 }

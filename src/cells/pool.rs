@@ -62,7 +62,7 @@ impl Cells {
     }
 
     /// The answer to a key that is counted nowhere.
-    pub(super) fn without_seat(
+    pub(super) fn not_inserted(
         &self,
         cost: u64,
         now: Timestamp,

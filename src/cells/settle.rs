@@ -8,7 +8,7 @@ use crate::time::{Clock, Timestamp};
 
 use super::numbers::Numbers;
 use super::word::MAX_TICK;
-use super::{Cells, Seat, Step, word};
+use super::{Cells, ChargedTo, Step, word};
 
 /// A charge that can be settled.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +16,7 @@ pub(crate) struct Charge {
     pub(crate) tag: u64,
     pub(crate) cost: u64,
     pub(crate) at: Timestamp,
-    pub(crate) seat: Seat,
+    pub(crate) charged_to: ChargedTo,
     /// That of the quota it was decided under.
     pub(crate) generation: u64,
 }
@@ -26,13 +26,13 @@ impl Cells {
     /// back again: of `c` units charged at `t0` at most `c - (t1 - t0) / interval` return at `t1`,
     /// the interval being the shortest in force since. `false`: the key has left the table.
     pub(crate) fn settle(&self, charge: &Charge, cost: u64, clock: &Clock) -> bool {
-        if charge.seat == Seat::Uncounted || cost == charge.cost {
+        if charge.charged_to == ChargedTo::Uncounted || cost == charge.cost {
             return true;
         }
         let backoff = Backoff::default();
         loop {
             let early = mutant("clock_before_word").then(|| clock.latest());
-            let Some((cell, word)) = self.find(charge.seat, charge.tag) else {
+            let Some((cell, word)) = self.find(charge.charged_to, charge.tag) else {
                 match self.settle_absent(charge, cost, clock.latest()) {
                     Some(()) => return true,
                     None => continue,

@@ -84,7 +84,7 @@ impl<'a> Sight<'a> {
         // No closures: one that is not inlined would keep all of this in memory.
         match self.step(cost)? {
             Ok(next) if self.charge(next) => Some(Ok(self.allowed(next))),
-            Err(at) if self.stands() => Some(Err(self.denied(at))),
+            Err(at) if self.is_valid() => Some(Err(self.denied(at))),
             _ => None,
         }
     }
@@ -102,7 +102,7 @@ impl<'a> Sight<'a> {
                 Err(at) => Err(self.denied(at)),
             },
         };
-        self.stands().then_some(answer)
+        self.is_valid().then_some(answer)
     }
 
     /// Writes the charge, unless something came between.
@@ -113,7 +113,7 @@ impl<'a> Sight<'a> {
 
     /// Whether the word is still what it was.
     #[inline(always)]
-    fn stands(&self) -> bool {
+    fn is_valid(&self) -> bool {
         mutant("answer_unconfirmed") || self.cell.is_still(self.word)
     }
 

@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 use super::numbers::Numbers;
 use super::pool::Full;
 use super::settle::Charge;
-use super::{Cells, Overflow, Seat, Step};
+use super::{Cells, ChargedTo, Overflow, Step};
 
 /// What is asked of a key: as many units as are there, of so many at least and at most.
 #[derive(Clone, Copy)]
@@ -64,7 +64,7 @@ impl Cells {
         ask: Ask,
         now: Timestamp,
     ) -> Result<Taken, Denied> {
-        let at = |seat| {
+        let at = |charged_to| {
             move |tat, numbers: &Numbers, moment: Moment| {
                 let bucket = &numbers.bucket;
                 let left = || bucket.decide(tat, 0, moment).map(|(_, left)| left);
@@ -81,13 +81,14 @@ impl Cells {
                     Ok(decided) => decided,
                     Err(denied) => return Step::Stay(Err(denied)),
                 };
-                let charge = Charge { tag, cost, at: now, seat, generation: numbers.generation };
+                let charge =
+                    Charge { tag, cost, at: now, charged_to, generation: numbers.generation };
                 let taken = Ok(Taken { charge, wait, allowed });
                 // A cost of 0 is a peek.
                 if cost == 0 { Step::Stay(taken) } else { Step::Move(next, taken) }
             }
         };
-        let Full { until } = match self.run(Seat::Own, tag, now, at(Seat::Own)) {
+        let Full { until } = match self.run(ChargedTo::Own, tag, now, at(ChargedTo::Own)) {
             Ok(taken) => {
                 // Perhaps it is the pool's debt that denies it.
                 if let Err(Denied { retry: Retry::After(_), .. }) = &taken {
@@ -101,13 +102,13 @@ impl Cells {
         };
         self.count_overflow();
         if self.overflow == Overflow::Pool {
-            if let Ok(taken) = self.run(Seat::Pool, tag, now, at(Seat::Pool)) {
+            if let Ok(taken) = self.run(ChargedTo::Pool, tag, now, at(ChargedTo::Pool)) {
                 return taken;
             }
         }
         let cost = ask.most.min(self.quota().burst_size()).max(ask.least);
-        let allowed = self.without_seat(cost, now, &Full { until })?;
-        let charge = Charge { tag, cost, at: now, seat: Seat::Uncounted, generation: 0 };
+        let allowed = self.not_inserted(cost, now, &Full { until })?;
+        let charge = Charge { tag, cost, at: now, charged_to: ChargedTo::Uncounted, generation: 0 };
         Ok(Taken { charge, wait: Duration::ZERO, allowed })
     }
 }

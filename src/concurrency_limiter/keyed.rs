@@ -10,10 +10,10 @@ use crate::queue::{Acquire, WaitError, acquire_blocking};
 use crate::sync::{Arc, RandomState};
 use crate::time::Clock;
 
+use super::keyed_semaphores::KeyedSemaphores;
 use super::lease::Lease;
 use super::plan::SlotPlan;
-use super::room::Room;
-use super::rooms::Rooms;
+use super::semaphore::Semaphore;
 use super::{AcquireSlots, SlotKey, SlotsBuilder, Usage};
 
 /// So many slots for each key, kept apart. What [`ConcurrencyLimiter`](crate::ConcurrencyLimiter)
@@ -34,7 +34,7 @@ use super::{AcquireSlots, SlotKey, SlotsBuilder, Usage};
 /// [`len`](Self::len) and [`memory`](Self::memory) look at all. A key of which a lease was leaked
 /// (`mem::forget`) is never forgotten, though its slot comes back.
 pub struct KeyedConcurrencyLimiter<K: ?Sized, S = RandomState> {
-    rooms: Arc<Rooms>,
+    semaphores: Arc<KeyedSemaphores>,
     hasher: S,
     name: Option<&'static str>,
     keys: PhantomData<fn(&K)>,
@@ -49,8 +49,8 @@ impl SlotsBuilder {
     /// A limiter for each key, hashed in another way than std's, which is keyed at random. If
     /// callers choose the keys it must be keyed too, and good in all 64 bits.
     pub fn build_keyed_with<K: ?Sized, S>(self, hasher: S) -> KeyedConcurrencyLimiter<K, S> {
-        let rooms = Rooms::new(self.cap, self.lease, self.max_waiters, self.clock);
-        KeyedConcurrencyLimiter { rooms, hasher, name: self.name, keys: PhantomData }
+        let semaphores = KeyedSemaphores::new(self.cap, self.lease, self.max_waiters, self.clock);
+        KeyedConcurrencyLimiter { semaphores, hasher, name: self.name, keys: PhantomData }
     }
 }
 
@@ -62,7 +62,7 @@ impl<K: Hash + ?Sized, S: BuildHasher> KeyedConcurrencyLimiter<K, S> {
 
     /// Takes `weight` slots of `key`, all or none. A weight of 0 counts as 1.
     pub fn try_acquire_n(&self, key: &K, weight: u32) -> Result<Lease, Denied> {
-        Lease::try_take(self.room(key), weight, |room| room)
+        Lease::try_take(self.semaphore(key), weight, |semaphore| semaphore)
     }
 
     /// Waits in the line of `key`, on this thread:
@@ -78,7 +78,7 @@ impl<K: Hash + ?Sized, S: BuildHasher> KeyedConcurrencyLimiter<K, S> {
         weight: u32,
         within: Duration,
     ) -> Result<Lease, WaitError> {
-        acquire_blocking(SlotPlan::new(self.room(key), weight, within))
+        acquire_blocking(SlotPlan::new(self.semaphore(key), weight, within))
     }
 
     /// Waits in the line of `key`, under any executor:
@@ -89,51 +89,56 @@ impl<K: Hash + ?Sized, S: BuildHasher> KeyedConcurrencyLimiter<K, S> {
 
     /// As [`acquire`](Self::acquire), for `weight` slots.
     pub fn acquire_n(&self, key: &K, weight: u32, within: Duration) -> AcquireSlots {
-        AcquireSlots(Acquire::New(SlotPlan::new(self.room(key), weight, within)))
+        AcquireSlots(Acquire::New(SlotPlan::new(self.semaphore(key), weight, within)))
     }
 
     /// Ends all leases of `key`.
     pub fn reset(&self, key: &K) {
-        self.rooms.reset(self.tag(key));
+        self.semaphores.reset(self.tag(key));
     }
 
     /// How the slots of `key` stand now. A key that was forgotten starts to count anew.
     pub fn usage(&self, key: &K) -> Usage {
-        match self.rooms.find(self.tag(key)) {
-            Some(room) => room.usage(),
-            None => Usage::of_nothing(self.rooms.cap()),
+        match self.semaphores.find(self.tag(key)) {
+            Some(semaphore) => semaphore.usage(),
+            None => Usage::of_nothing(self.semaphores.cap()),
         }
     }
 
     /// `key` as a part of a set that is decided all or none: [`all`](crate::all).
     pub fn key(&self, key: &K) -> SlotKey<'_> {
-        SlotKey { room: self.room(key), clock: self.rooms.clock(), weight: 1, name: self.name }
+        SlotKey {
+            semaphore: self.semaphore(key),
+            clock: self.semaphores.clock(),
+            weight: 1,
+            name: self.name,
+        }
     }
 
     fn tag(&self, key: &K) -> u64 {
         self.hasher.hash_one(key)
     }
 
-    fn room(&self, key: &K) -> Arc<Room> {
-        self.rooms.room(self.tag(key))
+    fn semaphore(&self, key: &K) -> Arc<Semaphore> {
+        self.semaphores.semaphore(self.tag(key))
     }
 }
 
 impl<K: ?Sized, S> KeyedConcurrencyLimiter<K, S> {
     /// Where stamps come from.
     pub fn clock(&self) -> &Clock {
-        self.rooms.clock()
+        self.semaphores.clock()
     }
 
     /// Changes how many slots each key has.
     pub fn resize(&self, cap: u32) {
-        self.rooms.resize(cap);
+        self.semaphores.resize(cap);
     }
 
     /// How many keys there are of which something is held or waited for. Looks at all that are
     /// known, and forgets the others.
     pub fn len(&self) -> usize {
-        self.rooms.len()
+        self.semaphores.len()
     }
 
     /// Whether there is none.
@@ -143,20 +148,20 @@ impl<K: ?Sized, S> KeyedConcurrencyLimiter<K, S> {
 
     /// Bytes allocated for keys of which something is held or waited for; the others are forgotten.
     pub fn memory(&self) -> usize {
-        self.rooms.memory()
+        self.semaphores.memory()
     }
 }
 
 impl<K: ?Sized, S> Drop for KeyedConcurrencyLimiter<K, S> {
     fn drop(&mut self) {
-        self.rooms.close();
+        self.semaphores.close();
     }
 }
 
 impl<K: ?Sized, S> fmt::Debug for KeyedConcurrencyLimiter<K, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyedConcurrencyLimiter")
-            .field("known", &self.rooms.known())
+            .field("known", &self.semaphores.known())
             .finish_non_exhaustive()
     }
 }

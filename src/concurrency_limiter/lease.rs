@@ -8,7 +8,7 @@ use crate::decision::Denied;
 use crate::slots::Held;
 use crate::sync::{Arc, mutant};
 
-use super::room::Room;
+use super::semaphore::Semaphore;
 
 /// Slots that are held. Dropping it gives them back, and at the end of its time they come back by
 /// themselves.
@@ -18,7 +18,7 @@ use super::room::Room;
 /// exactly.
 #[must_use = "dropping a lease gives its slots back at once"]
 pub struct Lease {
-    room: Arc<Room>,
+    semaphore: Arc<Semaphore>,
     held: Held,
 }
 
@@ -28,40 +28,40 @@ pub struct Over;
 
 impl Lease {
     #[inline]
-    pub(crate) fn new(room: Arc<Room>, held: Held) -> Lease {
-        Lease { room, held }
+    pub(crate) fn new(semaphore: Arc<Semaphore>, held: Held) -> Lease {
+        Lease { semaphore, held }
     }
 
     /// Takes slots of `at` for a caller who does not wait. `own` makes of `at` what the lease keeps: a
     /// refused caller does not count as an owner of the room, and a room that is owned already is not
     /// counted twice.
     #[inline(always)]
-    pub(super) fn try_take<R: Borrow<Arc<Room>>>(
+    pub(super) fn try_take<R: Borrow<Arc<Semaphore>>>(
         at: R,
         weight: u32,
-        own: impl FnOnce(R) -> Arc<Room>,
+        own: impl FnOnce(R) -> Arc<Semaphore>,
     ) -> Result<Lease, Denied> {
-        let (room, weight) = (at.borrow(), weight.max(1));
+        let (semaphore, weight) = (at.borrow(), weight.max(1));
         // The rest is apart: it may take the lock and serve the line.
-        match room.slots.try_at_once(weight, room.clock()) {
+        match semaphore.slots.try_fast(weight, semaphore.clock()) {
             Some(Ok(held)) => Ok(Lease::new(own(at), held)),
             Some(Err(denied)) => Err(denied),
-            None => Lease::try_take_in_turn(room, weight),
+            None => Lease::try_take_slow(semaphore, weight),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn try_take_in_turn(room: &Arc<Room>, weight: u32) -> Result<Lease, Denied> {
-        let take = || room.slots.take(weight, room.clock().now(), false);
-        let is_queued = room.slots.is_queued();
+    fn try_take_slow(semaphore: &Arc<Semaphore>, weight: u32) -> Result<Lease, Denied> {
+        let take = || semaphore.slots.take(weight, semaphore.clock().now(), false);
+        let is_queued = semaphore.slots.is_queued();
         let taken = take().or_else(|denied| {
-            room.serve_queued();
+            semaphore.serve_queued();
             // The line that was in the way may have been one of waiters who have their answer.
-            let is_over = is_queued && !room.slots.is_queued() && !mutant("denial_kept");
+            let is_over = is_queued && !semaphore.slots.is_queued() && !mutant("denial_kept");
             if is_over { take() } else { Err(denied) }
         });
-        taken.map(|held| Lease::new(room.clone(), held))
+        taken.map(|held| Lease::new(semaphore.clone(), held))
     }
 
     /// Makes the lease as long as a new one, from now on, if it is not longer already.
@@ -69,7 +69,7 @@ impl Lease {
     /// # Errors
     /// If it is over. It stays so.
     pub fn renew(&self) -> Result<(), Over> {
-        let renewed = self.room.slots.renew(&self.held, self.room.clock().now());
+        let renewed = self.semaphore.slots.renew(&self.held, self.semaphore.clock().now());
         if renewed { Ok(()) } else { Err(Over) }
     }
 
@@ -80,9 +80,9 @@ impl Lease {
 
     /// How long they still are: zero if they are not, [`Duration::MAX`] if the lease has no end.
     pub fn remaining(&self) -> Duration {
-        match self.room.slots.end_of(&self.held) {
+        match self.semaphore.slots.end_of(&self.held) {
             Some(crate::time::Timestamp::MAX) => Duration::MAX,
-            Some(end) => end.since(self.room.clock().now()),
+            Some(end) => end.since(self.semaphore.clock().now()),
             None => Duration::ZERO,
         }
     }
@@ -96,7 +96,7 @@ impl Lease {
 impl Drop for Lease {
     #[inline]
     fn drop(&mut self) {
-        self.room.give_back(&self.held);
+        self.semaphore.give_back(&self.held);
     }
 }
 

@@ -8,18 +8,18 @@ use crate::sync::Arc;
 use crate::time::{Clock, Timestamp};
 
 use super::lease::Lease;
-use super::room::Room;
+use super::semaphore::Semaphore;
 
 pub(super) struct SlotPlan {
-    room: Arc<Room>,
+    semaphore: Arc<Semaphore>,
     weight: u32,
     /// Until the wait begins, as if it began at 0.
     deadline: Timestamp,
 }
 
 impl SlotPlan {
-    pub(super) fn new(room: Arc<Room>, weight: u32, within: Duration) -> SlotPlan {
-        SlotPlan { room, weight: weight.max(1), deadline: Timestamp::ZERO + within }
+    pub(super) fn new(semaphore: Arc<Semaphore>, weight: u32, within: Duration) -> SlotPlan {
+        SlotPlan { semaphore, weight: weight.max(1), deadline: Timestamp::ZERO + within }
     }
 }
 
@@ -28,7 +28,7 @@ impl Plan for SlotPlan {
     type Refusal = Denied;
 
     fn clock(&self) -> &Clock {
-        self.room.clock()
+        self.semaphore.clock()
     }
 
     fn begin(&mut self, now: Timestamp) {
@@ -36,15 +36,15 @@ impl Plan for SlotPlan {
     }
 
     fn attempt(&self, turn: bool, now: Timestamp) -> Attempt<Lease, Denied> {
-        match self.room.slots.take(self.weight, now, turn) {
+        match self.semaphore.slots.take(self.weight, now, turn) {
             Ok(held) => {
                 // What a heavier waiter waited for is several slots: later than the next in line.
                 let tells = turn && self.weight == 1;
-                let full_until = if tells { self.room.slots.full_until(now) } else { None };
-                Attempt::Granted { granted: Lease::new(self.room.clone(), held), full_until }
+                let full_until = if tells { self.semaphore.slots.full_until(now) } else { None };
+                Attempt::Granted { granted: Lease::new(self.semaphore.clone(), held), full_until }
             }
             Err(denied) => {
-                let (at, deadline) = (self.room.clone(), self.deadline);
+                let (at, deadline) = (self.semaphore.clone(), self.deadline);
                 let place = Place { at, units: self.weight.into(), deadline };
                 Attempt::waiting(denied, denied.retry(), place, now)
             }
@@ -52,7 +52,7 @@ impl Plan for SlotPlan {
     }
 
     fn refusal(&self, now: Timestamp) -> Denied {
-        match self.room.slots.look(self.weight, now, false).answer() {
+        match self.semaphore.slots.look(self.weight, now, false).answer() {
             Err(denied) => denied,
             // It came free this moment, and is somebody else's.
             Ok(allowed) => Denied::just_now(allowed),
@@ -60,6 +60,6 @@ impl Plan for SlotPlan {
     }
 
     fn serve_others(&self) {
-        self.room.serve_queued();
+        self.semaphore.serve_queued();
     }
 }

@@ -53,7 +53,7 @@ impl<S: BuildHasher> Enforcer<S> {
     ) -> Result<Permit, WaitError<Refused>> {
         let since = self.clock.now();
         let ended = acquire_blocking(self.plan(facts, cost));
-        tell(&ended, Some(since), &self.clock);
+        log(&ended, Some(since), &self.clock);
         match ended {
             Ok(granted) => Ok(granted.permit.taken()),
             Err(error) => Err(error.map(|turned_away| turned_away.refused)),
@@ -75,7 +75,7 @@ impl<S> Enforcer<S> {
     /// Of the facts `given` those that the policy does not name, and those that it does and are not
     /// among them.
     #[cfg_attr(not(feature = "tower"), allow(dead_code))]
-    pub(crate) fn tell_facts(&self, given: &[&str]) {
+    pub(crate) fn log_facts(&self, given: &[&str]) {
         let policy = self.policy.load();
         let lacking: Vec<&str> = policy.names.all().filter(|name| !given.contains(name)).collect();
         let unknown: Vec<&str> =
@@ -136,14 +136,14 @@ impl Waiting {
             Poll::Pending => {
                 self.since.get_or_insert_with(|| self.clock.now());
             }
-            Poll::Ready(ended) => tell(ended, self.since, &self.clock),
+            Poll::Ready(ended) => log(ended, self.since, &self.clock),
         }
         ended
     }
 }
 
 /// Tells how long somebody stood in line, and of a refusal.
-fn tell(ended: &Result<Granted, WaitError<TurnedAway>>, since: Option<Timestamp>, clock: &Clock) {
+fn log(ended: &Result<Granted, WaitError<TurnedAway>>, since: Option<Timestamp>, clock: &Clock) {
     let waited = since.map(|since| clock.now().since(since));
     match ended {
         Ok(Granted { permit, .. }) => {

@@ -10,7 +10,7 @@ use crate::rate_limiter::{Rate, RateLimiter};
 use crate::time::Timestamp;
 use crate::transaction::INLINE;
 
-use super::compiled::{Compiled, Rule};
+use super::compiled::{Compiled, CompiledLimit};
 use super::decision::{Decision, LimitSaid, Saying, rate_of};
 use super::{Enforcer, Explanation, Permit, Value};
 
@@ -208,8 +208,8 @@ impl Compiled {
             let rule = &self.rules[source.rule as usize];
             let answer = match said {
                 Saying::Seen(part) => {
-                    let (answer, next) = part.told(is_refused);
-                    let amount = rule.account_of(source.variant).amount();
+                    let (answer, next) = part.answer_with_next(is_refused);
+                    let amount = rule.state_of(source.variant).amount();
                     return rule.answer(source.rule, amount, answer, next);
                 }
                 Saying::Answer(answer) => answer,
@@ -237,19 +237,19 @@ impl Decision<'_> {
         for place in &self.refusing {
             let denied = Denied { standing: Standing::NONE, retry: Retry::Never };
             let rule = self.rule(*place);
-            let answer = rule.answer(*place, rule.account.amount(), Err(denied), None);
+            let answer = rule.answer(*place, rule.state.amount(), Err(denied), None);
             answers.limits.push(LimitAnswer { is_unfit: true, ..answer });
         }
         answers.limits.sort_by_key(|answer| answer.place);
         answers
     }
 
-    fn rule(&self, place: u32) -> &Rule {
+    fn rule(&self, place: u32) -> &CompiledLimit {
         &self.policy.rules[place as usize]
     }
 }
 
-impl Rule {
+impl CompiledLimit {
     #[allow(clippy::too_many_arguments)]
     fn rate_answer(
         &self,

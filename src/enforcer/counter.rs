@@ -281,13 +281,13 @@ mod tests {
 
     #[test]
     fn a_thread_counts_while_it_is_torn_down() {
-        struct Counts(Arc<Counter>);
-        impl Drop for Counts {
+        struct Limiter(Arc<Counter>);
+        impl Drop for Limiter {
             fn drop(&mut self) {
                 self.0.add(1);
             }
         }
-        std::thread_local!(static LAST: RefCell<Option<Counts>> = const { RefCell::new(None) });
+        std::thread_local!(static LAST: RefCell<Option<Limiter>> = const { RefCell::new(None) });
         let counter = Arc::new(Counter::default());
         // Of the two one is dropped after the thread's cells, whichever order that is in.
         for counts_first in [true, false] {
@@ -296,7 +296,7 @@ mod tests {
                 if counts_first {
                     counter.add(1);
                 }
-                LAST.with(|last| *last.borrow_mut() = Some(Counts(counter.clone())));
+                LAST.with(|last| *last.borrow_mut() = Some(Limiter(counter.clone())));
                 counter.add(if counts_first { 1 } else { 2 });
             });
             counts.join().unwrap();

@@ -105,11 +105,11 @@ fn decide_slow(
     // Told last: a logger may panic, and what was taken is then the permit's to give back.
     if let Err(refusal) = decided {
         decision.serve();
-        decision.tell(held);
+        decision.log(held);
         return Err(policy.refused_told(&refusal));
     }
     decision.hand_over(held);
-    decision.tell(held);
+    decision.log(held);
     drop(decision);
     permit.settle_in();
     Ok(())

@@ -11,19 +11,21 @@ use std::mem::ManuallyDrop;
 
 use smallvec::SmallVec;
 
-use crate::cells::{Charge, Seat};
+use crate::cells::{Charge, ChargedTo};
 use crate::decision::{Allowed, Denied, Refused, Retry, Standing};
 use crate::policy::Mode;
 use crate::rate_limiter::Rate;
 use crate::telemetry::{self, LOGS};
 use crate::time::Timestamp;
-use crate::transaction::{self, Asked, Entries, Entry, FastPart, HeldSlots, INLINE, Refusal};
+use crate::transaction::{
+    self, Asked, Entries, Entry, FastParticipant, HeldSlots, INLINE, Refusal,
+};
 
-use super::account::Counts;
 use super::compiled::{Applies, Compiled, Found};
 use super::counter::{Counter, add_each};
 use super::facts::Facts;
 use super::framing::Words;
+use super::limit_state::Limiter;
 
 /// A place among the rules, and the variant whose account is asked.
 #[derive(Clone, Copy)]
@@ -95,7 +97,7 @@ pub(super) struct LimitSaid<'a> {
 #[derive(Clone, Copy)]
 pub(super) enum Saying<'a> {
     /// A key on the fast path: the answer is made of it where somebody reads it.
-    Seen(FastPart<'a>),
+    Seen(FastParticipant<'a>),
     Answer(Result<Allowed, Denied>),
 }
 
@@ -116,7 +118,7 @@ impl Compiled {
         let mut words = Words::default();
         for place in self.find(facts, &mut Found::new()) {
             let Some(rule) = self.rules.get(*place as usize) else { continue };
-            if rule.live.mode() == Mode::Off && skip_off {
+            if rule.counters.mode() == Mode::Off && skip_off {
                 continue;
             }
             if rule.tested_as != tested_as {
@@ -128,14 +130,14 @@ impl Compiled {
                 Applies::Refuses => (u32::MAX, LimitAsked::NO_KEY, cost),
                 Applies::Decides { variant, tag, cost, .. } => (variant, tag, cost),
             };
-            let (at, seat, generation) = (Timestamp::ZERO, Seat::Own, 0);
-            let charge = Charge { tag, cost, at, seat, generation };
+            let (at, charged_to, generation) = (Timestamp::ZERO, ChargedTo::Own, 0);
+            let charge = Charge { tag, cost, at, charged_to, generation };
             asks.push(LimitAsked { source: Source { rule: *place, variant }, charge, full: 0 });
         }
     }
 
-    fn counts(&self, source: Source) -> &Counts {
-        &self.rules[source.rule as usize].account_of(source.variant).counts
+    fn limiter_of(&self, source: Source) -> &Limiter {
+        &self.rules[source.rule as usize].state_of(source.variant).limiter
     }
 
     /// A refusal in the name of its limit.
@@ -147,7 +149,7 @@ impl Compiled {
     /// The same, and tells of it.
     pub(super) fn refused_told(&self, refusal: &Refusal) -> Refused {
         if LOGS {
-            self.rules[refusal.place as usize].tell_refused(&refusal.denied);
+            self.rules[refusal.place as usize].log_refused(&refusal.denied);
         }
         self.refused(refusal)
     }
@@ -169,10 +171,10 @@ impl Compiled {
 
     /// Counts a limit that applied.
     pub(super) fn count(&self, place: u32, is_shadow_refused: bool) {
-        let live = &self.rules[place as usize].live;
-        live.checked.add(1);
+        let counters = &self.rules[place as usize].counters;
+        counters.checked.add(1);
         if is_shadow_refused {
-            live.shadow_refused.add(1);
+            counters.shadow_refused.add(1);
         }
     }
 
@@ -180,7 +182,7 @@ impl Compiled {
     #[inline(always)]
     pub(super) fn count_fast(&self, asks: &[LimitAsked], refusal: Option<&Refusal>) {
         let rules = asks.iter().filter_map(|asked| self.rules.get(asked.source.rule as usize));
-        add_each(rules.map(|rule| &rule.live.checked), self.counter_of(refusal), 1);
+        add_each(rules.map(|rule| &rule.counters.checked), self.counter_of(refusal), 1);
     }
 
     /// What counts how it was decided.
@@ -188,7 +190,7 @@ impl Compiled {
     pub(super) fn counter_of(&self, refusal: Option<&Refusal>) -> &Counter {
         match refusal {
             None => &self.totals.admitted,
-            Some(refusal) => &self.rules[refusal.place as usize].live.refused,
+            Some(refusal) => &self.rules[refusal.place as usize].counters.refused,
         }
     }
 }
@@ -224,7 +226,7 @@ impl<'a> Decision<'a> {
             let source = asked.source;
             let place = source.rule;
             let rule = &policy.rules[place as usize];
-            let enforced = match rule.live.mode() {
+            let enforced = match rule.counters.mode() {
                 Mode::Enforce => true,
                 Mode::Shadow => false,
                 Mode::Off => continue,
@@ -236,9 +238,11 @@ impl<'a> Decision<'a> {
             };
             let turn = turn_at == Some(place);
             let asked = |cost| Asked { place, cost, now, enforced, turn };
-            decision.entries.push(match policy.counts(source) {
-                Counts::Rate(rate) => Entry::rate(&rate.store, tag, asked(cost)),
-                Counts::Slots(rooms) => Entry::slots(rooms.room(tag), asked(rule.weight.into())),
+            decision.entries.push(match policy.limiter_of(source) {
+                Limiter::Rate(rate) => Entry::rate(&rate.store, tag, asked(cost)),
+                Limiter::Slots(semaphores) => {
+                    Entry::slots(semaphores.semaphore(tag), asked(rule.weight.into()))
+                }
             });
             decision.sources.push(source);
         }
@@ -287,12 +291,12 @@ impl<'a> Decision<'a> {
     /// After a refusal: waiters may be ready, and nobody tells them that time has passed.
     pub(super) fn serve(&self) {
         for (entry, source) in self.entries.iter().zip(&self.sources) {
-            match (entry.tag(), entry.room()) {
+            match (entry.tag(), entry.semaphore()) {
                 (Some(tag), _) => {
                     let rule = &self.policy.rules[source.rule as usize];
-                    rule.account_of(source.variant).serve_queued(tag);
+                    rule.state_of(source.variant).serve_queued(tag);
                 }
-                (None, Some(room)) => room.serve_queued(),
+                (None, Some(semaphore)) => semaphore.serve_queued(),
                 (None, None) => {}
             }
         }
@@ -310,23 +314,23 @@ impl<'a> Decision<'a> {
     }
 
     /// Logs what came to light, after what was taken is `held`. No lock is held, nor any key.
-    pub(super) fn tell(&self, held: &Holding) {
+    pub(super) fn log(&self, held: &Holding) {
         if !LOGS {
             return;
         }
         for source in &self.sources {
             let rule = &self.policy.rules[source.rule as usize];
-            if let Some(overflows) = rule.account_of(source.variant).tell_overflows() {
+            if let Some(overflows) = rule.state_of(source.variant).unlogged_overflows() {
                 telemetry::overflowed(rule.name, overflows);
             }
         }
         for entry in &self.entries {
-            if let Some(room) = entry.room() {
-                self.policy.rules[entry.asked.place as usize].tell_expired(room);
+            if let Some(semaphore) = entry.semaphore() {
+                self.policy.rules[entry.asked.place as usize].log_expired(semaphore);
             }
         }
-        for HeldSlots { place, room, .. } in held.slots.iter() {
-            self.policy.rules[*place as usize].tell_expired(room);
+        for HeldSlots { place, semaphore, .. } in held.slots.iter() {
+            self.policy.rules[*place as usize].log_expired(semaphore);
         }
     }
 
@@ -341,7 +345,7 @@ impl<'a> Decision<'a> {
         }
         for entry in self.entries.drain(..) {
             if let Some(slots) = entry.taken() {
-                self.policy.rules[slots.place as usize].live.acquired.add(1);
+                self.policy.rules[slots.place as usize].counters.acquired.add(1);
                 holding.slots.push(slots);
             }
         }
@@ -368,8 +372,8 @@ impl<'a> Decision<'a> {
 
 /// The rate of a rule, if it is one.
 pub(super) fn rate_of(policy: &Compiled, source: Source) -> Option<&Rate> {
-    match policy.counts(source) {
-        Counts::Rate(rate) => Some(rate),
-        Counts::Slots(_) => None,
+    match policy.limiter_of(source) {
+        Limiter::Rate(rate) => Some(rate),
+        Limiter::Slots(_) => None,
     }
 }

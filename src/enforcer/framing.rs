@@ -59,7 +59,7 @@ pub(crate) fn put(words: &mut Words, at: usize, (name, value): Given<'_>) -> Opt
     match (value.first_chunk(), value.last_chunk()) {
         // Of a missing fact all are 0: `MISSING`.
         _ if len <= 8 => {
-            let value = few(value);
+            let value = fingerprint(value);
             place[0] = (field | value << FIELD_BITS).to_le_bytes();
             place[1] = rest_of(value).to_le_bytes();
         }
@@ -90,7 +90,7 @@ const MISSING: [u8; 8] = [0; 8];
 
 /// Up to 8 bytes as a number, the first the lowest.
 #[inline(always)]
-fn few(bytes: &[u8]) -> u64 {
+fn fingerprint(bytes: &[u8]) -> u64 {
     let len = bytes.len();
     if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
         // The first 4 and the last 4, of which some may be the same ones.

@@ -8,11 +8,11 @@ use crate::policy::{Amount, Mode};
 use crate::sync::Ordering;
 use crate::time::Timestamp;
 
-use super::account::{Account, Counts};
-use super::compiled::{Absent, Applies, Rule};
+use super::compiled::{Absent, Applies, CompiledLimit};
 use super::facts::Facts;
 use super::framing::Words;
-use super::live::Live;
+use super::limit_counters::LimitCounters;
+use super::limit_state::{LimitState, Limiter};
 use super::{Enforcer, Value};
 
 /// A limit as it runs: [`Enforcer::limits`].
@@ -114,7 +114,7 @@ impl<S> Enforcer<S> {
         EnforcerTotals {
             admitted: policy.totals.admitted.sum(),
             // Each refusal is in the name of one limit.
-            refused: policy.lives().map(|(_, live)| live.refused.sum()).sum(),
+            refused: policy.all_counters().map(|(_, counters)| counters.refused.sum()).sum(),
             // Relaxed: counts.
             reloads: policy.totals.reloads.load(Ordering::Relaxed),
             failed_reloads: policy.totals.failed_reloads.load(Ordering::Relaxed),
@@ -135,7 +135,9 @@ impl<S> Enforcer<S> {
         let now = self.clock.now();
         let policy = self.policy.load();
         let there = policy.rules.iter().map(|rule| rule.status(now));
-        there.chain(policy.gone().map(|(name, live)| live.status_of_dropped(name))).collect()
+        there
+            .chain(policy.gone().map(|(name, counters)| counters.status_of_dropped(name)))
+            .collect()
     }
 }
 
@@ -161,9 +163,9 @@ impl<S: BuildHasher> Enforcer<S> {
         let mut known = Facts::new();
         known.take(&policy.names, facts);
         let facts = &known;
-        let explain = |rule: &Rule| Explanation {
+        let explain = |rule: &CompiledLimit| Explanation {
             limit: rule.name,
-            mode: rule.live.mode(),
+            mode: rule.counters.mode(),
             key: rule.key_text(facts, &policy.names),
             verdict: match rule.applies(
                 rule.is_meant(facts),
@@ -172,14 +174,14 @@ impl<S: BuildHasher> Enforcer<S> {
                 &self.hasher,
                 &mut Words::default(),
             ) {
-                _ if rule.live.mode() == Mode::Off => Verdict::Absent(Absent::Off),
+                _ if rule.counters.mode() == Mode::Off => Verdict::Absent(Absent::Off),
                 Applies::Not(why) => Verdict::Absent(why),
                 Applies::Refuses => Verdict::Refused,
-                Applies::Decides { account, variant, tag, cost } => Verdict::Decided {
-                    amount: account.amount(),
+                Applies::Decides { state, variant, tag, cost } => Verdict::Decided {
+                    amount: state.amount(),
                     overridden: (variant != u32::MAX).then_some(variant as usize),
-                    cost: rule.cost_of(account, cost),
-                    answer: rule.peek(account, tag, cost, now),
+                    cost: rule.cost_of(state, cost),
+                    answer: rule.peek(state, tag, cost, now),
                 },
             },
         };
@@ -187,36 +189,38 @@ impl<S: BuildHasher> Enforcer<S> {
     }
 }
 
-impl Rule {
+impl CompiledLimit {
     /// What the request's key would be told now by this limit alone.
     pub(super) fn peek(
         &self,
-        account: &Account,
+        state: &LimitState,
         tag: u64,
         cost: u64,
         now: Timestamp,
     ) -> Result<Allowed, Denied> {
-        match &account.counts {
-            Counts::Rate(rate) => rate.store.peek(tag, cost, now),
-            Counts::Slots(rooms) => rooms.room(tag).slots.look(self.weight, now, false).answer(),
+        match &state.limiter {
+            Limiter::Rate(rate) => rate.store.peek(tag, cost, now),
+            Limiter::Slots(semaphores) => {
+                semaphores.semaphore(tag).slots.look(self.weight, now, false).answer()
+            }
         }
     }
 
-    fn cost_of(&self, account: &Account, cost: u64) -> u64 {
-        match account.counts {
-            Counts::Rate(_) => cost,
-            Counts::Slots(_) => self.weight.into(),
+    fn cost_of(&self, state: &LimitState, cost: u64) -> u64 {
+        match state.limiter {
+            Limiter::Rate(_) => cost,
+            Limiter::Slots(_) => self.weight.into(),
         }
     }
 
     fn status(&self, now: Timestamp) -> LimitStatus {
         let plus = |sum: usize, keys: Option<usize>| Some(sum.saturating_add(keys?));
-        let mut status = self.live.status(self.name, self.account.amount(), self.live.mode());
-        status.max_keys = self.accounts().map(|account| account.max_keys()).try_fold(0, plus);
-        self.each_account(|account| status.add(account));
+        let mut status = self.counters.status(self.name, self.state.amount(), self.counters.mode());
+        status.max_keys = self.states().map(|state| state.max_keys()).try_fold(0, plus);
+        self.each_state(|state| status.add(state));
         // What was owed in a table that was replaced is not owed any more.
-        for account in self.accounts() {
-            if let Counts::Rate(rate) = &account.counts {
+        for state in self.states() {
+            if let Limiter::Rate(rate) = &state.limiter {
                 status.keys += rate.store.len(now);
             }
         }
@@ -224,7 +228,7 @@ impl Rule {
     }
 }
 
-impl Live {
+impl LimitCounters {
     /// As it is without keys.
     fn status(&self, name: &'static str, amount: Amount, mode: Mode) -> LimitStatus {
         // Relaxed: counts.
@@ -265,28 +269,30 @@ impl Live {
     fn status_of_dropped(&self, name: &'static str) -> LimitStatus {
         let mut status = self.status(name, Amount::Cap(0), Mode::Off);
         status.max_keys = status.slots.is_none().then_some(0);
-        self.each_replaced(|account| status.add(account));
+        self.each_replaced(|state| status.add(state));
         status
     }
 }
 
 impl LimitStatus {
     /// All but the keys of a rate.
-    fn add(&mut self, account: &Account) {
-        match &account.counts {
-            Counts::Rate(rate) => {
+    fn add(&mut self, state: &LimitState) {
+        match &state.limiter {
+            Limiter::Rate(rate) => {
                 self.overflows += rate.store.overflows();
                 self.waiting += rate.waiting();
                 self.memory += rate.store.memory();
             }
-            Counts::Slots(rooms) => {
-                let usage = rooms.usage();
+            Limiter::Slots(semaphores) => {
+                let usage = semaphores.usage();
                 self.waiting += usage.waiting;
                 // The cap stays that of the limit.
                 self.slots = self.slots.map(|sum| sum.plus(&usage));
-                rooms.each(|room| self.fullest = self.fullest.max(room.usage().utilization()));
-                self.keys += rooms.len();
-                self.memory += rooms.memory();
+                semaphores.each(|semaphore| {
+                    self.fullest = self.fullest.max(semaphore.usage().utilization())
+                });
+                self.keys += semaphores.len();
+                self.memory += semaphores.memory();
             }
         }
     }

@@ -3,16 +3,16 @@
 use arc_swap::Guard;
 use smallvec::SmallVec;
 
-use crate::concurrency_limiter::Room;
+use crate::concurrency_limiter::Semaphore;
 use crate::decision::Allowed;
 use crate::rate_limiter::Rate;
 use crate::sync::Arc;
 use crate::telemetry::LOGS;
 use crate::transaction::HeldSlots;
 
-use super::account::Counts;
 use super::compiled::Compiled;
 use super::decision::{Holding, LimitAsked};
+use super::limit_state::Limiter;
 
 /// Instead of a rule: in no line.
 pub(super) const NOWHERE: u32 = u32::MAX;
@@ -103,7 +103,7 @@ impl Permit {
         for LimitAsked { source, charge, .. } in &self.holding.charges {
             if which(&self.policy, source.rule) {
                 let rule = &self.policy.rules[source.rule as usize];
-                if let Counts::Rate(rate) = &rule.account_of(source.variant).counts {
+                if let Limiter::Rate(rate) = &rule.state_of(source.variant).limiter {
                     if rate.settle_unserved(charge, cost) {
                         asked.push(WaitedFor::Rate(rate.clone(), charge.tag));
                     }
@@ -117,16 +117,16 @@ impl Permit {
     /// only then tells of leases that ran out: who listens may panic.
     fn give_back_slots(&mut self, mut asked: Waited) {
         let slots = std::mem::take(&mut *self.holding.slots);
-        for HeldSlots { place, room, held } in slots.iter().rev() {
-            self.policy.rules[*place as usize].live.returned.add(1);
-            if room.give_back_unserved(held) {
-                asked.push(WaitedFor::Slots(room.clone()));
+        for HeldSlots { place, semaphore, held } in slots.iter().rev() {
+            self.policy.rules[*place as usize].counters.returned.add(1);
+            if semaphore.give_back_unserved(held) {
+                asked.push(WaitedFor::Slots(semaphore.clone()));
             }
         }
         drop(asked);
         if LOGS {
-            for HeldSlots { place, room, .. } in &slots {
-                self.policy.rules[*place as usize].tell_expired(room);
+            for HeldSlots { place, semaphore, .. } in &slots {
+                self.policy.rules[*place as usize].log_expired(semaphore);
             }
         }
     }
@@ -147,7 +147,7 @@ impl Drop for Permit {
 /// waker panics.
 enum WaitedFor {
     Rate(Arc<Rate>, u64),
-    Slots(Arc<Room>),
+    Slots(Arc<Semaphore>),
 }
 
 type Waited = SmallVec<[WaitedFor; 2]>;
@@ -156,7 +156,7 @@ impl Drop for WaitedFor {
     fn drop(&mut self) {
         match self {
             WaitedFor::Rate(rate, tag) => rate.serve_queued(*tag),
-            WaitedFor::Slots(room) => room.serve_now(),
+            WaitedFor::Slots(semaphore) => semaphore.serve_now(),
         }
     }
 }

@@ -28,7 +28,7 @@ impl<S: BuildHasher> Enforcer<S> {
         for place in policy.find(&known, &mut Found::new()) {
             let index = *place as usize;
             let Some(rule) = policy.rules.get(index) else { continue };
-            let is_shadow = match rule.live.mode() {
+            let is_shadow = match rule.counters.mode() {
                 Mode::Enforce => false,
                 Mode::Shadow => true,
                 Mode::Off => continue,
@@ -37,8 +37,8 @@ impl<S: BuildHasher> Enforcer<S> {
             match rule.applies(is_meant, &known, cost, &self.hasher, words) {
                 Applies::Not(_) => {}
                 Applies::Refuses => limit(index, None, is_shadow),
-                Applies::Decides { account, tag, cost, .. } => {
-                    let refuses = is_shadow && rule.peek(account, tag, cost, now).is_err();
+                Applies::Decides { state, tag, cost, .. } => {
+                    let refuses = is_shadow && rule.peek(state, tag, cost, now).is_err();
                     limit(index, Some(tag), refuses);
                 }
             }

@@ -195,7 +195,7 @@ impl<H> Config<H> {
     pub(super) fn warn_of_facts(&self) {
         if !self.warned.of_facts.swap(true, Ordering::Relaxed) {
             let given: Vec<&str> = self.facts.iter().map(|(name, _)| &**name).collect();
-            self.enforcer.tell_facts(&given);
+            self.enforcer.log_facts(&given);
         }
     }
 

@@ -4,7 +4,7 @@ use crate::sync::{Arc, Mutex, MutexGuard, OnceLock, mutant};
 use crate::time::{Alarm, Clock, Due, Timestamp};
 
 use super::order::{Order, Waiting};
-use super::{Place, Tried, Turnstile, Waits, Wake};
+use super::{Place, QueueOwner, Tried, Waits, Wake};
 
 pub(crate) struct Line {
     clock: Clock,
@@ -17,7 +17,7 @@ pub(crate) struct Line {
 pub(super) struct State {
     pub(super) order: Order,
     /// What the turnstile was told last.
-    told: u64,
+    published: u64,
     /// Time alone gives nothing to the head before. `ZERO`: the head was not tried yet.
     again: Timestamp,
     /// On a clock that does not ring: the head that keeps the time, and until when it sleeps.
@@ -32,7 +32,7 @@ pub(super) struct State {
 pub(super) struct Step {
     pub(super) left: Left,
     /// The head, which must look at the time.
-    pub(super) nudged: Option<Wake>,
+    pub(super) unanswered: Option<Wake>,
     /// The next step is to follow, as of this time.
     pub(super) next: Option<Timestamp>,
 }
@@ -40,7 +40,7 @@ pub(super) struct Step {
 impl Step {
     /// Whether nothing is left to be done.
     pub(super) fn is_quiet(&self) -> bool {
-        matches!(self.left, Left::Nobody) && self.nudged.is_none() && self.next.is_none()
+        matches!(self.left, Left::Nobody) && self.unanswered.is_none() && self.next.is_none()
     }
 }
 
@@ -89,7 +89,7 @@ impl Line {
 
 impl State {
     /// Puts a waiter at the end of the line.
-    pub(super) fn push(&mut self, at: &dyn Turnstile, waiting: Waiting) {
+    pub(super) fn push(&mut self, at: &dyn QueueOwner, waiting: Waiting) {
         if self.order.is_empty() {
             self.again = if mutant("join_unserved") { Timestamp::MAX } else { Timestamp::ZERO };
             // It looks at the time itself, after this.
@@ -100,7 +100,7 @@ impl State {
     }
 
     /// Whether a virtual clock keeps the time of this line and has nothing to ring.
-    pub(super) fn lacks_bell(&self, at: &dyn Turnstile) -> bool {
+    pub(super) fn lacks_bell(&self, at: &dyn QueueOwner) -> bool {
         self.bell.is_none() && at.line().clock.virtual_time().is_some()
     }
 
@@ -109,16 +109,16 @@ impl State {
     }
 
     /// Takes out the waiter that has `ticket`.
-    pub(super) fn remove(&mut self, at: &dyn Turnstile, ticket: u64) -> Option<Waiting> {
+    pub(super) fn remove(&mut self, at: &dyn QueueOwner, ticket: u64) -> Option<Waiting> {
         let left = self.order.remove(ticket);
         self.tell(at);
         left
     }
 
-    fn tell(&mut self, at: &dyn Turnstile) {
+    fn tell(&mut self, at: &dyn QueueOwner) {
         let queued = self.order.queued();
-        if queued != self.told {
-            self.told = queued;
+        if queued != self.published {
+            self.published = queued;
             at.set_queued(queued);
         }
     }
@@ -139,13 +139,13 @@ impl State {
 
     /// The step after a waiter came. Behind another nothing changes but when it is over: a thread that
     /// brings news sees that somebody queues. The first may have missed what came before it stood there.
-    pub(super) fn begin(&mut self, at: &dyn Turnstile, now: Timestamp) -> Step {
+    pub(super) fn begin(&mut self, at: &dyn QueueOwner, now: Timestamp) -> Step {
         let is_due = self.due().is_some_and(|due| due <= now);
         self.step(at, now, is_due)
     }
 
     /// Tries the head, if there is news or its time has come; else turns away one whose time is over.
-    pub(super) fn step(&mut self, at: &dyn Turnstile, now: Timestamp, is_news: bool) -> Step {
+    pub(super) fn step(&mut self, at: &dyn QueueOwner, now: Timestamp, is_news: bool) -> Step {
         let mut left = Left::Nobody;
         if is_news || self.again <= now {
             left = self.try_head(at, now);
@@ -157,11 +157,11 @@ impl State {
         }
         let due = self.due();
         let goes_on = !matches!(left, Left::Nobody) && due.is_some_and(|due| due <= now);
-        let (nudged, next) = if goes_on { (None, Some(now)) } else { self.rest(due, at, now) };
-        Step { left, nudged, next }
+        let (unanswered, next) = if goes_on { (None, Some(now)) } else { self.rest(due, at, now) };
+        Step { left, unanswered, next }
     }
 
-    fn try_head(&mut self, at: &dyn Turnstile, now: Timestamp) -> Left {
+    fn try_head(&mut self, at: &dyn QueueOwner, now: Timestamp) -> Left {
         let Some((ticket, head)) = self.order.head() else { return Left::Nobody };
         let deadline = head.deadline;
         if deadline < now {
@@ -192,7 +192,7 @@ impl State {
     }
 
     /// It is told what anybody would be who comes now: after those who wait on, not after itself.
-    fn turn_away(&mut self, ticket: u64, at: &dyn Turnstile, now: Timestamp) -> Left {
+    fn turn_away(&mut self, ticket: u64, at: &dyn QueueOwner, now: Timestamp) -> Left {
         if self.order.head().is_some_and(|(head, _)| head == ticket) {
             self.again = Timestamp::ZERO;
         }
@@ -205,7 +205,7 @@ impl State {
     fn take_out(
         &mut self,
         ticket: u64,
-        at: &dyn Turnstile,
+        at: &dyn QueueOwner,
         left: impl FnOnce(Arc<dyn Waits>) -> Left,
     ) -> Left {
         self.remove(at, ticket).map_or(Left::Nobody, |waiting| left(waiting.waiter))
@@ -217,11 +217,11 @@ impl State {
     fn rest(
         &mut self,
         due: Option<Timestamp>,
-        at: &dyn Turnstile,
+        at: &dyn QueueOwner,
         now: Timestamp,
     ) -> (Option<Wake>, Option<Timestamp>) {
         let clock = &at.line().clock;
-        let Some(time) = clock.virtual_time() else { return (self.nudge(), None) };
+        let Some(time) = clock.virtual_time() else { return (self.wake_unanswered(), None) };
         if self.alarm.is_some_and(|(at, _)| at > now && Some(at) == due) {
             return (None, None);
         }
@@ -237,7 +237,7 @@ impl State {
     }
 
     /// The head, if it sleeps longer than it may.
-    fn nudge(&mut self) -> Option<Wake> {
+    fn wake_unanswered(&mut self) -> Option<Wake> {
         let (ticket, head) = self.order.head()?;
         let until = self.again.min(head.deadline);
         let is_kept = match self.kept {
@@ -246,11 +246,11 @@ impl State {
             _ => until == head.deadline,
         };
         self.kept = Some((ticket, until));
-        if is_kept { None } else { head.waiter.nudge() }
+        if is_kept { None } else { head.waiter.wake_unanswered() }
     }
 
     /// Takes out all, and lets nobody in any more. Says who is to be woken how.
-    pub(super) fn close(&mut self, at: &dyn Turnstile) -> Vec<(Arc<dyn Waits>, Option<Wake>)> {
+    pub(super) fn close(&mut self, at: &dyn QueueOwner) -> Vec<(Arc<dyn Waits>, Option<Wake>)> {
         self.is_closed = true;
         let mut all = Vec::new();
         while let Some((ticket, _)) = self.order.head() {

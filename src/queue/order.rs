@@ -104,12 +104,12 @@ impl Order {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::{Tried, Turnstile, Wake};
+    use crate::queue::{QueueOwner, Tried, Wake};
 
     struct Nobody;
 
     impl Waits for Nobody {
-        fn try_at(&self, _: &dyn Turnstile, _: Timestamp) -> Tried {
+        fn try_at(&self, _: &dyn QueueOwner, _: Timestamp) -> Tried {
             Tried::Settled { wake: None, full_until: None }
         }
         fn refuse(&self, _: Timestamp) -> Option<Wake> {
@@ -118,10 +118,10 @@ mod tests {
         fn dismiss(&self) -> Option<Wake> {
             None
         }
-        fn stand(&self, _: &Arc<dyn Turnstile>, _: u64) -> bool {
+        fn stand(&self, _: &Arc<dyn QueueOwner>, _: u64) -> bool {
             true
         }
-        fn nudge(&self) -> Option<Wake> {
+        fn wake_unanswered(&self) -> Option<Wake> {
             None
         }
     }

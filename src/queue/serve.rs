@@ -8,16 +8,16 @@ use crate::time::{Due, Timestamp};
 
 use super::line::{Left, NoPlace, State, Step};
 use super::order::Waiting;
-use super::{Place, Turnstile, Waits, Wake};
+use super::{Place, QueueOwner, Waits, Wake};
 
 /// Tries the head of the line, as long as there is one who can go; turns away those whose time is over.
-pub(crate) fn serve(at: &dyn Turnstile, now: Timestamp) {
+pub(crate) fn serve(at: &dyn QueueOwner, now: Timestamp) {
     let step = at.line().lock().step(at, now, true);
     finish(at, step, now);
 }
 
 /// Sends all who wait away: what they wait for is gone.
-pub(crate) fn close(at: &dyn Turnstile) {
+pub(crate) fn close(at: &dyn QueueOwner) {
     let all = at.line().lock().close(at);
     let mut after = After::default();
     for (waiter, wake) in all {
@@ -27,7 +27,7 @@ pub(crate) fn close(at: &dyn Turnstile) {
 }
 
 /// The line of `at`, if one more may stand in it.
-pub(super) fn enter(at: &dyn Turnstile, now: Timestamp) -> Result<MutexGuard<'_, State>, NoPlace> {
+pub(super) fn enter(at: &dyn QueueOwner, now: Timestamp) -> Result<MutexGuard<'_, State>, NoPlace> {
     at.line().enter().or_else(|no_place| match no_place {
         NoPlace::Full => {
             // Waiters may have expired or become ready; drain them first.
@@ -39,7 +39,7 @@ pub(super) fn enter(at: &dyn Turnstile, now: Timestamp) -> Result<MutexGuard<'_,
 }
 
 /// Puts a waiter at the end of the line of `at`.
-pub(super) fn push(line: &mut State, at: &Arc<dyn Turnstile>, waiting: Waiting) {
+pub(super) fn push(line: &mut State, at: &Arc<dyn QueueOwner>, waiting: Waiting) {
     if line.lacks_bell(&**at) {
         line.hang_bell(Arc::new(Bell(Arc::downgrade(at))));
     }
@@ -47,7 +47,7 @@ pub(super) fn push(line: &mut State, at: &Arc<dyn Turnstile>, waiting: Waiting) 
 }
 
 /// Takes the waiter that has `ticket` out of the line.
-pub(super) fn leave(at: &dyn Turnstile, ticket: u64) {
+pub(super) fn leave(at: &dyn QueueOwner, ticket: u64) {
     let left = at.line().lock().remove(at, ticket);
     if left.is_some() && !mutant("cancel_wakes_nobody") {
         serve(at, at.line().clock().now());
@@ -55,7 +55,7 @@ pub(super) fn leave(at: &dyn Turnstile, ticket: u64) {
 }
 
 /// Does what a step has left to be done, and the steps that follow.
-pub(super) fn finish(at: &dyn Turnstile, step: Step, now: Timestamp) {
+pub(super) fn finish(at: &dyn QueueOwner, step: Step, now: Timestamp) {
     let mut after = After::default();
     after.go_on(at, step, now);
     while let Some(to) = after.lines.pop() {
@@ -66,12 +66,12 @@ pub(super) fn finish(at: &dyn Turnstile, step: Step, now: Timestamp) {
 }
 
 /// Rings at a line when a virtual clock reaches the moment.
-struct Bell(Weak<dyn Turnstile>);
+struct Bell(Weak<dyn QueueOwner>);
 
 impl Due for Bell {
     fn due(&self, now: Timestamp) {
-        if let Some(turnstile) = self.0.upgrade() {
-            serve(&*turnstile, now);
+        if let Some(owner) = self.0.upgrade() {
+            serve(&*owner, now);
         }
     }
 }
@@ -80,21 +80,21 @@ impl Due for Bell {
 #[derive(Default)]
 struct After {
     /// Lines to which waiters have moved.
-    lines: Vec<Arc<dyn Turnstile>>,
+    lines: Vec<Arc<dyn QueueOwner>>,
     /// The first panic of a waker. It is passed on when all are awake.
     panic: Option<Box<dyn Any + Send>>,
 }
 
 impl After {
-    fn go_on(&mut self, at: &dyn Turnstile, mut step: Step, mut now: Timestamp) {
+    fn go_on(&mut self, at: &dyn QueueOwner, mut step: Step, mut now: Timestamp) {
         loop {
             match step.left {
                 Left::Nobody => {}
                 Left::Answered(waiter, wake) => self.wake(waiter, wake),
                 Left::Moved(waiter, place) => self.arrive(waiter, place, now),
             }
-            if let Some(nudged) = step.nudged {
-                self.run(|| nudged.wake());
+            if let Some(unanswered) = step.unanswered {
+                self.run(|| unanswered.wake());
             }
             let Some(next) = step.next else { return };
             now = next;
@@ -126,7 +126,7 @@ impl After {
                     push(&mut line, &at, waiting);
                     self.lines.push(at.clone());
                     // A head that keeps the time of one line does not keep that of the other.
-                    waiter.nudge()
+                    waiter.wake_unanswered()
                 }
             }
         };

@@ -7,7 +7,7 @@ use crate::time::{Clock, Timestamp};
 use super::line::NoPlace;
 use super::order::Waiting;
 use super::serve::{enter, finish, leave, push, serve};
-use super::{Place, Tried, Turnstile, WaitError, Waits, Wake};
+use super::{Place, QueueOwner, Tried, WaitError, Waits, Wake};
 
 /// What is waited for.
 pub(crate) trait Plan: Send + Sync + 'static {
@@ -71,7 +71,7 @@ enum Stage<P: Plan> {
     Waiting {
         wake: Option<Wake>,
         /// Where it stands, and its ticket; between two lines nowhere.
-        at: Option<(Arc<dyn Turnstile>, u64)>,
+        at: Option<(Arc<dyn QueueOwner>, u64)>,
         deadline: Timestamp,
     },
     Answered(Answer<P>),
@@ -120,7 +120,7 @@ impl<P: Plan> Waiter<P> {
     }
 
     /// Where it stands, its ticket and its deadline.
-    fn place(&self) -> Option<(Arc<dyn Turnstile>, u64, Timestamp)> {
+    fn place(&self) -> Option<(Arc<dyn QueueOwner>, u64, Timestamp)> {
         match &*self.stage.lock() {
             Stage::Waiting { at: Some((at, ticket)), deadline, .. } => {
                 Some((at.clone(), *ticket, *deadline))
@@ -131,7 +131,7 @@ impl<P: Plan> Waiter<P> {
 }
 
 impl<P: Plan> Waits for Waiter<P> {
-    fn try_at(&self, here: &dyn Turnstile, now: Timestamp) -> Tried {
+    fn try_at(&self, here: &dyn QueueOwner, now: Timestamp) -> Tried {
         match self.plan.attempt(true, now) {
             Attempt::Granted { granted, full_until } => {
                 Tried::Settled { wake: self.answer(Ok(granted)), full_until }
@@ -164,7 +164,7 @@ impl<P: Plan> Waits for Waiter<P> {
         self.answer(Err(WaitError::Gone))
     }
 
-    fn stand(&self, here: &Arc<dyn Turnstile>, ticket: u64) -> bool {
+    fn stand(&self, here: &Arc<dyn QueueOwner>, ticket: u64) -> bool {
         match &mut *self.stage.lock() {
             Stage::Waiting { at, .. } => {
                 *at = Some((here.clone(), ticket));
@@ -174,7 +174,7 @@ impl<P: Plan> Waits for Waiter<P> {
         }
     }
 
-    fn nudge(&self) -> Option<Wake> {
+    fn wake_unanswered(&self) -> Option<Wake> {
         match &mut *self.stage.lock() {
             Stage::Waiting { wake, .. } => wake.take(),
             _ => None,

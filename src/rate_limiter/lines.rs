@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cells::{Ask, Charge, Taken};
 use crate::decision::{Allowed, Denied, Retry};
-use crate::queue::{self, Attempt, Line, Place, Plan, Turnstile};
+use crate::queue::{self, Attempt, Line, Place, Plan, QueueOwner};
 use crate::quota::Quota;
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Weak, fence};
 use crate::time::{Clock, Timestamp};
@@ -154,7 +154,7 @@ fn news() {
     fence(Ordering::SeqCst);
 }
 
-impl Turnstile for KeyLine {
+impl QueueOwner for KeyLine {
     fn line(&self) -> &Line {
         &self.line
     }

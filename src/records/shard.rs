@@ -9,8 +9,8 @@ use crate::sync::Arc;
 use crate::tagged::TagMap;
 use crate::time::Timestamp;
 
+use super::capacity::Capacity;
 use super::keep::Keep;
-use super::room::Room;
 
 /// Records that a newcomer looks at, to forget those that are idle.
 pub(super) const LOOKED_AT: usize = 2;
@@ -30,7 +30,7 @@ pub(super) struct Shard<A: Keep> {
     /// How many quotas there were before this one, and the latest of them.
     pub(super) generation: u64,
     past: VecDeque<A>,
-    pub(super) room: Arc<Room>,
+    pub(super) room: Arc<Capacity>,
 }
 
 /// What is kept of a key.
@@ -50,7 +50,7 @@ pub(crate) enum Place {
 }
 
 impl<A: Keep> Shard<A> {
-    pub(super) fn new(algorithm: A, room: Arc<Room>) -> Shard<A> {
+    pub(super) fn new(algorithm: A, room: Arc<Capacity>) -> Shard<A> {
         Shard {
             algorithm,
             records: TagMap::default(),
@@ -166,7 +166,7 @@ impl<A: Keep> Shard<A> {
         elsewhere: &dyn Fn() -> bool,
         taken: &dyn Fn(u64) -> bool,
     ) -> Place {
-        if self.seat(tag, now, taken) || elsewhere() && self.seat(tag, now, taken) {
+        if self.insert_new(tag, now, taken) || elsewhere() && self.insert_new(tag, now, taken) {
             return Place::Own;
         }
         if self.room.overflow != Overflow::Pool {
@@ -178,7 +178,7 @@ impl<A: Keep> Shard<A> {
     }
 
     /// Gives a newcomer a record, if there is room.
-    fn seat(&mut self, tag: u64, now: Timestamp, taken: &dyn Fn(u64) -> bool) -> bool {
+    fn insert_new(&mut self, tag: u64, now: Timestamp, taken: &dyn Fn(u64) -> bool) -> bool {
         self.forget_idle(now, taken);
         if self.room.is_full() {
             return false;

@@ -4,7 +4,7 @@ use crate::concurrency_limiter::SlotKey;
 use crate::decision::{Allowed, Refused};
 use crate::rate_limiter::Key;
 use crate::time::{Clock, Timestamp};
-use crate::transaction::{FastPart, Refusal, commit_last};
+use crate::transaction::{FastParticipant, Refusal, commit_last};
 
 use super::{Charged, Kind, Leases, Member, SetPermit};
 
@@ -117,12 +117,12 @@ macro_rules! fast {
         // All keys first: with slots among them nothing is looked at in vain.
         $(let $key = $key.rate()?;)+
         $(let $key = ($key, $now(&$key.rate.clock));
-        let $part = FastPart::new::<WHOLE>(&$key.0.rate.store, $key.0.tag, $cost, $key.1)?;)+
+        let $part = FastParticipant::new::<WHOLE>(&$key.0.rate.store, $key.0.tag, $cost, $key.1)?;)+
         if $($part.is_denied())||+ {
             // They were all so at one moment if all still are. A key that is listed twice is asked
             // for twice its cost, which the transaction knows; if it is allowed, the second hold of
             // it fails.
-            if !($($part.stands())&&+) || repeats(&[$($key.0),+]) {
+            if !($($part.is_valid())&&+) || repeats(&[$($key.0),+]) {
                 return None;
             }
             let mut refusal: Option<Refusal> = None;

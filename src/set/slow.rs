@@ -1,6 +1,6 @@
 //! Sets that the fast path does not decide: as a transaction.
 
-use crate::cells::{Ask, Charge, Seat};
+use crate::cells::{Ask, Charge, ChargedTo};
 use crate::concurrency_limiter::{Lease, SlotKey};
 use crate::decision::{Allowed, Refused};
 use crate::sync::Arc;
@@ -46,14 +46,15 @@ impl<'a, const N: usize> Members<'a, N> {
                 Kind::Slots(_) if cost == 0 => return None,
                 Kind::Slots(key) => {
                     if let Some(weight) = self.weight(place as usize, key) {
-                        listed.look_slots(place, key.room.clone(), weight, now(key.clock))?;
+                        listed.look_slots(place, key.semaphore.clone(), weight, now(key.clock))?;
                     }
                     continue;
                 }
             };
             keys.push(key);
             let (rate, at) = (key.rate, now(&key.rate.clock));
-            let mut charge = Charge { tag: key.tag, cost, at, seat: Seat::Own, generation: 0 };
+            let mut charge =
+                Charge { tag: key.tag, cost, at, charged_to: ChargedTo::Own, generation: 0 };
             let says = |said: Said<'_, 'a>| {
                 if let Ok(allowed) = said.answer() {
                     let first = tightest.unwrap_or((place, allowed));
@@ -99,7 +100,7 @@ impl<'a, const N: usize> Members<'a, N> {
                     // What is listed several times is asked for once, together.
                     if let Some(weight) = self.weight(index, key) {
                         let asked = asked(weight.into(), now(key.clock));
-                        entries.push(Entry::slots(key.room.clone(), asked));
+                        entries.push(Entry::slots(key.semaphore.clone(), asked));
                     }
                 }
             }
@@ -172,7 +173,7 @@ impl<'a, const N: usize> Members<'a, N> {
 
     /// What all listings of the slots weigh, if `index` is the first of them.
     fn weight(&self, index: usize, key: &SlotKey<'_>) -> Option<u32> {
-        let same = |other: &SlotKey<'_>| Arc::ptr_eq(&other.room, &key.room);
+        let same = |other: &SlotKey<'_>| Arc::ptr_eq(&other.semaphore, &key.semaphore);
         let listed = self.0.iter().enumerate().filter_map(|(at, other)| match &other.0 {
             Kind::Slots(other) if same(other) => Some((at, other.weight)),
             _ => None,
@@ -188,8 +189,8 @@ impl<'a, const N: usize> Members<'a, N> {
     }
 }
 
-fn lease(HeldSlots { room, held, .. }: HeldSlots) -> Lease {
-    Lease::new(room, held)
+fn lease(HeldSlots { semaphore, held, .. }: HeldSlots) -> Lease {
+    Lease::new(semaphore, held)
 }
 
 impl Member<'_> {
@@ -197,7 +198,7 @@ impl Member<'_> {
     fn serve_queued(&self) {
         match &self.0 {
             Kind::Rate(key) => key.rate.serve_queued(key.tag),
-            Kind::Slots(key) => key.room.serve_queued(),
+            Kind::Slots(key) => key.semaphore.serve_queued(),
         }
     }
 

@@ -26,22 +26,22 @@ impl Slots {
     /// Takes `units` whether or not there is room, and whoever waits: for limits that only count.
     /// `None` if so many cannot be counted.
     pub(crate) fn take_anyway(&self, units: u32, now: Timestamp) -> Option<Held> {
-        let mut shut = self.shut();
-        if shut.in_use().saturating_add(units) > MAX_SLOTS {
-            shut.reap(now);
+        let mut exclusive = self.exclusive();
+        if exclusive.in_use().saturating_add(units) > MAX_SLOTS {
+            exclusive.reap(now);
         }
-        if shut.in_use().saturating_add(units) > MAX_SLOTS {
+        if exclusive.in_use().saturating_add(units) > MAX_SLOTS {
             return None;
         }
         let claim = self.claim(units, now)?;
-        shut.room -= i64::from(units);
+        exclusive.room -= i64::from(units);
         Some(claim.live())
     }
 
     /// Begins the lease anew at `now`, if it is not over. It never ends sooner than before: whoever
     /// waits for its end would not hear of it.
     pub(crate) fn renew(&self, held: &Held, now: Timestamp) -> bool {
-        let shut = (!mutant("renew_open")).then(|| self.shut());
+        let exclusive = (!mutant("renew_open")).then(|| self.exclusive());
         let live = self.records.get(held.index).filter(|record| record.is_live(held));
         let renewed = match live {
             Some(record) if !is_over(record.end.load(Ordering::Relaxed), now) => {
@@ -55,7 +55,7 @@ impl Slots {
             }
             _ => false,
         };
-        drop(shut);
+        drop(exclusive);
         renewed
     }
 
@@ -89,30 +89,30 @@ impl Slots {
             self.head.store(head.wrapping_add_signed(more), Ordering::Release);
             return;
         }
-        let mut shut = self.shut();
-        shut.room += i64::from(cap) - i64::from(self.cap());
-        shut.is_changed = true;
-        // Release: for `refuse_at_once`, which then sees that the slots are shut.
+        let mut exclusive = self.exclusive();
+        exclusive.room += i64::from(cap) - i64::from(self.cap());
+        exclusive.is_changed = true;
+        // Release: for `refuse_fast`, which then sees that the slots are shut.
         self.cap.store(cap, Ordering::Release);
     }
 
     /// Ends all leases. What is given back of them later changes nothing.
     pub(crate) fn reset(&self, now: Timestamp) {
-        let mut shut = self.shut();
-        shut.reap(now);
+        let mut exclusive = self.exclusive();
+        exclusive.reap(now);
         if !mutant("reset_keeps_lease") {
             self.records.each_live(|record, live| record.end_lease(live.serial));
         }
-        shut.room = self.cap().into();
-        shut.is_changed = true;
+        exclusive.room = self.cap().into();
+        exclusive.is_changed = true;
         if !mutant("reset_first_kept") {
             // Relaxed: published as the slots are opened.
-            shut.rare.first.store(UNKNOWN, Ordering::Relaxed);
+            exclusive.rare.first.store(UNKNOWN, Ordering::Relaxed);
         }
     }
 
     pub(crate) fn count(&self, now: Timestamp) -> Count {
-        let shut = self.shut();
+        let exclusive = self.exclusive();
         let (mut overdue, mut leases) = (0, 0);
         self.records.each_live(|_, live| {
             if is_over(live.end, now) {
@@ -124,7 +124,7 @@ impl Slots {
         let (expired, late) = self.past();
         Count {
             cap: self.cap(),
-            in_use: shut.in_use().saturating_sub(overdue),
+            in_use: exclusive.in_use().saturating_sub(overdue),
             overdue,
             expired: expired + leases,
             late,
@@ -140,7 +140,7 @@ impl Slots {
     }
 
     /// Leases that ran out and of which nobody was told: from now on somebody was.
-    pub(crate) fn tell_expired(&self) -> u64 {
+    pub(crate) fn unlogged_expired(&self) -> u64 {
         let Some(rare) = self.records.known_rare() else { return 0 };
         // Relaxed: counts. Concurrent callers get disjoint ones.
         let expired = rare.expired.load(Ordering::Relaxed);

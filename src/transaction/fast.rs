@@ -12,14 +12,14 @@ use super::Refusal;
 
 /// A key on the fast path, looked at.
 #[derive(Clone, Copy)]
-pub(crate) struct FastPart<'a> {
+pub(crate) struct FastParticipant<'a> {
     cells: &'a Cells,
     sight: Sight<'a>,
     /// The tick at which its bucket is full after the charge, or at which it would be allowed.
     step: Result<u64, u64>,
 }
 
-impl<'a> FastPart<'a> {
+impl<'a> FastParticipant<'a> {
     /// Looks at the key: if `WHOLE` only under a quota whose ticks are whole. `None`: the fast path does
     /// not decide it.
     #[inline(always)]
@@ -28,11 +28,11 @@ impl<'a> FastPart<'a> {
         tag: u64,
         cost: u64,
         now: Timestamp,
-    ) -> Option<FastPart<'a>> {
+    ) -> Option<FastParticipant<'a>> {
         let Store::Words(words) = store else { return None };
         let cells = &words.cells;
         let sight = cells.sight::<WHOLE>(tag, now)?;
-        Some(FastPart { cells, sight, step: sight.step(cost)? })
+        Some(FastParticipant { cells, sight, step: sight.step(cost)? })
     }
 
     #[inline(always)]
@@ -68,7 +68,10 @@ impl<'a> FastPart<'a> {
     /// What the key says of a request that is decided: if it agreed, how it stands after the charge, or
     /// uncharged if the request `is_refused`, and how long until it has one unit more (`None`: nothing is
     /// missing); if it denies, how long until it would agree.
-    pub(crate) fn told(&self, is_refused: bool) -> (Result<Allowed, Denied>, Option<Duration>) {
+    pub(crate) fn answer_with_next(
+        &self,
+        is_refused: bool,
+    ) -> (Result<Allowed, Denied>, Option<Duration>) {
         let (allowed, next) = match self.step {
             Ok(_) if is_refused => self.sight.uncharged(),
             Ok(full) => (self.sight.allowed(full), self.sight.next_unit(full)),
@@ -96,14 +99,14 @@ impl<'a> FastPart<'a> {
 
     /// Whether the key is still as it was seen, under the same quota.
     #[inline(always)]
-    pub(crate) fn stands(&self) -> bool {
-        self.pending_until(0).stands()
+    pub(crate) fn is_valid(&self) -> bool {
+        self.pending_until(0).is_valid()
     }
 }
 
 /// What a key says on the fast path. Borrowed: it is large, and a copy that is read at once is slow.
 pub(crate) enum Said<'s, 'a> {
-    Seen(&'s FastPart<'a>),
+    Seen(&'s FastParticipant<'a>),
     /// A key without a slot, which agrees.
     New(&'s Newcomer<'a>),
 }
@@ -121,7 +124,7 @@ impl Said<'_, '_> {
 /// Charges the last of several keys, while the others are held: the moment of the decision.
 #[inline(always)]
 pub(crate) fn commit_last(last: &FastPending<'_>) -> bool {
-    while mutant("wait_while_holding") && !last.stands() {
+    while mutant("wait_while_holding") && !last.is_valid() {
         Backoff::default().snooze();
     }
     last.charge()

@@ -4,22 +4,22 @@
 use smallvec::SmallVec;
 
 use crate::cells::{Charge, FastPending, Newcomer};
-use crate::concurrency_limiter::Room;
+use crate::concurrency_limiter::Semaphore;
 use crate::decision::{Allowed, Denied, Retry};
 use crate::rate_limiter::Store;
 use crate::slots::Claim;
 use crate::sync::{Arc, mutant};
 use crate::time::Timestamp;
 
-use super::slot_part::{HeldSlots, SLOTS, SlotPart, SlotParts};
-use super::{FastPart, INLINE, Refusal, Said, commit_last};
+use super::slot_participant::{HeldSlots, SLOTS, SlotParticipant, SlotParticipants};
+use super::{FastParticipant, INLINE, Refusal, Said, commit_last};
 
 /// Limits that were looked at, to be decided as one.
 #[derive(Default)]
 pub(crate) struct Listed<'a> {
     keys: SmallVec<[FastPending<'a>; INLINE]>,
     newcomers: SmallVec<[Newcomer<'a>; 2]>,
-    slots: SlotParts,
+    slots: SlotParticipants,
     /// Read where it stands: it is large, and a copy that is read at once is slow.
     pub(crate) refusal: Option<Refusal>,
 }
@@ -37,7 +37,7 @@ impl<'a> Listed<'a> {
         charge: &mut Charge,
         says: impl FnOnce(Said<'_, 'a>),
     ) -> Option<u64> {
-        let part = FastPart::new::<false>(store, charge.tag, charge.cost, charge.at);
+        let part = FastParticipant::new::<false>(store, charge.tag, charge.cost, charge.at);
         let Some(part) = part else {
             let newcomer = self.look_again(store, charge)?;
             says(Said::New(newcomer));
@@ -69,11 +69,11 @@ impl<'a> Listed<'a> {
     pub(crate) fn look_slots(
         &mut self,
         place: u32,
-        room: Arc<Room>,
+        semaphore: Arc<Semaphore>,
         units: u32,
         now: Timestamp,
     ) -> Option<()> {
-        let part = SlotPart::at_once(place, room, units, now)?;
+        let part = SlotParticipant::fast(place, semaphore, units, now)?;
         if let Err(denied) = part.answer() {
             let refusal = Refusal { place, denied };
             self.refusal = Some(self.refusal.map_or(refusal, |first| first.and(refusal)));
@@ -97,26 +97,26 @@ impl<'a> Listed<'a> {
     #[inline(always)]
     pub(crate) fn decide(&mut self) -> bool {
         if self.refusal.is_some() {
-            return self.stands();
+            return self.is_valid();
         }
-        let is_seated = self.newcomers.is_empty() || self.seat();
+        let is_seated = self.newcomers.is_empty() || self.insert_new();
         is_seated && if self.slots.is_empty() { self.commit() } else { self.commit_and_take() }
     }
 
     /// Whether all was as it was seen at one moment, since it still is.
     #[inline(always)]
-    pub(crate) fn stands(&self) -> bool {
+    pub(crate) fn is_valid(&self) -> bool {
         // The tables are asked now whether newcomers have slots, and the others are confirmed after
         // that: they have not changed since they were looked at, so all was so at a moment at which the
         // tables answered.
         let are_absent = match &*self.newcomers {
             [] => true,
-            [newcomer] => newcomer.stands(),
+            [newcomer] => newcomer.is_valid(),
             newcomers => all_absent(newcomers),
         };
         are_absent
-            && (self.slots.is_empty() || self.slots.iter().all(SlotPart::stands))
-            && self.keys.iter().all(FastPending::stands)
+            && (self.slots.is_empty() || self.slots.iter().all(SlotParticipant::is_valid))
+            && self.keys.iter().all(FastPending::is_valid)
     }
 
     #[inline(always)]
@@ -137,16 +137,16 @@ impl<'a> Listed<'a> {
 
     /// The slots that were taken.
     pub(crate) fn taken(&mut self) -> impl Iterator<Item = HeldSlots> {
-        self.slots.take().filter_map(SlotPart::taken)
+        self.slots.take().filter_map(SlotParticipant::taken)
     }
 
     /// Gives each newcomer a slot, since all keys agree. Says whether all have one.
     #[cold]
     #[inline(never)]
-    fn seat(&mut self) -> bool {
-        let seats = self.newcomers.iter().map_while(Newcomer::seat);
+    fn insert_new(&mut self) -> bool {
+        let inserted = self.newcomers.iter().map_while(Newcomer::insert_new);
         let before = self.keys.len();
-        self.keys.extend(seats);
+        self.keys.extend(inserted);
         self.keys.len() - before == self.newcomers.len()
     }
 
@@ -166,10 +166,11 @@ impl<'a> Listed<'a> {
     fn commit_and_take(&mut self) -> bool {
         if mutant("slots_before_words") {
             // They refuse others then, and nobody keeps them.
-            self.slots.iter_mut().for_each(SlotPart::take_anyway);
+            self.slots.iter_mut().for_each(SlotParticipant::take_anyway);
             let is_charged = self.commit();
             if !is_charged {
-                self.taken().for_each(|HeldSlots { room, held, .. }| room.give_back(&held));
+                self.taken()
+                    .for_each(|HeldSlots { semaphore, held, .. }| semaphore.give_back(&held));
             }
             return is_charged;
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::sync::{Arc, AtomicBool, JoinHandle, Ordering, Signal, ThreadBuilder, current_thread};
 use crate::time::Clock;
 
-use super::{Look, PolicyWatcher, Record, WatchError};
+use super::{PolicyWatcher, Record, WatchError, WatchEvent};
 
 /// As a debugger shows it; Linux keeps 15 bytes.
 const THREAD_NAME: &str = "tollgate-watch";
@@ -56,7 +56,7 @@ impl<S: BuildHasher + Send + Sync + 'static> PolicyWatcher<S> {
 
     fn look_until(mut self, halt: &Halt, every: Duration) {
         let clock = Clock::monotonic();
-        while !halt.is_asked() && !matches!(self.look(), Look::Gone) {
+        while !halt.is_asked() && !matches!(self.look(), WatchEvent::Gone) {
             halt.rest(&clock, every);
         }
     }

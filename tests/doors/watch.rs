@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tollgate::{
-    Enforcer, Look, Policy, PolicyError, PolicyWatcher, Reload, VirtualClock, WatchError, Watching,
+    Enforcer, Policy, PolicyError, PolicyWatcher, Reload, VirtualClock, WatchError, WatchEvent,
+    Watching,
 };
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -62,19 +63,19 @@ impl Scene {
 
 fn unchanged(watcher: &mut PolicyWatcher) {
     let look = watcher.look();
-    assert!(matches!(look, Look::Unchanged), "{look:?}");
+    assert!(matches!(look, WatchEvent::Unchanged), "{look:?}");
 }
 
 fn unsettled(watcher: &mut PolicyWatcher) {
     let look = watcher.look();
-    assert!(matches!(look, Look::Unsettled), "{look:?}");
+    assert!(matches!(look, WatchEvent::Unsettled), "{look:?}");
 }
 
 /// Two looks that take what is new, and one that finds it known.
 fn taken(watcher: &mut PolicyWatcher) -> Reload {
     let before = watcher.reloads();
     unsettled(watcher);
-    let Look::Reloaded(reload) = watcher.look() else { panic!("{:?}", watcher.last_error()) };
+    let WatchEvent::Reloaded(reload) = watcher.look() else { panic!("{:?}", watcher.last_error()) };
     unchanged(watcher);
     assert_eq!(watcher.reloads(), before + 1);
     assert!(watcher.last_error().is_none());
@@ -85,7 +86,7 @@ fn taken(watcher: &mut PolicyWatcher) -> Reload {
 fn failed(watcher: &mut PolicyWatcher) -> Arc<WatchError> {
     let before = (watcher.reloads(), watcher.failures());
     unsettled(watcher);
-    let Look::Failed(error) = watcher.look() else { panic!("it was taken") };
+    let WatchEvent::Failed(error) = watcher.look() else { panic!("it was taken") };
     (0..3).for_each(|_| unchanged(watcher));
     assert_eq!((watcher.reloads(), watcher.failures()), (before.0, before.1 + 1));
     assert_eq!(watcher.last_error(), Some(error.clone()));
@@ -224,7 +225,7 @@ fn a_bad_policy_is_told_once_and_the_old_one_decides() {
     // The same mistake right after another policy is a new one.
     scene.write(limit("4/h"));
     unsettled(&mut watcher);
-    assert!(matches!(watcher.look(), Look::Reloaded(_)));
+    assert!(matches!(watcher.look(), WatchEvent::Reloaded(_)));
     scene.write(limit("fast"));
     failed(&mut watcher);
 }
@@ -336,7 +337,7 @@ fn the_enforcer_is_not_kept_alive() {
     assert_eq!(Arc::strong_count(&enforcer), 1);
     drop(enforcer);
     for _ in 0..2 {
-        assert!(matches!(watcher.look(), Look::Gone));
+        assert!(matches!(watcher.look(), WatchEvent::Gone));
     }
 }
 

@@ -120,12 +120,12 @@ impl<'a> Place<'a> {
             return;
         }
         let Some(line) = self.line(wrap(home + usize::from(far), self.lines)) else { return };
-        let stands = line[..SLOTS].iter().any(|tag| {
+        let is_valid = line[..SLOTS].iter().any(|tag| {
             count_touch();
             let tag = tag.load(Ordering::Relaxed);
             tag != 0 && self.home(word::spread(tag)) == home
         });
-        if !stands {
+        if !is_valid {
             // A key that comes later raises it again. A thread that knows of that key reads no less.
             reach.store(far - 1, Ordering::Relaxed);
         }

@@ -5,13 +5,13 @@ use std::hash::BuildHasher;
 use arc_swap::Guard;
 
 use crate::decision::{Denied, Refused, Retry};
-use crate::enforcer::account::Counts;
 use crate::enforcer::compiled::Compiled;
 use crate::enforcer::decision::{Asks, Decision};
 use crate::enforcer::facts::Facts;
+use crate::enforcer::limit_state::Limiter;
 use crate::enforcer::permit::NOWHERE;
 use crate::enforcer::{Answers, Permit};
-use crate::queue::{Attempt, Place, Plan, Turnstile};
+use crate::queue::{Attempt, Place, Plan, QueueOwner};
 use crate::sync::{Arc, AtomicBool, AtomicU32, Ordering};
 use crate::time::{Clock, Timestamp};
 use crate::transaction::Refusal;
@@ -109,9 +109,9 @@ impl AdmitPlan {
         let asked = self.asks.iter().find(|asked| asked.source.rule == rule)?;
         let (source, (tag, cost)) = (asked.source, asked.key()?);
         let of = &self.policy.rules[rule as usize];
-        let (at, units): (Arc<dyn Turnstile>, u64) = match &of.account_of(source.variant).counts {
-            Counts::Rate(rate) => (rate.line(tag), cost),
-            Counts::Slots(rooms) => (rooms.room(tag), of.weight.into()),
+        let (at, units): (Arc<dyn QueueOwner>, u64) = match &of.state_of(source.variant).limiter {
+            Limiter::Rate(rate) => (rate.line(tag), cost),
+            Limiter::Slots(semaphores) => (semaphores.semaphore(tag), of.weight.into()),
         };
         Some((rule, Place { at, units, deadline }, retry))
     }
@@ -146,10 +146,10 @@ impl AdmitPlan {
         let refused = self.policy.refused(&refusal);
         let answers = self.answers(decision, true, now);
         decision.count(&Err(refusal));
-        let live = &self.policy.rules[refusal.place as usize].live;
+        let counters = &self.policy.rules[refusal.place as usize].counters;
         // Relaxed: a count.
-        live.timeouts.fetch_add(waited.into(), Ordering::Relaxed);
-        TurnedAway { refused, waited, nth: live.refused.of_thread(), answers }
+        counters.timeouts.fetch_add(waited.into(), Ordering::Relaxed);
+        TurnedAway { refused, waited, nth: counters.refused.of_thread(), answers }
     }
 }
 
@@ -207,7 +207,7 @@ impl Plan for AdmitPlan {
         for asked in &self.asks {
             if let Some((tag, _)) = asked.key() {
                 let rule = &self.policy.rules[asked.source.rule as usize];
-                rule.account_of(asked.source.variant).serve_queued(tag);
+                rule.state_of(asked.source.variant).serve_queued(tag);
             }
         }
     }

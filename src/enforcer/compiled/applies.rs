@@ -2,13 +2,13 @@
 
 use std::hash::BuildHasher;
 
-use crate::enforcer::account::Account;
 use crate::enforcer::facts::{Facts, Names, text};
 use crate::enforcer::framing::{self, Words};
+use crate::enforcer::limit_state::LimitState;
 use crate::policy::Missing;
 use crate::sync::Arc;
 
-use super::{Part, Rule, Variant};
+use super::{CompiledLimit, Part, Variant};
 
 /// Why a limit does not apply to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub(crate) enum Applies<'a> {
     /// It refuses without asking the cells: a fact of its key is missing or its cost unreadable.
     Refuses,
     Decides {
-        account: &'a Arc<Account>,
+        state: &'a Arc<LimitState>,
         /// `u32::MAX`: none.
         variant: u32,
         tag: u64,
@@ -39,7 +39,7 @@ pub(crate) enum Applies<'a> {
     },
 }
 
-impl Rule {
+impl CompiledLimit {
     /// Whether the request meets its conditions.
     #[inline(always)]
     pub(crate) fn is_meant(&self, facts: &Facts<'_>) -> bool {
@@ -68,7 +68,7 @@ impl Rule {
             return self.applies_in_part(facts, cost, hasher, words);
         }
         match self.tag(facts, hasher, words) {
-            Some(tag) => Applies::Decides { account: &self.account, variant: u32::MAX, tag, cost },
+            Some(tag) => Applies::Decides { state: &self.state, variant: u32::MAX, tag, cost },
             None => self.applies_without_key(),
         }
     }
@@ -97,10 +97,10 @@ impl Rule {
         let Some(tag) = self.tag(facts, hasher, words) else {
             return self.applies_without_key();
         };
-        let (mut account, mut variant) = (&self.account, u32::MAX);
+        let (mut state, mut variant) = (&self.state, u32::MAX);
         if let Some((index, change)) = self.variant(facts) {
-            let Some(its) = &change.account else { return Applies::Not(Absent::Exempt) };
-            (account, variant) = (its, index);
+            let Some(its) = &change.state else { return Applies::Not(Absent::Exempt) };
+            (state, variant) = (its, index);
         }
         let cost = match self.cost {
             None => cost,
@@ -111,7 +111,7 @@ impl Rule {
                 None => return Applies::Refuses,
             },
         };
-        Applies::Decides { account, variant, tag, cost }
+        Applies::Decides { state, variant, tag, cost }
     }
 
     /// The identity of the request's key: of each part the name and the bytes of the fact that is

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use crate::enforcer::facts::{FactId, Facts};
 
-use super::{Compiled, Rule};
+use super::{Compiled, CompiledLimit};
 
 /// As many limits as are found for one request without allocating, if any has a route.
 const FOUND: usize = 32;
@@ -47,7 +47,7 @@ impl Compiled {
 
 /// Files each rule under the exact values of one of its facts: the one that tells most rules
 /// apart. A rule without such a condition is always looked at.
-pub(super) fn index(rules: &[Rule]) -> (Vec<u32>, Box<[Route]>) {
+pub(super) fn index(rules: &[CompiledLimit]) -> (Vec<u32>, Box<[Route]>) {
     let mut values: HashMap<FactId, HashSet<&[u8]>> = HashMap::new();
     for test in rules.iter().flat_map(|rule| &rule.when) {
         values.entry(test.fact).or_default().extend(test.exact_values().into_iter().flatten());

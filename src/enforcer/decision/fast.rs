@@ -1,8 +1,8 @@
 //! The fast path of a policy's decision: limits that are all enforced, rates whose keys are words and
 //! slots that nobody waits for.
 
-use crate::enforcer::account::Counts;
 use crate::enforcer::compiled::Compiled;
+use crate::enforcer::limit_state::Limiter;
 use crate::policy::Mode;
 use crate::telemetry::LOGS;
 use crate::time::Timestamp;
@@ -23,21 +23,21 @@ impl Compiled {
     ) -> Option<()> {
         for LimitAsked { source, charge, full } in asks {
             let rule = self.rules.get(source.rule as usize)?;
-            if rule.live.mode() != Mode::Enforce || charge.tag == LimitAsked::NO_KEY {
+            if rule.counters.mode() != Mode::Enforce || charge.tag == LimitAsked::NO_KEY {
                 return None;
             }
             charge.at = now;
-            match &rule.account_of(source.variant).counts {
-                Counts::Rate(rate) => {
+            match &rule.state_of(source.variant).limiter {
+                Limiter::Rate(rate) => {
                     let tag = charge.tag;
                     let says = |said: Said<'_, 'a>| says(*source, tag, said);
                     *full = listed.look(source.rule, &rate.store, charge, says)?;
                 }
                 // A cost of 0 is a peek.
-                Counts::Slots(_) if charge.cost == 0 => return None,
-                Counts::Slots(rooms) => {
-                    let (room, units) = (rooms.room(charge.tag), rule.weight);
-                    listed.look_slots(source.rule, room, units, now)?;
+                Limiter::Slots(_) if charge.cost == 0 => return None,
+                Limiter::Slots(semaphores) => {
+                    let (semaphore, units) = (semaphores.semaphore(charge.tag), rule.weight);
+                    listed.look_slots(source.rule, semaphore, units, now)?;
                 }
             }
         }
@@ -49,13 +49,13 @@ impl Compiled {
     pub(in crate::enforcer) fn hand_over(&self, listed: &mut Listed<'_>, holding: &mut Holding) {
         holding.tightest = listed.tightest_slots();
         for slots in listed.taken() {
-            self.rules[slots.place as usize].live.acquired.add(1);
+            self.rules[slots.place as usize].counters.acquired.add(1);
             holding.slots.push(slots);
         }
         if LOGS {
-            // Told last, as in `Decision::tell`.
-            for HeldSlots { place, room, .. } in holding.slots.iter() {
-                self.rules[*place as usize].tell_expired(room);
+            // Told last, as in `Decision::log`.
+            for HeldSlots { place, semaphore, .. } in holding.slots.iter() {
+                self.rules[*place as usize].log_expired(semaphore);
             }
         }
     }

@@ -30,12 +30,12 @@ struct Name {
 impl Name {
     fn new(text: &str) -> Name {
         let identity = framing::name(fixed_hash::identity(text));
-        Name { ends: few(text.as_bytes()), text: text.into(), identity }
+        Name { ends: fingerprint(text.as_bytes()), text: text.into(), identity }
     }
 
     /// Whether it is this one, if both have up to 16 bytes.
     #[inline(always)]
-    fn is_at_once(&self, name: &str) -> bool {
+    fn is_match(&self, name: &str) -> bool {
         let (ours, given) = (self.text.as_bytes(), name.as_bytes());
         if ours.len() != given.len() {
             return false;
@@ -48,7 +48,7 @@ impl Name {
                     && ours.first_chunk::<8>() == given.first_chunk()
                     && ours.last_chunk::<8>() == given.last_chunk()
             }
-            _ => self.ends == few(given),
+            _ => self.ends == fingerprint(given),
         }
     }
 }
@@ -73,7 +73,7 @@ impl Names {
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<FactId> {
-        let ends = few(name.as_bytes());
+        let ends = fingerprint(name.as_bytes());
         let mut slot = first_slot(ends);
         while let Some(place) = self.slots[slot].checked_sub(1) {
             let found = &self.names[usize::from(place)];
@@ -94,7 +94,7 @@ impl Names {
     pub(super) fn guessed(&self, guess: &PlainAtomicU8, name: &str) -> Option<FactId> {
         // Relaxed: whatever it says is compared.
         let place = guess.load(Ordering::Relaxed);
-        let is_it = self.names.get(usize::from(place))?.is_at_once(name);
+        let is_it = self.names.get(usize::from(place))?.is_match(name);
         is_it.then_some(place)
     }
 
@@ -130,7 +130,7 @@ impl Names {
 
 /// A number that no other bytes of this length have, of which there are up to 8.
 #[inline]
-fn few(bytes: &[u8]) -> u64 {
+fn fingerprint(bytes: &[u8]) -> u64 {
     match (bytes.first_chunk(), bytes.last_chunk()) {
         (Some(first), Some(last)) => ends(first, last),
         _ if bytes.is_empty() => 0,

@@ -8,19 +8,19 @@ use super::pending::Pending;
 use super::pool::{Full, Overflow};
 use super::settle::Charge;
 use super::table::{Cell, Claim};
-use super::{Cells, Seat, word};
+use super::{Cells, ChargedTo, word};
 
 /// One key as a transaction sees it: the answer, and what to write if all agree.
 #[derive(Clone, Copy)]
-pub(crate) struct Look<'a> {
+pub(crate) struct WordSnapshot<'a> {
     pub(crate) cells: &'a Cells,
     pub(crate) tag: u64,
-    seat: Seat,
+    charged_to: ChargedTo,
     found: Found<'a>,
     /// That of the quota it was decided under.
     generation: u64,
     /// What it charges for other keys that turned out to share its cell.
-    carried: u64,
+    merged_cost: u64,
     pub(crate) answer: Result<Allowed, Denied>,
 }
 
@@ -39,7 +39,7 @@ impl Cells {
     /// What `decide` would say, with what it would write. Waits while the key is held.
     /// `ahead`: units that callers before this one wait for.
     #[inline(never)]
-    pub(crate) fn look(&self, tag: u64, ahead: u64, cost: u64, now: Timestamp) -> Look<'_> {
+    pub(crate) fn look(&self, tag: u64, ahead: u64, cost: u64, now: Timestamp) -> WordSnapshot<'_> {
         let backoff = Backoff::default();
         loop {
             match self.table.find(tag, word::spread(tag)) {
@@ -68,19 +68,25 @@ impl Cells {
         ahead: u64,
         cost: u64,
         now: Timestamp,
-    ) -> Option<Look<'a>> {
+    ) -> Option<WordSnapshot<'a>> {
         let (numbers, moment) = self.numbers_at(now);
         let tat = self.state(&cell, word, &numbers)?;
         let decided = numbers.bucket.decide_behind(tat, ahead, cost, moment);
         let generation = numbers.generation;
         let charged = decided.map_or(word, |(next, _)| word::encode(next, cell.tag, generation));
-        Some(Look {
+        Some(WordSnapshot {
             found: Found::Word(Pending::new(cell, word, charged)),
-            ..self.looked(tag, Seat::Own, generation, decided.map(|(_, allowed)| allowed))
+            ..self.looked(tag, ChargedTo::Own, generation, decided.map(|(_, allowed)| allowed))
         })
     }
 
-    fn look_at_absent(&self, tag: u64, ahead: u64, cost: u64, now: Timestamp) -> Option<Look<'_>> {
+    fn look_at_absent(
+        &self,
+        tag: u64,
+        ahead: u64,
+        cost: u64,
+        now: Timestamp,
+    ) -> Option<WordSnapshot<'_>> {
         let (numbers, moment) = self.numbers_at(now);
         let forgotten = self.table.forgotten(tag);
         let tat = self.initial(tag, forgotten, &numbers, moment)?;
@@ -88,70 +94,83 @@ impl Cells {
         let answer = decided.map(|(_, allowed)| allowed);
         let pooled = answer.is_err_and(|denied: Denied| denied.retry != Retry::Never)
             && self.is_pooled(tag, now);
-        let seat = if pooled { Seat::Pool } else { Seat::Own };
-        let look = self.looked(tag, seat, numbers.generation, answer);
-        Some(Look { found: Found::Nothing(forgotten), ..look })
+        let charged_to = if pooled { ChargedTo::Pool } else { ChargedTo::Own };
+        let look = self.looked(tag, charged_to, numbers.generation, answer);
+        Some(WordSnapshot { found: Found::Nothing(forgotten), ..look })
     }
 
     /// With nothing found.
     fn looked(
         &self,
         tag: u64,
-        seat: Seat,
+        charged_to: ChargedTo,
         generation: u64,
         answer: Result<Allowed, Denied>,
-    ) -> Look<'_> {
-        Look { cells: self, tag, seat, found: Found::Passenger, generation, carried: 0, answer }
+    ) -> WordSnapshot<'_> {
+        WordSnapshot {
+            cells: self,
+            tag,
+            charged_to,
+            found: Found::Passenger,
+            generation,
+            merged_cost: 0,
+            answer,
+        }
     }
 }
 
-impl<'a> Look<'a> {
+impl<'a> WordSnapshot<'a> {
     /// With a slot for its key, which was not there, in the state of a key never seen. Not a slot that
     /// the same transaction gave to a key that is `taken`. `None`: look again.
-    pub(crate) fn seat(
+    pub(crate) fn insert_new(
         &self,
         cost: u64,
         now: Timestamp,
         taken: impl Fn(u64) -> bool,
-    ) -> Option<Look<'a>> {
+    ) -> Option<WordSnapshot<'a>> {
         let (cells, tag) = (self.cells, self.tag);
         let (numbers, moment) = cells.numbers_at(now);
-        let (cell, seat) = match cells.claim(tag, &numbers, moment, taken, Some) {
-            Claim::Made(cell) | Claim::Present(cell) => (cell, Seat::Own),
+        let (cell, charged_to) = match cells.claim(tag, &numbers, moment, taken, Some) {
+            Claim::Made(cell) | Claim::Present(cell) => (cell, ChargedTo::Own),
             Claim::None | Claim::Stale => return None,
             Claim::Full { until } => match cells.overflow {
-                Overflow::Pool => (cells.pool_cell(tag)?, Seat::Pool),
+                Overflow::Pool => (cells.pool_cell(tag)?, ChargedTo::Pool),
                 Overflow::Allow | Overflow::Deny => {
-                    let answer = cells.without_seat(cost, now, &Full { until });
-                    return Some(cells.looked(tag, Seat::Uncounted, numbers.generation, answer));
+                    let answer = cells.not_inserted(cost, now, &Full { until });
+                    return Some(cells.looked(
+                        tag,
+                        ChargedTo::Uncounted,
+                        numbers.generation,
+                        answer,
+                    ));
                 }
             },
         };
-        Look { seat, ..*self }.at(cell, cost, now)
+        WordSnapshot { charged_to, ..*self }.at(cell, cost, now)
     }
 
     /// Looked at in its cell, without waiting. `None`: the key is held, or gone.
-    fn at(&self, cell: Cell<'a>, cost: u64, now: Timestamp) -> Option<Look<'a>> {
+    fn at(&self, cell: Cell<'a>, cost: u64, now: Timestamp) -> Option<WordSnapshot<'a>> {
         let word = cell.load().filter(|word| !word::is_held(*word))?;
         let look = self.cells.look_at(self.tag, cell, word, 0, cost, now)?;
-        Some(Look { seat: self.seat, carried: self.carried, ..look })
+        Some(WordSnapshot { charged_to: self.charged_to, merged_cost: self.merged_cost, ..look })
     }
 
     /// Looked at again, without waiting. `None`: the key is held, or gone.
-    pub(crate) fn again(&self, cost: u64, now: Timestamp) -> Option<Look<'a>> {
+    pub(crate) fn again(&self, cost: u64, now: Timestamp) -> Option<WordSnapshot<'a>> {
         let Found::Word(pending) = &self.found else { return None };
-        self.at(pending.cell(), cost.saturating_add(self.carried), now)
+        self.at(pending.cell(), cost.saturating_add(self.merged_cost), now)
     }
 
     /// Charges `more` as well, for another key. Whether it could be looked at again.
-    pub(crate) fn carry(&mut self, more: u64, cost: u64, now: Timestamp) -> bool {
-        self.carried = self.carried.saturating_add(more);
+    pub(crate) fn merge_cost(&mut self, more: u64, cost: u64, now: Timestamp) -> bool {
+        self.merged_cost = self.merged_cost.saturating_add(more);
         self.again(cost, now).map(|again| *self = again).is_some()
     }
 
     /// Leaves its charge to another key.
-    pub(crate) fn ride(&mut self) {
-        (self.found, self.seat) = (Found::Passenger, Seat::Uncounted);
+    pub(crate) fn share(&mut self) {
+        (self.found, self.charged_to) = (Found::Passenger, ChargedTo::Uncounted);
     }
 
     /// Equal for two looks at one state of the key under one quota.
@@ -165,8 +184,8 @@ impl<'a> Look<'a> {
     }
 
     /// Whether the key must be given a slot before it can be held.
-    pub(crate) fn needs_seat(&self) -> bool {
-        self.is_absent() && self.seat == Seat::Own
+    pub(crate) fn needs_insert(&self) -> bool {
+        self.is_absent() && self.charged_to == ChargedTo::Own
     }
 
     /// Whether its key has no slot.
@@ -176,11 +195,11 @@ impl<'a> Look<'a> {
 
     /// Whether there is something to write.
     pub(crate) fn is_counted(&self) -> bool {
-        self.seat != Seat::Uncounted
+        self.charged_to != ChargedTo::Uncounted
     }
 
     /// Whether both are one cell: keys of one limiter that share a cell of its pool.
-    pub(crate) fn shares_cell_with(&self, other: &Look<'_>) -> bool {
+    pub(crate) fn shares_cell_with(&self, other: &WordSnapshot<'_>) -> bool {
         match (&self.found, &other.found) {
             (Found::Word(a), Found::Word(b)) => a.cell().is_same(&b.cell()),
             _ => false,
@@ -189,13 +208,13 @@ impl<'a> Look<'a> {
 
     /// Whether the answer is still the one that would be given.
     #[inline]
-    pub(crate) fn stands(&self) -> bool {
+    pub(crate) fn is_valid(&self) -> bool {
         match &self.found {
             _ if mutant("answer_unconfirmed") => true,
             // Words follow a change of quota one by one, after it: a word that still stands may be of the
             // quota before, and another key of the same limiter was looked at under the new one.
             _ if !self.is_current() => false,
-            Found::Word(pending) => pending.stands(),
+            Found::Word(pending) => pending.is_valid(),
             // What was decided on is not still so if more was forgotten.
             Found::Nothing(forgotten) => {
                 mutant("absent_unasked") || self.cells.table.absent(self.tag) == Some(*forgotten)
@@ -215,7 +234,7 @@ impl<'a> Look<'a> {
     pub(crate) fn commit(&self) -> bool {
         match &self.found {
             Found::Word(pending) if pending.is_changed() => pending.write(),
-            _ => self.stands(),
+            _ => self.is_valid(),
         }
     }
 
@@ -239,13 +258,13 @@ impl<'a> Look<'a> {
 
     /// What was charged, if that is this key's alone.
     pub(crate) fn charge(&self, cost: u64, at: Timestamp) -> Option<Charge> {
-        let Look { tag, seat, generation, .. } = *self;
-        (self.carried == 0).then_some(Charge { tag, cost, at, seat, generation })
+        let WordSnapshot { tag, charged_to, generation, .. } = *self;
+        (self.merged_cost == 0).then_some(Charge { tag, cost, at, charged_to, generation })
     }
 
     /// Counts the overflow if the decided key had no slot of its own.
-    pub(crate) fn count_seat(&self) {
-        if self.seat != Seat::Own {
+    pub(crate) fn count_insert(&self) {
+        if self.charged_to != ChargedTo::Own {
             self.cells.count_overflow();
         }
     }

@@ -13,7 +13,7 @@ use super::record::{Held, NEVER, at_latest, is_over};
 
 impl Slots {
     /// Shuts the slots, as soon as no transaction holds them.
-    pub(super) fn shut(&self) -> Shut<'_> {
+    pub(super) fn exclusive(&self) -> Exclusive<'_> {
         let rare = self.records.rare();
         let ends = rare.ends.lock();
         let backoff = Backoff::default();
@@ -30,19 +30,19 @@ impl Slots {
             }
         }
         let (room, queued) = (room(head), head & QUEUE != 0);
-        Shut { slots: self, room, queued, is_changed: false, rare, ends }
+        Exclusive { slots: self, room, queued, is_changed: false, rare, ends }
     }
 
-    /// As `shut`, to take or look, perhaps as the head of the line.
-    pub(super) fn shut_for(&self, turn: bool) -> Shut<'_> {
-        let mut shut = self.shut();
-        shut.queued &= !turn;
-        shut
+    /// As `exclusive`, to take or look, perhaps as the head of the line.
+    pub(super) fn exclusive_for(&self, turn: bool) -> Exclusive<'_> {
+        let mut exclusive = self.exclusive();
+        exclusive.queued &= !turn;
+        exclusive
     }
 }
 
 /// The slots while they are shut. Dropping it opens them.
-pub(super) struct Shut<'a> {
+pub(super) struct Exclusive<'a> {
     pub(super) slots: &'a Slots,
     /// How many can be taken.
     pub(super) room: i64,
@@ -54,7 +54,7 @@ pub(super) struct Shut<'a> {
     ends: MutexGuard<'a, Ends>,
 }
 
-impl Shut<'_> {
+impl Exclusive<'_> {
     pub(super) fn in_use(&self) -> u32 {
         u32::try_from(i64::from(self.slots.cap()) - self.room).unwrap_or(0)
     }
@@ -168,7 +168,7 @@ impl Shut<'_> {
     }
 }
 
-impl Drop for Shut<'_> {
+impl Drop for Exclusive<'_> {
     fn drop(&mut self) {
         self.open();
     }

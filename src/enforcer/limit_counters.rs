@@ -3,8 +3,8 @@
 use crate::policy::Mode;
 use crate::sync::{Arc, AtomicBool, AtomicU8, AtomicU64, Mutex, Ordering, Weak};
 
-use super::account::{Account, Past};
 use super::counter::Counter;
+use super::limit_state::{LimitState, Past};
 
 /// What an enforcer counts besides its limits.
 #[derive(Default)]
@@ -16,7 +16,7 @@ pub(crate) struct Totals {
 
 /// What a limit keeps through all reloads, those included that have none of its name.
 #[derive(Default)]
-pub(crate) struct Live {
+pub(crate) struct LimitCounters {
     /// Also seen by who waits under a policy of before.
     mode: AtomicU8,
     pub(crate) checked: Counter,
@@ -35,14 +35,14 @@ pub(crate) struct Live {
     pub(crate) past: Arc<Past>,
     /// Accounts that a reload replaced or dropped. They are there as long as somebody waits or holds
     /// there.
-    pub(super) replaced: Mutex<Vec<Weak<Account>>>,
+    pub(super) replaced: Mutex<Vec<Weak<LimitState>>>,
 }
 
-impl Live {
+impl LimitCounters {
     /// Visits the accounts that a reload replaced or dropped and that are still there.
-    pub(crate) fn each_replaced(&self, mut visit: impl FnMut(&Account)) {
+    pub(crate) fn each_replaced(&self, mut visit: impl FnMut(&LimitState)) {
         let replaced: Vec<_> = self.replaced.lock().iter().filter_map(Weak::upgrade).collect();
-        replaced.iter().for_each(|account| visit(account));
+        replaced.iter().for_each(|state| visit(state));
     }
 
     #[inline]

@@ -1,6 +1,6 @@
 //! A room: the slots of one limit or key, and the line before them.
 
-use crate::queue::{self, Line, Turnstile};
+use crate::queue::{self, Line, QueueOwner};
 use crate::slots::{Held, Slots, Terms};
 use crate::sync::{Arc, OnceLock};
 use crate::time::Clock;
@@ -9,15 +9,15 @@ use super::Usage;
 
 /// In this order: what each call touches stands beside the count of the room's owners.
 #[repr(C)]
-pub(crate) struct Room {
+pub(crate) struct Semaphore {
     pub(crate) slots: Slots,
     /// Made for the first who waits: most keys see none.
     line: OnceLock<Box<Line>>,
 }
 
-impl Room {
-    pub(super) fn new(cap: u32, terms: Arc<Terms>) -> Room {
-        Room { slots: Slots::new(cap, terms), line: OnceLock::new() }
+impl Semaphore {
+    pub(super) fn new(cap: u32, terms: Arc<Terms>) -> Semaphore {
+        Semaphore { slots: Slots::new(cap, terms), line: OnceLock::new() }
     }
 
     #[inline]
@@ -77,7 +77,7 @@ impl Room {
     }
 }
 
-impl Turnstile for Room {
+impl QueueOwner for Semaphore {
     fn line(&self) -> &Line {
         self.line.get_or_init(|| {
             let terms = self.slots.terms();

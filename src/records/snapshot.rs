@@ -1,7 +1,7 @@
 //! A shard as decisions see it, whatever the algorithm: looked at, then charged under one lock.
 
 use crate::algorithm::Algorithm;
-use crate::cells::{Charge, Overflow, Seat};
+use crate::cells::{Charge, ChargedTo, Overflow};
 use crate::decision::{Allowed, Denied, Retry, Standing};
 use crate::time::Timestamp;
 
@@ -11,7 +11,7 @@ use super::shard::{Place, Shard};
 
 /// What a key would get, and where it would be counted.
 #[derive(Clone, Copy)]
-pub(crate) struct Look {
+pub(crate) struct RecordSnapshot {
     pub(super) place: Place,
     /// Whether there is something to write.
     pub(crate) is_counted: bool,
@@ -27,23 +27,30 @@ pub(crate) struct Look {
 pub(crate) trait Locked {
     /// What the key would get for `cost` after `ahead` units were had by others: `at` that place, or
     /// where its record is.
-    fn look(&mut self, tag: u64, at: Option<Place>, ahead: u64, cost: u64, now: Timestamp) -> Look;
+    fn look(
+        &mut self,
+        tag: u64,
+        at: Option<Place>,
+        ahead: u64,
+        cost: u64,
+        now: Timestamp,
+    ) -> RecordSnapshot;
     /// Gives a key that was not there a record, as if never seen, and looks at it. Not that of a
     /// key that is `taken` by the same transaction, and idle as yet. `elsewhere`: asks other shards
     /// for room.
-    fn seat(
+    fn insert_new(
         &mut self,
         tag: u64,
         cost: u64,
         now: Timestamp,
         elsewhere: &dyn Fn() -> bool,
         taken: &dyn Fn(u64) -> bool,
-    ) -> Look;
+    ) -> RecordSnapshot;
     /// Charges what was allowed, or denied if the algorithm counts that.
     fn charge(
         &mut self,
         tag: u64,
-        look: &Look,
+        look: &RecordSnapshot,
         cost: u64,
         now: Timestamp,
         elsewhere: &dyn Fn() -> bool,
@@ -51,14 +58,21 @@ pub(crate) trait Locked {
 }
 
 impl<A: Algorithm> Locked for Shard<A> {
-    fn look(&mut self, tag: u64, at: Option<Place>, ahead: u64, cost: u64, now: Timestamp) -> Look {
+    fn look(
+        &mut self,
+        tag: u64,
+        at: Option<Place>,
+        ahead: u64,
+        cost: u64,
+        now: Timestamp,
+    ) -> RecordSnapshot {
         let place = at.unwrap_or_else(|| self.place(tag));
         let (answer, lag) = self.ask(tag, place, now, |algorithm, state, now| {
             behind(algorithm, state, ahead, cost, now)
         });
         let answer = later(answer, lag);
         let denied = answer.is_err_and(|denied| denied.retry != Retry::Never);
-        Look {
+        RecordSnapshot {
             place,
             // A line in the way denies, not the algorithm.
             is_counted: cost > 0 && ahead == 0,
@@ -73,14 +87,14 @@ impl<A: Algorithm> Locked for Shard<A> {
         }
     }
 
-    fn seat(
+    fn insert_new(
         &mut self,
         tag: u64,
         cost: u64,
         now: Timestamp,
         elsewhere: &dyn Fn() -> bool,
         taken: &dyn Fn(u64) -> bool,
-    ) -> Look {
+    ) -> RecordSnapshot {
         let place = self.admit(tag, now, elsewhere, taken);
         let look = self.look(tag, Some(place), 0, cost, now);
         if place != Place::New {
@@ -93,13 +107,13 @@ impl<A: Algorithm> Locked for Shard<A> {
             }
             answer => answer,
         };
-        Look { is_counted: false, is_overflow: true, answer, ..look }
+        RecordSnapshot { is_counted: false, is_overflow: true, answer, ..look }
     }
 
     fn charge(
         &mut self,
         tag: u64,
-        look: &Look,
+        look: &RecordSnapshot,
         cost: u64,
         now: Timestamp,
         elsewhere: &dyn Fn() -> bool,
@@ -115,9 +129,9 @@ impl<A: Algorithm> Locked for Shard<A> {
     }
 }
 
-impl Look {
+impl RecordSnapshot {
     /// What nobody was asked for.
-    pub(crate) const NONE: Look = Look {
+    pub(crate) const NONE: RecordSnapshot = RecordSnapshot {
         place: Place::New,
         is_counted: false,
         is_overflow: false,
@@ -127,7 +141,7 @@ impl Look {
     };
 
     /// Whether the key must be given a record before it can be charged.
-    pub(crate) fn needs_seat(&self) -> bool {
+    pub(crate) fn needs_insert(&self) -> bool {
         self.is_counted && self.place == Place::New
     }
 
@@ -144,16 +158,16 @@ impl Look {
     }
 
     pub(crate) fn charge(&self, tag: u64, cost: u64) -> Charge {
-        let seat = match self.place {
-            Place::New if self.is_overflow => Seat::Uncounted,
-            Place::New | Place::Own => Seat::Own,
-            Place::Pool => Seat::Pool,
+        let charged_to = match self.place {
+            Place::New if self.is_overflow => ChargedTo::Uncounted,
+            Place::New | Place::Own => ChargedTo::Own,
+            Place::Pool => ChargedTo::Pool,
         };
-        Charge { tag, cost, at: self.at, seat, generation: self.generation }
+        Charge { tag, cost, at: self.at, charged_to, generation: self.generation }
     }
 
     /// The same answer with nothing to write: another entry charges for it.
-    pub(crate) fn as_passenger(self) -> Look {
-        Look { is_counted: false, ..self }
+    pub(crate) fn as_shared(self) -> RecordSnapshot {
+        RecordSnapshot { is_counted: false, ..self }
     }
 }

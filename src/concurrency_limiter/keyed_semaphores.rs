@@ -10,24 +10,24 @@ use crate::tagged::{self, SHARDS, TagMap};
 use crate::time::Clock;
 
 use super::Usage;
-use super::room::Room;
+use super::semaphore::Semaphore;
 
 /// Rooms that a new key looks at, to forget those that are idle.
 const LOOKED_AT: usize = 2;
 
 /// The rooms of all keys.
-pub(crate) struct Rooms {
+pub(crate) struct KeyedSemaphores {
     /// The cap of rooms that are yet to be.
     cap: AtomicU32,
     /// Held while the cap changes and rooms follow.
     changes: Mutex<()>,
     terms: Arc<Terms>,
-    shards: Box<[CachePadded<Mutex<Shard>>]>,
+    shards: Box<[CachePadded<Mutex<SemaphoreShard>>]>,
 }
 
 #[derive(Default)]
-struct Shard {
-    rooms: TagMap<Arc<Room>>,
+struct SemaphoreShard {
+    semaphores: TagMap<Arc<Semaphore>>,
     /// Their tags, in the order in which they are looked at.
     round: VecDeque<u64>,
     /// Leases of forgotten rooms that ran out, and that were given back late.
@@ -35,32 +35,33 @@ struct Shard {
     late: u64,
 }
 
-impl Shard {
+impl SemaphoreShard {
     /// Forgets the room that is next to be looked at, if it is idle.
-    fn look(&mut self) -> Option<Arc<Room>> {
+    fn look(&mut self) -> Option<Arc<Semaphore>> {
         let tag = self.round.pop_front()?;
         // Whoever holds, waits or is about to has the room too.
         let owners = if mutant("forget_busy") { 2 } else { 1 };
-        if self.rooms.get(&tag).is_some_and(|room| Arc::strong_count(room) <= owners) {
-            let room = self.rooms.remove(&tag)?;
-            let (expired, late) = room.slots.past();
+        if self.semaphores.get(&tag).is_some_and(|semaphore| Arc::strong_count(semaphore) <= owners)
+        {
+            let semaphore = self.semaphores.remove(&tag)?;
+            let (expired, late) = semaphore.slots.past();
             self.expired += expired;
             self.late += late;
-            return Some(room);
+            return Some(semaphore);
         }
         self.round.push_back(tag);
         None
     }
 }
 
-impl Rooms {
+impl KeyedSemaphores {
     pub(crate) fn new(
         cap: u32,
         lease: Option<Duration>,
         max_waiters: usize,
         clock: Clock,
-    ) -> Arc<Rooms> {
-        Arc::new(Rooms {
+    ) -> Arc<KeyedSemaphores> {
+        Arc::new(KeyedSemaphores {
             cap: AtomicU32::new(cap),
             changes: Mutex::new(()),
             terms: Terms::new(clock, lease, max_waiters),
@@ -68,35 +69,35 @@ impl Rooms {
         })
     }
 
-    fn shard(&self, tag: u64) -> &Mutex<Shard> {
+    fn shard(&self, tag: u64) -> &Mutex<SemaphoreShard> {
         &self.shards[tagged::shard(tag)]
     }
 
     /// The room of a key, made if it is not there.
-    pub(crate) fn room(&self, tag: u64) -> Arc<Room> {
+    pub(crate) fn semaphore(&self, tag: u64) -> Arc<Semaphore> {
         let mut shard = self.shard(tag).lock();
-        if let Some(room) = shard.rooms.get(&tag) {
-            return room.clone();
+        if let Some(semaphore) = shard.semaphores.get(&tag) {
+            return semaphore.clone();
         }
         let mut idle: [_; LOOKED_AT] = std::array::from_fn(|_| shard.look());
         // Read under the lock of the shard: whoever changes it visits the shard afterwards.
         let cap = self.cap();
         let reused = idle.iter_mut().find_map(|idle| {
             // Nobody else has it, nor will: else it is not idle.
-            let room = Arc::get_mut(idle.as_mut()?)?;
-            *room = Room::new(cap, self.terms.clone());
+            let semaphore = Arc::get_mut(idle.as_mut()?)?;
+            *semaphore = Semaphore::new(cap, self.terms.clone());
             idle.take()
         });
-        let room = reused.unwrap_or_else(|| Arc::new(Room::new(cap, self.terms.clone())));
-        shard.rooms.insert(tag, room.clone());
+        let semaphore = reused.unwrap_or_else(|| Arc::new(Semaphore::new(cap, self.terms.clone())));
+        shard.semaphores.insert(tag, semaphore.clone());
         shard.round.push_back(tag);
         drop(shard);
         drop(idle);
-        room
+        semaphore
     }
 
-    pub(crate) fn find(&self, tag: u64) -> Option<Arc<Room>> {
-        self.shard(tag).lock().rooms.get(&tag).cloned()
+    pub(crate) fn find(&self, tag: u64) -> Option<Arc<Semaphore>> {
+        self.shard(tag).lock().semaphores.get(&tag).cloned()
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -111,7 +112,7 @@ impl Rooms {
         {
             let _one_at_a_time = self.changes.lock();
             self.cap.store(cap, Ordering::Relaxed);
-            self.each(|room| room.slots.resize(cap));
+            self.each(|semaphore| semaphore.slots.resize(cap));
         }
         self.serve_all();
     }
@@ -121,39 +122,39 @@ impl Rooms {
         let _one_at_a_time = self.changes.lock();
         self.cap.store(cap, Ordering::Relaxed);
         self.terms.set(lease, max_waiters);
-        self.each(|room| {
-            if room.slots.cap() != cap {
-                room.slots.resize(cap);
+        self.each(|semaphore| {
+            if semaphore.slots.cap() != cap {
+                semaphore.slots.resize(cap);
             }
         });
     }
 
     pub(crate) fn reset(&self, tag: u64) {
-        if let Some(room) = self.find(tag) {
-            room.reset();
+        if let Some(semaphore) = self.find(tag) {
+            semaphore.reset();
         }
     }
 
     pub(crate) fn reset_all(&self) {
-        self.each(|room| room.reset());
+        self.each(|semaphore| semaphore.reset());
     }
 
     /// Asks all who wait again.
     pub(crate) fn serve_all(&self) {
         let now = self.clock().now();
-        self.each(|room| queue::serve(&**room, now));
+        self.each(|semaphore| queue::serve(&**semaphore, now));
     }
 
     /// How all rooms stand together, with what those that were forgotten had counted.
     pub(crate) fn usage(&self) -> Usage {
         let mut sum = Usage::of_nothing(self.cap());
         for shard in &self.shards {
-            let (rooms, expired, late) = {
+            let (semaphores, expired, late) = {
                 let shard = shard.lock();
-                let rooms: Vec<Arc<Room>> = shard.rooms.values().cloned().collect();
-                (rooms, shard.expired, shard.late)
+                let semaphores: Vec<Arc<Semaphore>> = shard.semaphores.values().cloned().collect();
+                (semaphores, shard.expired, shard.late)
             };
-            sum = rooms.iter().fold(sum, |sum, room| sum.plus(&room.usage()));
+            sum = semaphores.iter().fold(sum, |sum, semaphore| sum.plus(&semaphore.usage()));
             sum.expired += expired;
             sum.late += late;
         }
@@ -161,24 +162,25 @@ impl Rooms {
     }
 
     pub(crate) fn close(&self) {
-        self.each(|room| queue::close(&**room));
+        self.each(|semaphore| queue::close(&**semaphore));
     }
 
     /// Visits every room, with no lock held.
-    pub(crate) fn each(&self, mut visit: impl FnMut(&Arc<Room>)) {
+    pub(crate) fn each(&self, mut visit: impl FnMut(&Arc<Semaphore>)) {
         for shard in &self.shards {
-            let rooms: Vec<Arc<Room>> = shard.lock().rooms.values().cloned().collect();
-            rooms.iter().for_each(&mut visit);
+            let semaphores: Vec<Arc<Semaphore>> =
+                shard.lock().semaphores.values().cloned().collect();
+            semaphores.iter().for_each(&mut visit);
         }
     }
 
     /// Forgets every room that is idle, and sums up what is left of each shard.
-    fn sum(&self, of: impl Fn(&Shard) -> usize) -> usize {
-        let sum_of = |shard: &CachePadded<Mutex<Shard>>| {
+    fn sum(&self, of: impl Fn(&SemaphoreShard) -> usize) -> usize {
+        let sum_of = |shard: &CachePadded<Mutex<SemaphoreShard>>| {
             let mut shard = shard.lock();
             let idle: Vec<_> = (0..shard.round.len()).map(|_| shard.look()).collect();
-            if shard.rooms.len() <= shard.rooms.capacity() / 4 {
-                shard.rooms.shrink_to_fit();
+            if shard.semaphores.len() <= shard.semaphores.capacity() / 4 {
+                shard.semaphores.shrink_to_fit();
                 shard.round.shrink_to_fit();
             }
             let sum = of(&shard);
@@ -191,19 +193,22 @@ impl Rooms {
 
     /// Rooms there are, idle ones included.
     pub(super) fn known(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().rooms.len()).sum()
+        self.shards.iter().map(|shard| shard.lock().semaphores.len()).sum()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.sum(|shard| shard.rooms.len())
+        self.sum(|shard| shard.semaphores.len())
     }
 
     pub(crate) fn memory(&self) -> usize {
-        let of_shard = |shard: &Shard| {
-            let rooms = shard.rooms.values().map(|room| size_of::<Room>() + room.slots.memory());
-            let entries = shard.rooms.capacity() * size_of::<(u64, Arc<Room>)>();
-            rooms.sum::<usize>() + entries + shard.round.capacity() * size_of::<u64>()
+        let of_shard = |shard: &SemaphoreShard| {
+            let semaphores = shard
+                .semaphores
+                .values()
+                .map(|semaphore| size_of::<Semaphore>() + semaphore.slots.memory());
+            let entries = shard.semaphores.capacity() * size_of::<(u64, Arc<Semaphore>)>();
+            semaphores.sum::<usize>() + entries + shard.round.capacity() * size_of::<u64>()
         };
-        size_of::<Rooms>() + size_of_val(&*self.shards) + self.sum(of_shard)
+        size_of::<KeyedSemaphores>() + size_of_val(&*self.shards) + self.sum(of_shard)
     }
 }

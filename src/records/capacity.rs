@@ -5,19 +5,19 @@ use crate::sync::{AtomicU64, Ordering};
 use crate::time::{Clock, Timestamp};
 
 /// How many keys may have a record, in all shards, and what happens to others.
-pub(super) struct Room {
+pub(super) struct Capacity {
     taken: AtomicU64,
     max: u64,
     pub(super) overflow: Overflow,
     pub(super) clock: Clock,
-    /// In nanoseconds: see [`Room::forgets_at`].
+    /// In nanoseconds: see [`Capacity::forgets_at`].
     horizon: AtomicU64,
 }
 
-impl Room {
-    pub(super) fn new(max_keys: usize, overflow: Overflow, clock: Clock) -> Room {
+impl Capacity {
+    pub(super) fn new(max_keys: usize, overflow: Overflow, clock: Clock) -> Capacity {
         let max = (max_keys as u64).max(1);
-        Room { taken: AtomicU64::new(0), max, overflow, clock, horizon: AtomicU64::new(0) }
+        Capacity { taken: AtomicU64::new(0), max, overflow, clock, horizon: AtomicU64::new(0) }
     }
 
     /// The moment as of which keys are forgotten at `now`: the clock's, if `now` is beyond its horizon.

@@ -2,7 +2,7 @@
 //! looked at until it is charged. Algorithms run before the first hold and after the last.
 
 use crate::cells::Charge;
-use crate::records::{Locked, Look, Recorded};
+use crate::records::{Locked, RecordSnapshot, Recorded};
 use crate::sync::mutant;
 use crate::tagged;
 
@@ -10,30 +10,30 @@ use super::asked::Asked;
 use super::locks::{Locks, Which};
 
 #[derive(Clone, Copy)]
-pub(super) struct Record<'a> {
+pub(super) struct RecordParticipant<'a> {
     pub(super) records: &'a dyn Recorded,
     pub(super) tag: u64,
     /// What it charges for entries that turned out to share its record.
-    carried: u64,
-    pub(super) look: Look,
+    merged_cost: u64,
+    pub(super) look: RecordSnapshot,
 }
 
-impl<'a> Record<'a> {
+impl<'a> RecordParticipant<'a> {
     /// Not yet looked at: that takes the lock.
-    pub(super) fn new(records: &'a dyn Recorded, tag: u64) -> Record<'a> {
-        Record { records, tag, carried: 0, look: Look::NONE }
+    pub(super) fn new(records: &'a dyn Recorded, tag: u64) -> RecordParticipant<'a> {
+        RecordParticipant { records, tag, merged_cost: 0, look: RecordSnapshot::NONE }
     }
 
     pub(super) fn look_again(&mut self, asked: &Asked, locks: &mut Locks<'a>) {
         let ahead = asked.ahead(self.records.queued(), self.tag);
-        self.carried = 0;
+        self.merged_cost = 0;
         self.ask(locks, |shard, record| shard.look(record.tag, None, ahead, asked.cost, asked.now));
     }
 
     fn ask(
         &mut self,
         locks: &mut Locks<'a>,
-        look: impl FnOnce(&mut dyn Locked, &Record<'a>) -> Look,
+        look: impl FnOnce(&mut dyn Locked, &RecordParticipant<'a>) -> RecordSnapshot,
     ) {
         if let Some(shard) = locks.get(self.shard()) {
             self.look = look(shard, self);
@@ -45,34 +45,34 @@ impl<'a> Record<'a> {
     }
 
     /// Whether both are one record: keys of one limiter that share the pool of a shard.
-    pub(super) fn shares_with(&self, other: &Record<'_>) -> bool {
+    pub(super) fn shares_with(&self, other: &RecordParticipant<'_>) -> bool {
         let pools = [self, other].map(|record| record.look.pool().is_some());
         pools == [true; 2] && self.shard() == other.shard()
     }
 
     /// With a record for its key, which had none.
-    pub(super) fn seat(
+    pub(super) fn insert_new(
         mut self,
         asked: &Asked,
         locks: &mut Locks<'a>,
         taken: &dyn Fn(u64) -> bool,
-    ) -> Record<'a> {
-        self.ask(locks, |shard, Record { records, tag, .. }| {
+    ) -> RecordParticipant<'a> {
+        self.ask(locks, |shard, RecordParticipant { records, tag, .. }| {
             let elsewhere = || records.look_elsewhere(asked.now);
-            shard.seat(*tag, asked.cost, asked.now, &elsewhere, taken)
+            shard.insert_new(*tag, asked.cost, asked.now, &elsewhere, taken)
         });
         self
     }
 
     /// Leaves its charge to another entry.
-    pub(super) fn ride(&mut self) {
-        self.look = self.look.as_passenger();
+    pub(super) fn share(&mut self) {
+        self.look = self.look.as_shared();
     }
 
     /// Charges `cost` more, for another entry that shares its pool.
-    pub(super) fn carry(&mut self, cost: u64, asked: &Asked, locks: &mut Locks<'a>) {
-        self.carried = self.carried.saturating_add(cost);
-        let cost = asked.cost.saturating_add(self.carried);
+    pub(super) fn merge_cost(&mut self, cost: u64, asked: &Asked, locks: &mut Locks<'a>) {
+        self.merged_cost = self.merged_cost.saturating_add(cost);
+        let cost = asked.cost.saturating_add(self.merged_cost);
         self.ask(locks, |shard, record| {
             shard.look(record.tag, record.look.pool(), 0, cost, asked.now)
         });
@@ -80,7 +80,7 @@ impl<'a> Record<'a> {
 
     /// What was charged, if that is this entry's alone.
     pub(super) fn charge(&self, asked: &Asked) -> Option<Charge> {
-        (self.carried == 0).then(|| self.look.charge(self.tag, asked.cost))
+        (self.merged_cost == 0).then(|| self.look.charge(self.tag, asked.cost))
     }
 
     /// Writes what was decided: the charge, or its denial if the algorithm counts those.
@@ -89,8 +89,8 @@ impl<'a> Record<'a> {
         if self.look.answer.is_ok() && !is_admitted && !mutant("charge_first") {
             return;
         }
-        let cost = asked.cost.saturating_add(self.carried);
-        self.ask(locks, |shard, Record { records, tag, look, .. }| {
+        let cost = asked.cost.saturating_add(self.merged_cost);
+        self.ask(locks, |shard, RecordParticipant { records, tag, look, .. }| {
             let elsewhere = || records.look_elsewhere(asked.now);
             shard.charge(*tag, look, cost, asked.now, &elsewhere);
             *look
