@@ -55,7 +55,7 @@ pub trait Algorithm: Clone + Send + Sync + 'static {
     fn quota(&self) -> Quota;
 
     /// The same arithmetic for another quota. States made under the old one stay: what they mean
-    /// under the new is for [`reprice`](Self::reprice) to say.
+    /// under the new is for [`convert`](Self::convert) to say.
     fn set_quota(&mut self, quota: Quota);
 
     /// What `cost` units would get at `now`. What [remains](Allowed::remaining) is counted after
@@ -96,7 +96,7 @@ pub trait Algorithm: Clone + Send + Sync + 'static {
     }
 
     /// Makes a state of `before` one of this, when the quota changes at `now`. Default: as it is.
-    fn reprice(&self, _before: &Self, _state: &mut Self::State, _now: Timestamp) {}
+    fn convert(&self, _before: &Self, _state: &mut Self::State, _now: Timestamp) {}
 
     /// Bytes that a state takes, the heap included.
     fn bytes(_state: &Self::State) -> usize {

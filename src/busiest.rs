@@ -51,7 +51,7 @@ const MAX_TEXT: usize = 256;
 pub struct Busiest {
     keys: usize,
     hasher: RandomState,
-    counts: Mutex<Counts>,
+    counts: Mutex<CountsByLimit>,
 }
 
 /// A key that was refused, and how often.
@@ -66,7 +66,7 @@ pub struct BusyKey {
 }
 
 #[derive(Default)]
-struct Counts {
+struct CountsByLimit {
     limits: TagMap<SpaceSaving>,
     uncounted: u64,
 }
@@ -86,7 +86,7 @@ impl Busiest {
         // Equal hashes are equal keys: they are keyed at random, so nobody can choose them so.
         let (limit, tag) = (self.hasher.hash_one(limit), self.hasher.hash_one(key));
         let mut counts = self.counts.lock();
-        let Counts { limits, uncounted } = &mut *counts;
+        let CountsByLimit { limits, uncounted } = &mut *counts;
         if limits.len() < Self::MAX_LIMITS || limits.contains_key(&limit) {
             limits.entry(limit).or_default().count(self.keys, tag, key);
         } else {

@@ -1,6 +1,6 @@
 //! The cells of one limiter: for each key a word, decided on without a lock.
 //!
-//! The rooms in here, from the ground up: `word` packs a key's state, `numbers` says what its ticks
+//! The rooms in here, from the ground up: `word` packs a key's state, `params` says what its ticks
 //! mean, `published` where they are read and `moment` where a stamp lies among them, `table` finds and
 //! claims slots, `pending` is what a decision writes, `sight` the fast path.
 //! This file runs every verb as one [`Step`] from a state to the next, until nothing else came
@@ -22,7 +22,7 @@ mod claim;
 mod moment;
 mod mutants;
 mod newcomer;
-mod numbers;
+mod parameters;
 mod pending;
 mod pool;
 mod published;
@@ -42,14 +42,14 @@ use crate::sync::{AtomicU64, Backoff, Mutex, OnceLock, Ordering, mutant};
 use crate::time::Timestamp;
 
 use change::Changes;
-use numbers::Numbers;
+use parameters::Parameters;
 use pool::{Full, PoolCell};
 use published::{Published, read_word};
 use table::{Cell, Table};
 use word::MAX_TICK;
 
 pub(crate) use newcomer::Newcomer;
-pub(crate) use numbers::HORIZON;
+pub(crate) use parameters::HORIZON;
 pub(crate) use pending::FastPending;
 pub use pool::Overflow;
 pub(crate) use queued::Queued;
@@ -87,18 +87,18 @@ pub(crate) enum ChargedTo {
 
 impl Cells {
     pub(crate) fn new(quota: Quota, refill: Refill, max_keys: usize, overflow: Overflow) -> Cells {
-        Cells::under(&Numbers::unset(0, quota, refill), max_keys, overflow)
+        Cells::under(&Parameters::unset(0, quota, refill), max_keys, overflow)
     }
 
-    fn under(numbers: &Numbers, max_keys: usize, overflow: Overflow) -> Cells {
+    fn under(params: &Parameters, max_keys: usize, overflow: Overflow) -> Cells {
         Cells {
-            published: Published::new(numbers),
+            published: Published::new(params),
             table: Table::new(max_keys),
             queued: Queued::default(),
             overflow,
             pool: OnceLock::new(),
             overflows: AtomicU64::new(0),
-            changes: Mutex::new(Changes::since(numbers.generation)),
+            changes: Mutex::new(Changes::since(params.generation)),
         }
     }
 
@@ -150,8 +150,8 @@ impl Cells {
         cost: u64,
         now: Timestamp,
     ) -> Result<Allowed, Denied> {
-        let step = |tat, numbers: &Numbers, moment| {
-            let decided = numbers.bucket.decide_behind(tat, ahead, cost, moment);
+        let step = |tat, params: &Parameters, moment| {
+            let decided = params.bucket.decide_behind(tat, ahead, cost, moment);
             Step::Stay(decided.map(|(_, allowed)| allowed))
         };
         match self.run(ChargedTo::Own, tag, now, step) {
@@ -172,7 +172,7 @@ impl Cells {
 
     /// Makes the key as if never seen. Whether it had left the table.
     pub(crate) fn reset(&self, tag: u64, now: Timestamp) -> bool {
-        let clear = |tat, _: &Numbers, _| match tat {
+        let clear = |tat, _: &Parameters, _| match tat {
             0 => Step::Stay(false),
             _ => Step::Move(0, tat > MAX_TICK),
         };
@@ -183,9 +183,9 @@ impl Cells {
     /// Makes every key as if never seen, and says how many had left the table.
     pub(crate) fn reset_all(&self, now: Timestamp) -> u64 {
         let mut left = 0;
-        self.for_each(now, |cell, word, numbers, _| {
-            let tick = read_word(&self.published, numbers, word, cell.tag);
-            let is_reset = cell.replace(word, word::encode(0, cell.tag, numbers.generation));
+        self.for_each(now, |cell, word, params, _| {
+            let tick = read_word(&self.published, params, word, cell.tag);
+            let is_reset = cell.replace(word, word::encode(0, cell.tag, params.generation));
             left += u64::from(is_reset && tick.is_some_and(|tick| tick > MAX_TICK));
             is_reset
         });
@@ -226,10 +226,10 @@ impl Cells {
 
     /// The numbers in force, and `now` on their axis.
     #[inline]
-    fn numbers_at(&self, now: Timestamp) -> (Numbers, Moment) {
-        let numbers = self.published.load();
-        let moment = numbers.moment(now);
-        (numbers, moment)
+    fn numbers_at(&self, now: Timestamp) -> (Parameters, Moment) {
+        let params = self.published.load();
+        let moment = params.moment(now);
+        (params, moment)
     }
 
     /// The cell of a key that is counted at `charged_to`, and its word.
@@ -253,7 +253,7 @@ impl Cells {
         charged_to: ChargedTo,
         tag: u64,
         now: Timestamp,
-        step: impl Fn(u64, &Numbers, Moment) -> Step<R>,
+        step: impl Fn(u64, &Parameters, Moment) -> Step<R>,
     ) -> Result<R, Full> {
         let backoff = Backoff::default();
         loop {
@@ -267,16 +267,16 @@ impl Cells {
                 backoff.snooze();
                 continue;
             }
-            let (numbers, moment) = self.numbers_at(now);
-            let Some(tat) = self.state(&cell, word, &numbers) else { continue };
-            match step(tat, &numbers, moment) {
+            let (params, moment) = self.numbers_at(now);
+            let Some(tat) = self.state(&cell, word, &params) else { continue };
+            match step(tat, &params, moment) {
                 Step::Stay(result) => {
                     if cell.is_still(word) {
                         return Ok(result);
                     }
                 }
                 Step::Move(next, result) => {
-                    let next = word::encode(next, cell.tag, numbers.generation);
+                    let next = word::encode(next, cell.tag, params.generation);
                     if cell.replace(word, next) {
                         return Ok(result);
                     }
@@ -289,19 +289,19 @@ impl Cells {
     fn for_each(
         &self,
         now: Timestamp,
-        mut visit: impl FnMut(&Cell<'_>, u64, &Numbers, bool) -> bool,
+        mut visit: impl FnMut(&Cell<'_>, u64, &Parameters, bool) -> bool,
     ) {
         self.table.for_each(|cell| {
             let backoff = Backoff::default();
             loop {
                 let Some(word) = cell.load() else { return };
-                let numbers = self.published.load();
+                let params = self.published.load();
                 let state = (!word::is_held(word))
-                    .then(|| read_word(&self.published, &numbers, word, cell.tag))
+                    .then(|| read_word(&self.published, &params, word, cell.tag))
                     .flatten();
                 if let Some(tick) = state {
-                    let idle = Bucket::is_idle(tick, numbers.moment(now));
-                    if visit(&cell, word, &numbers, idle) {
+                    let idle = Bucket::is_idle(tick, params.moment(now));
+                    if visit(&cell, word, &params, idle) {
                         return;
                     }
                 }

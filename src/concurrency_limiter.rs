@@ -20,7 +20,7 @@ use crate::time::Clock;
 
 pub use keyed::KeyedConcurrencyLimiter;
 pub(crate) use keyed_semaphores::KeyedSemaphores;
-pub use lease::{Lease, Over};
+pub use lease::{Lease, LeaseExpired};
 use plan::SlotPlan;
 pub(crate) use semaphore::Semaphore;
 

@@ -14,7 +14,7 @@ mod facts;
 mod fixed_hash;
 mod framing;
 mod inspect;
-mod key_part;
+mod key_facts;
 mod limit_counters;
 mod limit_state;
 mod pattern;
@@ -40,12 +40,12 @@ use compiled::{Compiled, CompiledLimit};
 use decide::{decide, decide_and_say};
 use decision::{Asks, Decision};
 use facts::Facts;
-use framing::Words;
+use framing::KeyWords;
 use limit_state::LimitState;
 
 pub use admission::{Admission, AdmissionWithAnswers};
 pub use answers::{Answers, LimitAnswer};
-pub use compiled::Absent;
+pub use compiled::SkipReason;
 pub use facts::Value;
 pub use inspect::{EnforcerTotals, Explanation, LimitStatus, Verdict};
 pub use permit::Permit;
@@ -224,7 +224,7 @@ impl<S: BuildHasher> Enforcer<S> {
         let mut known = Facts::new();
         known.take(&policy.names, facts);
         let rule = self.rule(&policy, name)?;
-        if let Some(tag) = rule.tag(&known, &self.hasher, &mut Words::default()) {
+        if let Some(tag) = rule.tag(&known, &self.hasher, &mut KeyWords::default()) {
             rule.each_state(|state| state.reset(tag));
         }
         Ok(())

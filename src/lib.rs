@@ -70,13 +70,14 @@ pub use algorithm::{
 pub use busiest::{Busiest, BusyKey};
 pub use cells::Overflow;
 pub use concurrency_limiter::{
-    AcquireSlots, ConcurrencyLimiter, KeyedConcurrencyLimiter, Lease, Over, SlotKey, SlotsBuilder,
-    Usage,
+    AcquireSlots, ConcurrencyLimiter, KeyedConcurrencyLimiter, Lease, LeaseExpired, SlotKey,
+    SlotsBuilder, Usage,
 };
 pub use decision::{Allowed, Denied, Refused, Retry};
 pub use enforcer::{
-    Absent, Admission, AdmissionWithAnswers, Answers, Enforcer, EnforcerBuilder, EnforcerTotals,
-    Explanation, LimitAnswer, LimitStatus, Permit, Reload, UnknownLimit, Value, Verdict,
+    Admission, AdmissionWithAnswers, Answers, Enforcer, EnforcerBuilder, EnforcerTotals,
+    Explanation, LimitAnswer, LimitStatus, Permit, Reload, SkipReason, UnknownLimit, Value,
+    Verdict,
 };
 #[cfg(feature = "stream")]
 pub use pacer::PacedStream;
@@ -92,4 +93,4 @@ pub use set::{Keys, Member, Set, SetKey, SetPermit, all};
 pub use slots::MAX_SLOTS;
 pub use time::{Clock, InSimulation, NoTimer, Sleep, Timestamp, VirtualClock};
 #[cfg(feature = "watch")]
-pub use watch::{PolicyWatcher, WatchError, WatchEvent, Watching};
+pub use watch::{PolicyWatcher, WatchError, WatchEvent, WatchHandle};

@@ -29,7 +29,7 @@ use crate::sync::{Arc, Signal};
 use crate::time::Timestamp;
 
 pub(crate) use acquire::{Acquire, acquire_blocking};
-pub(crate) use line::Line;
+pub(crate) use line::WaitLine;
 pub(crate) use serve::{close, serve};
 pub use wait_error::WaitError;
 pub(crate) use waiter::{Attempt, Plan};
@@ -39,7 +39,7 @@ pub(crate) const MAX_WAITERS: usize = 1_000;
 
 /// What callers queue at: one concurrency limit, or one key of a rate.
 pub(crate) trait QueueOwner: Send + Sync {
-    fn line(&self) -> &Line;
+    fn line(&self) -> &WaitLine;
 
     /// Tells those who do not queue how many units are queued for; 0: nobody queues. Called under
     /// the lock of the line, when that has changed.
@@ -82,11 +82,11 @@ enum Tried {
         is_certain: bool,
     },
     /// Another limit refuses: to the end of that line.
-    Moves(Place),
+    Moves(QueuePlace),
 }
 
 /// A place in a line to be taken.
-pub(crate) struct Place {
+pub(crate) struct QueuePlace {
     pub(crate) at: Arc<dyn QueueOwner>,
     pub(crate) units: u64,
     /// It waits until then, and not a nanosecond longer.

@@ -36,14 +36,14 @@ use crate::time::{Clock, Timestamp};
 
 use capacity::Capacity;
 pub(crate) use keep::Keep;
-use shard::{Place, Shard};
+use shard::{RecordPlace, RecordShard};
 pub(crate) use snapshot::{Locked, RecordSnapshot};
 
 /// Other shards that a newcomer looks at when all is full.
 const LOOKED_ELSEWHERE: usize = 4;
 
 pub(crate) struct Records<A: Keep> {
-    shards: Box<[CachePadded<Mutex<Shard<A>>>]>,
+    shards: Box<[CachePadded<Mutex<RecordShard<A>>>]>,
     room: Arc<Capacity>,
     overflows: AtomicU64,
     /// The shard that is next to be looked at by newcomers of others, when all is full.
@@ -106,7 +106,8 @@ impl<A: Keep> Records<A> {
         clock: Clock,
     ) -> Records<A> {
         let room = Arc::new(Capacity::new(max_keys, overflow, clock));
-        let shard = || CachePadded::new(Mutex::new(Shard::new(algorithm.clone(), room.clone())));
+        let shard =
+            || CachePadded::new(Mutex::new(RecordShard::new(algorithm.clone(), room.clone())));
         Records {
             shards: (0..SHARDS).map(|_| shard()).collect(),
             room,
@@ -118,7 +119,7 @@ impl<A: Keep> Records<A> {
         }
     }
 
-    fn shard(&self, tag: u64) -> MutexGuard<'_, Shard<A>> {
+    fn shard(&self, tag: u64) -> MutexGuard<'_, RecordShard<A>> {
         self.shards[tagged::shard(tag)].lock()
     }
 
@@ -135,9 +136,9 @@ impl<A: Keep> Records<A> {
     }
 
     /// Where the key is counted, which becomes known if it was not.
-    fn place(&self, shard: &mut Shard<A>, tag: u64, now: Timestamp) -> Place {
+    fn place(&self, shard: &mut RecordShard<A>, tag: u64, now: Timestamp) -> RecordPlace {
         match shard.place(tag) {
-            Place::New => shard.admit(tag, now, &|| self.make_room(now), &|_| false),
+            RecordPlace::New => shard.admit(tag, now, &|| self.make_room(now), &|_| false),
             place => place,
         }
     }
@@ -147,8 +148,9 @@ impl<A: Algorithm> States for Records<A> {
     fn take(&self, tag: u64, ahead: u64, ask: Ask, now: Timestamp) -> Result<Taken, Denied> {
         let elsewhere = || self.make_room(now);
         let mut shard = self.shard(tag);
-        let units =
-            |shard: &mut Shard<A>, at| ask.units(ahead, || shard.look(tag, at, 0, 0, now).answer);
+        let units = |shard: &mut RecordShard<A>, at| {
+            ask.units(ahead, || shard.look(tag, at, 0, 0, now).answer)
+        };
         let mut cost = units(&mut shard, None);
         let mut look = shard.look(tag, None, ahead, cost, now);
         if mutant("decide_then_charge") {
@@ -180,8 +182,8 @@ impl<A: Algorithm> States for Records<A> {
 
     fn settle(&self, charge: &Charge, cost: u64) {
         let mut place = match charge.charged_to {
-            ChargedTo::Own => Place::Own,
-            ChargedTo::Pool => Place::Pool,
+            ChargedTo::Own => RecordPlace::Own,
+            ChargedTo::Pool => RecordPlace::Pool,
             ChargedTo::Uncounted => return,
         };
         if cost == charge.cost {
@@ -198,7 +200,7 @@ impl<A: Algorithm> States for Records<A> {
                 return;
             }
             place = self.place(&mut shard, tag, now);
-            if place != Place::Own {
+            if place != RecordPlace::Own {
                 self.count_overflow();
             }
         }
@@ -212,7 +214,7 @@ impl<A: Algorithm> States for Records<A> {
 
     fn reset(&self, tag: u64, _: Timestamp) {
         let clear = |_: &A, state: &mut A::State, _| *state = A::State::default();
-        self.shard(tag).write(tag, Place::Own, Timestamp::ZERO, clear);
+        self.shard(tag).write(tag, RecordPlace::Own, Timestamp::ZERO, clear);
     }
 
     fn reset_all(&self, _: Timestamp) {
@@ -246,7 +248,7 @@ impl<A: Algorithm> States for Records<A> {
             let mut algorithm = shard.algorithm.clone();
             algorithm.set_quota(quota);
             shard.write_all(|tag, before, state| {
-                algorithm.reprice(before, state, now + before.ahead(tag));
+                algorithm.convert(before, state, now + before.ahead(tag));
             });
             shard.change(algorithm);
         }

@@ -49,10 +49,10 @@ pub struct Set<'a, const N: usize, K> {
 
 /// One key of a set, of a rate or of slots: made of either with `into`.
 #[derive(Clone)]
-pub struct Member<'a>(Kind<'a>);
+pub struct Member<'a>(MemberKind<'a>);
 
 #[derive(Clone)]
-enum Kind<'a> {
+enum MemberKind<'a> {
     Rate(Key<'a>),
     Slots(SlotKey<'a>),
 }

@@ -27,7 +27,7 @@ use crate::time::{Clock, Timestamp};
 
 use head::{FLAGS, NO_ROOM, QUEUE, ROOM, SHUT, has_room, still_has_room};
 use record::{NEVER, UNKNOWN, at_latest, is_over};
-use records::Records;
+use records::LeaseRecords;
 
 pub(crate) use record::{Claim, Held};
 pub(crate) use snapshot::SlotSnapshot;
@@ -43,14 +43,14 @@ pub(crate) struct Slots {
     /// Changes only while shut.
     cap: AtomicU32,
     terms: Arc<Terms>,
-    records: Records,
+    records: LeaseRecords,
 }
 
 impl Slots {
     pub(crate) fn new(cap: u32, terms: Arc<Terms>) -> Slots {
         let cap = cap.min(MAX_SLOTS);
         let head = AtomicU64::new(NO_ROOM + u64::from(cap));
-        Slots { head, cap: AtomicU32::new(cap), terms, records: Records::new() }
+        Slots { head, cap: AtomicU32::new(cap), terms, records: LeaseRecords::new() }
     }
 
     /// Takes `units` for a caller who does not wait, if there is room and nothing is in the way, or refuses

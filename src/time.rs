@@ -77,10 +77,10 @@ fn saturating_nanos(d: Duration) -> u64 {
 /// which jumps on some hypervisors. All real clocks share one axis, anchored to the time of day
 /// once per process and monotonic from then on.
 #[derive(Clone)]
-pub struct Clock(Kind);
+pub struct Clock(ClockKind);
 
 #[derive(Clone)]
-enum Kind {
+enum ClockKind {
     Monotonic(Anchor),
     #[cfg(target_os = "linux")]
     Coarse {
@@ -167,7 +167,7 @@ impl Anchor {
 impl Clock {
     /// The operating system's monotonic clock: to the nanosecond, about 25 ns a reading.
     pub fn monotonic() -> Clock {
-        Clock(Kind::Monotonic(Anchor::of_process()))
+        Clock(ClockKind::Monotonic(Anchor::of_process()))
     }
 
     /// The operating system's coarse monotonic clock (Linux: `CLOCK_MONOTONIC_COARSE`).
@@ -178,7 +178,7 @@ impl Clock {
     pub fn coarse() -> Clock {
         #[cfg(target_os = "linux")]
         {
-            Clock(Kind::Coarse { offset: *COARSE_OFFSET })
+            Clock(ClockKind::Coarse { offset: *COARSE_OFFSET })
         }
         #[cfg(not(target_os = "linux"))]
         Clock::monotonic()
@@ -193,7 +193,7 @@ impl Clock {
         let source = quanta::Clock::new();
         let nanos = source.delta_as_nanos(0, 1 << TICK_BITS);
         let begun = source.raw();
-        Clock(Kind::Tsc { source, nanos, begun, unix_nanos: Anchor::of_process().now() })
+        Clock(ClockKind::Tsc { source, nanos, begun, unix_nanos: Anchor::of_process().now() })
     }
 
     /// Tokio's clock, with tokio's timer: also while tokio's time is paused.
@@ -201,7 +201,7 @@ impl Clock {
     /// Waits under `.await` need a tokio runtime with its timer enabled then.
     #[cfg(feature = "tokio")]
     pub fn tokio() -> Clock {
-        Clock(Kind::Tokio(Anchor::of_process()))
+        Clock(ClockKind::Tokio(Anchor::of_process()))
     }
 
     /// This clock with a timer of your own, for waits under `.await` on any executor:
@@ -217,12 +217,12 @@ impl Clock {
         F: Future<Output = ()> + Send + 'static,
     {
         match self.0 {
-            Kind::Virtual(_) => self,
+            ClockKind::Virtual(_) => self,
             #[cfg(feature = "tokio")]
-            Kind::Tokio(_) => self,
+            ClockKind::Tokio(_) => self,
             _ => {
                 let sleep_until = Box::new(move |at| Box::pin(sleep_until(at)) as Pin<Box<_>>);
-                Clock(Kind::Timed(Arc::new(Timed { clock: self, sleep_until })))
+                Clock(ClockKind::Timed(Arc::new(Timed { clock: self, sleep_until })))
             }
         }
     }
@@ -231,16 +231,16 @@ impl Clock {
     #[inline]
     pub fn now(&self) -> Timestamp {
         Timestamp(match &self.0 {
-            Kind::Monotonic(anchor) => anchor.now(),
+            ClockKind::Monotonic(anchor) => anchor.now(),
             #[cfg(target_os = "linux")]
-            Kind::Coarse { offset } => coarse_now(*offset),
-            Kind::Virtual(time) => time.now(),
+            ClockKind::Coarse { offset } => coarse_now(*offset),
+            ClockKind::Virtual(time) => time.now(),
             #[cfg(feature = "tokio")]
-            Kind::Tokio(anchor) => anchor.tokio_now(),
-            Kind::Timed(timed) => return timed.clock.now(),
+            ClockKind::Tokio(anchor) => anchor.tokio_now(),
+            ClockKind::Timed(timed) => return timed.clock.now(),
             #[cfg(feature = "tsc")]
             // Converted here, since `quanta` is not inlined and a second call of it takes 1 ns.
-            Kind::Tsc { source, nanos, begun, unix_nanos } => {
+            ClockKind::Tsc { source, nanos, begun, unix_nanos } => {
                 let ticks = source.raw().saturating_sub(*begun);
                 unix_nanos.saturating_add(nanos_of_ticks(ticks, *nanos))
             }
@@ -260,7 +260,7 @@ impl Clock {
     pub(crate) fn recent(&self) -> Timestamp {
         match &self.0 {
             #[cfg(target_os = "linux")]
-            Kind::Monotonic(_) => Timestamp(coarse_now(*COARSE_OFFSET)),
+            ClockKind::Monotonic(_) => Timestamp(coarse_now(*COARSE_OFFSET)),
             _ => self.now(),
         }
     }
@@ -269,7 +269,7 @@ impl Clock {
     /// time has given must not be given again by a clock that was set back.
     pub(crate) fn latest(&self) -> Timestamp {
         match &self.0 {
-            Kind::Virtual(time) => Timestamp(time.latest()),
+            ClockKind::Virtual(time) => Timestamp(time.latest()),
             // The others never go back.
             _ => self.now(),
         }
@@ -279,20 +279,20 @@ impl Clock {
     #[inline(always)]
     pub(crate) fn reads_alike(&self, other: &Clock) -> bool {
         match (&self.0, &other.0) {
-            (Kind::Monotonic(_), Kind::Monotonic(_)) => true,
+            (ClockKind::Monotonic(_), ClockKind::Monotonic(_)) => true,
             #[cfg(target_os = "linux")]
-            (Kind::Coarse { offset: a }, Kind::Coarse { offset: b }) => a == b,
+            (ClockKind::Coarse { offset: a }, ClockKind::Coarse { offset: b }) => a == b,
             _ => self.reads_like_another(other),
         }
     }
 
     fn reads_like_another(&self, other: &Clock) -> bool {
         match (&self.0, &other.0) {
-            (Kind::Virtual(a), Kind::Virtual(b)) => Arc::ptr_eq(a, b),
-            (Kind::Timed(a), _) => a.clock.reads_alike(other),
-            (_, Kind::Timed(b)) => self.reads_alike(&b.clock),
+            (ClockKind::Virtual(a), ClockKind::Virtual(b)) => Arc::ptr_eq(a, b),
+            (ClockKind::Timed(a), _) => a.clock.reads_alike(other),
+            (_, ClockKind::Timed(b)) => self.reads_alike(&b.clock),
             #[cfg(feature = "tokio")]
-            (Kind::Tokio(_), Kind::Tokio(_)) => true,
+            (ClockKind::Tokio(_), ClockKind::Tokio(_)) => true,
             _ => false,
         }
     }
@@ -328,15 +328,15 @@ impl Default for Clock {
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            Kind::Monotonic(_) => "Clock::monotonic",
+            ClockKind::Monotonic(_) => "Clock::monotonic",
             #[cfg(target_os = "linux")]
-            Kind::Coarse { .. } => "Clock::coarse",
-            Kind::Virtual(_) => "Clock::virtual",
+            ClockKind::Coarse { .. } => "Clock::coarse",
+            ClockKind::Virtual(_) => "Clock::virtual",
             #[cfg(feature = "tokio")]
-            Kind::Tokio(_) => "Clock::tokio",
-            Kind::Timed(_) => "Clock::with_timer",
+            ClockKind::Tokio(_) => "Clock::tokio",
+            ClockKind::Timed(_) => "Clock::with_timer",
             #[cfg(feature = "tsc")]
-            Kind::Tsc { .. } => "Clock::tsc",
+            ClockKind::Tsc { .. } => "Clock::tsc",
         })
     }
 }

@@ -5,7 +5,7 @@
 
 mod error;
 mod file;
-mod watching;
+mod handle;
 
 use std::hash::BuildHasher;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use error::Why;
 use file::{Contents, Unread};
 
 pub use error::WatchError;
-pub use watching::Watching;
+pub use handle::WatchHandle;
 
 /// Keeps an [`Enforcer`] at what a policy file says.
 ///
@@ -36,20 +36,20 @@ pub use watching::Watching;
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("policy.toml");
 /// use std::sync::Arc;
-/// use tollgate::{Enforcer, Look, Policy, PolicyWatcher};
+/// use tollgate::{Enforcer, Policy, PolicyWatcher, WatchEvent};
 ///
 /// std::fs::write(&path, "[[limit]]\nname = 'all'\nrate = '1/h'")?;
 /// let policy = Policy::from_toml(&std::fs::read_to_string(&path)?)?;
 /// let enforcer = Arc::new(Enforcer::builder(policy).build()?);
 ///
 /// let mut watcher = PolicyWatcher::new(&path, &enforcer);
-/// assert!(matches!(watcher.look(), Look::Unsettled));
-/// assert!(matches!(watcher.look(), Look::Reloaded(reload) if reload.kept == 1));
-/// assert!(matches!(watcher.look(), Look::Unchanged));
+/// assert!(matches!(watcher.look(), WatchEvent::Unsettled));
+/// assert!(matches!(watcher.look(), WatchEvent::Reloaded(reload) if reload.kept == 1));
+/// assert!(matches!(watcher.look(), WatchEvent::Unchanged));
 ///
 /// std::fs::write(&path, "[[limit]]\nname = 'all'\nrate = 'fast'")?;
-/// assert!(matches!(watcher.look(), Look::Unsettled));
-/// let Look::Failed(error) = watcher.look() else { panic!() };
+/// assert!(matches!(watcher.look(), WatchEvent::Unsettled));
+/// let WatchEvent::Failed(error) = watcher.look() else { panic!() };
 /// assert!(error.to_string().contains("policy.toml:3:8: "), "{error}");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -80,7 +80,7 @@ pub struct PolicyWatcher<S = RandomState> {
     reported: Option<Result<Contents, Unread>>,
     /// What the last look saw, if nothing is decided about it.
     unsettled: Option<Result<Contents, Unread>>,
-    record: Arc<Record>,
+    record: Arc<WatchCounts>,
 }
 
 /// What a look at the policy file led to.
@@ -100,7 +100,7 @@ pub enum WatchEvent {
 
 /// What a watcher did, for those who ask from elsewhere.
 #[derive(Debug, Default)]
-struct Record {
+struct WatchCounts {
     reloads: AtomicU64,
     failures: AtomicU64,
     error: Mutex<Option<Arc<WatchError>>>,
@@ -185,7 +185,7 @@ fn take<S: BuildHasher>(
     enforcer.reload(policy).map_err(Why::Policy)
 }
 
-impl Record {
+impl WatchCounts {
     // Relaxed throughout: counts order nothing.
     fn reloads(&self) -> u64 {
         self.reloads.load(Ordering::Relaxed)

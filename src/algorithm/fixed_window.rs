@@ -194,7 +194,7 @@ impl Algorithm for FixedWindow {
         }
     }
 
-    fn reprice(&self, before: &FixedWindow, state: &mut Window, now: Timestamp) {
+    fn convert(&self, before: &FixedWindow, state: &mut Window, now: Timestamp) {
         let now = now.max(state.start);
         let Window { start, used } = before.current(state, now);
         let whole = self.quota.period();

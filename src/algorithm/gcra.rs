@@ -104,7 +104,7 @@ impl Algorithm for Gcra {
         }
     }
 
-    fn reprice(&self, before: &Gcra, state: &mut Tat, now: Timestamp) {
+    fn convert(&self, before: &Gcra, state: &mut Tat, now: Timestamp) {
         let owed = state.ticks.saturating_sub(before.moment(state, now).floor);
         let units = u128::from(owed) * u128::from(self.bucket.scale.unit);
         let ticks = units.div_ceil(u128::from(before.bucket.scale.unit));

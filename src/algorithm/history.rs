@@ -156,7 +156,7 @@ impl Span {
     }
 
     /// What was free again under `before` at `now` stays so.
-    pub(super) fn reprice(&self, before: &Span, history: &mut History, now: Timestamp) {
+    pub(super) fn convert(&self, before: &Span, history: &mut History, now: Timestamp) {
         let over = before.over(history, now);
         let latest = history.latest();
         history.forget(over);

@@ -62,8 +62,8 @@ impl Algorithm for LeakyBucket {
         self.0.settle(state, charged, at, cost, now);
     }
 
-    fn reprice(&self, before: &LeakyBucket, state: &mut Tat, now: Timestamp) {
-        self.0.reprice(&before.0, state, now);
+    fn convert(&self, before: &LeakyBucket, state: &mut Tat, now: Timestamp) {
+        self.0.convert(&before.0, state, now);
     }
 
     fn in_word(&self) -> Option<InWord> {

@@ -108,8 +108,8 @@ impl Algorithm for SlidingGranules {
         self.span().settle(state, charged, at, cost, now);
     }
 
-    fn reprice(&self, before: &SlidingGranules, state: &mut History, now: Timestamp) {
-        self.span().reprice(&before.span(), state, now);
+    fn convert(&self, before: &SlidingGranules, state: &mut History, now: Timestamp) {
+        self.span().convert(&before.span(), state, now);
     }
 
     fn bytes(state: &History) -> usize {

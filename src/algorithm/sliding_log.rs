@@ -65,8 +65,8 @@ impl Algorithm for SlidingLog {
         self.span().settle(state, charged, at, cost, now);
     }
 
-    fn reprice(&self, before: &SlidingLog, state: &mut History, now: Timestamp) {
-        self.span().reprice(&before.span(), state, now);
+    fn convert(&self, before: &SlidingLog, state: &mut History, now: Timestamp) {
+        self.span().convert(&before.span(), state, now);
     }
 
     fn bytes(state: &History) -> usize {

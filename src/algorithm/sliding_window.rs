@@ -163,7 +163,7 @@ impl Algorithm for SlidingWindow {
         }
     }
 
-    fn reprice(&self, before: &SlidingWindow, state: &mut TwoWindows, now: Timestamp) {
+    fn convert(&self, before: &SlidingWindow, state: &mut TwoWindows, now: Timestamp) {
         if before.quota.period() == self.quota.period() {
             return;
         }

@@ -8,14 +8,14 @@ use super::BusyKey;
 /// The counts of one limit.
 #[derive(Default)]
 pub(super) struct SpaceSaving {
-    counters: Vec<Counter>,
+    counters: Vec<BusyCount>,
     /// Where the counter of a key is.
     by_tag: TagMap<usize>,
     /// Places of counters, as a heap: none counts less than its parent, the first least.
     heap: Vec<usize>,
 }
 
-struct Counter {
+struct BusyCount {
     tag: u64,
     text: String,
     /// The key was counted at most so often,
@@ -46,7 +46,7 @@ impl SpaceSaving {
 
     fn add(&mut self, tag: u64, text: &str) {
         let (at, place) = (self.counters.len(), self.heap.len());
-        self.counters.push(Counter { tag, text: text.to_owned(), count: 1, inherited: 0, place });
+        self.counters.push(BusyCount { tag, text: text.to_owned(), count: 1, inherited: 0, place });
         self.heap.push(at);
         self.by_tag.insert(tag, at);
         self.sift_up(place);

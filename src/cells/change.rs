@@ -6,7 +6,7 @@ use crate::quota::Quota;
 use crate::sync::{Backoff, mutant};
 use crate::time::Timestamp;
 
-use super::numbers::{HORIZON, Numbers};
+use super::parameters::{HORIZON, Parameters};
 use super::published::read_word;
 use super::table::Cell;
 use super::{Cells, word};
@@ -70,10 +70,10 @@ impl Cells {
     /// Waits for holds.
     #[cold]
     pub(crate) fn reach(&self, now: Timestamp, latest: Timestamp) -> bool {
-        let to = |numbers: &Numbers| match numbers.is_unset() {
+        let to = |params: &Parameters| match params.is_unset() {
             true if latest > Timestamp::ZERO && now > latest + HORIZON => Some(latest),
             true => Some(now),
-            false => (now <= latest && numbers.is_beyond(now)).then_some(now),
+            false => (now <= latest && params.is_beyond(now)).then_some(now),
         };
         if to(&self.published.load()).is_some() {
             let mut changes = self.changes.lock();
@@ -91,33 +91,33 @@ impl Cells {
         make()
     }
 
-    /// Publishes `numbers` and makes every word follow.
-    fn change(&self, changes: &mut Changes, before: &Numbers, numbers: &Numbers) {
-        if numbers.quota != before.quota {
+    /// Publishes `params` and makes every word follow.
+    fn change(&self, changes: &mut Changes, before: &Parameters, params: &Parameters) {
+        if params.quota != before.quota {
             if changes.past.len() == REMEMBERED_CHANGES {
                 changes.past.pop_front();
             }
             changes.past.push_back((changes.began, before.quota));
-            changes.began = numbers.generation;
+            changes.began = params.generation;
         }
-        self.published.publish(numbers);
-        self.table.for_each(|cell| self.follow(&cell, numbers));
+        self.published.publish(params);
+        self.table.for_each(|cell| self.follow(&cell, params));
         for index in 0..self.pool.get().map_or(0, |pool| pool.len()) {
             if let Some(cell) = self.pool_cell(index as u64) {
-                self.follow(&cell, numbers);
+                self.follow(&cell, params);
             }
         }
     }
 
-    /// Writes the cell's word anew under `numbers`.
-    fn follow(&self, cell: &Cell<'_>, numbers: &Numbers) {
+    /// Writes the cell's word anew under `params`.
+    fn follow(&self, cell: &Cell<'_>, params: &Parameters) {
         let backoff = Backoff::default();
         while let Some(word) = cell.load() {
             if word::is_held(word) {
                 backoff.snooze();
                 continue;
             }
-            if word::is_of(word, numbers.generation) || self.renew(cell, word, numbers) {
+            if word::is_of(word, params.generation) || self.renew(cell, word, params) {
                 return;
             }
         }
@@ -126,21 +126,21 @@ impl Cells {
     /// The state that `word` says. `None`: ask again. A word of the numbers before is written anew
     /// first, since a charge decided under those could land on it after an answer under these.
     #[inline]
-    pub(super) fn state(&self, cell: &Cell<'_>, word: u64, numbers: &Numbers) -> Option<u64> {
-        if word::is_of(word, numbers.generation) {
-            return Some(word::decode(word, cell.tag, numbers.generation));
+    pub(super) fn state(&self, cell: &Cell<'_>, word: u64, params: &Parameters) -> Option<u64> {
+        if word::is_of(word, params.generation) {
+            return Some(word::decode(word, cell.tag, params.generation));
         }
         if mutant("answer_from_old") {
-            return read_word(&self.published, numbers, word, cell.tag);
+            return read_word(&self.published, params, word, cell.tag);
         }
-        self.renew(cell, word, numbers);
+        self.renew(cell, word, params);
         None
     }
 
     /// Writes a word of the numbers before as these say it, if nothing came between.
     #[cold]
-    fn renew(&self, cell: &Cell<'_>, word: u64, numbers: &Numbers) -> bool {
-        let Some(tick) = read_word(&self.published, numbers, word, cell.tag) else { return false };
-        cell.replace(word, word::encode(tick, cell.tag, numbers.generation))
+    fn renew(&self, cell: &Cell<'_>, word: u64, params: &Parameters) -> bool {
+        let Some(tick) = read_word(&self.published, params, word, cell.tag) else { return false };
+        cell.replace(word, word::encode(tick, cell.tag, params.generation))
     }
 }

@@ -4,10 +4,10 @@ use crate::algorithm::{Bucket, Moment};
 use crate::sync::mutant;
 use crate::time::Timestamp;
 
-use super::numbers::Numbers;
+use super::parameters::Parameters;
 use super::pool::Full;
 use super::published::{Published, read_word};
-use super::table::{Claim, Meaning, Start};
+use super::table::{ClaimedSlot, Meaning, Start};
 use super::{Cells, Step, word};
 
 impl Cells {
@@ -18,23 +18,23 @@ impl Cells {
         &self,
         tag: u64,
         now: Timestamp,
-        step: &impl Fn(u64, &Numbers, Moment) -> Step<R>,
+        step: &impl Fn(u64, &Parameters, Moment) -> Step<R>,
     ) -> Option<Result<R, Full>> {
-        let (numbers, moment) = self.numbers_at(now);
+        let (params, moment) = self.numbers_at(now);
         if mutant("absent_unasked") {
-            let tat = self.initial(tag, self.table.forgotten(tag), &numbers, moment)?;
-            if let Step::Stay(result) = step(tat, &numbers, moment) {
+            let tat = self.initial(tag, self.table.forgotten(tag), &params, moment)?;
+            if let Step::Stay(result) = step(tat, &params, moment) {
                 return Some(Ok(result));
             }
         }
         let mut result = None;
         let claim = self.claim(
             tag,
-            &numbers,
+            &params,
             moment,
             |_| false,
             |tat| {
-                let (next, made) = match step(tat, &numbers, moment) {
+                let (next, made) = match step(tat, &params, moment) {
                     Step::Stay(made) => (None, made),
                     Step::Move(next, made) => (Some(next), made),
                 };
@@ -43,9 +43,9 @@ impl Cells {
             },
         );
         match claim {
-            Claim::Full { until } => Some(Err(Full { until })),
-            Claim::Made(_) | Claim::None => result.map(Ok),
-            Claim::Present(_) | Claim::Stale => None,
+            ClaimedSlot::Full { until } => Some(Err(Full { until })),
+            ClaimedSlot::Made(_) | ClaimedSlot::None => result.map(Ok),
+            ClaimedSlot::Present(_) | ClaimedSlot::Stale => None,
         }
     }
 
@@ -54,20 +54,20 @@ impl Cells {
         &self,
         tag: u64,
         forgotten: u64,
-        numbers: &Numbers,
+        params: &Parameters,
         moment: Moment,
     ) -> Option<u64> {
         let tat = match forgotten {
             0 => 0,
             // It is idle now, and a stamp rounded up to a tick must not make it owe.
-            _ if forgotten <= numbers.stamp_of(moment) => numbers.tick(forgotten).min(moment.floor),
-            _ => numbers.tick(forgotten),
+            _ if forgotten <= params.stamp_of(moment) => params.tick(forgotten).min(moment.floor),
+            _ => params.tick(forgotten),
         };
         if self.pool.get().is_none() {
             return Some(tat);
         }
         // Perhaps it was counted in the pool: what the pool owes it may owe.
-        let pooled = self.pooled(tag, numbers)?;
+        let pooled = self.pooled(tag, params)?;
         Some(if Bucket::is_idle(pooled, moment) { tat } else { tat.max(pooled) })
     }
 
@@ -78,21 +78,21 @@ impl Cells {
     pub(super) fn claim(
         &self,
         tag: u64,
-        numbers: &Numbers,
+        params: &Parameters,
         moment: Moment,
         taken: impl Fn(u64) -> bool,
         mut first: impl FnMut(u64) -> Option<u64>,
-    ) -> Claim<'_> {
-        let words = Words { published: &self.published, numbers, moment, taken };
+    ) -> ClaimedSlot<'_> {
+        let words = WordReader { published: &self.published, params, moment, taken };
         self.table.claim(tag, &words, |forgotten| {
-            if !self.published.is_current(numbers.generation) && !mutant("claim_unasked") {
+            if !self.published.is_current(params.generation) && !mutant("claim_unasked") {
                 return Start::Stale;
             }
-            match self.initial(tag, forgotten, numbers, moment) {
+            match self.initial(tag, forgotten, params, moment) {
                 None => Start::Stale,
                 Some(tat) => match first(tat) {
                     None => Start::None,
-                    Some(next) => Start::With(word::encode(next, tag, numbers.generation)),
+                    Some(next) => Start::With(word::encode(next, tag, params.generation)),
                 },
             }
         })
@@ -100,20 +100,20 @@ impl Cells {
 }
 
 /// What words mean under these numbers at this moment.
-struct Words<'a, F> {
+struct WordReader<'a, F> {
     published: &'a Published,
-    numbers: &'a Numbers,
+    params: &'a Parameters,
     moment: Moment,
     taken: F,
 }
 
-impl<F: Fn(u64) -> bool> Meaning for Words<'_, F> {
+impl<F: Fn(u64) -> bool> Meaning for WordReader<'_, F> {
     #[inline]
     fn needed_until(&self, word: u64, tag: u64) -> Option<u64> {
         if word::is_held(word) || (self.taken)(tag) {
             return Some(u64::MAX);
         }
-        read_word(self.published, self.numbers, word, tag)
+        read_word(self.published, self.params, word, tag)
     }
 
     #[inline]
@@ -123,6 +123,6 @@ impl<F: Fn(u64) -> bool> Meaning for Words<'_, F> {
 
     #[inline]
     fn stamp(&self, tick: u64) -> u64 {
-        self.numbers.stamp(tick)
+        self.params.stamp(tick)
     }
 }

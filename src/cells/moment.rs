@@ -98,7 +98,7 @@ mod tests {
     use proptest::prelude::*;
 
     use crate::algorithm::Refill;
-    use crate::cells::numbers::Numbers;
+    use crate::cells::parameters::Parameters;
     use crate::cells::published::Published;
     use crate::cells::word;
     use crate::quota::Quota;
@@ -119,13 +119,13 @@ mod tests {
             let Ok(quota) = Quota::new(count, period).and_then(|quota| quota.with_burst(burst)) else {
                 return Ok(());
             };
-            let numbers = Numbers::unset(0, quota, refill).changed(quota, Timestamp::ZERO);
-            let numbers = numbers.moved(Timestamp::ZERO);
-            let published = Published::new(&numbers);
-            let scale = numbers.bucket.scale;
-            let now = Timestamp::from_nanos(numbers.origin + at % numbers.span);
+            let params = Parameters::unset(0, quota, refill).changed(quota, Timestamp::ZERO);
+            let params = params.moved(Timestamp::ZERO);
+            let published = Published::new(&params);
+            let scale = params.bucket.scale;
+            let now = Timestamp::from_nanos(params.origin + at % params.span);
             let moment = published.moment::<false>(now).unwrap();
-            let exact = numbers.moment(now);
+            let exact = params.moment(now);
             prop_assert_eq!((moment.floor, moment.ceil), (exact.floor, exact.ceil));
             prop_assert_eq!(published.moment::<true>(now).is_some(), scale.den == 1 && scale.step <= 1);
             let (parts, per_nano) = moment.until(tick);

@@ -4,7 +4,7 @@ use crate::algorithm::Moment;
 use crate::decision::{Allowed, Denied};
 use crate::time::Timestamp;
 
-use super::{Cells, ChargedTo, Numbers, Step};
+use super::{Cells, ChargedTo, Parameters, Step};
 
 impl Cells {
     /// Charges, then looks whether that was too much: two that race for the last unit both lose.
@@ -14,12 +14,12 @@ impl Cells {
         cost: u64,
         now: Timestamp,
     ) -> Result<Allowed, Denied> {
-        let ticks = |numbers: &Numbers| cost * numbers.bucket.scale.unit;
-        let add = |tat: u64, numbers: &Numbers, moment: Moment| {
-            let answer = numbers.bucket.decide(tat, cost, moment).map(|(_, allowed)| allowed);
-            Step::Move(tat.max(moment.ceil) + ticks(numbers), answer)
+        let ticks = |params: &Parameters| cost * params.bucket.scale.unit;
+        let add = |tat: u64, params: &Parameters, moment: Moment| {
+            let answer = params.bucket.decide(tat, cost, moment).map(|(_, allowed)| allowed);
+            Step::Move(tat.max(moment.ceil) + ticks(params), answer)
         };
-        let take_back = |tat: u64, numbers: &Numbers, _| Step::Move(tat - ticks(numbers), ());
+        let take_back = |tat: u64, params: &Parameters, _| Step::Move(tat - ticks(params), ());
         match self.run(ChargedTo::Own, tag, now, add) {
             Ok(Err(denied)) => {
                 let _ = self.run(ChargedTo::Own, tag, now, take_back);

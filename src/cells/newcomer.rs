@@ -8,9 +8,9 @@ use crate::time::Timestamp;
 use super::Cells;
 use super::pending::{FastPending, Pending};
 use super::pool::{Full, Overflow};
-use super::published::FastNumbers;
+use super::published::FastParameters;
 use super::sequence::generation_of;
-use super::table::{Claim, Meaning, Start};
+use super::table::{ClaimedSlot, Meaning, Start};
 use super::word::{self, MAX_TICK};
 
 /// A key that may have no slot, and would be allowed then if it was never seen.
@@ -20,7 +20,7 @@ pub(crate) struct Newcomer<'a> {
     tag: u64,
     stamp: Timestamp,
     /// Of a quota whose ticks are whole.
-    numbers: FastNumbers,
+    params: FastParameters,
     /// The tick at which its bucket is full after the charge.
     full: u64,
 }
@@ -38,13 +38,13 @@ impl Cells {
     /// wait in line, or keys without room may be in the pool, or ticks are not whole.
     #[inline]
     pub(crate) fn newcomer(&self, tag: u64, cost: u64, now: Timestamp) -> Option<Newcomer<'_>> {
-        let numbers = self.published.fast(self.published.moment::<true>(now)?)?;
-        let charge = cost.checked_mul(numbers.unit)?;
-        if cost == 0 || charge > numbers.capacity || self.pool.get().is_some() {
+        let params = self.published.fast(self.published.moment::<true>(now)?)?;
+        let charge = cost.checked_mul(params.unit)?;
+        if cost == 0 || charge > params.capacity || self.pool.get().is_some() {
             return None;
         }
-        let full = numbers.now.floor + charge;
-        Some(Newcomer { cells: self, tag, stamp: now, numbers, full })
+        let full = params.now.floor + charge;
+        Some(Newcomer { cells: self, tag, stamp: now, params, full })
     }
 
     /// Decides a key that has no slot and is allowed as if never seen: gives it one, charged `cost`.
@@ -58,21 +58,21 @@ impl Cells {
     ) -> Option<Result<Allowed, Denied>> {
         let newcomer = self.newcomer(tag, cost, now)?;
         match newcomer.claim(|_| newcomer.full) {
-            Claim::Made(_) => Some(Ok(newcomer.allowed())),
+            ClaimedSlot::Made(_) => Some(Ok(newcomer.allowed())),
             // The pool is there from then on, and this is not asked again.
-            Claim::Full { .. } if self.overflow == Overflow::Pool => None,
-            Claim::Full { until } => {
+            ClaimedSlot::Full { .. } if self.overflow == Overflow::Pool => None,
+            ClaimedSlot::Full { until } => {
                 self.count_overflow();
                 Some(self.not_inserted(cost, now, &Full { until }))
             }
-            Claim::Present(_) | Claim::None | Claim::Stale => None,
+            ClaimedSlot::Present(_) | ClaimedSlot::None | ClaimedSlot::Stale => None,
         }
     }
 }
 
 impl<'a> Newcomer<'a> {
     fn mask(&self) -> u64 {
-        word::mask(word::spread(self.tag), self.numbers.salt)
+        word::mask(word::spread(self.tag), self.params.salt)
     }
 
     /// The tick at which its bucket is full after the charge.
@@ -82,18 +82,18 @@ impl<'a> Newcomer<'a> {
 
     /// That of its quota.
     pub(crate) fn generation(&self) -> u64 {
-        generation_of(self.numbers.now.sequence)
+        generation_of(self.params.now.sequence)
     }
 
     /// The answer to the charge.
     #[inline(always)]
     pub(crate) fn allowed(&self) -> Allowed {
-        Allowed(self.numbers.standing(self.full))
+        Allowed(self.params.standing(self.full))
     }
 
     #[inline(always)]
     fn words(&self) -> FastWords {
-        let FastNumbers { now, salt, .. } = self.numbers;
+        let FastParameters { now, salt, .. } = self.params;
         FastWords { salt, tick: now.floor, per_nano: now.num, now: self.stamp }
     }
 
@@ -101,7 +101,7 @@ impl<'a> Newcomer<'a> {
     /// that is known: no key of its group that was forgotten needs its slot after the stamp that
     /// `first` is given.
     #[inline(always)]
-    fn claim(&self, mut first: impl FnMut(u64) -> u64) -> Claim<'a> {
+    fn claim(&self, mut first: impl FnMut(u64) -> u64) -> ClaimedSlot<'a> {
         let Newcomer { cells, stamp, .. } = *self;
         let mask = self.mask();
         cells.table.claim(self.tag, &self.words(), |forgotten| {
@@ -118,7 +118,7 @@ impl<'a> Newcomer<'a> {
     }
 
     fn is_current(&self) -> bool {
-        self.cells.published.is_unchanged(self.numbers.now.sequence)
+        self.cells.published.is_unchanged(self.params.now.sequence)
     }
 
     /// Whether it has no slot and would be allowed.
@@ -144,10 +144,10 @@ impl<'a> Newcomer<'a> {
             start = self.words().tick_of(forgotten);
             start
         });
-        let Claim::Made(cell) = claim else { return None };
+        let ClaimedSlot::Made(cell) = claim else { return None };
         let mask = self.mask();
         let pending = Pending::new(cell, start ^ mask, self.full ^ mask);
-        Some(FastPending::new(self.cells, self.numbers.now.sequence, pending))
+        Some(FastPending::new(self.cells, self.params.now.sequence, pending))
     }
 }
 
@@ -199,9 +199,9 @@ mod tests {
         let newcomer = cells.newcomer(7, 1, now).unwrap();
         assert!(newcomer.is_valid());
         // What its group has forgotten by then is what the key may owe.
-        let numbers = cells.published.load();
+        let params = cells.published.load();
         for stamp in [0, 1, now.as_nanos() - 1, now.as_nanos()] {
-            assert_eq!(newcomer.words().tick_of(stamp), numbers.tick(stamp), "{stamp}");
+            assert_eq!(newcomer.words().tick_of(stamp), params.tick(stamp), "{stamp}");
         }
         assert!(newcomer.insert_new().is_some() && !newcomer.is_valid());
         for seconds in [0, 999_999_999, 1_000_000_000] {

@@ -7,7 +7,7 @@ use crate::decision::{Allowed, Denied, Retry, Standing};
 use crate::sync::{AtomicU64, mutant};
 use crate::time::Timestamp;
 
-use super::numbers::Numbers;
+use super::parameters::Parameters;
 use super::published::read_word;
 use super::table::Cell;
 use super::{Cells, word};
@@ -50,15 +50,15 @@ impl Cells {
         if self.pool.get().is_none() || self.table.find(tag, word::spread(tag)).is_some() {
             return false;
         }
-        let (numbers, moment) = self.numbers_at(now);
-        self.pooled(tag, &numbers).is_some_and(|tat| !Bucket::is_idle(tat, moment))
+        let (params, moment) = self.numbers_at(now);
+        self.pooled(tag, &params).is_some_and(|tat| !Bucket::is_idle(tat, moment))
     }
 
     /// The state of the pool cell that the key shares. `None`: ask again.
-    pub(super) fn pooled(&self, tag: u64, numbers: &Numbers) -> Option<u64> {
+    pub(super) fn pooled(&self, tag: u64, params: &Parameters) -> Option<u64> {
         let cell = self.pool_cell(tag)?;
         let word = cell.load().filter(|word| !word::is_held(*word))?;
-        read_word(&self.published, numbers, word, cell.tag)
+        read_word(&self.published, params, word, cell.tag)
     }
 
     /// The answer to a key that is counted nowhere.
@@ -68,8 +68,8 @@ impl Cells {
         now: Timestamp,
         full: &Full,
     ) -> Result<Allowed, Denied> {
-        let (numbers, moment) = self.numbers_at(now);
-        let (_, allowed) = numbers.bucket.decide(0, cost, moment)?;
+        let (params, moment) = self.numbers_at(now);
+        let (_, allowed) = params.bucket.decide(0, cost, moment)?;
         if self.overflow == Overflow::Allow {
             return Ok(allowed);
         }

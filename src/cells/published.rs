@@ -13,7 +13,7 @@ use crate::ticks::Scale;
 use crate::time::Timestamp;
 
 use super::moment::FastMoment;
-use super::numbers::Numbers;
+use super::parameters::Parameters;
 use super::sequence::{CHANGING, GENERATION_SHIFT, QUEUED, STEPPED};
 use super::word;
 
@@ -42,18 +42,18 @@ struct FastLine {
 
 /// The numbers in force as the fast path has them.
 #[derive(Clone, Copy)]
-pub(crate) struct FastNumbers {
+pub(crate) struct FastParameters {
     pub(crate) now: FastMoment,
     pub(crate) unit: u64,
     pub(crate) capacity: u64,
     pub(crate) salt: u64,
 }
 
-impl FastNumbers {
+impl FastParameters {
     /// How a bucket stands that is full at the tick `full`.
     #[inline(always)]
     pub(crate) fn standing(&self, full: u64) -> Standing {
-        let FastNumbers { now, unit, capacity, .. } = *self;
+        let FastParameters { now, unit, capacity, .. } = *self;
         let room = capacity.saturating_sub(full.saturating_sub(now.floor));
         let (reset, per_nano) = now.until(full);
         Standing { capacity, room, unit, reset, per_nano: per_nano.get() }
@@ -76,25 +76,25 @@ struct Slot {
 }
 
 impl Published {
-    pub(crate) fn new(numbers: &Numbers) -> Published {
-        let sequence = AtomicU64::new(mark(numbers) | numbers.generation << GENERATION_SHIFT);
+    pub(crate) fn new(params: &Parameters) -> Published {
+        let sequence = AtomicU64::new(mark(params) | params.generation << GENERATION_SHIFT);
         let line = FastLine { sequence, ..FastLine::default() };
-        let end = AtomicU64::new(numbers.end());
+        let end = AtomicU64::new(params.end());
         let published = Published { line, slots: Default::default(), end };
-        published.slots.iter().for_each(|slot| slot.write(numbers));
-        published.line.write(numbers);
+        published.slots.iter().for_each(|slot| slot.write(params));
+        published.line.write(params);
         published
     }
 
     /// The numbers in force.
     #[inline]
-    pub(crate) fn load(&self) -> Numbers {
+    pub(crate) fn load(&self) -> Parameters {
         loop {
             // Acquire: sees the slot as it was published with this generation.
             let generation = self.line.sequence.load(Ordering::Acquire) >> GENERATION_SHIFT;
-            let numbers = self.slots[(generation & 1) as usize].read(generation);
+            let params = self.slots[(generation & 1) as usize].read(generation);
             if self.is_current(generation) {
-                return numbers;
+                return params;
             }
         }
     }
@@ -124,12 +124,12 @@ impl Published {
 
     /// The numbers in force, if they are still those of `now`.
     #[inline(always)]
-    pub(crate) fn fast(&self, now: FastMoment) -> Option<FastNumbers> {
+    pub(crate) fn fast(&self, now: FastMoment) -> Option<FastParameters> {
         // Relaxed: `is_unchanged` orders the line.
         let get = |field: &AtomicU64| field.load(Ordering::Relaxed);
         let (unit, capacity) = (get(&self.line.unit), get(&self.line.capacity));
-        let numbers = FastNumbers { now, unit, capacity, salt: get(&self.line.salt) };
-        self.is_unchanged(now.sequence).then_some(numbers)
+        let params = FastParameters { now, unit, capacity, salt: get(&self.line.salt) };
+        self.is_unchanged(now.sequence).then_some(params)
     }
 
     /// Whether the numbers that stood behind this sequence word are still in force, and nobody waits in
@@ -143,10 +143,10 @@ impl Published {
     }
 
     /// The numbers before `current`, or `None` if `current` is no longer in force.
-    pub(crate) fn before(&self, current: &Numbers) -> Option<Numbers> {
+    pub(crate) fn before(&self, current: &Parameters) -> Option<Parameters> {
         let generation = current.generation.wrapping_sub(1);
-        let numbers = self.slots[(generation & 1) as usize].read(generation);
-        self.is_current(current.generation).then_some(numbers)
+        let params = self.slots[(generation & 1) as usize].read(generation);
+        self.is_current(current.generation).then_some(params)
     }
 
     /// Whether `generation` is still in force, and so what was read of its slots is whole.
@@ -158,24 +158,24 @@ impl Published {
         self.line.sequence.load(Ordering::Relaxed) >> GENERATION_SHIFT == generation
     }
 
-    /// Puts `numbers` in force. One caller at a time, and only when no word of a generation before
+    /// Puts `params` in force. One caller at a time, and only when no word of a generation before
     /// the present one is left.
-    pub(crate) fn publish(&self, numbers: &Numbers) {
+    pub(crate) fn publish(&self, params: &Parameters) {
         // Relaxed: the fence below orders it.
         let before = self.line.sequence.fetch_or(CHANGING, Ordering::Relaxed) & STEPPED;
         // Pairs with the fences in `is_current` and `is_unchanged`: a thread that reads what is
         // written below also sees the mark, and that the slot's old generation is over.
         fence(Ordering::Release);
-        self.slots[(numbers.generation & 1) as usize].write(numbers);
-        self.line.write(numbers);
+        self.slots[(params.generation & 1) as usize].write(params);
+        self.line.write(params);
         // Release: publishes the slot and the line. The next generation and its mark, and the mark of
         // the change taken away. Added, since `QUEUED` may be set meanwhile.
-        let marks = mark(numbers).wrapping_sub(before).wrapping_sub(CHANGING);
+        let marks = mark(params).wrapping_sub(before).wrapping_sub(CHANGING);
         let next = marks.wrapping_add(1 << GENERATION_SHIFT);
         self.line.sequence.fetch_add(next, Ordering::Release);
         // Release, and after it: a caller that sees the end does not go on under the numbers before,
         // which may have no axis.
-        self.end.store(numbers.end(), Ordering::Release);
+        self.end.store(params.end(), Ordering::Release);
     }
 
     /// Says whether callers wait in line for any key: then no check takes the fast path.
@@ -191,8 +191,8 @@ impl Published {
 }
 
 /// What the sequence word says of the axis.
-fn mark(numbers: &Numbers) -> u64 {
-    if numbers.bucket.scale.step == 0 { 0 } else { STEPPED }
+fn mark(params: &Parameters) -> u64 {
+    if params.bucket.scale.step == 0 { 0 } else { STEPPED }
 }
 
 /// Writes a field of the numbers, by the one thread that may. What does not change is left alone: a
@@ -206,26 +206,26 @@ fn set_changed(field: &AtomicU64, value: u64) {
 
 impl FastLine {
     // Relaxed: `Published` orders the line.
-    fn write(&self, numbers: &Numbers) {
-        let Bucket { scale, capacity, .. } = numbers.bucket;
+    fn write(&self, params: &Parameters) {
+        let Bucket { scale, capacity, .. } = params.bucket;
         let (num, den) = scale.passes();
-        set_changed(&self.origin, numbers.origin);
-        set_changed(&self.span, numbers.span);
+        set_changed(&self.origin, params.origin);
+        set_changed(&self.span, params.span);
         set_changed(&self.num, num);
         set_changed(&self.den, den);
         set_changed(&self.unit, scale.unit);
         set_changed(&self.capacity, capacity);
-        set_changed(&self.salt, word::salt(numbers.generation));
+        set_changed(&self.salt, word::salt(params.generation));
     }
 }
 
 impl Slot {
     // Relaxed throughout: `Published` orders whole slots.
     #[inline]
-    fn read(&self, generation: u64) -> Numbers {
+    fn read(&self, generation: u64) -> Parameters {
         let get = |field: &AtomicU64| field.load(Ordering::Relaxed);
         let burst = get(&self.burst);
-        Numbers {
+        Parameters {
             generation,
             quota: Quota::known(get(&self.count), get(&self.per), burst),
             bucket: Bucket {
@@ -245,18 +245,18 @@ impl Slot {
         }
     }
 
-    fn write(&self, numbers: &Numbers) {
-        set_changed(&self.unit, numbers.bucket.scale.unit);
-        set_changed(&self.num, numbers.bucket.scale.num);
-        set_changed(&self.den, numbers.bucket.scale.den);
-        set_changed(&self.step, numbers.bucket.scale.step);
-        set_changed(&self.burst, numbers.bucket.burst);
-        set_changed(&self.capacity, numbers.bucket.capacity);
-        set_changed(&self.count, numbers.quota.count());
-        set_changed(&self.per, numbers.quota.period().as_nanos() as u64);
-        set_changed(&self.origin, numbers.origin);
-        set_changed(&self.span, numbers.span);
-        set_changed(&self.since, numbers.since);
+    fn write(&self, params: &Parameters) {
+        set_changed(&self.unit, params.bucket.scale.unit);
+        set_changed(&self.num, params.bucket.scale.num);
+        set_changed(&self.den, params.bucket.scale.den);
+        set_changed(&self.step, params.bucket.scale.step);
+        set_changed(&self.burst, params.bucket.burst);
+        set_changed(&self.capacity, params.bucket.capacity);
+        set_changed(&self.count, params.quota.count());
+        set_changed(&self.per, params.quota.period().as_nanos() as u64);
+        set_changed(&self.origin, params.origin);
+        set_changed(&self.span, params.span);
+        set_changed(&self.since, params.since);
     }
 }
 
@@ -264,19 +264,19 @@ impl Slot {
 #[inline]
 pub(crate) fn read_word(
     published: &Published,
-    numbers: &Numbers,
+    params: &Parameters,
     word: u64,
     tag: u64,
 ) -> Option<u64> {
-    if word::is_of(word, numbers.generation) {
-        Some(word::decode(word, tag, numbers.generation))
+    if word::is_of(word, params.generation) {
+        Some(word::decode(word, tag, params.generation))
     } else {
-        reprice_word(published, numbers, word, tag)
+        convert_word(published, params, word, tag)
     }
 }
 
 #[cold]
-fn reprice_word(published: &Published, numbers: &Numbers, word: u64, tag: u64) -> Option<u64> {
-    let before = published.before(numbers)?;
-    Some(numbers.reprice(&before, word::decode(word, tag, before.generation)))
+fn convert_word(published: &Published, params: &Parameters, word: u64, tag: u64) -> Option<u64> {
+    let before = published.before(params)?;
+    Some(params.convert(&before, word::decode(word, tag, before.generation)))
 }

@@ -12,18 +12,18 @@ pub(crate) struct Queued {
     /// For each group of keys, by the six bits that their tags begin with, whether one is waited
     /// for: so that a line before one key slows few others.
     groups: CachePadded<AtomicU64>,
-    waited: Mutex<Waited>,
+    waited: Mutex<WaitedUnits>,
 }
 
-struct Waited {
+struct WaitedUnits {
     units: HashMap<u64, u64>,
     /// Keys in `units`, by group.
     keys: [u32; 64],
 }
 
-impl Default for Waited {
+impl Default for WaitedUnits {
     fn default() -> Self {
-        Waited { units: HashMap::new(), keys: [0; 64] }
+        WaitedUnits { units: HashMap::new(), keys: [0; 64] }
     }
 }
 

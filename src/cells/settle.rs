@@ -6,7 +6,7 @@ use crate::sync::{Backoff, Ordering, mutant};
 use crate::ticks::Scale;
 use crate::time::{Clock, Timestamp};
 
-use super::numbers::Numbers;
+use super::parameters::Parameters;
 use super::word::MAX_TICK;
 use super::{Cells, ChargedTo, Step, word};
 
@@ -42,15 +42,15 @@ impl Cells {
                 backoff.snooze();
                 continue;
             }
-            let numbers = self.published.load();
-            let Some(tat) = self.state(&cell, word, &numbers) else { continue };
+            let params = self.published.load();
+            let Some(tat) = self.state(&cell, word, &params) else { continue };
             if tat > MAX_TICK {
                 return false;
             }
             // Before the key is held: who changes the quota waits for holds.
-            let fastest = match self.fastest(charge, &numbers) {
+            let fastest = match self.fastest(charge, &params) {
                 // A step of a slower quota may have given more than the fastest did.
-                Fastest::Other(_) if numbers.bucket.refill() == Refill::Stepped => {
+                Fastest::Other(_) if params.bucket.refill() == Refill::Stepped => {
                     Fastest::Forgotten
                 }
                 fastest => fastest,
@@ -61,10 +61,10 @@ impl Cells {
                 continue;
             }
             let now = early.unwrap_or_else(|| clock.latest());
-            let next = (!numbers.is_beyond(now))
-                .then(|| settled(charge, cost, tat, &numbers, numbers.moment(now), fastest));
+            let next = (!params.is_beyond(now))
+                .then(|| settled(charge, cost, tat, &params, params.moment(now), fastest));
             let next_word =
-                next.map_or(word, |next| word::encode(next, cell.tag, numbers.generation));
+                next.map_or(word, |next| word::encode(next, cell.tag, params.generation));
             // Release: as in `Cell::replace`.
             cell.word.store(next_word, Ordering::Release);
             if next.is_some() {
@@ -79,11 +79,11 @@ impl Cells {
         if !self.reaches(now) {
             self.reach(now, now);
         }
-        let step = |tat, numbers: &Numbers, moment| match settled(
+        let step = |tat, params: &Parameters, moment| match settled(
             charge,
             cost.max(charge.cost),
             tat,
-            numbers,
+            params,
             moment,
             Fastest::Present,
         ) {
@@ -98,11 +98,11 @@ impl Cells {
     }
 
     /// The fastest quota in force since the charge.
-    fn fastest(&self, charge: &Charge, numbers: &Numbers) -> Fastest {
-        if charge.generation == numbers.generation {
+    fn fastest(&self, charge: &Charge, params: &Parameters) -> Fastest {
+        if charge.generation == params.generation {
             return Fastest::Present;
         }
-        match self.changes.lock().fastest_since(charge.generation, numbers.quota) {
+        match self.changes.lock().fastest_since(charge.generation, params.quota) {
             Some(quota) => Fastest::Other(quota),
             None => Fastest::Forgotten,
         }
@@ -125,11 +125,11 @@ fn settled(
     charge: &Charge,
     cost: u64,
     tat: u64,
-    numbers: &Numbers,
+    params: &Parameters,
     moment: Moment,
     fastest: Fastest,
 ) -> u64 {
-    let unit = numbers.bucket.scale.unit;
+    let unit = params.bucket.scale.unit;
     match cost.checked_sub(charge.cost) {
         Some(0) => tat,
         Some(more) => {
@@ -137,14 +137,14 @@ fn settled(
             tat.max(moment.ceil).saturating_add(more).min(MAX_TICK)
         }
         None => {
-            let given = match (fastest, numbers.bucket.refill()) {
+            let given = match (fastest, params.bucket.refill()) {
                 // Of the steps that have ended since, not of a part of one.
                 (Fastest::Present, Refill::Stepped) => {
-                    moment.floor.saturating_sub(numbers.moment(charge.at).floor).into()
+                    moment.floor.saturating_sub(params.moment(charge.at).floor).into()
                 }
                 _ => {
-                    let elapsed = numbers.stamp_of(moment).saturating_sub(charge.at.as_nanos());
-                    given(elapsed, numbers.bucket.scale, fastest)
+                    let elapsed = params.stamp_of(moment).saturating_sub(charge.at.as_nanos());
+                    given(elapsed, params.bucket.scale, fastest)
                 }
             };
             let charged = u128::from(charge.cost - cost) * u128::from(unit);

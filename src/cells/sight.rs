@@ -12,7 +12,7 @@ use crate::sync::mutant;
 use crate::time::Timestamp;
 
 use super::pending::{FastPending, Pending};
-use super::published::FastNumbers;
+use super::published::FastParameters;
 use super::table::Cell;
 use super::word::{self, MAX_TICK};
 use super::{Cells, Charge};
@@ -24,7 +24,7 @@ pub(crate) struct Sight<'a> {
     word: u64,
     /// What makes a word of a tick.
     mask: u64,
-    numbers: FastNumbers,
+    params: FastParameters,
 }
 
 impl Cells {
@@ -37,15 +37,15 @@ impl Cells {
         // Read after the word, so that these numbers are not older than it. If they are newer, the word
         // is not of their generation, or has been written anew and cannot be charged.
         let now = self.published.moment::<WHOLE>(now)?;
-        let numbers = self.published.fast(now)?;
-        let mask = word::mask(spread, numbers.salt);
-        Some(Sight { cell, word, mask, numbers })
+        let params = self.published.fast(now)?;
+        let mask = word::mask(spread, params.salt);
+        Some(Sight { cell, word, mask, params })
     }
 
     /// How the key stood right after the charge, when its bucket was full at the tick `full`. The
     /// numbers of that time are gone once the quota has changed twice: then, how the key stands now.
     pub(crate) fn stood(&self, charge: &Charge, full: u64) -> Option<Allowed> {
-        let numbers = loop {
+        let params = loop {
             let current = self.published.load();
             if current.generation == charge.generation {
                 break current;
@@ -57,7 +57,7 @@ impl Cells {
                 None => {}
             }
         };
-        let stood = numbers.bucket.decide(full, 0, numbers.moment(charge.at));
+        let stood = params.bucket.decide(full, 0, params.moment(charge.at));
         stood.ok().map(|(_, allowed)| allowed)
     }
 }
@@ -67,7 +67,7 @@ impl<'a> Sight<'a> {
     /// is 0 or above the burst.
     #[inline(always)]
     pub(crate) fn step(&self, cost: u64) -> Option<Result<u64, u64>> {
-        let FastNumbers { now, unit, capacity, .. } = self.numbers;
+        let FastParameters { now, unit, capacity, .. } = self.params;
         let charge = cost.checked_mul(unit)?;
         if cost == 0 || charge > capacity {
             return None;
@@ -120,14 +120,14 @@ impl<'a> Sight<'a> {
     /// What writes the charge after which the bucket is full at `next`.
     #[inline(always)]
     pub(crate) fn pending(&self, cells: &'a Cells, next: u64) -> FastPending<'a> {
-        let Sight { cell, word, mask, numbers } = *self;
-        FastPending::new(cells, numbers.now.sequence, Pending::new(cell, word, next ^ mask))
+        let Sight { cell, word, mask, params } = *self;
+        FastPending::new(cells, params.now.sequence, Pending::new(cell, word, next ^ mask))
     }
 
     /// The answer of a charge after which the bucket is full at `next`.
     #[inline(always)]
     pub(crate) fn allowed(&self, next: u64) -> Allowed {
-        Allowed(self.numbers.standing(next))
+        Allowed(self.params.standing(next))
     }
 
     /// How the key stands, charged nothing, and how long until it has one unit more: `next_unit`.
@@ -139,14 +139,14 @@ impl<'a> Sight<'a> {
     /// The answer to a charge that would be allowed at the tick `at`.
     #[inline(always)]
     pub(crate) fn denied(&self, at: u64) -> Denied {
-        let standing = self.numbers.standing(self.word ^ self.mask);
+        let standing = self.params.standing(self.word ^ self.mask);
         Denied { standing, retry: Retry::After(self.wait(at)) }
     }
 
     /// How long until the key has one unit more, if its bucket is full at the next `full`. `None`:
     /// nothing is missing.
     pub(crate) fn next_unit(&self, full: u64) -> Option<Duration> {
-        let FastNumbers { unit, capacity, .. } = self.numbers;
+        let FastParameters { unit, capacity, .. } = self.params;
         let Allowed(Standing { room, .. }) = self.allowed(full);
         let more = room - room.checked_rem(unit)? + unit;
         // The tick at which a charge of all that is one unit more would be allowed.
@@ -156,7 +156,7 @@ impl<'a> Sight<'a> {
     /// How long until the tick `at`.
     #[inline(always)]
     pub(crate) fn wait(&self, at: u64) -> Duration {
-        let (ticks, per_nano) = self.numbers.now.until(at);
+        let (ticks, per_nano) = self.params.now.until(at);
         // Rounded up. Below 2^62 and 2^7 where a nanosecond has parts, so that nothing wraps.
         Duration::from_nanos((ticks + (per_nano.get() - 1)) / per_nano)
     }

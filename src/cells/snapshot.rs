@@ -7,7 +7,7 @@ use crate::time::Timestamp;
 use super::pending::Pending;
 use super::pool::{Full, Overflow};
 use super::settle::Charge;
-use super::table::{Cell, Claim};
+use super::table::{Cell, ClaimedSlot};
 use super::{Cells, ChargedTo, word};
 
 /// One key as a transaction sees it: the answer, and what to write if all agree.
@@ -16,7 +16,7 @@ pub(crate) struct WordSnapshot<'a> {
     pub(crate) cells: &'a Cells,
     pub(crate) tag: u64,
     charged_to: ChargedTo,
-    found: Found<'a>,
+    found: Basis<'a>,
     /// That of the quota it was decided under.
     generation: u64,
     /// What it charges for other keys that turned out to share its cell.
@@ -26,7 +26,7 @@ pub(crate) struct WordSnapshot<'a> {
 
 /// What was decided on.
 #[derive(Clone, Copy)]
-enum Found<'a> {
+enum Basis<'a> {
     /// A word, and the one that it becomes if it is charged.
     Word(Pending<'a>),
     /// No word: the stamp `forgotten` of the key's group.
@@ -69,13 +69,13 @@ impl Cells {
         cost: u64,
         now: Timestamp,
     ) -> Option<WordSnapshot<'a>> {
-        let (numbers, moment) = self.numbers_at(now);
-        let tat = self.state(&cell, word, &numbers)?;
-        let decided = numbers.bucket.decide_behind(tat, ahead, cost, moment);
-        let generation = numbers.generation;
+        let (params, moment) = self.numbers_at(now);
+        let tat = self.state(&cell, word, &params)?;
+        let decided = params.bucket.decide_behind(tat, ahead, cost, moment);
+        let generation = params.generation;
         let charged = decided.map_or(word, |(next, _)| word::encode(next, cell.tag, generation));
         Some(WordSnapshot {
-            found: Found::Word(Pending::new(cell, word, charged)),
+            found: Basis::Word(Pending::new(cell, word, charged)),
             ..self.looked(tag, ChargedTo::Own, generation, decided.map(|(_, allowed)| allowed))
         })
     }
@@ -87,16 +87,16 @@ impl Cells {
         cost: u64,
         now: Timestamp,
     ) -> Option<WordSnapshot<'_>> {
-        let (numbers, moment) = self.numbers_at(now);
+        let (params, moment) = self.numbers_at(now);
         let forgotten = self.table.forgotten(tag);
-        let tat = self.initial(tag, forgotten, &numbers, moment)?;
-        let decided = numbers.bucket.decide_behind(tat, ahead, cost, moment);
+        let tat = self.initial(tag, forgotten, &params, moment)?;
+        let decided = params.bucket.decide_behind(tat, ahead, cost, moment);
         let answer = decided.map(|(_, allowed)| allowed);
         let pooled = answer.is_err_and(|denied: Denied| denied.retry != Retry::Never)
             && self.is_pooled(tag, now);
         let charged_to = if pooled { ChargedTo::Pool } else { ChargedTo::Own };
-        let look = self.looked(tag, charged_to, numbers.generation, answer);
-        Some(WordSnapshot { found: Found::Nothing(forgotten), ..look })
+        let look = self.looked(tag, charged_to, params.generation, answer);
+        Some(WordSnapshot { found: Basis::Nothing(forgotten), ..look })
     }
 
     /// With nothing found.
@@ -111,7 +111,7 @@ impl Cells {
             cells: self,
             tag,
             charged_to,
-            found: Found::Passenger,
+            found: Basis::Passenger,
             generation,
             merged_cost: 0,
             answer,
@@ -129,18 +129,18 @@ impl<'a> WordSnapshot<'a> {
         taken: impl Fn(u64) -> bool,
     ) -> Option<WordSnapshot<'a>> {
         let (cells, tag) = (self.cells, self.tag);
-        let (numbers, moment) = cells.numbers_at(now);
-        let (cell, charged_to) = match cells.claim(tag, &numbers, moment, taken, Some) {
-            Claim::Made(cell) | Claim::Present(cell) => (cell, ChargedTo::Own),
-            Claim::None | Claim::Stale => return None,
-            Claim::Full { until } => match cells.overflow {
+        let (params, moment) = cells.numbers_at(now);
+        let (cell, charged_to) = match cells.claim(tag, &params, moment, taken, Some) {
+            ClaimedSlot::Made(cell) | ClaimedSlot::Present(cell) => (cell, ChargedTo::Own),
+            ClaimedSlot::None | ClaimedSlot::Stale => return None,
+            ClaimedSlot::Full { until } => match cells.overflow {
                 Overflow::Pool => (cells.pool_cell(tag)?, ChargedTo::Pool),
                 Overflow::Allow | Overflow::Deny => {
                     let answer = cells.not_inserted(cost, now, &Full { until });
                     return Some(cells.looked(
                         tag,
                         ChargedTo::Uncounted,
-                        numbers.generation,
+                        params.generation,
                         answer,
                     ));
                 }
@@ -158,7 +158,7 @@ impl<'a> WordSnapshot<'a> {
 
     /// Looked at again, without waiting. `None`: the key is held, or gone.
     pub(crate) fn again(&self, cost: u64, now: Timestamp) -> Option<WordSnapshot<'a>> {
-        let Found::Word(pending) = &self.found else { return None };
+        let Basis::Word(pending) = &self.found else { return None };
         self.at(pending.cell(), cost.saturating_add(self.merged_cost), now)
     }
 
@@ -170,15 +170,15 @@ impl<'a> WordSnapshot<'a> {
 
     /// Leaves its charge to another key.
     pub(crate) fn share(&mut self) {
-        (self.found, self.charged_to) = (Found::Passenger, ChargedTo::Uncounted);
+        (self.found, self.charged_to) = (Basis::Passenger, ChargedTo::Uncounted);
     }
 
     /// Equal for two looks at one state of the key under one quota.
     pub(crate) fn state(&self) -> [u64; 3] {
         let (kind, on) = match &self.found {
-            Found::Word(pending) => (0, pending.word()),
-            Found::Nothing(forgotten) => (1, *forgotten),
-            Found::Passenger => (2, 0),
+            Basis::Word(pending) => (0, pending.word()),
+            Basis::Nothing(forgotten) => (1, *forgotten),
+            Basis::Passenger => (2, 0),
         };
         [kind, on, self.generation]
     }
@@ -190,7 +190,7 @@ impl<'a> WordSnapshot<'a> {
 
     /// Whether its key has no slot.
     pub(crate) fn is_absent(&self) -> bool {
-        matches!(self.found, Found::Nothing(_))
+        matches!(self.found, Basis::Nothing(_))
     }
 
     /// Whether there is something to write.
@@ -201,7 +201,7 @@ impl<'a> WordSnapshot<'a> {
     /// Whether both are one cell: keys of one limiter that share a cell of its pool.
     pub(crate) fn shares_cell_with(&self, other: &WordSnapshot<'_>) -> bool {
         match (&self.found, &other.found) {
-            (Found::Word(a), Found::Word(b)) => a.cell().is_same(&b.cell()),
+            (Basis::Word(a), Basis::Word(b)) => a.cell().is_same(&b.cell()),
             _ => false,
         }
     }
@@ -214,12 +214,12 @@ impl<'a> WordSnapshot<'a> {
             // Words follow a change of quota one by one, after it: a word that still stands may be of the
             // quota before, and another key of the same limiter was looked at under the new one.
             _ if !self.is_current() => false,
-            Found::Word(pending) => pending.is_valid(),
+            Basis::Word(pending) => pending.is_valid(),
             // What was decided on is not still so if more was forgotten.
-            Found::Nothing(forgotten) => {
+            Basis::Nothing(forgotten) => {
                 mutant("absent_unasked") || self.cells.table.absent(self.tag) == Some(*forgotten)
             }
-            Found::Passenger => true,
+            Basis::Passenger => true,
         }
     }
 
@@ -233,7 +233,7 @@ impl<'a> WordSnapshot<'a> {
     #[inline]
     pub(crate) fn commit(&self) -> bool {
         match &self.found {
-            Found::Word(pending) if pending.is_changed() => pending.write(),
+            Basis::Word(pending) if pending.is_changed() => pending.write(),
             _ => self.is_valid(),
         }
     }
@@ -241,7 +241,7 @@ impl<'a> WordSnapshot<'a> {
     /// Holds the key, if nothing came between. Then `release` must follow.
     #[inline]
     pub(crate) fn hold(&self) -> bool {
-        let held = matches!(&self.found, Found::Word(pending) if pending.take());
+        let held = matches!(&self.found, Basis::Word(pending) if pending.take());
         if held && mutant("release_early") {
             self.release(false);
         }
@@ -251,7 +251,7 @@ impl<'a> WordSnapshot<'a> {
     /// Lets go of a key that is held: charged, or as it was.
     #[inline]
     pub(crate) fn release(&self, is_charged: bool) {
-        if let Found::Word(pending) = &self.found {
+        if let Basis::Word(pending) = &self.found {
             pending.release(is_charged);
         }
     }

@@ -19,10 +19,10 @@ use crate::sync::{AtomicU64, OnceLock, Ordering, mutant};
 
 use super::word::{self, NEVER_USED};
 
-use group::{Place, Segment, home, wrap};
-use line::{Line, SLOTS, Spot, cell, count_touch, read, take_out};
+use group::{GroupPlace, Segment, home, wrap};
+use line::{SLOTS, SlotLine, SlotOfLine, cell, count_touch, read, take_out};
 
-pub(super) use group::{Claim, Meaning};
+pub(super) use group::{ClaimedSlot, Meaning};
 pub(super) use line::Cell;
 #[cfg(test)]
 pub(super) use line::touches;
@@ -62,7 +62,7 @@ const SEGMENTS: usize = 4;
 #[cfg(not(tollgate_loom))]
 pub(super) const CACHED_BYTES: usize = 1 << 22;
 #[cfg(tollgate_loom)]
-pub(super) const CACHED_BYTES: usize = 2 * size_of::<Line>();
+pub(super) const CACHED_BYTES: usize = 2 * size_of::<SlotLine>();
 
 /// Lines for each 128 keys of the capacity: 1.47 slots a key, which with the bookkeeping makes
 /// 24 bytes. Keys fall on groups at random, and a group of 512 slots whose mean is 348 keys
@@ -103,7 +103,7 @@ impl Table {
         let levels = (all / GROUP_LINES).max(1).ilog2().min(ROOT_BITS + SEGMENTS as u32 - 1);
         // The bound matters only where the number of levels was cut.
         let lines = (all >> levels).min(2 * GROUP_LINES - 1);
-        let cached = (CACHED_BYTES / (lines * size_of::<Line>())).max(1).ilog2();
+        let cached = (CACHED_BYTES / (lines * size_of::<SlotLine>())).max(1).ilog2();
         Table {
             mask: AtomicU64::new(0),
             top: low_bits(levels),
@@ -148,7 +148,7 @@ impl Table {
     /// The slot of a key that does not stand in one of the first two lines.
     // Apart, with arguments and an answer that fit registers.
     #[inline(never)]
-    fn find_beyond(&self, tag: u64, spread: u64) -> Option<Spot<'_>> {
+    fn find_beyond(&self, tag: u64, spread: u64) -> Option<SlotOfLine<'_>> {
         let mut group = (tag & self.mask.load(Ordering::Relaxed)) as usize;
         let mut from = LOOKED_AT;
         loop {
@@ -186,13 +186,13 @@ impl Table {
         tag: u64,
         meaning: &impl Meaning,
         mut start: impl FnMut(u64) -> Start,
-    ) -> Claim<'_> {
+    ) -> ClaimedSlot<'_> {
         let spread = word::spread(tag);
         loop {
             let (group, place) = self.home(tag);
             // First without the lock: a key that is there takes none.
             if let Some(spot) = place.find(tag, spread, 0).filter(|_| !mutant("two_cells")) {
-                return Claim::Present(cell(spot.0, spot.1, tag));
+                return ClaimedSlot::Present(cell(spot.0, spot.1, tag));
             }
             let guard = (!mutant("claim_unlocked")).then(|| place.group.lock());
             // Only under this lock are keys claimed in this group and moved out of it.
@@ -201,7 +201,7 @@ impl Table {
                 continue;
             }
             if let Some(spot) = place.find(tag, spread, 0).filter(|_| !mutant("two_cells")) {
-                return Claim::Present(cell(spot.0, spot.1, tag));
+                return ClaimedSlot::Present(cell(spot.0, spot.1, tag));
             }
             if let Some(child) = next_towards(group, (tag & mask) as usize) {
                 self.split(&place, child);
@@ -210,13 +210,13 @@ impl Table {
             // Relaxed: written under this lock.
             let start = match start(place.group.forgotten.load(Ordering::Relaxed)) {
                 Start::With(word) => word,
-                Start::None => return Claim::None,
-                Start::Stale => return Claim::Stale,
+                Start::None => return ClaimedSlot::None,
+                Start::Stale => return ClaimedSlot::Stale,
             };
             let lines = if mask < self.top { self.lines.min(NEAR) } else { self.lines };
             let may_forget = mask >= self.cached || mutant("forget_first");
             let claim = place.take(tag, spread, start, lines, may_forget, meaning);
-            let Claim::Full { .. } = claim else { return claim };
+            let ClaimedSlot::Full { .. } = claim else { return claim };
             // That there is no room and that no child is unborn hold under the same lock.
             match self.unborn_child(group, mask) {
                 Some(child) => self.split(&place, child),
@@ -267,7 +267,7 @@ impl Table {
     }
 
     /// Gives birth to `child`. The lock of its parent `place` is held.
-    fn split(&self, place: &Place<'_>, child: usize) {
+    fn split(&self, place: &GroupPlace<'_>, child: usize) {
         let Some(twin) = self.place_or_allocate(child) else { return };
         let bits = (child + 1).next_power_of_two() as u64 - 1;
         let mut moved = 0;
@@ -335,7 +335,7 @@ impl Table {
 
     /// The group that the key stands in, if it is anywhere.
     #[inline(always)]
-    fn home(&self, tag: u64) -> (usize, Place<'_>) {
+    fn home(&self, tag: u64) -> (usize, GroupPlace<'_>) {
         let mut group = (tag & self.mask.load(Ordering::Acquire)) as usize;
         loop {
             match self.place(group) {
@@ -363,12 +363,12 @@ impl Table {
     }
 
     #[inline(always)]
-    fn place(&self, group: usize) -> Option<Place<'_>> {
+    fn place(&self, group: usize) -> Option<GroupPlace<'_>> {
         let (segment, index) = self.segment_of(group)?;
-        Place::new(segment.get()?, index, self.lines)
+        GroupPlace::new(segment.get()?, index, self.lines)
     }
 
-    fn place_or_allocate(&self, group: usize) -> Option<Place<'_>> {
+    fn place_or_allocate(&self, group: usize) -> Option<GroupPlace<'_>> {
         let (segment, index) = self.segment_of(group)?;
         // Fewer than the root has room for may be all.
         let groups = if group < ROOT_GROUPS {
@@ -377,7 +377,7 @@ impl Table {
             1 << group.ilog2()
         };
         let segment = segment.get_or_init(|| Segment::new(groups, self.lines));
-        Place::new(segment, index, self.lines)
+        GroupPlace::new(segment, index, self.lines)
     }
 
     /// The segment of a group, and its index there.

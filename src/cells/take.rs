@@ -6,7 +6,7 @@ use crate::algorithm::Moment;
 use crate::decision::{Allowed, Denied, Retry};
 use crate::time::Timestamp;
 
-use super::numbers::Numbers;
+use super::parameters::Parameters;
 use super::pool::Full;
 use super::settle::Charge;
 use super::{Cells, ChargedTo, Overflow, Step};
@@ -65,8 +65,8 @@ impl Cells {
         now: Timestamp,
     ) -> Result<Taken, Denied> {
         let at = |charged_to| {
-            move |tat, numbers: &Numbers, moment: Moment| {
-                let bucket = &numbers.bucket;
+            move |tat, params: &Parameters, moment: Moment| {
+                let bucket = &params.bucket;
                 let left = || bucket.decide(tat, 0, moment).map(|(_, left)| left);
                 let cost = ask.units(ahead, left);
                 let decided = match ahead {
@@ -82,7 +82,7 @@ impl Cells {
                     Err(denied) => return Step::Stay(Err(denied)),
                 };
                 let charge =
-                    Charge { tag, cost, at: now, charged_to, generation: numbers.generation };
+                    Charge { tag, cost, at: now, charged_to, generation: params.generation };
                 let taken = Ok(Taken { charge, wait, allowed });
                 // A cost of 0 is a peek.
                 if cost == 0 { Step::Stay(taken) } else { Step::Move(next, taken) }

@@ -40,17 +40,17 @@ impl Windows {
 /// What was counted of a key in the windows that are not over: one, unless callers differ on how
 /// long windows are.
 #[derive(Clone, Default)]
-pub(super) struct Counters(SmallVec<[Counter; 1]>);
+pub(super) struct Counters(SmallVec<[WindowCount; 1]>);
 
 #[derive(Clone, Copy)]
-struct Counter {
+struct WindowCount {
     number: i128,
     ends: Timestamp,
     consumed: u64,
     refunded: u64,
 }
 
-impl Counter {
+impl WindowCount {
     /// At the end of time no window ends.
     fn is_over(&self, now: Timestamp) -> bool {
         self.ends <= now && self.ends < Timestamp::MAX
@@ -60,7 +60,8 @@ impl Counter {
 impl Counters {
     /// What was consumed in a window, less what was refunded in it.
     pub(super) fn balance(&self, window: NthWindow, now: Timestamp) -> i128 {
-        let same = |counter: &&Counter| counter.number == window.number && !counter.is_over(now);
+        let same =
+            |counter: &&WindowCount| counter.number == window.number && !counter.is_over(now);
         let counter = self.0.iter().find(same);
         counter.map_or(0, |counter| i128::from(counter.consumed) - i128::from(counter.refunded))
     }
@@ -73,9 +74,9 @@ impl Counters {
             Some(counter) => {
                 let consumed = counter.consumed.saturating_add(consumed);
                 let refunded = counter.refunded.saturating_add(refunded);
-                *counter = Counter { number, ends, consumed, refunded };
+                *counter = WindowCount { number, ends, consumed, refunded };
             }
-            None => self.0.push(Counter { number, ends, consumed, refunded }),
+            None => self.0.push(WindowCount { number, ends, consumed, refunded }),
         }
     }
 }

@@ -32,15 +32,15 @@ use crate::time::{Clock, Timestamp};
 /// ```
 #[derive(Debug)]
 pub struct LeakyBucket {
-    records: Keys,
+    records: Levels,
     quota: Quota,
     clock: Clock,
     hasher: RandomState,
 }
 
-struct Keys(Records<algorithm::LeakyBucket>);
+struct Levels(Records<algorithm::LeakyBucket>);
 
-impl std::fmt::Debug for Keys {
+impl std::fmt::Debug for Levels {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Keys")
     }
@@ -62,7 +62,7 @@ impl LeakyBucket {
     pub fn new(quota: Quota, clock: Clock) -> LeakyBucket {
         let bucket = algorithm::LeakyBucket::new(quota);
         let records = Records::new(bucket, MAX_KEYS, Overflow::Allow, clock.clone());
-        LeakyBucket { records: Keys(records), quota, clock, hasher: RandomState::default() }
+        LeakyBucket { records: Levels(records), quota, clock, hasher: RandomState::default() }
     }
 
     /// Fills `units` into the bucket of `key` now, all or none.

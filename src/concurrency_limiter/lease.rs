@@ -24,7 +24,7 @@ pub struct Lease {
 
 /// The lease was over: its slots may be somebody else's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Over;
+pub struct LeaseExpired;
 
 impl Lease {
     #[inline]
@@ -68,9 +68,9 @@ impl Lease {
     ///
     /// # Errors
     /// If it is over. It stays so.
-    pub fn renew(&self) -> Result<(), Over> {
+    pub fn renew(&self) -> Result<(), LeaseExpired> {
         let renewed = self.semaphore.slots.renew(&self.held, self.semaphore.clock().now());
-        if renewed { Ok(()) } else { Err(Over) }
+        if renewed { Ok(()) } else { Err(LeaseExpired) }
     }
 
     /// Whether the slots are still its own.
@@ -106,10 +106,10 @@ impl fmt::Debug for Lease {
     }
 }
 
-impl fmt::Display for Over {
+impl fmt::Display for LeaseExpired {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the lease is over: acquire another before going on")
     }
 }
 
-impl std::error::Error for Over {}
+impl std::error::Error for LeaseExpired {}

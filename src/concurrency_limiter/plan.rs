@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::decision::Denied;
-use crate::queue::{Attempt, Place, Plan};
+use crate::queue::{Attempt, Plan, QueuePlace};
 use crate::sync::Arc;
 use crate::time::{Clock, Timestamp};
 
@@ -45,7 +45,7 @@ impl Plan for SlotPlan {
             }
             Err(denied) => {
                 let (at, deadline) = (self.semaphore.clone(), self.deadline);
-                let place = Place { at, units: self.weight.into(), deadline };
+                let place = QueuePlace { at, units: self.weight.into(), deadline };
                 Attempt::waiting(denied, denied.retry(), place, now)
             }
         }

@@ -1,6 +1,6 @@
 //! A room: the slots of one limit or key, and the line before them.
 
-use crate::queue::{self, Line, QueueOwner};
+use crate::queue::{self, QueueOwner, WaitLine};
 use crate::slots::{Held, Slots, Terms};
 use crate::sync::{Arc, OnceLock};
 use crate::time::Clock;
@@ -12,7 +12,7 @@ use super::Usage;
 pub(crate) struct Semaphore {
     pub(crate) slots: Slots,
     /// Made for the first who waits: most keys see none.
-    line: OnceLock<Box<Line>>,
+    line: OnceLock<Box<WaitLine>>,
 }
 
 impl Semaphore {
@@ -78,10 +78,10 @@ impl Semaphore {
 }
 
 impl QueueOwner for Semaphore {
-    fn line(&self) -> &Line {
+    fn line(&self) -> &WaitLine {
         self.line.get_or_init(|| {
             let terms = self.slots.terms();
-            Box::new(Line::new(terms.clock.clone(), terms.max_waiters()))
+            Box::new(WaitLine::new(terms.clock.clone(), terms.max_waiters()))
         })
     }
 

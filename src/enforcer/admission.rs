@@ -38,7 +38,7 @@ impl<S: BuildHasher> Enforcer<S> {
         facts: &[(&str, V)],
         cost: u64,
     ) -> Admission {
-        Admission(Waiting::new(self.clock.clone(), self.plan(facts, cost)))
+        Admission(WaitInLine::new(self.clock.clone(), self.plan(facts, cost)))
     }
 
     /// As [`admit_waiting`](Self::admit_waiting), on this thread. Works on any clock.
@@ -100,12 +100,12 @@ impl<S> Enforcer<S> {
 
 /// Waits to be admitted: [`Enforcer::admit_waiting`].
 #[must_use = "a future does nothing unless it is awaited"]
-pub struct Admission(Waiting);
+pub struct Admission(WaitInLine);
 
 /// As [`Admission`], and says how each enforced limit stood in the end:
 /// [`Admission::with_answers`].
 #[must_use = "a future does nothing unless it is awaited"]
-pub struct AdmissionWithAnswers(Waiting);
+pub struct AdmissionWithAnswers(WaitInLine);
 
 impl Admission {
     /// Says how each enforced limit stood in the end, too.
@@ -118,16 +118,16 @@ impl Admission {
 }
 
 /// A wait, and since when.
-struct Waiting {
+struct WaitInLine {
     acquire: Acquire<AdmitPlan>,
     clock: Clock,
     /// When it began to stand in line.
     since: Option<Timestamp>,
 }
 
-impl Waiting {
-    fn new(clock: Clock, plan: AdmitPlan) -> Waiting {
-        Waiting { acquire: Acquire::New(plan), clock, since: None }
+impl WaitInLine {
+    fn new(clock: Clock, plan: AdmitPlan) -> WaitInLine {
+        WaitInLine { acquire: Acquire::New(plan), clock, since: None }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Granted, WaitError<TurnedAway>>> {

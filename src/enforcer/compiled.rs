@@ -16,18 +16,18 @@ use crate::telemetry;
 use crate::time::Clock;
 
 use super::facts::{FactId, Names};
-use super::key_part::Part;
+use super::key_facts::KeyFacts;
 use super::limit_counters::{LimitCounters, Totals};
 use super::limit_state::LimitState;
 use super::pattern::Test;
 use super::reload::Reload;
-use super::rollout::Rollout;
+use super::rollout::CompiledRollout;
 
 use routes::{Route, index};
 
-pub use applies::Absent;
 pub(crate) use applies::Applies;
-pub(crate) use routes::Found;
+pub use applies::SkipReason;
+pub(crate) use routes::Candidates;
 
 pub(crate) struct Compiled {
     pub(crate) names: Names,
@@ -49,14 +49,14 @@ pub(crate) struct Compiled {
 /// A limit made ready.
 pub(crate) struct CompiledLimit {
     pub(crate) name: &'static str,
-    pub(crate) key: Box<[Part]>,
+    pub(crate) key: Box<[KeyFacts]>,
     when: Box<[Test]>,
     /// The place of the first rule with these conditions: they are tested once for rules in a row.
     pub(crate) tested_as: u32,
     pub(crate) missing: Missing,
     /// Whether it has no rollout, no overrides and no cost by a fact: most have none.
     is_plain: bool,
-    rollout: Option<Rollout>,
+    rollout: Option<CompiledRollout>,
     pub(crate) cost: Option<FactId>,
     /// How long a request may wait for its turn, if at all.
     pub(crate) wait: Option<Duration>,
@@ -131,8 +131,8 @@ impl CompiledLimit {
             before.and_then(|before| before.all_counters().find(|(had, _)| *had == name));
         let counters = counters.map(|(_, counters)| counters.clone()).unwrap_or_default();
         let before = before.and_then(|before| before.rule(name));
-        let parts = |parts: &mut dyn Iterator<Item = &[String]>| -> Box<[Part]> {
-            parts.map(|facts| Part::new(facts, names)).collect()
+        let parts = |parts: &mut dyn Iterator<Item = &[String]>| -> Box<[KeyFacts]> {
+            parts.map(|facts| KeyFacts::new(facts, names)).collect()
         };
         let when: Box<[Test]> =
             limit.when.iter().map(|condition| Test::new(condition, names)).collect();
@@ -142,7 +142,7 @@ impl CompiledLimit {
             } else {
                 parts(&mut rollout.by.iter().map(std::slice::from_ref))
             };
-            Rollout::new(&limit.name, rollout.share, by)
+            CompiledRollout::new(&limit.name, rollout.share, by)
         });
         let alike = policy.limits.iter().position(|other| other.when == limit.when);
         let own = before.map(|before| &before.state);

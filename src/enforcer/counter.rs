@@ -18,26 +18,26 @@ const LINES: usize = if cfg!(tollgate_loom) { 1 } else { 4 };
 /// More chunks than memory has room for.
 const CHUNKS: usize = 32;
 
-type Line = CachePadded<[AtomicU64; LINE]>;
+type CounterLine = CachePadded<[AtomicU64; LINE]>;
 
 pub(crate) struct Counter {
-    chunk: Arc<Chunk>,
+    chunk: Arc<CounterChunk>,
     /// The place of the chunk, and of its cell there.
     number: usize,
     at: usize,
 }
 
 /// Cells of as many counters: those of each thread that counted here and is alive, and the rest.
-struct Chunk {
+struct CounterChunk {
     number: usize,
     rest: Box<[AtomicU64]>,
-    blocks: Mutex<Vec<Arc<[Line]>>>,
+    blocks: Mutex<Vec<Arc<[CounterLine]>>>,
 }
 
 /// The places of counters.
 #[derive(Default)]
 struct Places {
-    chunks: Vec<Arc<Chunk>>,
+    chunks: Vec<Arc<CounterChunk>>,
     /// Places of the last chunk that were given out.
     given: usize,
     /// Places of counters that are gone.
@@ -49,16 +49,16 @@ global! {
 }
 
 per_thread! {
-    static CELLS: Cells = const { Cells([const { OnceCell::new() }; CHUNKS]) };
+    static CELLS: ThreadCells = const { ThreadCells([const { OnceCell::new() }; CHUNKS]) };
 }
 
 /// The cells of one thread.
-struct Cells([OnceCell<Block>; CHUNKS]);
+struct ThreadCells([OnceCell<Block>; CHUNKS]);
 
 /// Those in one chunk. Dropped when the thread ends.
 struct Block {
-    lines: Arc<[Line]>,
-    chunk: Arc<Chunk>,
+    lines: Arc<[CounterLine]>,
+    chunk: Arc<CounterChunk>,
 }
 
 impl Counter {
@@ -133,11 +133,11 @@ fn raise(cell: &AtomicU64, by: u64) {
 }
 
 #[inline(always)]
-fn cell(lines: &[Line], at: usize) -> Option<&AtomicU64> {
+fn cell(lines: &[CounterLine], at: usize) -> Option<&AtomicU64> {
     lines.get(at / LINE)?.get(at % LINE)
 }
 
-impl Cells {
+impl ThreadCells {
     #[inline(always)]
     fn add(&self, counter: &Counter, by: u64) {
         match self.find(counter) {
@@ -152,10 +152,10 @@ impl Cells {
     }
 }
 
-impl Chunk {
-    fn new(number: usize) -> Chunk {
+impl CounterChunk {
+    fn new(number: usize) -> CounterChunk {
         let counters = (LINES * LINE) << number;
-        Chunk {
+        CounterChunk {
             number,
             rest: (0..counters).map(|_| AtomicU64::default()).collect(),
             blocks: Mutex::default(),
@@ -164,8 +164,9 @@ impl Chunk {
 }
 
 impl Block {
-    fn new(chunk: &Arc<Chunk>) -> Block {
-        let lines: Arc<[Line]> = (0..LINES << chunk.number).map(|_| Line::default()).collect();
+    fn new(chunk: &Arc<CounterChunk>) -> Block {
+        let lines: Arc<[CounterLine]> =
+            (0..LINES << chunk.number).map(|_| CounterLine::default()).collect();
         chunk.blocks.lock().push(lines.clone());
         Block { lines, chunk: chunk.clone() }
     }
@@ -212,7 +213,7 @@ impl Places {
             Some((number, counters)) if self.given < counters => number,
             _ => {
                 let number = self.chunks.len();
-                self.chunks.push(Arc::new(Chunk::new(number)));
+                self.chunks.push(Arc::new(CounterChunk::new(number)));
                 self.given = 0;
                 number
             }

@@ -21,10 +21,10 @@ use crate::transaction::{
     self, Asked, Entries, Entry, FastParticipant, HeldSlots, INLINE, Refusal,
 };
 
-use super::compiled::{Applies, Compiled, Found};
+use super::compiled::{Applies, Candidates, Compiled};
 use super::counter::{Counter, add_each};
 use super::facts::Facts;
-use super::framing::Words;
+use super::framing::KeyWords;
 use super::limit_state::Limiter;
 
 /// A place among the rules, and the variant whose account is asked.
@@ -115,8 +115,8 @@ impl Compiled {
     ) {
         let (mut tested_as, mut is_meant) = (u32::MAX, false);
         // One for all keys, so that it is made empty once.
-        let mut words = Words::default();
-        for place in self.find(facts, &mut Found::new()) {
+        let mut words = KeyWords::default();
+        for place in self.find(facts, &mut Candidates::new()) {
             let Some(rule) = self.rules.get(*place as usize) else { continue };
             if rule.counters.mode() == Mode::Off && skip_off {
                 continue;

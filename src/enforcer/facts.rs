@@ -10,8 +10,8 @@ use crate::sync::PlainAtomicU8;
 
 use names::GUESSES;
 pub(crate) use names::{FactId, Names};
-use value::Kind;
 pub use value::Value;
+use value::ValueKind;
 
 /// As many of a policy's facts as have their texts at hand, and as many other values of a request as are
 /// kept without allocating.
@@ -63,7 +63,7 @@ impl<'a> Facts<'a> {
         value: V,
     ) -> bool {
         let Some(id) = names.guessed(guess, name) else { return false };
-        let Kind::Text(text) = value.into().0 else { return false };
+        let ValueKind::Text(text) = value.into().0 else { return false };
         match self.texts.get_mut(usize::from(id)) {
             Some(place @ None) if !text.is_empty() => {
                 *place = Some(text.as_bytes());
@@ -88,12 +88,12 @@ impl<'a> Facts<'a> {
         };
         let Some(id) = id else { return 1 };
         let value = value.into();
-        if self.get(id).is_some() || matches!(value.0, Kind::Text("")) {
+        if self.get(id).is_some() || matches!(value.0, ValueKind::Text("")) {
             return 0;
         }
         let at = usize::from(id);
         match (value.0, self.texts.get_mut(at)) {
-            (Kind::Text(value), Some(text)) => *text = Some(value.as_bytes()),
+            (ValueKind::Text(value), Some(text)) => *text = Some(value.as_bytes()),
             (_, text) => {
                 text.into_iter().for_each(|text| *text = Some(&[]));
                 self.others.push(value);
@@ -118,8 +118,8 @@ impl<'a> Facts<'a> {
     fn get_other(&self, id: FactId) -> Option<&[u8]> {
         let place = self.places.get(usize::from(id))?.checked_sub(1)?;
         self.others.get(usize::from(place)).map(|value| match &value.0 {
-            Kind::Text(text) => text.as_bytes(),
-            Kind::Decimal(decimal) => decimal.bytes(),
+            ValueKind::Text(text) => text.as_bytes(),
+            ValueKind::Decimal(decimal) => decimal.bytes(),
         })
     }
 }

@@ -23,7 +23,7 @@ pub(crate) type Given<'a> = (u64, &'a [u8]);
 
 /// The bytes of a key of few. What lies behind the last part may be anything. A part has room for
 /// three words wherever it begins, as most parts need at most.
-pub(crate) type Words = [[u8; 8]; WORDS + 1];
+pub(crate) type KeyWords = [[u8; 8]; WORDS + 1];
 
 /// The identity of a name, made of one of 64 bits: a field whose length is 0.
 pub(crate) fn name(identity: u64) -> u64 {
@@ -36,14 +36,14 @@ pub(crate) fn next_name(identity: u64) -> u64 {
 }
 
 #[inline(always)]
-pub(crate) fn hash(words: &Words, len: usize, mut hasher: impl Hasher) -> u64 {
+pub(crate) fn hash(words: &KeyWords, len: usize, mut hasher: impl Hasher) -> u64 {
     hasher.write(words[..len.min(words.len())].as_flattened());
     hasher.finish()
 }
 
 /// Puts a part at the word `at` and says where the next one is to be. `None`: there is no room.
 #[inline(always)]
-pub(crate) fn put(words: &mut Words, at: usize, (name, value): Given<'_>) -> Option<usize> {
+pub(crate) fn put(words: &mut KeyWords, at: usize, (name, value): Given<'_>) -> Option<usize> {
     let len = value.len();
     // A length that fits is far below 255.
     let field = name | len as u64;
@@ -149,15 +149,15 @@ mod tests {
     }
 
     /// A name's identity, whose lowest byte is not used, and a value. `None`: missing.
-    type Part = Option<(u64, Vec<u8>)>;
+    type KeyFacts = Option<(u64, Vec<u8>)>;
 
-    fn given(part: &Part) -> Given<'_> {
+    fn given(part: &KeyFacts) -> Given<'_> {
         part.as_ref().map_or((0, &[]), |(named, value)| (name(named << 8 | 0x5a), value))
     }
 
-    fn writes(parts: &[Part]) -> Vec<Vec<u8>> {
+    fn writes(parts: &[KeyFacts]) -> Vec<Vec<u8>> {
         let written = RefCell::default();
-        let mut words = Words::default();
+        let mut words = KeyWords::default();
         let len = parts.iter().try_fold(0, |len, part| put(&mut words, len, given(part)));
         let parts = parts.iter().map(|part| Some(given(part)));
         let hashed = match len {
@@ -169,7 +169,7 @@ mod tests {
     }
 
     /// Parts whose keys are shorter and longer than the buffer, and just as long.
-    fn part() -> impl Strategy<Value = Part> {
+    fn part() -> impl Strategy<Value = KeyFacts> {
         // The bytes are those that fields, lengths and fillings have, too.
         let byte = prop_oneof![Just(0), Just(1), Just(2), Just(8), Just(255), any::<u8>()];
         let len = prop_oneof![6 => 1..20_usize, 1 => 100..140_usize, 1 => 240..270_usize];
@@ -177,16 +177,17 @@ mod tests {
         prop_oneof![1 => Just(None), 5 => (0..3_u64, value).prop_map(Some)]
     }
 
-    fn parts() -> impl Strategy<Value = Vec<Part>> {
+    fn parts() -> impl Strategy<Value = Vec<KeyFacts>> {
         prop::collection::vec(part(), 1..6)
     }
 
     /// Keys of nearly the same bytes: cut at another place, longer by what fills up, of another
     /// name, or of none.
-    fn neighbours(parts: &[Part]) -> Vec<Vec<Part>> {
+    fn neighbours(parts: &[KeyFacts]) -> Vec<Vec<KeyFacts>> {
         let (mut all, mut moved) = (vec![[parts, &[None]].concat()], Vec::new());
         for (at, part) in parts.iter().enumerate() {
-            let mut with = |new: &[Part]| all.push([&parts[..at], new, &parts[at + 1..]].concat());
+            let mut with =
+                |new: &[KeyFacts]| all.push([&parts[..at], new, &parts[at + 1..]].concat());
             with(&[]);
             let Some((name, value)) = part else {
                 with(&[Some((0, vec![0]))]);
@@ -212,7 +213,7 @@ mod tests {
     }
 
     /// The parts that bytes were made of.
-    fn read(mut bytes: &[u8]) -> Vec<Part> {
+    fn read(mut bytes: &[u8]) -> Vec<KeyFacts> {
         let mut parts = Vec::new();
         while let Some((len, rest)) = bytes.split_first() {
             let (name, rest) = rest.split_first_chunk().unwrap();

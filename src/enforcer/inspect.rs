@@ -8,9 +8,9 @@ use crate::policy::{Amount, Mode};
 use crate::sync::Ordering;
 use crate::time::Timestamp;
 
-use super::compiled::{Absent, Applies, CompiledLimit};
+use super::compiled::{Applies, CompiledLimit, SkipReason};
 use super::facts::Facts;
-use super::framing::Words;
+use super::framing::KeyWords;
 use super::limit_counters::LimitCounters;
 use super::limit_state::{LimitState, Limiter};
 use super::{Enforcer, Value};
@@ -75,7 +75,7 @@ pub struct Explanation {
 #[non_exhaustive]
 pub enum Verdict {
     /// The limit does not apply.
-    Absent(Absent),
+    SkipReason(SkipReason),
     /// It refuses: a fact of its key is missing, or its cost is no whole number.
     Refused,
     /// It decides.
@@ -172,10 +172,10 @@ impl<S: BuildHasher> Enforcer<S> {
                 facts,
                 cost,
                 &self.hasher,
-                &mut Words::default(),
+                &mut KeyWords::default(),
             ) {
-                _ if rule.counters.mode() == Mode::Off => Verdict::Absent(Absent::Off),
-                Applies::Not(why) => Verdict::Absent(why),
+                _ if rule.counters.mode() == Mode::Off => Verdict::SkipReason(SkipReason::Off),
+                Applies::Not(why) => Verdict::SkipReason(why),
                 Applies::Refuses => Verdict::Refused,
                 Applies::Decides { state, variant, tag, cost } => Verdict::Decided {
                     amount: state.amount(),

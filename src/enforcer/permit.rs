@@ -99,7 +99,7 @@ impl Permit {
     /// need the rest, too.
     fn give_back(&mut self, cost: u64, which: impl Fn(&Compiled, u32) -> bool) {
         self.is_untaken = false;
-        let mut asked: Waited = SmallVec::new();
+        let mut asked: WaitedFors = SmallVec::new();
         for LimitAsked { source, charge, .. } in &self.holding.charges {
             if which(&self.policy, source.rule) {
                 let rule = &self.policy.rules[source.rule as usize];
@@ -115,7 +115,7 @@ impl Permit {
 
     /// Gives back its slots, the last taken first, then serves who waits for them or is `asked`, and
     /// only then tells of leases that ran out: who listens may panic.
-    fn give_back_slots(&mut self, mut asked: Waited) {
+    fn give_back_slots(&mut self, mut asked: WaitedFors) {
         let slots = std::mem::take(&mut *self.holding.slots);
         for HeldSlots { place, semaphore, held } in slots.iter().rev() {
             self.policy.rules[*place as usize].counters.returned.add(1);
@@ -138,7 +138,7 @@ impl Drop for Permit {
         if self.is_untaken {
             self.give_back(0, |_, _| true);
         } else if !self.holding.slots.is_empty() {
-            self.give_back_slots(Waited::new());
+            self.give_back_slots(WaitedFors::new());
         }
     }
 }
@@ -150,7 +150,7 @@ enum WaitedFor {
     Slots(Arc<Semaphore>),
 }
 
-type Waited = SmallVec<[WaitedFor; 2]>;
+type WaitedFors = SmallVec<[WaitedFor; 2]>;
 
 impl Drop for WaitedFor {
     fn drop(&mut self) {

@@ -9,19 +9,19 @@ use crate::policy::Share;
 
 use super::facts::Facts;
 use super::fixed_hash::{FNV_OFFSET, finish, fnv};
-use super::key_part::Part;
+use super::key_facts::KeyFacts;
 
 /// A limit's share, and what chooses.
-pub(crate) struct Rollout {
+pub(crate) struct CompiledRollout {
     pub(crate) share: Share,
-    pub(crate) by: Box<[Part]>,
+    pub(crate) by: Box<[KeyFacts]>,
     /// The hash after the limit's name.
     pub(crate) named: u64,
 }
 
-impl Rollout {
-    pub(crate) fn new(limit: &str, share: Share, by: Box<[Part]>) -> Rollout {
-        Rollout { share, by, named: fnv(FNV_OFFSET, limit.as_bytes()) }
+impl CompiledRollout {
+    pub(crate) fn new(limit: &str, share: Share, by: Box<[KeyFacts]>) -> CompiledRollout {
+        CompiledRollout { share, by, named: fnv(FNV_OFFSET, limit.as_bytes()) }
     }
 
     /// Whether the limit is there for this request. Without the values that choose it is not.

@@ -5,9 +5,9 @@ use std::hash::BuildHasher;
 
 use crate::policy::Mode;
 
-use super::compiled::{Applies, Found};
+use super::compiled::{Applies, Candidates};
 use super::facts::Facts;
-use super::framing::Words;
+use super::framing::KeyWords;
 use super::{Enforcer, Value};
 
 impl<S: BuildHasher> Enforcer<S> {
@@ -25,7 +25,7 @@ impl<S: BuildHasher> Enforcer<S> {
         let mut known = Facts::new();
         known.take(&policy.names, facts);
         let now = self.clock.now();
-        for place in policy.find(&known, &mut Found::new()) {
+        for place in policy.find(&known, &mut Candidates::new()) {
             let index = *place as usize;
             let Some(rule) = policy.rules.get(index) else { continue };
             let is_shadow = match rule.counters.mode() {
@@ -33,7 +33,7 @@ impl<S: BuildHasher> Enforcer<S> {
                 Mode::Shadow => true,
                 Mode::Off => continue,
             };
-            let (is_meant, words) = (rule.is_meant(&known), &mut Words::default());
+            let (is_meant, words) = (rule.is_meant(&known), &mut KeyWords::default());
             match rule.applies(is_meant, &known, cost, &self.hasher, words) {
                 Applies::Not(_) => {}
                 Applies::Refuses => limit(index, None, is_shadow),

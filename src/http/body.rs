@@ -25,26 +25,26 @@ use crate::enforcer::Permit;
 pub struct Settle(pub u64);
 
 /// What an admitted request holds. Dropping it gives it back.
-pub(super) struct Held {
+pub(super) struct HeldPermit {
     /// In a box, since it moves from the future to the body and with both.
     permit: Option<Box<Permit>>,
     settle: Option<Settle>,
 }
 
-impl Held {
-    pub(super) fn new(permit: Box<Permit>) -> Held {
-        Held { permit: Some(permit), settle: None }
+impl HeldPermit {
+    pub(super) fn new(permit: Box<Permit>) -> HeldPermit {
+        HeldPermit { permit: Some(permit), settle: None }
     }
 
     /// Is held until the body has ended that follows `response`.
-    pub(super) fn until_end(self, response: &mut response::Parts) -> Held {
+    pub(super) fn until_end(self, response: &mut response::Parts) -> HeldPermit {
         let mut held = self;
         held.settle = response.extensions.remove::<Settle>();
         held
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldPermit {
     fn drop(&mut self) {
         if let (Some(Settle(cost)), Some(permit)) = (self.settle, self.permit.take()) {
             permit.settle(cost);
@@ -57,7 +57,7 @@ pin_project! {
     pub struct AdmittedBody<B> {
         #[pin]
         body: Kind<B>,
-        held: Option<Held>,
+        held: Option<HeldPermit>,
     }
 }
 
@@ -70,7 +70,7 @@ pin_project! {
 }
 
 impl<B> AdmittedBody<B> {
-    pub(super) fn inner(body: B, held: Option<Held>) -> AdmittedBody<B> {
+    pub(super) fn inner(body: B, held: Option<HeldPermit>) -> AdmittedBody<B> {
         AdmittedBody { body: Kind::Inner { body }, held }
     }
 

@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use http::HeaderMap;
 use ipnet::{IpNet, Ipv4Net};
 
-use entries::Entries;
+use entries::HeaderEntries;
 
 pub use entries::ProxyHeader;
 pub use key::{ClientKey, Ipv6Prefix};
@@ -134,7 +134,7 @@ impl ClientAddress {
     /// nothing tells: no peer, as on a Unix socket, and no entry that counts.
     pub fn of(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Option<ClientKey> {
         let mut client = peer.map(|peer| peer.to_canonical());
-        for (passed, entry) in Entries::new(headers, self.header).take(MAX_HOPS).enumerate() {
+        for (passed, entry) in HeaderEntries::new(headers, self.header).take(MAX_HOPS).enumerate() {
             if !self.trust.includes(passed, client) {
                 break;
             }

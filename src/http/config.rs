@@ -15,7 +15,7 @@ use crate::queue::WaitError;
 use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::telemetry;
 
-use super::body::Held;
+use super::body::HeldPermit;
 use super::fact::Fact;
 use super::told_policy::ToldPolicy;
 use super::{HeaderStyle, Refusals, grpc_response, is_grpc};
@@ -67,7 +67,7 @@ type Values<'r> = SmallVec<[(&'r str, Cow<'r, str>); INLINE]>;
 
 /// What became of a request.
 pub(super) enum Decided {
-    Admitted(Held, Answers),
+    Admitted(HeldPermit, Answers),
     Refused(Response<Bytes>),
     /// In a box: seldom, and large.
     Waits(Box<AdmissionWithAnswers>),
@@ -95,7 +95,7 @@ impl<H: BuildHasher> Config<H> {
     }
 
     fn admitted(&self, request: &Parts, permit: Box<Permit>, answers: Answers) -> Decided {
-        let held = Held::new(permit);
+        let held = HeldPermit::new(permit);
         Decided::Admitted(held, self.with_keys(request, answers))
     }
 

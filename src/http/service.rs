@@ -15,7 +15,7 @@ use tower_service::Service;
 use crate::enforcer::{AdmissionWithAnswers, Answers};
 use crate::sync::{Arc, RandomState};
 
-use super::body::{AdmittedBody, Held};
+use super::body::{AdmittedBody, HeldPermit};
 use super::config::{Config, Decided};
 
 /// What [`AdmitLayer`](super::AdmitLayer) makes of a service.
@@ -82,7 +82,7 @@ pin_project! {
     #[project = StageNow]
     enum Stage<Inner, F, B> {
         Waits { admission: Box<AdmissionWithAnswers>, call: Option<(Inner, Parts, B)> },
-        Runs { #[pin] future: F, held: Option<Held>, answers: Answers },
+        Runs { #[pin] future: F, held: Option<HeldPermit>, answers: Answers },
         Refused { response: Option<Response<Bytes>> },
     }
 }

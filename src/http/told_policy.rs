@@ -16,16 +16,16 @@ const MOST: usize = 8;
 
 #[derive(Default)]
 pub(super) struct ToldPolicy {
-    kept: ArcSwap<Vec<Kept>>,
+    kept: ArcSwap<Vec<CachedPolicy>>,
 }
 
 #[derive(Clone)]
-struct Kept {
+struct CachedPolicy {
     limits: Vec<(&'static str, Amount)>,
     policy: DraftPolicy,
 }
 
-impl Kept {
+impl CachedPolicy {
     fn is_of(&self, answers: &Answers) -> bool {
         let same = |((limit, amount), answer): (&(&'static str, Amount), &LimitAnswer)| {
             std::ptr::eq(*limit, answer.limit) && *amount == answer.amount && is_kept(answer)
@@ -51,13 +51,13 @@ impl ToldPolicy {
     }
 
     #[cold]
-    fn keep(&self, before: &[Kept], headers: &mut HeaderMap, answers: &Answers) {
+    fn keep(&self, before: &[CachedPolicy], headers: &mut HeaderMap, answers: &Answers) {
         let Some(policy) = DraftPolicy::of(answers) else { return };
         draft(headers, answers, &policy);
         if answers.limits.iter().all(is_kept) {
             let before = if before.len() < MOST { before } else { &[] };
             let limits = answers.limits.iter().map(|answer| (answer.limit, answer.amount));
-            let new = Kept { limits: limits.collect(), policy };
+            let new = CachedPolicy { limits: limits.collect(), policy };
             self.kept.store(Arc::new(before.iter().cloned().chain([new]).collect()));
         }
     }

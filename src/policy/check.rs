@@ -4,7 +4,7 @@ mod amount;
 
 use std::collections::{HashMap, HashSet};
 
-use super::problem::{Field, Place, Problem, Shown, did_you_mean, nearest};
+use super::problem::{Field, PolicyPlace, Problem, Shown, did_you_mean, nearest};
 use super::{Change, Condition, MAX_FACTS, Policy};
 
 /// Problems that get a guess at what was meant. Guessing takes longer than finding.
@@ -12,17 +12,18 @@ const MOST_GUESSES: usize = 100;
 
 /// All that is wrong with `policy`, but nothing that follows from what could not be read.
 ///
-/// `unread` are the places of which a file says something that was no good; `Place::Policy` if
+/// `unread` are the places of which a file says something that was no good; `PolicyPlace::Policy` if
 /// there may be limits that could not be read at all.
-pub(super) fn problems(policy: &Policy, unread: &HashSet<Place>) -> Vec<Problem> {
+pub(super) fn problems(policy: &Policy, unread: &HashSet<PolicyPlace>) -> Vec<Problem> {
     let mut limits = HashMap::new();
     for (index, limit) in policy.limits.iter().enumerate() {
         limits.entry(limit.name.as_str()).or_insert(index);
     }
-    let declared = policy.facts.as_ref().filter(|_| !unread.contains(&Place::Facts));
+    let declared = policy.facts.as_ref().filter(|_| !unread.contains(&PolicyPlace::Facts));
     let declared = declared.map(|facts| facts.iter().map(String::as_str).collect());
-    let nameless =
-        unread.iter().any(|place| matches!(place, Place::Policy | Place::Limit(_, Field::Name)));
+    let nameless = unread
+        .iter()
+        .any(|place| matches!(place, PolicyPlace::Policy | PolicyPlace::Limit(_, Field::Name)));
     let mut checker = Checker { policy, unread, limits, nameless, declared, problems: Vec::new() };
     checker.facts();
     for index in 0..policy.limits.len() {
@@ -36,7 +37,7 @@ pub(super) fn problems(policy: &Policy, unread: &HashSet<Place>) -> Vec<Problem>
 
 struct Checker<'a> {
     policy: &'a Policy,
-    unread: &'a HashSet<Place>,
+    unread: &'a HashSet<PolicyPlace>,
     /// The first limit of each name.
     limits: HashMap<&'a str, usize>,
     /// Whether there may be limits whose names are not known.
@@ -46,7 +47,7 @@ struct Checker<'a> {
 }
 
 impl<'a> Checker<'a> {
-    fn report(&mut self, place: Place, what: String, hint: Option<String>) {
+    fn report(&mut self, place: PolicyPlace, what: String, hint: Option<String>) {
         self.problems.push(Problem { place, what, hint, spot: None });
     }
 
@@ -57,7 +58,7 @@ impl<'a> Checker<'a> {
         nearest(given, among).map(did_you_mean)
     }
 
-    fn is_unread(&self, place: Place) -> bool {
+    fn is_unread(&self, place: PolicyPlace) -> bool {
         self.unread.contains(&place)
     }
 
@@ -65,7 +66,7 @@ impl<'a> Checker<'a> {
         let policy = self.policy;
         let mut seen = HashSet::new();
         for (index, fact) in policy.facts.iter().flatten().enumerate() {
-            let at = Place::Fact(index);
+            let at = PolicyPlace::Fact(index);
             if fact.contains('|') {
                 let hint = "declare each fact by itself; `a|b` is for keys".to_owned();
                 self.report(at, format!("`{}` is no name for a fact", Shown(fact)), Some(hint));
@@ -76,7 +77,7 @@ impl<'a> Checker<'a> {
         let named = policy.named_facts().len();
         if named > MAX_FACTS {
             let what = format!("the policy names {named} facts; at most {MAX_FACTS} are possible");
-            self.report(Place::Policy, what, None);
+            self.report(PolicyPlace::Policy, what, None);
         }
     }
 
@@ -84,7 +85,7 @@ impl<'a> Checker<'a> {
         let policy = self.policy;
         let Some(limit) = policy.limits.get(index) else { return };
         let name = Shown(&limit.name);
-        let at = |field| Place::Limit(index, field);
+        let at = |field| PolicyPlace::Limit(index, field);
         if !self.is_unread(at(Field::Name)) {
             if limit.name.is_empty() {
                 let hint = "refusals name it: `name = \"user\"`".to_owned();
@@ -132,7 +133,7 @@ impl<'a> Checker<'a> {
     fn change(&mut self, index: usize) {
         let policy = self.policy;
         let Some(change) = policy.overrides.get(index) else { return };
-        let at = |field| Place::Override(index, field);
+        let at = |field| PolicyPlace::Override(index, field);
         self.patterns(&at, &change.matches);
         if change.matches.is_empty() && !self.is_unread(at(Field::Conditions)) {
             let hint = "say for which keys: `match = { user = \"1017\" }`".to_owned();
@@ -177,7 +178,7 @@ impl<'a> Checker<'a> {
             }
             return;
         };
-        if !self.is_unread(Place::Limit(limit_index, Field::Key)) {
+        if !self.is_unread(PolicyPlace::Limit(limit_index, Field::Key)) {
             let facts = || limit.key.iter().flat_map(|part| &part.facts);
             let key = || facts().take(MAX_FACTS).map(String::as_str);
             for (nth, condition) in change.matches.iter().enumerate() {
@@ -196,7 +197,7 @@ impl<'a> Checker<'a> {
         self.other_amount(index, change.change, limit_index, limit);
     }
 
-    fn patterns(&mut self, at: &impl Fn(Field) -> Place, conditions: &[Condition]) {
+    fn patterns(&mut self, at: &impl Fn(Field) -> PolicyPlace, conditions: &[Condition]) {
         for (nth, condition) in conditions.iter().enumerate() {
             let fact = Shown(&condition.fact);
             if condition.patterns.is_empty() && !self.is_unread(at(Field::Condition(nth))) {
@@ -215,7 +216,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Checks a fact that a limit names.
-    fn fact(&mut self, place: Place, fact: &str) {
+    fn fact(&mut self, place: PolicyPlace, fact: &str) {
         if self.misnamed(place, fact) {
             return;
         }
@@ -229,7 +230,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn misnamed(&mut self, place: Place, fact: &str) -> bool {
+    fn misnamed(&mut self, place: PolicyPlace, fact: &str) -> bool {
         let (what, hint) = if fact.is_empty() {
             ("a fact has no name".to_owned(), "write `user` or `user|project`, no part empty")
         } else if fact.trim() != fact {

@@ -8,7 +8,7 @@ mod syntax;
 
 use std::ops::Range;
 
-use super::problem::{Field, Place, PolicyError, Problem, Shown, Spot};
+use super::problem::{Field, FilePosition, PolicyError, PolicyPlace, Problem, Shown};
 use super::{Policy, check};
 use read::Reader;
 
@@ -23,7 +23,7 @@ const EXCERPT_CHARS: usize = 100;
 const EXCERPT_BEFORE: usize = 60;
 
 /// A problem at bytes of the file.
-struct Found {
+struct FileProblem {
     span: Range<usize>,
     what: String,
     hint: Option<String>,
@@ -123,7 +123,7 @@ impl Policy {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         if text.len() > MAX_BYTES {
             let what = format!("the file has {} bytes; at most {MAX_BYTES} are read", text.len());
-            let found = Found { span: 0..0, what, hint: None };
+            let found = FileProblem { span: 0..0, what, hint: None };
             return Err(PolicyError { problems: place(text, vec![found]) });
         }
         let mut found = Vec::new();
@@ -139,11 +139,11 @@ impl Policy {
             let span = loop {
                 match spans.get(&place) {
                     Some(span) => break span.clone(),
-                    None if place == Place::Policy => break 0..0,
+                    None if place == PolicyPlace::Policy => break 0..0,
                     None => place = around(place),
                 }
             };
-            Found { span, what: problem.what, hint: problem.hint }
+            FileProblem { span, what: problem.what, hint: problem.hint }
         }));
         if found.is_empty() {
             return Ok(policy);
@@ -153,7 +153,7 @@ impl Policy {
 }
 
 /// The next larger place around one.
-fn around(place: Place) -> Place {
+fn around(place: PolicyPlace) -> PolicyPlace {
     let widen = |field| match field {
         Field::KeyFact(..) => Some(Field::Key),
         Field::Condition(_) => Some(Field::Conditions),
@@ -163,19 +163,19 @@ fn around(place: Place) -> Place {
         _ => Some(Field::Whole),
     };
     match place {
-        Place::Limit(index, field) => {
-            widen(field).map_or(Place::Policy, |field| Place::Limit(index, field))
+        PolicyPlace::Limit(index, field) => {
+            widen(field).map_or(PolicyPlace::Policy, |field| PolicyPlace::Limit(index, field))
         }
-        Place::Override(index, field) => {
-            widen(field).map_or(Place::Policy, |field| Place::Override(index, field))
+        PolicyPlace::Override(index, field) => {
+            widen(field).map_or(PolicyPlace::Policy, |field| PolicyPlace::Override(index, field))
         }
-        Place::Fact(_) => Place::Facts,
-        Place::Policy | Place::Facts => Place::Policy,
+        PolicyPlace::Fact(_) => PolicyPlace::Facts,
+        PolicyPlace::Policy | PolicyPlace::Facts => PolicyPlace::Policy,
     }
 }
 
 /// Puts problems in the order of the text, with line, column and excerpt.
-fn place(text: &str, mut found: Vec<Found>) -> Vec<Problem> {
+fn place(text: &str, mut found: Vec<FileProblem>) -> Vec<Problem> {
     found.sort_by_key(|found| found.span.start);
     if found.len() > MAX_PROBLEMS {
         found.truncate(MAX_PROBLEMS + 1);
@@ -185,9 +185,9 @@ fn place(text: &str, mut found: Vec<Found>) -> Vec<Problem> {
         }
     }
     let mut cursor = Cursor { text, at: 0, line: 1, line_start: 0, column: 1 };
-    let problem = |found: Found| {
+    let problem = |found: FileProblem| {
         let spot = Some(cursor.spot(&found.span));
-        Problem { place: Place::Policy, what: found.what, hint: found.hint, spot }
+        Problem { place: PolicyPlace::Policy, what: found.what, hint: found.hint, spot }
     };
     found.into_iter().map(problem).collect()
 }
@@ -203,7 +203,7 @@ struct Cursor<'t> {
 
 impl Cursor<'_> {
     /// The spot of a span that begins no earlier than those before it.
-    fn spot(&mut self, span: &Range<usize>) -> Spot {
+    fn spot(&mut self, span: &Range<usize>) -> FilePosition {
         let ahead = self.text.get(self.at..).unwrap_or_default();
         let passed = ahead.char_indices().take_while(|(at, _)| self.at + at < span.start);
         let mut end = self.at;
@@ -237,7 +237,7 @@ impl Cursor<'_> {
             excerpt.push('…');
         }
         let mark = (before + usize::from(cut), meant.max(1));
-        Spot { line: self.line, column: self.column, excerpt, mark }
+        FilePosition { line: self.line, column: self.column, excerpt, mark }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::quota::Quota;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limit {
     pub(crate) name: String,
-    pub(crate) key: Vec<Part>,
+    pub(crate) key: Vec<KeyPart>,
     pub(crate) what: What,
     pub(crate) when: Vec<Condition>,
     pub(crate) missing: Missing,
@@ -45,7 +45,7 @@ pub(crate) enum What {
 
 /// A part of a key: the first of these facts that the request has. `user|project` is one part.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Part {
+pub(crate) struct KeyPart {
     pub(crate) facts: Vec<String>,
 }
 
@@ -148,7 +148,7 @@ impl Limit {
     /// What it counts by: names of facts. `a|b` is one part: the first of them that is there.
     #[must_use]
     pub fn key<'a>(mut self, parts: impl IntoIterator<Item = &'a str>) -> Limit {
-        self.key = parts.into_iter().map(Part::new).collect();
+        self.key = parts.into_iter().map(KeyPart::new).collect();
         self
     }
 
@@ -319,9 +319,9 @@ impl Limit {
     }
 }
 
-impl Part {
-    pub(crate) fn new(text: &str) -> Part {
-        Part { facts: text.split('|').map(str::to_owned).collect() }
+impl KeyPart {
+    pub(crate) fn new(text: &str) -> KeyPart {
+        KeyPart { facts: text.split('|').map(str::to_owned).collect() }
     }
 }
 

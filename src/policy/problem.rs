@@ -17,16 +17,16 @@ pub struct PolicyError {
 /// a mark under it; then the hint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem {
-    pub(crate) place: Place,
+    pub(crate) place: PolicyPlace,
     pub(crate) what: String,
     pub(crate) hint: Option<String>,
     /// Where in the file it was read from.
-    pub(crate) spot: Option<Spot>,
+    pub(crate) spot: Option<FilePosition>,
 }
 
 /// A place in a file.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Spot {
+pub(crate) struct FilePosition {
     pub(crate) line: usize,
     pub(crate) column: usize,
     /// The line, or what surrounds the place in a long one.
@@ -37,7 +37,7 @@ pub(crate) struct Spot {
 
 /// Where in a policy a problem is. Numbers count from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Place {
+pub(crate) enum PolicyPlace {
     Policy,
     /// All of the declared facts.
     Facts,
@@ -79,14 +79,14 @@ pub(crate) enum Field {
     Change,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for PolicyPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (thing, index, field) = match *self {
-            Place::Policy => return f.write_str("policy"),
-            Place::Facts => return f.write_str("facts"),
-            Place::Fact(index) => return write!(f, "fact {}", index + 1),
-            Place::Limit(index, field) => ("limit", index, field),
-            Place::Override(index, field) => ("override", index, field),
+            PolicyPlace::Policy => return f.write_str("policy"),
+            PolicyPlace::Facts => return f.write_str("facts"),
+            PolicyPlace::Fact(index) => return write!(f, "fact {}", index + 1),
+            PolicyPlace::Limit(index, field) => ("limit", index, field),
+            PolicyPlace::Override(index, field) => ("override", index, field),
         };
         write!(f, "{thing} {}", index + 1)?;
         match field {
@@ -157,7 +157,7 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Problem { place, what, hint, spot } = self;
-        let Some(Spot { line, column, excerpt, mark: (before, below) }) = spot else {
+        let Some(FilePosition { line, column, excerpt, mark: (before, below) }) = spot else {
             write!(f, "{place}: {what}")?;
             return hint.iter().try_for_each(|hint| write!(f, "; {hint}"));
         };

@@ -3,18 +3,18 @@
 use crate::sync::{Arc, Mutex, MutexGuard, OnceLock, mutant};
 use crate::time::{Alarm, Clock, Due, Timestamp};
 
-use super::order::{Order, Waiting};
-use super::{Place, QueueOwner, Tried, Waits, Wake};
+use super::order::{InOrder, Order};
+use super::{QueueOwner, QueuePlace, Tried, Waits, Wake};
 
-pub(crate) struct Line {
+pub(crate) struct WaitLine {
     clock: Clock,
     max_waiters: usize,
     /// Made for the first who waits: most keys see none.
-    state: OnceLock<Box<Mutex<State>>>,
+    state: OnceLock<Box<Mutex<LineState>>>,
 }
 
 #[derive(Default)]
-pub(super) struct State {
+pub(super) struct LineState {
     pub(super) order: Order,
     /// What the turnstile was told last.
     published: u64,
@@ -29,7 +29,7 @@ pub(super) struct State {
 }
 
 /// What a step leaves to be done once the lock is released.
-pub(super) struct Step {
+pub(super) struct LineStep {
     pub(super) left: Left,
     /// The head, which must look at the time.
     pub(super) unanswered: Option<Wake>,
@@ -37,7 +37,7 @@ pub(super) struct Step {
     pub(super) next: Option<Timestamp>,
 }
 
-impl Step {
+impl LineStep {
     /// Whether nothing is left to be done.
     pub(super) fn is_quiet(&self) -> bool {
         matches!(self.left, Left::Nobody) && self.unanswered.is_none() && self.next.is_none()
@@ -48,7 +48,7 @@ impl Step {
 pub(super) enum Left {
     Nobody,
     Answered(Arc<dyn Waits>, Option<Wake>),
-    Moved(Arc<dyn Waits>, Place),
+    Moved(Arc<dyn Waits>, QueuePlace),
 }
 
 /// Why nobody can stand there.
@@ -57,9 +57,9 @@ pub(super) enum NoPlace {
     Closed,
 }
 
-impl Line {
-    pub(crate) fn new(clock: Clock, max_waiters: usize) -> Line {
-        Line { clock, max_waiters, state: OnceLock::new() }
+impl WaitLine {
+    pub(crate) fn new(clock: Clock, max_waiters: usize) -> WaitLine {
+        WaitLine { clock, max_waiters, state: OnceLock::new() }
     }
 
     #[inline]
@@ -73,12 +73,12 @@ impl Line {
     }
 
     #[inline]
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, LineState> {
         self.state.get_or_init(Box::default).lock()
     }
 
     /// The line, if one more may stand in it.
-    pub(super) fn enter(&self) -> Result<MutexGuard<'_, State>, NoPlace> {
+    pub(super) fn enter(&self) -> Result<MutexGuard<'_, LineState>, NoPlace> {
         let state = self.lock();
         if state.is_closed && !mutant("join_closed") {
             return Err(NoPlace::Closed);
@@ -87,9 +87,9 @@ impl Line {
     }
 }
 
-impl State {
+impl LineState {
     /// Puts a waiter at the end of the line.
-    pub(super) fn push(&mut self, at: &dyn QueueOwner, waiting: Waiting) {
+    pub(super) fn push(&mut self, at: &dyn QueueOwner, waiting: InOrder) {
         if self.order.is_empty() {
             self.again = if mutant("join_unserved") { Timestamp::MAX } else { Timestamp::ZERO };
             // It looks at the time itself, after this.
@@ -109,7 +109,7 @@ impl State {
     }
 
     /// Takes out the waiter that has `ticket`.
-    pub(super) fn remove(&mut self, at: &dyn QueueOwner, ticket: u64) -> Option<Waiting> {
+    pub(super) fn remove(&mut self, at: &dyn QueueOwner, ticket: u64) -> Option<InOrder> {
         let left = self.order.remove(ticket);
         self.tell(at);
         left
@@ -139,13 +139,13 @@ impl State {
 
     /// The step after a waiter came. Behind another nothing changes but when it is over: a thread that
     /// brings news sees that somebody queues. The first may have missed what came before it stood there.
-    pub(super) fn begin(&mut self, at: &dyn QueueOwner, now: Timestamp) -> Step {
+    pub(super) fn begin(&mut self, at: &dyn QueueOwner, now: Timestamp) -> LineStep {
         let is_due = self.due().is_some_and(|due| due <= now);
         self.step(at, now, is_due)
     }
 
     /// Tries the head, if there is news or its time has come; else turns away one whose time is over.
-    pub(super) fn step(&mut self, at: &dyn QueueOwner, now: Timestamp, is_news: bool) -> Step {
+    pub(super) fn step(&mut self, at: &dyn QueueOwner, now: Timestamp, is_news: bool) -> LineStep {
         let mut left = Left::Nobody;
         if is_news || self.again <= now {
             left = self.try_head(at, now);
@@ -158,7 +158,7 @@ impl State {
         let due = self.due();
         let goes_on = !matches!(left, Left::Nobody) && due.is_some_and(|due| due <= now);
         let (unanswered, next) = if goes_on { (None, Some(now)) } else { self.rest(due, at, now) };
-        Step { left, unanswered, next }
+        LineStep { left, unanswered, next }
     }
 
     fn try_head(&mut self, at: &dyn QueueOwner, now: Timestamp) -> Left {
@@ -254,7 +254,7 @@ impl State {
         self.is_closed = true;
         let mut all = Vec::new();
         while let Some((ticket, _)) = self.order.head() {
-            if let Some(Waiting { waiter, .. }) = self.remove(at, ticket) {
+            if let Some(InOrder { waiter, .. }) = self.remove(at, ticket) {
                 let wake = waiter.dismiss();
                 all.push((waiter, wake));
             }

@@ -7,7 +7,7 @@ use crate::time::Timestamp;
 
 use super::Waits;
 
-pub(super) struct Waiting {
+pub(super) struct InOrder {
     pub(super) waiter: Arc<dyn Waits>,
     pub(super) units: u64,
     pub(super) deadline: Timestamp,
@@ -17,7 +17,7 @@ pub(super) struct Waiting {
 pub(super) struct Order {
     tickets: u64,
     /// By ticket. A waiter that leaves before the head does leaves a gap; the first place is no gap.
-    places: VecDeque<(u64, Option<Waiting>)>,
+    places: VecDeque<(u64, Option<InOrder>)>,
     gaps: usize,
     /// Deadlines that are sooner than that of a waiter who came before. Most waiters are not in here:
     /// where all wait equally long, the first deadline is the head's.
@@ -45,7 +45,7 @@ impl Order {
         self.tickets
     }
 
-    pub(super) fn push(&mut self, waiting: Waiting) {
+    pub(super) fn push(&mut self, waiting: InOrder) {
         self.units = self.units.saturating_add(waiting.units);
         if waiting.deadline < self.latest {
             self.sooner.insert((waiting.deadline, self.tickets));
@@ -56,7 +56,7 @@ impl Order {
         self.tickets += 1;
     }
 
-    pub(super) fn head(&self) -> Option<(u64, &Waiting)> {
+    pub(super) fn head(&self) -> Option<(u64, &InOrder)> {
         let (ticket, waiting) = self.places.front()?;
         Some((*ticket, waiting.as_ref()?))
     }
@@ -68,7 +68,7 @@ impl Order {
     }
 
     /// Takes out whoever has `ticket`.
-    pub(super) fn remove(&mut self, ticket: u64) -> Option<Waiting> {
+    pub(super) fn remove(&mut self, ticket: u64) -> Option<InOrder> {
         let is_head = self.places.front().is_some_and(|(head, _)| *head == ticket);
         let waiting = if is_head {
             self.places.pop_front()?.1?
@@ -141,7 +141,7 @@ mod tests {
                 let (units, deadline) = (next(5), next(50));
                 naive.push((order.next_ticket(), units, deadline));
                 let deadline = Timestamp::from_nanos(deadline);
-                order.push(Waiting { waiter: Arc::new(Nobody), units, deadline });
+                order.push(InOrder { waiter: Arc::new(Nobody), units, deadline });
             } else {
                 let index = if step % 1_000 == 0 { 0 } else { 1 + next(naive.len() as u64 - 1) };
                 let (ticket, units, deadline) = naive.remove(index as usize);

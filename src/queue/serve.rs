@@ -6,9 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use crate::sync::{Arc, MutexGuard, Weak, is_panicking, mutant};
 use crate::time::{Due, Timestamp};
 
-use super::line::{Left, NoPlace, State, Step};
-use super::order::Waiting;
-use super::{Place, QueueOwner, Waits, Wake};
+use super::line::{Left, LineState, LineStep, NoPlace};
+use super::order::InOrder;
+use super::{QueueOwner, QueuePlace, Waits, Wake};
 
 /// Tries the head of the line, as long as there is one who can go; turns away those whose time is over.
 pub(crate) fn serve(at: &dyn QueueOwner, now: Timestamp) {
@@ -27,7 +27,10 @@ pub(crate) fn close(at: &dyn QueueOwner) {
 }
 
 /// The line of `at`, if one more may stand in it.
-pub(super) fn enter(at: &dyn QueueOwner, now: Timestamp) -> Result<MutexGuard<'_, State>, NoPlace> {
+pub(super) fn enter(
+    at: &dyn QueueOwner,
+    now: Timestamp,
+) -> Result<MutexGuard<'_, LineState>, NoPlace> {
     at.line().enter().or_else(|no_place| match no_place {
         NoPlace::Full => {
             // Waiters may have expired or become ready; drain them first.
@@ -39,7 +42,7 @@ pub(super) fn enter(at: &dyn QueueOwner, now: Timestamp) -> Result<MutexGuard<'_
 }
 
 /// Puts a waiter at the end of the line of `at`.
-pub(super) fn push(line: &mut State, at: &Arc<dyn QueueOwner>, waiting: Waiting) {
+pub(super) fn push(line: &mut LineState, at: &Arc<dyn QueueOwner>, waiting: InOrder) {
     if line.lacks_bell(&**at) {
         line.hang_bell(Arc::new(Bell(Arc::downgrade(at))));
     }
@@ -55,7 +58,7 @@ pub(super) fn leave(at: &dyn QueueOwner, ticket: u64) {
 }
 
 /// Does what a step has left to be done, and the steps that follow.
-pub(super) fn finish(at: &dyn QueueOwner, step: Step, now: Timestamp) {
+pub(super) fn finish(at: &dyn QueueOwner, step: LineStep, now: Timestamp) {
     let mut after = After::default();
     after.go_on(at, step, now);
     while let Some(to) = after.lines.pop() {
@@ -86,7 +89,7 @@ struct After {
 }
 
 impl After {
-    fn go_on(&mut self, at: &dyn QueueOwner, mut step: Step, mut now: Timestamp) {
+    fn go_on(&mut self, at: &dyn QueueOwner, mut step: LineStep, mut now: Timestamp) {
         loop {
             match step.left {
                 Left::Nobody => {}
@@ -113,8 +116,8 @@ impl After {
     }
 
     /// Puts a waiter that comes from another line at the end of this one.
-    fn arrive(&mut self, waiter: Arc<dyn Waits>, place: Place, now: Timestamp) {
-        let Place { at, units, deadline } = place;
+    fn arrive(&mut self, waiter: Arc<dyn Waits>, place: QueuePlace, now: Timestamp) {
+        let QueuePlace { at, units, deadline } = place;
         let wake = match at.line().enter() {
             Err(NoPlace::Full) => waiter.refuse(now),
             Err(NoPlace::Closed) => waiter.dismiss(),
@@ -122,7 +125,7 @@ impl After {
                 if !waiter.stand(&at, line.order.next_ticket()) {
                     None
                 } else {
-                    let waiting = Waiting { waiter: waiter.clone(), units, deadline };
+                    let waiting = InOrder { waiter: waiter.clone(), units, deadline };
                     push(&mut line, &at, waiting);
                     self.lines.push(at.clone());
                     // A head that keeps the time of one line does not keep that of the other.

@@ -5,9 +5,9 @@ use crate::sync::{Arc, Mutex, mutant};
 use crate::time::{Clock, Timestamp};
 
 use super::line::NoPlace;
-use super::order::Waiting;
+use super::order::InOrder;
 use super::serve::{enter, finish, leave, push, serve};
-use super::{Place, QueueOwner, Tried, WaitError, Waits, Wake};
+use super::{QueueOwner, QueuePlace, Tried, WaitError, Waits, Wake};
 
 /// What is waited for.
 pub(crate) trait Plan: Send + Sync + 'static {
@@ -40,7 +40,7 @@ pub(crate) enum Attempt<G, R> {
     },
     Refused(R),
     Wait {
-        place: Place,
+        place: QueuePlace,
         again: Option<Timestamp>,
         is_certain: bool,
     },
@@ -48,7 +48,7 @@ pub(crate) enum Attempt<G, R> {
 
 impl<G, R> Attempt<G, R> {
     /// What follows from a refusal: a wait in line, if that can help in time.
-    pub(crate) fn waiting(refusal: R, retry: Retry, place: Place, now: Timestamp) -> Self {
+    pub(crate) fn waiting(refusal: R, retry: Retry, place: QueuePlace, now: Timestamp) -> Self {
         let (again, is_certain) = match retry {
             Retry::Never => return Attempt::Refused(refusal),
             Retry::After(wait) => (Some(now + wait), true),
@@ -68,7 +68,7 @@ struct Waiter<P: Plan> {
 }
 
 enum Stage<P: Plan> {
-    Waiting {
+    InOrder {
         wake: Option<Wake>,
         /// Where it stands, and its ticket; between two lines nowhere.
         at: Option<(Arc<dyn QueueOwner>, u64)>,
@@ -83,7 +83,7 @@ impl<P: Plan> Waiter<P> {
         let before = {
             let mut stage = self.stage.lock();
             match *stage {
-                Stage::Waiting { .. } => std::mem::replace(&mut *stage, Stage::Answered(answer)),
+                Stage::InOrder { .. } => std::mem::replace(&mut *stage, Stage::Answered(answer)),
                 Stage::Over if mutant("grant_forgotten") => {
                     std::mem::forget(answer);
                     return None;
@@ -93,21 +93,21 @@ impl<P: Plan> Waiter<P> {
                 Stage::Answered(_) => return None,
             }
         };
-        if let Stage::Waiting { wake, .. } = before { wake } else { None }
+        if let Stage::InOrder { wake, .. } = before { wake } else { None }
     }
 
     fn look(&self, is_same: impl Fn(&Wake) -> bool, wake: impl Fn() -> Wake) -> Option<Answer<P>> {
         // Made without the lock, and dropped after it, as the old one is: wakers are foreign code.
         let mut made;
         let mut stage = self.stage.lock();
-        if let Stage::Waiting { wake: old, .. } = &*stage {
+        if let Stage::InOrder { wake: old, .. } = &*stage {
             if old.as_ref().is_some_and(is_same) {
                 return None;
             }
             drop(stage);
             made = Some(wake());
             stage = self.stage.lock();
-            if let Stage::Waiting { wake: old, .. } = &mut *stage {
+            if let Stage::InOrder { wake: old, .. } = &mut *stage {
                 std::mem::swap(old, &mut made);
                 return None;
             }
@@ -122,7 +122,7 @@ impl<P: Plan> Waiter<P> {
     /// Where it stands, its ticket and its deadline.
     fn place(&self) -> Option<(Arc<dyn QueueOwner>, u64, Timestamp)> {
         match &*self.stage.lock() {
-            Stage::Waiting { at: Some((at, ticket)), deadline, .. } => {
+            Stage::InOrder { at: Some((at, ticket)), deadline, .. } => {
                 Some((at.clone(), *ticket, *deadline))
             }
             _ => None,
@@ -145,7 +145,7 @@ impl<P: Plan> Waits for Waiter<P> {
                 if std::ptr::addr_eq(Arc::as_ptr(&place.at), here) {
                     Tried::Stays { again, is_certain }
                 } else {
-                    if let Stage::Waiting { at, deadline, .. } = &mut *self.stage.lock() {
+                    if let Stage::InOrder { at, deadline, .. } = &mut *self.stage.lock() {
                         // The line still holds what is dropped here.
                         *at = None;
                         *deadline = place.deadline;
@@ -166,7 +166,7 @@ impl<P: Plan> Waits for Waiter<P> {
 
     fn stand(&self, here: &Arc<dyn QueueOwner>, ticket: u64) -> bool {
         match &mut *self.stage.lock() {
-            Stage::Waiting { at, .. } => {
+            Stage::InOrder { at, .. } => {
                 *at = Some((here.clone(), ticket));
                 true
             }
@@ -176,7 +176,7 @@ impl<P: Plan> Waits for Waiter<P> {
 
     fn wake_unanswered(&self) -> Option<Wake> {
         match &mut *self.stage.lock() {
-            Stage::Waiting { wake, .. } => wake.take(),
+            Stage::InOrder { wake, .. } => wake.take(),
             _ => None,
         }
     }
@@ -197,7 +197,7 @@ pub(super) fn begin<P: Plan>(
     wake: impl FnOnce() -> Wake,
 ) -> Result<(InLine<P>, Option<Timestamp>), Answer<P>> {
     plan.begin(now);
-    let Place { at, units, deadline } = match plan.attempt(false, now) {
+    let QueuePlace { at, units, deadline } = match plan.attempt(false, now) {
         Attempt::Granted { granted, .. } => return Err(Ok(granted)),
         Attempt::Refused(refusal) => {
             plan.serve_others();
@@ -213,9 +213,9 @@ pub(super) fn begin<P: Plan>(
         Err(NoPlace::Closed) => return Err(Err(WaitError::Gone)),
     };
     let ticket = line.order.next_ticket();
-    let stage = Stage::Waiting { wake, at: Some((at.clone(), ticket)), deadline };
+    let stage = Stage::InOrder { wake, at: Some((at.clone(), ticket)), deadline };
     let waiter = Arc::new(Waiter { plan, stage: Mutex::new(stage) });
-    push(&mut line, &at, Waiting { waiter: waiter.clone(), units, deadline });
+    push(&mut line, &at, InOrder { waiter: waiter.clone(), units, deadline });
     let step = line.begin(&*at, now);
     let due = step.is_quiet().then(|| line.due_of(ticket, deadline));
     drop(line);
@@ -266,7 +266,7 @@ impl<P: Plan> Drop for InLine<P> {
             return;
         }
         let stage = std::mem::replace(&mut *self.waiter.stage.lock(), Stage::Over);
-        if let Stage::Waiting { at: Some((at, ticket)), .. } = &stage {
+        if let Stage::InOrder { at: Some((at, ticket)), .. } = &stage {
             leave(&**at, *ticket);
         }
     }

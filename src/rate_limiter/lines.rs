@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cells::{Ask, Charge, Taken};
 use crate::decision::{Allowed, Denied, Retry};
-use crate::queue::{self, Attempt, Line, Place, Plan, QueueOwner};
+use crate::queue::{self, Attempt, Plan, QueueOwner, QueuePlace, WaitLine};
 use crate::quota::Quota;
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Weak, fence};
 use crate::time::{Clock, Timestamp};
@@ -26,7 +26,7 @@ pub(crate) struct Rate {
 pub(crate) struct KeyLine {
     rate: Arc<Rate>,
     tag: u64,
-    line: Line,
+    line: WaitLine,
 }
 
 impl Rate {
@@ -53,7 +53,7 @@ impl Rate {
             return line;
         }
         let max_waiters = self.max_waiters.load(Ordering::Relaxed) as usize;
-        let line = Line::new(self.clock.clone(), max_waiters);
+        let line = WaitLine::new(self.clock.clone(), max_waiters);
         let line = Arc::new(KeyLine { rate: self.clone(), tag, line });
         lines.insert(tag, Arc::downgrade(&line));
         line
@@ -155,7 +155,7 @@ fn news() {
 }
 
 impl QueueOwner for KeyLine {
-    fn line(&self) -> &Line {
+    fn line(&self) -> &WaitLine {
         &self.line
     }
 
@@ -235,7 +235,7 @@ impl Plan for RatePlan {
             }
             Err(denied) => {
                 let at = self.rate.line(self.tag);
-                let place = Place { at, units: self.cost, deadline: self.deadline };
+                let place = QueuePlace { at, units: self.cost, deadline: self.deadline };
                 match (turn, denied.retry()) {
                     // If that is too late now, what it is told must count those behind it.
                     (true, Retry::After(wait)) => {

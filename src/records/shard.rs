@@ -18,13 +18,13 @@ pub(super) const LOOKED_AT: usize = 2;
 /// Changes of quota that a charge can look back on. Over an older one nothing is given back.
 const REMEMBERED_CHANGES: usize = 16;
 
-pub(super) struct Shard<A: Keep> {
+pub(super) struct RecordShard<A: Keep> {
     pub(super) algorithm: A,
-    records: TagMap<Record<A::Kept>>,
+    records: TagMap<KeyRecord<A::Kept>>,
     /// Their tags, in the order in which they are looked at.
     round: VecDeque<u64>,
     /// What newcomers share for whom there is no room.
-    pool: Option<Record<A::Kept>>,
+    pool: Option<KeyRecord<A::Kept>>,
     /// The latest moment at which a forgotten key had become idle: newcomers start from there.
     forgotten: Timestamp,
     /// How many quotas there were before this one, and the latest of them.
@@ -34,7 +34,7 @@ pub(super) struct Shard<A: Keep> {
 }
 
 /// What is kept of a key.
-pub(super) struct Record<T> {
+pub(super) struct KeyRecord<T> {
     state: T,
     /// When it was last charged: it is never asked at an earlier time.
     latest: Timestamp,
@@ -42,16 +42,16 @@ pub(super) struct Record<T> {
 
 /// Where a key's record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum RecordPlace {
     Own,
     Pool,
     /// Nowhere yet.
     New,
 }
 
-impl<A: Keep> Shard<A> {
-    pub(super) fn new(algorithm: A, room: Arc<Capacity>) -> Shard<A> {
-        Shard {
+impl<A: Keep> RecordShard<A> {
+    pub(super) fn new(algorithm: A, room: Arc<Capacity>) -> RecordShard<A> {
+        RecordShard {
             algorithm,
             records: TagMap::default(),
             round: VecDeque::new(),
@@ -73,22 +73,26 @@ impl<A: Keep> Shard<A> {
     }
 
     /// When a charge of the key would be counted that is made at `now`.
-    pub(super) fn charged_at(&mut self, tag: u64, place: Place, now: Timestamp) -> Timestamp {
+    pub(super) fn charged_at(&mut self, tag: u64, place: RecordPlace, now: Timestamp) -> Timestamp {
         let ahead = self.algorithm.time_ahead(tag);
         self.record(tag, place).map_or(now, |record| now.max(record.latest - ahead))
     }
 
     /// Where the key's record is.
-    pub(super) fn place(&self, tag: u64) -> Place {
-        if self.records.contains_key(&tag) { Place::Own } else { Place::New }
+    pub(super) fn place(&self, tag: u64) -> RecordPlace {
+        if self.records.contains_key(&tag) { RecordPlace::Own } else { RecordPlace::New }
     }
 
     /// The record that is there.
-    pub(super) fn record(&mut self, tag: u64, place: Place) -> Option<&mut Record<A::Kept>> {
+    pub(super) fn record(
+        &mut self,
+        tag: u64,
+        place: RecordPlace,
+    ) -> Option<&mut KeyRecord<A::Kept>> {
         match place {
-            Place::Own => self.records.get_mut(&tag),
-            Place::Pool => self.pool.as_mut(),
-            Place::New => None,
+            RecordPlace::Own => self.records.get_mut(&tag),
+            RecordPlace::Pool => self.pool.as_mut(),
+            RecordPlace::New => None,
         }
     }
 
@@ -113,14 +117,14 @@ impl<A: Keep> Shard<A> {
     pub(super) fn ask<R>(
         &mut self,
         tag: u64,
-        place: Place,
+        place: RecordPlace,
         now: Timestamp,
         step: impl FnOnce(&A, &A::Kept, Timestamp) -> R,
     ) -> (R, Duration) {
         let record = match place {
-            Place::Own => self.records.get(&tag),
-            Place::Pool => self.pool.as_ref(),
-            Place::New => None,
+            RecordPlace::Own => self.records.get(&tag),
+            RecordPlace::Pool => self.pool.as_ref(),
+            RecordPlace::New => None,
         };
         let (state, latest) = match record {
             Some(record) => (Some(&record.state), record.latest),
@@ -139,15 +143,15 @@ impl<A: Keep> Shard<A> {
     pub(super) fn write<R>(
         &mut self,
         tag: u64,
-        place: Place,
+        place: RecordPlace,
         now: Timestamp,
         step: impl FnOnce(&A, &mut A::Kept, Timestamp) -> R,
     ) -> R {
         let now = now + self.algorithm.time_ahead(tag);
         let record = match place {
-            Place::Own => self.records.get_mut(&tag),
-            Place::Pool => self.pool.as_mut(),
-            Place::New => None,
+            RecordPlace::Own => self.records.get_mut(&tag),
+            RecordPlace::Pool => self.pool.as_mut(),
+            RecordPlace::New => None,
         };
         let Some(record) = record else {
             return step(&self.algorithm, &mut A::Kept::default(), now);
@@ -165,16 +169,16 @@ impl<A: Keep> Shard<A> {
         now: Timestamp,
         elsewhere: &dyn Fn() -> bool,
         taken: &dyn Fn(u64) -> bool,
-    ) -> Place {
+    ) -> RecordPlace {
         if self.insert_new(tag, now, taken) || elsewhere() && self.insert_new(tag, now, taken) {
-            return Place::Own;
+            return RecordPlace::Own;
         }
         if self.room.overflow != Overflow::Pool {
-            return Place::New;
+            return RecordPlace::New;
         }
         let latest = self.forgotten;
-        self.pool.get_or_insert_with(|| Record { state: A::Kept::default(), latest });
-        Place::Pool
+        self.pool.get_or_insert_with(|| KeyRecord { state: A::Kept::default(), latest });
+        RecordPlace::Pool
     }
 
     /// Gives a newcomer a record, if there is room.
@@ -188,7 +192,7 @@ impl<A: Keep> Shard<A> {
         if !self.room.take() {
             return false;
         }
-        self.records.insert(tag, Record { state, latest });
+        self.records.insert(tag, KeyRecord { state, latest });
         self.round.push_back(tag);
         true
     }
@@ -225,7 +229,7 @@ impl<A: Keep> Shard<A> {
 
     /// Keys that are not idle at `now`.
     pub(super) fn live(&self, now: Timestamp) -> usize {
-        let is_live = |(tag, record): &(&u64, &Record<A::Kept>)| {
+        let is_live = |(tag, record): &(&u64, &KeyRecord<A::Kept>)| {
             self.algorithm.kept_until(&record.state) > now + self.algorithm.time_ahead(**tag)
         };
         self.records.iter().filter(is_live).count()
@@ -233,11 +237,11 @@ impl<A: Keep> Shard<A> {
 
     /// Bytes allocated.
     pub(super) fn memory(&self) -> usize {
-        let beside = |record: &Record<A::Kept>| {
+        let beside = |record: &KeyRecord<A::Kept>| {
             A::kept_bytes(&record.state).saturating_sub(size_of::<A::Kept>())
         };
         // A byte of the map's own for each entry.
-        let entry = size_of::<(u64, Record<A::Kept>)>() + 1;
+        let entry = size_of::<(u64, KeyRecord<A::Kept>)>() + 1;
         // A map of n entries has room for n * 7 / 8 of them.
         let entries = self.records.capacity() * 8 / 7 * entry;
         let states = self.records.values().chain(&self.pool).map(beside).sum::<usize>();
@@ -245,7 +249,7 @@ impl<A: Keep> Shard<A> {
     }
 }
 
-impl<A: Algorithm> Shard<A> {
+impl<A: Algorithm> RecordShard<A> {
     /// The most units that time can have given back since a charge that was made `at`, if the quota
     /// changed meanwhile: by all quotas in force since.
     pub(super) fn given_back(&self, generation: u64, at: Timestamp, now: Timestamp) -> u64 {

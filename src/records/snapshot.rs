@@ -7,12 +7,12 @@ use crate::time::Timestamp;
 
 use super::Recorded;
 use super::answer::{behind, later};
-use super::shard::{Place, Shard};
+use super::shard::{RecordPlace, RecordShard};
 
 /// What a key would get, and where it would be counted.
 #[derive(Clone, Copy)]
 pub(crate) struct RecordSnapshot {
-    pub(super) place: Place,
+    pub(super) place: RecordPlace,
     /// Whether there is something to write.
     pub(crate) is_counted: bool,
     /// Whether there was no room for the key.
@@ -30,7 +30,7 @@ pub(crate) trait Locked {
     fn look(
         &mut self,
         tag: u64,
-        at: Option<Place>,
+        at: Option<RecordPlace>,
         ahead: u64,
         cost: u64,
         now: Timestamp,
@@ -57,11 +57,11 @@ pub(crate) trait Locked {
     );
 }
 
-impl<A: Algorithm> Locked for Shard<A> {
+impl<A: Algorithm> Locked for RecordShard<A> {
     fn look(
         &mut self,
         tag: u64,
-        at: Option<Place>,
+        at: Option<RecordPlace>,
         ahead: u64,
         cost: u64,
         now: Timestamp,
@@ -77,9 +77,9 @@ impl<A: Algorithm> Locked for Shard<A> {
             // A line in the way denies, not the algorithm.
             is_counted: cost > 0 && ahead == 0,
             is_overflow: match place {
-                Place::Own => false,
-                Place::Pool => true,
-                Place::New => denied && self.is_pooled(tag, now),
+                RecordPlace::Own => false,
+                RecordPlace::Pool => true,
+                RecordPlace::New => denied && self.is_pooled(tag, now),
             },
             at: self.charged_at(tag, place, now),
             generation: self.generation,
@@ -97,7 +97,7 @@ impl<A: Algorithm> Locked for Shard<A> {
     ) -> RecordSnapshot {
         let place = self.admit(tag, now, elsewhere, taken);
         let look = self.look(tag, Some(place), 0, cost, now);
-        if place != Place::New {
+        if place != RecordPlace::New {
             return look;
         }
         let answer = match look.answer {
@@ -122,7 +122,7 @@ impl<A: Algorithm> Locked for Shard<A> {
             return;
         }
         let place = match look.place {
-            Place::New => self.admit(tag, now, elsewhere, &|_| false),
+            RecordPlace::New => self.admit(tag, now, elsewhere, &|_| false),
             place => place,
         };
         self.write(tag, place, now, |algorithm, state, now| algorithm.charge(state, cost, now));
@@ -132,7 +132,7 @@ impl<A: Algorithm> Locked for Shard<A> {
 impl RecordSnapshot {
     /// What nobody was asked for.
     pub(crate) const NONE: RecordSnapshot = RecordSnapshot {
-        place: Place::New,
+        place: RecordPlace::New,
         is_counted: false,
         is_overflow: false,
         at: Timestamp::ZERO,
@@ -142,12 +142,12 @@ impl RecordSnapshot {
 
     /// Whether the key must be given a record before it can be charged.
     pub(crate) fn needs_insert(&self) -> bool {
-        self.is_counted && self.place == Place::New
+        self.is_counted && self.place == RecordPlace::New
     }
 
     /// Where the key is, if that is its shard's pool.
-    pub(crate) fn pool(&self) -> Option<Place> {
-        Some(self.place).filter(|place| self.is_counted && *place == Place::Pool)
+    pub(crate) fn pool(&self) -> Option<RecordPlace> {
+        Some(self.place).filter(|place| self.is_counted && *place == RecordPlace::Pool)
     }
 
     /// Counts the overflow if the decided key had no record of its own.
@@ -159,9 +159,9 @@ impl RecordSnapshot {
 
     pub(crate) fn charge(&self, tag: u64, cost: u64) -> Charge {
         let charged_to = match self.place {
-            Place::New if self.is_overflow => ChargedTo::Uncounted,
-            Place::New | Place::Own => ChargedTo::Own,
-            Place::Pool => ChargedTo::Pool,
+            RecordPlace::New if self.is_overflow => ChargedTo::Uncounted,
+            RecordPlace::New | RecordPlace::Own => ChargedTo::Own,
+            RecordPlace::Pool => ChargedTo::Pool,
         };
         Charge { tag, cost, at: self.at, charged_to, generation: self.generation }
     }

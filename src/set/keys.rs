@@ -6,7 +6,7 @@ use crate::rate_limiter::Key;
 use crate::time::{Clock, Timestamp};
 use crate::transaction::{FastParticipant, Refusal, commit_last};
 
-use super::{Charged, Kind, Leases, Member, SetPermit};
+use super::{Charged, Leases, Member, MemberKind, SetPermit};
 
 /// What [`all`](crate::all) takes: a tuple of up to eight keys, or an array.
 pub trait Keys<'a, const N: usize> {
@@ -64,15 +64,15 @@ impl<'a> SetKey<'a> for Member<'a> {
     #[inline(always)]
     fn rate(&self) -> Option<Key<'a>> {
         match &self.0 {
-            Kind::Rate(key) => Some(*key),
-            Kind::Slots(_) => None,
+            MemberKind::Rate(key) => Some(*key),
+            MemberKind::Slots(_) => None,
         }
     }
 
     fn clock(&self) -> &'a Clock {
         match &self.0 {
-            Kind::Rate(key) => key.clock(),
-            Kind::Slots(key) => key.clock,
+            MemberKind::Rate(key) => key.clock(),
+            MemberKind::Slots(key) => key.clock,
         }
     }
 }
@@ -80,13 +80,13 @@ impl<'a> SetKey<'a> for Member<'a> {
 impl<'a> From<Key<'a>> for Member<'a> {
     #[inline(always)]
     fn from(key: Key<'a>) -> Self {
-        Member(Kind::Rate(key))
+        Member(MemberKind::Rate(key))
     }
 }
 
 impl<'a> From<SlotKey<'a>> for Member<'a> {
     fn from(key: SlotKey<'a>) -> Self {
-        Member(Kind::Slots(key))
+        Member(MemberKind::Slots(key))
     }
 }
 

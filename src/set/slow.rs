@@ -11,7 +11,7 @@ use crate::transaction::{
 use smallvec::SmallVec;
 
 use super::keys::{SetKey, repeats};
-use super::{Charged, Key, Kind, Leases, Member, SetPermit};
+use super::{Charged, Key, Leases, Member, MemberKind, SetPermit};
 
 /// The keys of a set, in the order in which they are listed.
 pub(super) struct Members<'a, const N: usize>(pub(super) [Member<'a>; N]);
@@ -41,10 +41,10 @@ impl<'a, const N: usize> Members<'a, N> {
         let mut tightest = None;
         for (place, (member, charged)) in (0..).zip(self.0.iter().zip(&mut permit.charges)) {
             let key = match &member.0 {
-                Kind::Rate(key) => *key,
+                MemberKind::Rate(key) => *key,
                 // A cost of 0 is a peek.
-                Kind::Slots(_) if cost == 0 => return None,
-                Kind::Slots(key) => {
+                MemberKind::Slots(_) if cost == 0 => return None,
+                MemberKind::Slots(key) => {
                     if let Some(weight) = self.weight(place as usize, key) {
                         listed.look_slots(place, key.semaphore.clone(), weight, now(key.clock))?;
                     }
@@ -92,11 +92,11 @@ impl<'a, const N: usize> Members<'a, N> {
             let place = index as u32;
             let asked = |cost, now| Asked { place, cost, now, enforced: true, turn: false };
             match &key.0 {
-                Kind::Rate(key) => {
+                MemberKind::Rate(key) => {
                     let asked = asked(self.cost(index, key, units), now(&key.rate.clock));
                     entries.push(Entry::rate(&key.rate.store, key.tag, asked));
                 }
-                Kind::Slots(key) => {
+                MemberKind::Slots(key) => {
                     // What is listed several times is asked for once, together.
                     if let Some(weight) = self.weight(index, key) {
                         let asked = asked(weight.into(), now(key.clock));
@@ -175,7 +175,7 @@ impl<'a, const N: usize> Members<'a, N> {
     fn weight(&self, index: usize, key: &SlotKey<'_>) -> Option<u32> {
         let same = |other: &SlotKey<'_>| Arc::ptr_eq(&other.semaphore, &key.semaphore);
         let listed = self.0.iter().enumerate().filter_map(|(at, other)| match &other.0 {
-            Kind::Slots(other) if same(other) => Some((at, other.weight)),
+            MemberKind::Slots(other) if same(other) => Some((at, other.weight)),
             _ => None,
         });
         let mut weight = 0_u32;
@@ -197,15 +197,15 @@ impl Member<'_> {
     /// After a refusal: waiters may be ready, and nobody tells them that time has passed.
     fn serve_queued(&self) {
         match &self.0 {
-            Kind::Rate(key) => key.rate.serve_queued(key.tag),
-            Kind::Slots(key) => key.semaphore.serve_queued(),
+            MemberKind::Rate(key) => key.rate.serve_queued(key.tag),
+            MemberKind::Slots(key) => key.semaphore.serve_queued(),
         }
     }
 
     fn name(&self) -> Option<&'static str> {
         match &self.0 {
-            Kind::Rate(key) => key.rate.name,
-            Kind::Slots(key) => key.name,
+            MemberKind::Rate(key) => key.rate.name,
+            MemberKind::Slots(key) => key.name,
         }
     }
 }

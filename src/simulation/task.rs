@@ -22,9 +22,9 @@ pub struct Task<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Aborted;
 
-struct Outcome<T>(Cell<State<T>>);
+struct Outcome<T>(Cell<TaskState<T>>);
 
-enum State<T> {
+enum TaskState<T> {
     Running(Option<Waker>),
     Done(T),
     Aborted,
@@ -38,12 +38,12 @@ impl<T: 'static> Task<T> {
     where
         F: Future<Output = T> + 'static,
     {
-        let outcome = Rc::new(Outcome(Cell::new(State::Running(None))));
+        let outcome = Rc::new(Outcome(Cell::new(TaskState::Running(None))));
         let promise = Promise(outcome.clone());
         let number = executor.spawn(Box::pin(async move {
             let promise = promise;
             let output = future.await;
-            promise.0.end(State::Done(output));
+            promise.0.end(TaskState::Done(output));
         }));
         Task { number, executor: executor.clone(), outcome }
     }
@@ -63,9 +63,9 @@ impl<T> Task<T> {
 
     /// What it came to, if it is done.
     pub fn output(self) -> Option<T> {
-        match self.outcome.0.replace(State::Aborted) {
-            State::Done(output) => Some(output),
-            State::Running(_) | State::Aborted => None,
+        match self.outcome.0.replace(TaskState::Aborted) {
+            TaskState::Done(output) => Some(output),
+            TaskState::Running(_) | TaskState::Aborted => None,
         }
     }
 }
@@ -76,11 +76,11 @@ impl<T> Future for Task<T> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, Aborted>> {
         // First: cloning a waker is foreign code.
         let waker = cx.waker().clone();
-        match self.outcome.0.replace(State::Aborted) {
-            State::Done(output) => Poll::Ready(Ok(output)),
-            State::Aborted => Poll::Ready(Err(Aborted)),
-            State::Running(old) => {
-                self.outcome.0.set(State::Running(Some(waker)));
+        match self.outcome.0.replace(TaskState::Aborted) {
+            TaskState::Done(output) => Poll::Ready(Ok(output)),
+            TaskState::Aborted => Poll::Ready(Err(Aborted)),
+            TaskState::Running(old) => {
+                self.outcome.0.set(TaskState::Running(Some(waker)));
                 // Last: so is dropping one.
                 drop(old);
                 Poll::Pending
@@ -91,14 +91,14 @@ impl<T> Future for Task<T> {
 
 impl<T> Outcome<T> {
     fn is_running(&self) -> bool {
-        let state = self.0.replace(State::Aborted);
-        let running = matches!(state, State::Running(_));
+        let state = self.0.replace(TaskState::Aborted);
+        let running = matches!(state, TaskState::Running(_));
         self.0.set(state);
         running
     }
 
-    fn end(&self, how: State<T>) {
-        if let State::Running(Some(waiting)) = self.0.replace(how) {
+    fn end(&self, how: TaskState<T>) {
+        if let TaskState::Running(Some(waiting)) = self.0.replace(how) {
             waiting.wake();
         }
     }
@@ -107,7 +107,7 @@ impl<T> Outcome<T> {
 impl<T> Drop for Promise<T> {
     fn drop(&mut self) {
         if self.0.is_running() {
-            self.0.end(State::Aborted);
+            self.0.end(TaskState::Aborted);
         }
     }
 }

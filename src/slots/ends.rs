@@ -16,16 +16,16 @@ use std::cmp::Reverse;
 use crate::sync::{Backoff, Ordering, mutant};
 
 use super::rare::Ends;
-use super::record::{Live, NEVER};
-use super::records::Records;
+use super::record::{LiveLease, NEVER};
+use super::records::LeaseRecords;
 
 /// The index of a live record, and its lease.
-pub(super) type Found = (u32, Live);
+pub(super) type FirstEnd = (u32, LiveLease);
 
 impl Ends {
     /// The lease that ends first, with the index of its record; `None` if no lease has an end. Only while
     /// the slots are shut. Waits while a record that matters is claimed or leaving.
-    pub(super) fn first(&mut self, records: &Records) -> Option<Found> {
+    pub(super) fn first(&mut self, records: &LeaseRecords) -> Option<FirstEnd> {
         let mut first = self.first_of_heap(records);
         for (index, record) in (0..).zip(&records.first) {
             let end = first.as_ref().map_or(NEVER, |(_, live)| live.end);
@@ -36,7 +36,7 @@ impl Ends {
         first
     }
 
-    fn first_of_heap(&mut self, records: &Records) -> Option<Found> {
+    fn first_of_heap(&mut self, records: &LeaseRecords) -> Option<FirstEnd> {
         self.catch_up(records);
         let backoff = Backoff::default();
         loop {
@@ -57,7 +57,7 @@ impl Ends {
     }
 
     /// Takes over what was listed since, and the ends of all if one is too late here.
-    fn catch_up(&mut self, records: &Records) {
+    fn catch_up(&mut self, records: &LeaseRecords) {
         let rare = records.rare();
         // Acquire: sees the ends that are sooner than those here.
         let is_disordered = rare.is_disordered.load(Ordering::Relaxed)

@@ -6,7 +6,7 @@ use crate::sync::{Backoff, MutexGuard, Ordering, mutant};
 use crate::time::Timestamp;
 
 use super::Slots;
-use super::ends::Found;
+use super::ends::FirstEnd;
 use super::head::{CYCLE, FLAGS, HOLD, NO_ROOM, QUEUE, ROOM, SHUT, room};
 use super::rare::{Ends, Rare};
 use super::record::{Held, NEVER, at_latest, is_over};
@@ -95,7 +95,7 @@ impl Exclusive<'_> {
     }
 
     /// Takes back what is over. Says which lease ends first of those that are not.
-    pub(super) fn reap(&mut self, now: Timestamp) -> Option<Found> {
+    pub(super) fn reap(&mut self, now: Timestamp) -> Option<FirstEnd> {
         let slots = self.slots;
         loop {
             let (index, live) = self.ends.first(&slots.records)?;
@@ -114,7 +114,7 @@ impl Exclusive<'_> {
     }
 
     /// Writes down beside the head when the first lease ends, for refusals that follow.
-    fn publish(&mut self, first: &Option<Found>) {
+    fn publish(&mut self, first: &Option<FirstEnd>) {
         let (index, end) = first.as_ref().map_or((u32::MAX, NEVER), |(at, live)| (*at, live.end));
         // Relaxed: written while shut, but for `UNKNOWN`.
         if self.rare.first.load(Ordering::Relaxed) != end {

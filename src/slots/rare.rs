@@ -9,7 +9,7 @@ use crate::sync::{
     AtomicBool, AtomicU32, AtomicU64, CachePadded, Mutex, OnceLock, Ordering, thread_mark,
 };
 
-use super::record::{Record, UNKNOWN};
+use super::record::{LeaseRecord, UNKNOWN};
 
 /// Records that stand beside the head. Models have one, so that two leases need more.
 #[cfg(not(tollgate_loom))]
@@ -24,7 +24,7 @@ const APART: u32 = 4;
 /// Chunk k has as many records as all before it: together more than there are slots.
 const CHUNKS: usize = 24;
 
-type Chunk = OnceLock<Box<[Record]>>;
+type RecordChunk = OnceLock<Box<[LeaseRecord]>>;
 
 /// Ends and the indexes of their records, the first on top. See `ends`.
 #[derive(Default)]
@@ -43,7 +43,7 @@ pub(super) struct Rare {
     pub(super) first: AtomicU64,
     /// The record of that lease.
     pub(super) first_at: AtomicU32,
-    chunks: OnceLock<Box<[Chunk]>>,
+    chunks: OnceLock<Box<[RecordChunk]>>,
     /// Then a hint for each group of threads, so that each works on records of a cache line of its own.
     hints: OnceLock<Box<[CachePadded<AtomicU32>; HINTS]>>,
     /// Held while the slots are shut.
@@ -80,7 +80,7 @@ impl Rare {
     }
 
     /// A record beyond the first.
-    pub(super) fn get(&self, index: u32) -> Option<&Record> {
+    pub(super) fn get(&self, index: u32) -> Option<&LeaseRecord> {
         let index = index as usize;
         let chunk = (index / FIRST).checked_ilog2()? as usize;
         self.chunks.get()?.get(chunk)?.get()?.get(index - (FIRST << chunk))
@@ -90,8 +90,8 @@ impl Rare {
     #[cold]
     pub(super) fn grow(&self, len: u32) -> Option<()> {
         let chunk = (len as usize / FIRST).checked_ilog2()? as usize;
-        let chunks = self.chunks.get_or_init(|| (0..CHUNKS).map(|_| Chunk::new()).collect());
-        chunks.get(chunk)?.get_or_init(|| (0..len).map(|_| Record::default()).collect());
+        let chunks = self.chunks.get_or_init(|| (0..CHUNKS).map(|_| RecordChunk::new()).collect());
+        chunks.get(chunk)?.get_or_init(|| (0..len).map(|_| LeaseRecord::default()).collect());
         // Release: publishes the chunk.
         self.len.fetch_max(len * 2, Ordering::Release);
         Some(())
@@ -130,7 +130,7 @@ impl Rare {
 
     /// Tells those who look for the first end of a record.
     #[cold]
-    pub(super) fn list(&self, index: u32, record: &Record) {
+    pub(super) fn list(&self, index: u32, record: &LeaseRecord) {
         let mut last = self.news.load(Ordering::Relaxed);
         loop {
             record.next.store(last, Ordering::Relaxed);
@@ -146,7 +146,7 @@ impl Rare {
     /// Bytes allocated, with itself.
     pub(super) fn memory(&self) -> usize {
         let chunks = self.chunks.get().map_or(0, |chunks| size_of_val(&**chunks));
-        let records = (self.len() as usize - FIRST) * size_of::<Record>();
+        let records = (self.len() as usize - FIRST) * size_of::<LeaseRecord>();
         let hints = self.hints.get().map_or(0, |hints| size_of_val(&**hints));
         let ends = self.ends.lock().0.capacity() * size_of::<Reverse<(u64, u32)>>();
         size_of::<Rare>() + chunks + records + hints + ends

@@ -30,7 +30,7 @@ const LISTED: u64 = 4;
 const SERIAL: u64 = 8;
 
 #[derive(Default)]
-pub(super) struct Record {
+pub(super) struct LeaseRecord {
     /// Serial number and state.
     word: AtomicU64,
     /// When the lease is over, in nanoseconds; `u64::MAX` never.
@@ -49,7 +49,7 @@ pub(crate) struct Held {
 }
 
 /// A live record.
-pub(super) struct Live {
+pub(super) struct LiveLease {
     pub(super) serial: u64,
     pub(super) end: u64,
     pub(super) units: u32,
@@ -57,7 +57,7 @@ pub(super) struct Live {
 
 /// A claimed record: dropping it makes it free again.
 pub(crate) struct Claim<'a> {
-    pub(super) record: &'a Record,
+    pub(super) record: &'a LeaseRecord,
     pub(super) index: u32,
     pub(super) units: u32,
     pub(super) serial: u64,
@@ -89,7 +89,7 @@ pub(super) fn serial_after(word: u64, end: u64) -> u64 {
     if end < NEVER { serial | LISTED } else { serial }
 }
 
-impl Record {
+impl LeaseRecord {
     /// Its word, if it was free.
     #[inline]
     pub(super) fn claim(&self, end: u64) -> Option<u64> {
@@ -160,7 +160,7 @@ impl Record {
     }
 
     /// The lease of a live record. Waits while it is claimed or leaves.
-    pub(super) fn live(&self) -> Option<Live> {
+    pub(super) fn live(&self) -> Option<LiveLease> {
         let backoff = Backoff::default();
         loop {
             // Acquire: sees what was written of it before it became live.
@@ -177,7 +177,7 @@ impl Record {
                 // lease, the word has changed.
                 fence(Ordering::Acquire);
                 if self.word.load(Ordering::Relaxed) == word {
-                    return Some(Live { serial: word & !STATE, end, units });
+                    return Some(LiveLease { serial: word & !STATE, end, units });
                 }
             }
             backoff.snooze();

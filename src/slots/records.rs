@@ -4,18 +4,21 @@
 use crate::sync::{OnceLock, Ordering, mutant};
 
 use super::rare::{FIRST, Rare};
-use super::record::{Claim, Live, NEVER, Record, is_listed, serial_after};
+use super::record::{Claim, LeaseRecord, LiveLease, NEVER, is_listed, serial_after};
 
 /// In this order: what each call touches is on as few cache lines as can be.
 #[repr(C)]
-pub(super) struct Records {
+pub(super) struct LeaseRecords {
     rare: OnceLock<Box<Rare>>,
-    pub(super) first: [Record; FIRST],
+    pub(super) first: [LeaseRecord; FIRST],
 }
 
-impl Records {
-    pub(super) fn new() -> Records {
-        Records { rare: OnceLock::new(), first: std::array::from_fn(|_| Record::default()) }
+impl LeaseRecords {
+    pub(super) fn new() -> LeaseRecords {
+        LeaseRecords {
+            rare: OnceLock::new(),
+            first: std::array::from_fn(|_| LeaseRecord::default()),
+        }
     }
 
     /// What is rare, made if it is not there.
@@ -30,7 +33,7 @@ impl Records {
     }
 
     #[inline]
-    pub(super) fn get(&self, index: u32) -> Option<&Record> {
+    pub(super) fn get(&self, index: u32) -> Option<&LeaseRecord> {
         match self.first.get(index as usize) {
             Some(record) => Some(record),
             None => self.known_rare()?.get(index),
@@ -74,13 +77,13 @@ impl Records {
 
     /// The record and its word, if it was free.
     #[inline]
-    fn claim_at(&self, index: u32, end: u64) -> Option<(u32, &Record, u64)> {
+    fn claim_at(&self, index: u32, end: u64) -> Option<(u32, &LeaseRecord, u64)> {
         let record = self.get(index)?;
         Some((index, record, record.claim(end)?))
     }
 
     #[inline(never)]
-    fn claim_any(&self, hint: u32, end: u64) -> Option<(u32, &Record, u64)> {
+    fn claim_any(&self, hint: u32, end: u64) -> Option<(u32, &LeaseRecord, u64)> {
         loop {
             let len = self.len();
             let start = if hint < len { hint } else { 0 };
@@ -95,7 +98,7 @@ impl Records {
 
     /// Tells those who look for the first end what `ends` must know of a record beyond the first, which
     /// was claimed.
-    fn tell(&self, index: u32, record: &Record, word: u64, before: u64, end: u64) {
+    fn tell(&self, index: u32, record: &LeaseRecord, word: u64, before: u64, end: u64) {
         let Some(rare) = self.known_rare() else { return };
         if !is_listed(word) {
             if end < NEVER && !mutant("unlisted") {
@@ -114,7 +117,7 @@ impl Records {
 
     /// Shows every record that is live, and waits for those that are claimed or leave. Only while the
     /// slots are shut: then none becomes live meanwhile. One of which `visit` says false is shown again.
-    pub(super) fn each_live(&self, mut visit: impl FnMut(&Record, &Live) -> bool) {
+    pub(super) fn each_live(&self, mut visit: impl FnMut(&LeaseRecord, &LiveLease) -> bool) {
         for record in (0..self.len()).filter_map(|index| self.get(index)) {
             while record.live().is_some_and(|live| !visit(record, &live)) {}
         }

@@ -69,7 +69,7 @@ impl Slots {
                 drop(self.records.rare().ends.lock());
                 continue;
             }
-            // Acquire: pairs with the fence in `Record::claim`. If this is the end of a later lease,
+            // Acquire: pairs with the fence in `LeaseRecord::claim`. If this is the end of a later lease,
             // `is_live` says false. The head is read after it, too.
             let end = record.end.load(Ordering::Acquire);
             let live = record.is_live(held);

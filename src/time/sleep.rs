@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::sync::{Arc, Mutex};
 
 use super::virtual_clock::{Alarm, Due, VirtualClock, VirtualTime};
-use super::{Clock, Kind, Timed, Timestamp};
+use super::{Clock, ClockKind, Timed, Timestamp};
 
 /// A wait under `.await` on a clock that has no timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,15 +57,15 @@ impl Clock {
     /// If the clock has no timer; and on tokio's outside a runtime.
     pub fn sleep_until(&self, at: Timestamp) -> Result<Sleep, NoTimer> {
         match &self.0 {
-            Kind::Virtual(time) => Ok(Sleep::on(time, at)),
+            ClockKind::Virtual(time) => Ok(Sleep::on(time, at)),
             #[cfg(feature = "tokio")]
-            Kind::Tokio(anchor) => match tokio::runtime::Handle::try_current() {
+            ClockKind::Tokio(anchor) => match tokio::runtime::Handle::try_current() {
                 Ok(_) => Ok(Sleep(How::Tokio(Box::pin(tokio::time::sleep_until(
                     anchor.tokio_instant(at),
                 ))))),
                 Err(_) => Err(NoTimer),
             },
-            Kind::Timed(timer) => {
+            ClockKind::Timed(timer) => {
                 let sleep = (timer.sleep_until)(at);
                 Ok(Sleep(How::Timed { timer: timer.clone(), until: at, sleep }))
             }
@@ -84,9 +84,9 @@ impl Clock {
     /// Whether one can wait on it under `.await`, here and now.
     pub(crate) fn has_timer(&self) -> bool {
         match &self.0 {
-            Kind::Virtual(_) | Kind::Timed(_) => true,
+            ClockKind::Virtual(_) | ClockKind::Timed(_) => true,
             #[cfg(feature = "tokio")]
-            Kind::Tokio(_) => tokio::runtime::Handle::try_current().is_ok(),
+            ClockKind::Tokio(_) => tokio::runtime::Handle::try_current().is_ok(),
             _ => false,
         }
     }
@@ -94,7 +94,7 @@ impl Clock {
     /// The time that its waits are kept by, if that is virtual.
     pub(crate) fn virtual_time(&self) -> Option<&Arc<VirtualTime>> {
         match &self.0 {
-            Kind::Virtual(time) => Some(time),
+            ClockKind::Virtual(time) => Some(time),
             _ => None,
         }
     }

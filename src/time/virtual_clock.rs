@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Weak};
 
-use super::{Clock, Kind, Timestamp, saturating_nanos};
+use super::{Clock, ClockKind, Timestamp, saturating_nanos};
 
 /// Time that moves only when told to: for tests, simulations and replays.
 ///
@@ -143,7 +143,7 @@ impl VirtualClock {
 
     /// A handle for limiters. All handles of one virtual clock show the same time.
     pub fn clock(&self) -> Clock {
-        Clock(Kind::Virtual(self.time.clone()))
+        Clock(ClockKind::Virtual(self.time.clone()))
     }
 
     /// The moment it stands at.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tollgate::{
-    Absent, Enforcer, Limit, Missing, Mode, Overflow, Override, Policy, Quota, Retry, Verdict,
+    Enforcer, Limit, Missing, Mode, Overflow, Override, Policy, Quota, Retry, SkipReason, Verdict,
     VirtualClock,
 };
 
@@ -257,12 +257,12 @@ fn explanations_say_why_a_limit_does_not_apply() {
     );
     let explained = enforcer.explain(&[("ip", "::1"), ("method", "GET")], 1);
     let why = |index: usize| match &explained[index].verdict {
-        Verdict::Absent(why) => Some(*why),
+        Verdict::SkipReason(why) => Some(*why),
         _ => None,
     };
-    assert_eq!(why(0), Some(Absent::Off));
-    assert_eq!(why(1), Some(Absent::When));
-    assert_eq!(why(2), Some(Absent::Missing));
+    assert_eq!(why(0), Some(SkipReason::Off));
+    assert_eq!(why(1), Some(SkipReason::When));
+    assert_eq!(why(2), Some(SkipReason::Missing));
     assert_eq!(explained[3].key, "ip=::1 no user|org");
 }
 

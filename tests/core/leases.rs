@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use tollgate::{
-    ConcurrencyLimiter, KeyedConcurrencyLimiter, Lease, MAX_SLOTS, Over, Retry, Timestamp, Usage,
-    VirtualClock,
+    ConcurrencyLimiter, KeyedConcurrencyLimiter, Lease, LeaseExpired, MAX_SLOTS, Retry, Timestamp,
+    Usage, VirtualClock,
 };
 
 const NANO: Duration = Duration::from_nanos(1);
@@ -98,7 +98,7 @@ fn run(cap: u32, lease: Option<u64>, moments: &[(u64, Op, Is)]) {
             }
             Renew(name) => match held[name].renew() {
                 Ok(()) => Done,
-                Err(Over) => TooLate,
+                Err(LeaseExpired) => TooLate,
             },
             Remaining(name) => {
                 let lease = &held[name];
@@ -504,7 +504,7 @@ fn a_lease_is_given_back_from_another_thread_and_after_its_limiter_is_gone() {
     assert!(lease.is_live());
     assert_eq!(lease.renew(), Ok(()));
     time.advance(nanos(LEASE));
-    assert_eq!(lease.renew(), Err(Over));
+    assert_eq!(lease.renew(), Err(LeaseExpired));
     std::thread::spawn(move || drop(lease)).join().unwrap();
 
     let keyed: KeyedConcurrencyLimiter<str> =
@@ -562,7 +562,9 @@ fn debug_works_in_any_state() {
     time.advance(nanos(LEASE));
     slots.reset();
     assert!(shown(Some(&lease)).contains("expired: 1"));
-    assert!(format!("{:?} {time:?} {Over}", time.sleep(SECOND)).contains("acquire another"));
+    assert!(
+        format!("{:?} {time:?} {LeaseExpired}", time.sleep(SECOND)).contains("acquire another")
+    );
 }
 
 fn keyed(cap: u32, time: &VirtualClock) -> KeyedConcurrencyLimiter<u64, FixedState> {

@@ -535,7 +535,7 @@ mod rates {
         ]
     }
 
-    /// Nanoseconds a unit takes; each divides the next, so that debt is repriced exactly.
+    /// Nanoseconds a unit takes; each divides the next, so that debt is converted exactly.
     const INTERVALS: [u64; 5] = [1, 5, 10, 20, 40];
 
     /// The bucket as the time at which it is full, in nanoseconds.

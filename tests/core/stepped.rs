@@ -194,7 +194,7 @@ fn a_word_decides_as_the_pure_algorithm() {
                     history.push(format!("{next:?} at {now:?}"));
                     limiter.set_quota(next);
                     let algorithm = FixedWindow::new(next);
-                    algorithm.reprice(&pure.algorithm, &mut pure.state, now);
+                    algorithm.convert(&pure.algorithm, &mut pure.state, now);
                     (pure.algorithm, quota, changed) = (algorithm, next, now);
                     census.count("another quota");
                     if pure.is_beyond_a_word(now) {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tollgate::{
     Enforcer, Policy, PolicyError, PolicyWatcher, Reload, VirtualClock, WatchError, WatchEvent,
-    Watching,
+    WatchHandle,
 };
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -412,7 +412,7 @@ fn a_thread_ends_when_the_enforcer_is_gone() {
 fn a_thread_may_drop_its_own_watching() {
     #[derive(Default)]
     struct Dropper {
-        watching: Mutex<Option<Watching>>,
+        watching: Mutex<Option<WatchHandle>>,
         dropped_on: OnceLock<Option<String>>,
     }
     impl Wake for Dropper {

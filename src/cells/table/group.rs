@@ -4,7 +4,7 @@ use crate::sync::{AtomicBool, AtomicU8, AtomicU64, Mutex, MutexGuard, Ordering};
 
 use crate::cells::word::{self, IN_TRANSIT, NEVER_USED};
 
-use super::line::{Cell, LINE, Line, SLOTS, Spot, cell, count_lock, count_touch, seek};
+use super::line::{Cell, LINE, SLOTS, SlotLine, SlotOfLine, cell, count_lock, count_touch, seek};
 
 /// A slot that no key has is taken before one of an idle key if it is in so many lines.
 const NEAR_UNUSED: usize = 8;
@@ -21,7 +21,7 @@ pub(crate) trait Meaning {
 }
 
 /// What became of a claim.
-pub(crate) enum Claim<'a> {
+pub(crate) enum ClaimedSlot<'a> {
     /// The slot is the key's, with the word that was asked for.
     Made(Cell<'a>),
     /// The key was there.
@@ -65,7 +65,7 @@ pub(super) struct Group {
 struct Free<'a> {
     /// How many lines behind the one that the newcomer's tag names.
     distance: usize,
-    line: &'a Line,
+    line: &'a SlotLine,
     slot: usize,
     word: u64,
     /// Since which tick its key is idle. `None`: no key has it.
@@ -73,7 +73,7 @@ struct Free<'a> {
 }
 
 /// A group's place in its segment.
-pub(super) struct Place<'a> {
+pub(super) struct GroupPlace<'a> {
     segment: &'a Segment,
     pub(super) group: &'a Group,
     /// Index of its first line.
@@ -81,14 +81,19 @@ pub(super) struct Place<'a> {
     lines: usize,
 }
 
-impl<'a> Place<'a> {
+impl<'a> GroupPlace<'a> {
     #[inline(always)]
     pub(super) fn new(segment: &'a Segment, index: usize, lines: usize) -> Option<Self> {
-        Some(Place { segment, group: segment.rest.groups.get(index)?, first: index * lines, lines })
+        Some(GroupPlace {
+            segment,
+            group: segment.rest.groups.get(index)?,
+            first: index * lines,
+            lines,
+        })
     }
 
     #[inline(always)]
-    pub(super) fn line(&self, index: usize) -> Option<&'a Line> {
+    pub(super) fn line(&self, index: usize) -> Option<&'a SlotLine> {
         self.segment.line(self.first + index)
     }
 
@@ -102,7 +107,7 @@ impl<'a> Place<'a> {
 
     /// Where the key stands, `from` so many lines behind its own on.
     #[inline(always)]
-    pub(super) fn find(&self, tag: u64, spread: u64, from: usize) -> Option<Spot<'a>> {
+    pub(super) fn find(&self, tag: u64, spread: u64, from: usize) -> Option<SlotOfLine<'a>> {
         let home = self.home(spread);
         // Relaxed: a caller that must be certain holds the lock under which it was written.
         let reach = self.reach(home).load(Ordering::Relaxed).into();
@@ -142,7 +147,7 @@ impl<'a> Place<'a> {
         lines: usize,
         may_forget: bool,
         meaning: &impl Meaning,
-    ) -> Claim<'a> {
+    ) -> ClaimedSlot<'a> {
         let home = self.home(spread);
         self.shrink_reach(home);
         // First: else the keys of a crowded line would forget each other in turn.
@@ -153,7 +158,7 @@ impl<'a> Place<'a> {
         let free = match unused {
             Some(free) => Ok(free),
             None if may_forget => self.idle(home, lines, meaning),
-            None => Err(Claim::Full { until: u64::MAX }),
+            None => Err(ClaimedSlot::Full { until: u64::MAX }),
         };
         let Free { distance, line, slot, word, since } = match free {
             Ok(free) => free,
@@ -165,7 +170,7 @@ impl<'a> Place<'a> {
             word_at.compare_exchange(word, IN_TRANSIT, Ordering::Relaxed, Ordering::Relaxed);
         if marked.is_err() {
             // Its key came back. The caller looks at the line again.
-            return Claim::Stale;
+            return ClaimedSlot::Stale;
         }
         // Relaxed, but for one store: what is written under this lock is read and written here.
         match since.map(|tick| meaning.stamp(tick)) {
@@ -187,7 +192,7 @@ impl<'a> Place<'a> {
         tag_at.store(tag, Ordering::Release);
         // Release: a thread that sees the word sees its tag.
         word_at.store(start, Ordering::Release);
-        Claim::Made(Cell { tag_at, word: word_at, tag })
+        ClaimedSlot::Made(Cell { tag_at, word: word_at, tag })
     }
 
     /// The nearest slot that no key has, of `lines` from `home`.
@@ -212,7 +217,7 @@ impl<'a> Place<'a> {
         home: usize,
         lines: usize,
         meaning: &impl Meaning,
-    ) -> Result<Free<'a>, Claim<'a>> {
+    ) -> Result<Free<'a>, ClaimedSlot<'a>> {
         let mut needed_until = u64::MAX;
         for distance in 0..lines {
             let Some(line) = self.line(wrap(home + distance, self.lines)) else { break };
@@ -226,7 +231,7 @@ impl<'a> Place<'a> {
                 if tag == 0 {
                     return Ok(Free { distance, line, slot, word, since: None });
                 }
-                let until = meaning.needed_until(word, tag).ok_or(Claim::Stale)?;
+                let until = meaning.needed_until(word, tag).ok_or(ClaimedSlot::Stale)?;
                 if until < least.0 {
                     least = (until, slot, word);
                 }
@@ -237,7 +242,7 @@ impl<'a> Place<'a> {
             }
             needed_until = needed_until.min(until);
         }
-        Err(Claim::Full {
+        Err(ClaimedSlot::Full {
             until: match needed_until {
                 u64::MAX => u64::MAX,
                 tick => meaning.stamp(tick.saturating_add(1)),
@@ -267,7 +272,7 @@ impl Segment {
     }
 
     #[inline(always)]
-    pub(super) fn line(&self, index: usize) -> Option<&Line> {
+    pub(super) fn line(&self, index: usize) -> Option<&SlotLine> {
         let at = self.start + index * LINE;
         self.words.get(at..at + LINE)?.first_chunk()
     }

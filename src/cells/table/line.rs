@@ -12,10 +12,10 @@ pub(super) const SLOTS: usize = 2;
 
 pub(super) const LINE: usize = 2 * SLOTS;
 
-pub(super) type Line = [AtomicU64; LINE];
+pub(super) type SlotLine = [AtomicU64; LINE];
 
 /// A line and a slot of it.
-pub(super) type Spot<'a> = (&'a Line, usize);
+pub(super) type SlotOfLine<'a> = (&'a SlotLine, usize);
 
 /// A slot that was found to be a key's.
 #[derive(Clone, Copy)]
@@ -68,7 +68,7 @@ impl<'a> Cell<'a> {
 /// The slot of this line that has the tag; any, if none has it. Looks at all slots without a branch:
 /// nobody can foresee which it is, and a wrong guess costs more than looking.
 #[inline(always)]
-fn slot_of(line: &Line, tag: u64) -> usize {
+fn slot_of(line: &SlotLine, tag: u64) -> usize {
     count_touch();
     (1..SLOTS).fold(0, |found, slot| {
         count_touch();
@@ -79,20 +79,20 @@ fn slot_of(line: &Line, tag: u64) -> usize {
 
 /// The cell of the key in this line, and its word.
 #[inline(always)]
-pub(super) fn read(line: &Line, tag: u64) -> Option<(Cell<'_>, u64)> {
+pub(super) fn read(line: &SlotLine, tag: u64) -> Option<(Cell<'_>, u64)> {
     let cell = cell(line, slot_of(line, tag), tag);
     Some((cell, cell.load()?))
 }
 
 /// Where the key stands in this line.
-pub(super) fn seek(line: &Line, tag: u64) -> Option<Spot<'_>> {
+pub(super) fn seek(line: &SlotLine, tag: u64) -> Option<SlotOfLine<'_>> {
     let slot = slot_of(line, tag) % SLOTS;
     // Relaxed: `Cell::load` looks again.
     (line[slot].load(Ordering::Relaxed) == tag).then_some((line, slot))
 }
 
 #[inline(always)]
-pub(super) fn cell(line: &Line, slot: usize, tag: u64) -> Cell<'_> {
+pub(super) fn cell(line: &SlotLine, slot: usize, tag: u64) -> Cell<'_> {
     // A slot always is: said once more where the compiler can see it.
     let slot = slot % SLOTS;
     Cell { tag_at: &line[slot], word: &line[SLOTS + slot], tag }

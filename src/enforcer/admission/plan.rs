@@ -11,7 +11,7 @@ use crate::enforcer::facts::Facts;
 use crate::enforcer::limit_state::Limiter;
 use crate::enforcer::permit::NOWHERE;
 use crate::enforcer::{Answers, Permit};
-use crate::queue::{Attempt, Place, Plan, QueueOwner};
+use crate::queue::{Attempt, Plan, QueueOwner, QueuePlace};
 use crate::sync::{Arc, AtomicBool, AtomicU32, Ordering};
 use crate::time::{Clock, Timestamp};
 use crate::transaction::Refusal;
@@ -89,7 +89,7 @@ impl AdmitPlan {
         refusals: &[(u32, Denied)],
         stands_at: u32,
         now: Timestamp,
-    ) -> Option<(u32, Place, Retry)> {
+    ) -> Option<(u32, QueuePlace, Retry)> {
         let mut chosen = None;
         for (rule, denied) in refusals {
             let deadline = self.since + self.policy.rules[*rule as usize].wait?;
@@ -113,7 +113,7 @@ impl AdmitPlan {
             Limiter::Rate(rate) => (rate.line(tag), cost),
             Limiter::Slots(semaphores) => (semaphores.semaphore(tag), of.weight.into()),
         };
-        Some((rule, Place { at, units, deadline }, retry))
+        Some((rule, QueuePlace { at, units, deadline }, retry))
     }
 
     fn permit(&self) -> Permit {

@@ -3,22 +3,22 @@
 use std::hash::BuildHasher;
 
 use crate::enforcer::facts::{Facts, Names, text};
-use crate::enforcer::framing::{self, Words};
+use crate::enforcer::framing::{self, KeyWords};
 use crate::enforcer::limit_state::LimitState;
 use crate::policy::Missing;
 use crate::sync::Arc;
 
-use super::{CompiledLimit, Part, Variant};
+use super::{CompiledLimit, KeyFacts, Variant};
 
 /// Why a limit does not apply to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Absent {
+pub enum SkipReason {
     /// Its mode is off.
     Off,
     /// A condition does not match.
     When,
     /// The request is not in its share.
-    Rollout,
+    CompiledRollout,
     /// A fact of its key is missing, and `missing` is skip.
     Missing,
     /// An override exempts the key.
@@ -27,7 +27,7 @@ pub enum Absent {
 
 /// What a rule is to a request.
 pub(crate) enum Applies<'a> {
-    Not(Absent),
+    Not(SkipReason),
     /// It refuses without asking the cells: a fact of its key is missing or its cost unreadable.
     Refuses,
     Decides {
@@ -59,10 +59,10 @@ impl CompiledLimit {
         facts: &Facts<'_>,
         cost: u64,
         hasher: &S,
-        words: &mut Words,
+        words: &mut KeyWords,
     ) -> Applies<'_> {
         if !is_meant {
-            return Applies::Not(Absent::When);
+            return Applies::Not(SkipReason::When);
         }
         if !self.is_plain {
             return self.applies_in_part(facts, cost, hasher, words);
@@ -77,7 +77,7 @@ impl CompiledLimit {
     fn applies_without_key(&self) -> Applies<'_> {
         match self.missing {
             Missing::Refuse => Applies::Refuses,
-            Missing::Skip | Missing::Marker => Applies::Not(Absent::Missing),
+            Missing::Skip | Missing::Marker => Applies::Not(SkipReason::Missing),
         }
     }
 
@@ -89,17 +89,17 @@ impl CompiledLimit {
         facts: &Facts<'_>,
         cost: u64,
         hasher: &S,
-        words: &mut Words,
+        words: &mut KeyWords,
     ) -> Applies<'_> {
         if self.rollout.as_ref().is_some_and(|rollout| !rollout.includes(facts)) {
-            return Applies::Not(Absent::Rollout);
+            return Applies::Not(SkipReason::CompiledRollout);
         }
         let Some(tag) = self.tag(facts, hasher, words) else {
             return self.applies_without_key();
         };
         let (mut state, mut variant) = (&self.state, u32::MAX);
         if let Some((index, change)) = self.variant(facts) {
-            let Some(its) = &change.state else { return Applies::Not(Absent::Exempt) };
+            let Some(its) = &change.state else { return Applies::Not(SkipReason::Exempt) };
             (state, variant) = (its, index);
         }
         let cost = match self.cost {
@@ -121,7 +121,7 @@ impl CompiledLimit {
         &self,
         facts: &Facts<'_>,
         hasher: &S,
-        words: &mut Words,
+        words: &mut KeyWords,
     ) -> Option<u64> {
         if self.key.is_empty() {
             return Some(1);
@@ -139,7 +139,7 @@ impl CompiledLimit {
 
     /// What counts of a part; none if it is missing and the rule does not count that.
     #[inline(always)]
-    fn given<'f>(&self, part: &Part, facts: &'f Facts<'_>) -> Option<framing::Given<'f>> {
+    fn given<'f>(&self, part: &KeyFacts, facts: &'f Facts<'_>) -> Option<framing::Given<'f>> {
         match part.find(facts) {
             Some(((_, name), value)) => Some((name, value)),
             None => (self.missing == Missing::Marker).then_some((0, &[])),
@@ -161,7 +161,7 @@ impl CompiledLimit {
         if self.key.is_empty() {
             return "everything".to_owned();
         }
-        let part = |part: &Part| match part.find(facts) {
+        let part = |part: &KeyFacts| match part.find(facts) {
             Some(((id, _), value)) => format!("{}={}", names.name(id), text(value)),
             None => {
                 let facts: Vec<&str> = part.ids().map(|id| names.name(id)).collect();

@@ -12,7 +12,7 @@ use super::{Compiled, CompiledLimit};
 const FOUND: usize = 32;
 
 /// The places of rules.
-pub(crate) type Found = SmallVec<[u32; FOUND]>;
+pub(crate) type Candidates = SmallVec<[u32; FOUND]>;
 
 /// Rules by the exact value that they need a fact to have.
 pub(super) struct Route {
@@ -23,13 +23,13 @@ pub(super) struct Route {
 impl Compiled {
     /// The places of the rules that may apply, in order. `found` is empty.
     #[inline(always)]
-    pub(crate) fn find<'a>(&'a self, facts: &Facts<'_>, found: &'a mut Found) -> &'a [u32] {
+    pub(crate) fn find<'a>(&'a self, facts: &Facts<'_>, found: &'a mut Candidates) -> &'a [u32] {
         if self.routes.is_empty() { &self.always } else { self.route(facts, found) }
     }
 
     /// The same, of a policy with rules that some facts lead to by their exact values.
     #[inline(never)]
-    fn route<'a>(&'a self, facts: &Facts<'_>, found: &'a mut Found) -> &'a [u32] {
+    fn route<'a>(&'a self, facts: &Facts<'_>, found: &'a mut Candidates) -> &'a [u32] {
         for route in &self.routes {
             let value = facts.get(route.fact);
             if let Some(rules) = value.and_then(|value| route.rules.get(value)) {

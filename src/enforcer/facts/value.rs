@@ -2,10 +2,10 @@
 
 /// The value of a fact: text, or an integer, which counts as its decimal text.
 #[derive(Clone, Copy, Debug)]
-pub struct Value<'a>(pub(super) Kind<'a>);
+pub struct Value<'a>(pub(super) ValueKind<'a>);
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Kind<'a> {
+pub(super) enum ValueKind<'a> {
     Text(&'a str),
     Decimal(Decimal),
 }
@@ -42,21 +42,21 @@ impl Value<'_> {
             start -= 1;
             digits[start] = b'-';
         }
-        Value(Kind::Decimal(Decimal { digits, start: start as u8 }))
+        Value(ValueKind::Decimal(Decimal { digits, start: start as u8 }))
     }
 }
 
 impl<'a> From<&'a str> for Value<'a> {
     #[inline]
     fn from(text: &'a str) -> Self {
-        Value(Kind::Text(text))
+        Value(ValueKind::Text(text))
     }
 }
 
 impl<'a> From<&'a String> for Value<'a> {
     #[inline]
     fn from(text: &'a String) -> Self {
-        Value(Kind::Text(text))
+        Value(ValueKind::Text(text))
     }
 }
 

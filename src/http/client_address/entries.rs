@@ -22,24 +22,24 @@ pub enum ProxyHeader {
 }
 
 /// The entries of all lines of a header, the last first; None for one that is no address.
-pub(super) struct Entries<'a> {
+pub(super) struct HeaderEntries<'a> {
     header: ProxyHeader,
     lines: std::iter::Rev<<GetAll<'a, HeaderValue> as IntoIterator>::IntoIter>,
     /// What is left of a line.
     line: Option<&'a [u8]>,
 }
 
-impl<'a> Entries<'a> {
-    pub(super) fn new(headers: &'a HeaderMap, header: ProxyHeader) -> Entries<'a> {
+impl<'a> HeaderEntries<'a> {
+    pub(super) fn new(headers: &'a HeaderMap, header: ProxyHeader) -> HeaderEntries<'a> {
         let lines = match header {
             ProxyHeader::XForwardedFor => headers.get_all(&X_FORWARDED_FOR),
             ProxyHeader::Forwarded => headers.get_all(FORWARDED),
         };
-        Entries { header, lines: lines.into_iter().rev(), line: None }
+        HeaderEntries { header, lines: lines.into_iter().rev(), line: None }
     }
 }
 
-impl Iterator for Entries<'_> {
+impl Iterator for HeaderEntries<'_> {
     type Item = Option<IpAddr>;
 
     fn next(&mut self) -> Option<Self::Item> {

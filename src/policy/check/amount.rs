@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::problem::{Field, Place, Shown};
+use super::super::problem::{Field, PolicyPlace, Shown};
 use super::super::{Change, Limit, What};
 use super::Checker;
 use crate::quota::Quota;
@@ -10,7 +10,7 @@ use crate::slots::MAX_SLOTS;
 
 impl Checker<'_> {
     pub(super) fn amount(&mut self, index: usize, limit: &Limit) {
-        let at = |field| Place::Limit(index, field);
+        let at = |field| PolicyPlace::Limit(index, field);
         let kind = match limit.what {
             What::Rate(_) => "rate",
             What::Slots { .. } => "concurrency",
@@ -62,7 +62,7 @@ impl Checker<'_> {
         limit_index: usize,
         limit: &Limit,
     ) {
-        let at = |field| Place::Override(index, field);
+        let at = |field| PolicyPlace::Override(index, field);
         let field = match change {
             Change::Nothing | Change::Exempt => return,
             Change::Quota { .. } => Field::Rate,
@@ -71,7 +71,7 @@ impl Checker<'_> {
         };
         match (change, limit.what) {
             (Change::Burst { burst }, What::Rate(quota)) => {
-                let read = !self.is_unread(Place::Limit(limit_index, Field::Rate));
+                let read = !self.is_unread(PolicyPlace::Limit(limit_index, Field::Rate));
                 match quota.with_burst(burst) {
                     Err(error) if read => self.report(at(field), error.to_string(), None),
                     Ok(quota) => self.burst(at(field), limit, quota),
@@ -99,7 +99,7 @@ impl Checker<'_> {
     }
 
     /// Checks that a burst has a meaning.
-    fn burst(&mut self, place: Place, limit: &Limit, quota: Quota) {
+    fn burst(&mut self, place: PolicyPlace, limit: &Limit, quota: Quota) {
         if !limit.algorithm.has_burst() && quota.burst_size() != quota.count() {
             let what = format!("`{}` has no burst: its count is the most at once", limit.algorithm);
             let hint = "leave the burst out, or decide by `gcra`".to_owned();
@@ -107,14 +107,14 @@ impl Checker<'_> {
         }
     }
 
-    pub(super) fn cap(&mut self, place: Place, cap: u32) {
+    pub(super) fn cap(&mut self, place: PolicyPlace, cap: u32) {
         if cap > MAX_SLOTS {
             self.report(place, format!("a cap is at most {MAX_SLOTS} slots"), None);
         }
     }
 
     /// Checks that a request can be admitted. A cap of 0 is meant to admit none.
-    fn fits(&mut self, place: Place, weight: u32, cap: u32) {
+    fn fits(&mut self, place: PolicyPlace, weight: u32, cap: u32) {
         if cap > 0 && weight > cap && weight <= MAX_SLOTS {
             let what = format!(
                 "weight {weight} is above the cap {cap}: no request could ever be admitted"
@@ -126,7 +126,7 @@ impl Checker<'_> {
 
     /// Whether the limit is known to be of a rate or of concurrency.
     fn knows_kind(&self, limit: usize) -> bool {
-        let unread = |field| self.is_unread(Place::Limit(limit, field));
+        let unread = |field| self.is_unread(PolicyPlace::Limit(limit, field));
         !(unread(Field::Rate) && unread(Field::Concurrent))
     }
 }

@@ -14,13 +14,13 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::Found;
+use super::FileProblem;
 use super::syntax::Gaps;
 use crate::policy::Policy;
-use crate::policy::problem::{Place, Shown, did_you_mean, nearest};
+use crate::policy::problem::{PolicyPlace, Shown, did_you_mean, nearest};
 use value::given;
 
-type Value<'t> = Spanned<DeValue<'t>>;
+type TomlValue<'t> = Spanned<DeValue<'t>>;
 
 const TOP: &[&str] = &["facts", "limit", "override"];
 const LIMIT: &[&str] = &[
@@ -68,21 +68,21 @@ pub(super) struct Reader<'t> {
     gaps: &'t Gaps,
     pub(super) policy: Policy,
     /// Where in the text each place of the policy stands.
-    pub(super) spans: HashMap<Place, Range<usize>>,
+    pub(super) spans: HashMap<PolicyPlace, Range<usize>>,
     /// Places of which the text says something that was no good, or may have.
-    pub(super) unread: HashSet<Place>,
-    pub(super) found: Vec<Found>,
+    pub(super) unread: HashSet<PolicyPlace>,
+    pub(super) found: Vec<FileProblem>,
 }
 
 impl<'t> Reader<'t> {
-    pub(super) fn new(text: &'t str, gaps: &'t Gaps, found: Vec<Found>) -> Reader<'t> {
+    pub(super) fn new(text: &'t str, gaps: &'t Gaps, found: Vec<FileProblem>) -> Reader<'t> {
         let (policy, spans, unread) = (Policy::new(), HashMap::new(), HashSet::new());
         Reader { text, gaps, policy, spans, unread, found }
     }
 
     pub(super) fn file(&mut self, tree: &DeTable<'_>) {
         if self.gaps.sections {
-            self.unread.insert(Place::Policy);
+            self.unread.insert(PolicyPlace::Policy);
         }
         for (key, at, value) in entries(tree) {
             match key {
@@ -92,26 +92,27 @@ impl<'t> Reader<'t> {
                 _ => {
                     let meant = self.unknown("a policy", key, at, TOP);
                     if meant == Some("limit") {
-                        self.unread.insert(Place::Policy);
+                        self.unread.insert(PolicyPlace::Policy);
                     }
                 }
             }
         }
     }
 
-    fn facts(&mut self, value: &Value<'_>) {
+    fn facts(&mut self, value: &TomlValue<'_>) {
         let before = self.found.len();
-        self.policy.facts = self.names("facts", value, "facts = [\"ip\", \"user\"]", Place::Fact);
-        self.spans.insert(Place::Facts, value.span());
+        self.policy.facts =
+            self.names("facts", value, "facts = [\"ip\", \"user\"]", PolicyPlace::Fact);
+        self.spans.insert(PolicyPlace::Facts, value.span());
         if self.found.len() > before {
-            self.skip(Place::Facts);
+            self.skip(PolicyPlace::Facts);
         }
     }
 
     fn sections(
         &mut self,
         key: &str,
-        value: &Value<'_>,
+        value: &TomlValue<'_>,
         mut read: impl FnMut(&mut Self, Range<usize>, &DeTable<'_>),
     ) {
         let hint = format!("write `[[{key}]]`, in double brackets, above each");
@@ -123,7 +124,7 @@ impl<'t> Reader<'t> {
                         other => {
                             let what = format!("each `{key}` is a table, not {}", given(other));
                             self.report(item.span(), what, Some(hint.clone()));
-                            self.unread.insert(Place::Policy);
+                            self.unread.insert(PolicyPlace::Policy);
                         }
                     }
                 }
@@ -137,7 +138,7 @@ impl<'t> Reader<'t> {
                     let before = text.get(..found.span.start).unwrap_or_default();
                     !(duplicate && before.trim_end_matches([' ', '\t']).ends_with('['))
                 });
-                self.unread.insert(Place::Policy);
+                self.unread.insert(PolicyPlace::Policy);
                 // The span of a table that only a dotted name implies is that of the name.
                 if text.get(value.span()).is_some_and(|header| header.starts_with(['[', '{'])) {
                     read(self, value.span(), table);
@@ -146,7 +147,7 @@ impl<'t> Reader<'t> {
             other => {
                 let what = format!("`{key}` is a list of tables, not {}", given(other));
                 self.report(value.span(), what, Some(hint));
-                self.unread.insert(Place::Policy);
+                self.unread.insert(PolicyPlace::Policy);
             }
         }
     }
@@ -175,16 +176,16 @@ impl<'t> Reader<'t> {
     }
 
     fn report(&mut self, span: Range<usize>, what: String, hint: Option<String>) {
-        self.found.push(Found { span, what, hint });
+        self.found.push(FileProblem { span, what, hint });
     }
 
-    fn skip(&mut self, place: Place) {
+    fn skip(&mut self, place: PolicyPlace) {
         self.unread.insert(place);
     }
 }
 
 /// A table's entries in the order of the text.
-fn entries<'v, 't>(table: &'v DeTable<'t>) -> Vec<(&'v str, Range<usize>, &'v Value<'t>)> {
+fn entries<'v, 't>(table: &'v DeTable<'t>) -> Vec<(&'v str, Range<usize>, &'v TomlValue<'t>)> {
     let mut entries: Vec<_> =
         table.iter().map(|(key, value)| (key.get_ref().as_ref(), key.span(), value)).collect();
     entries.sort_by_key(|(_, at, _)| at.start);

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use toml::de::{DeTable, Error};
 
-use super::Found;
+use super::FileProblem;
 
 /// A document in which every statement is sound.
 pub(super) struct Mended<'t> {
@@ -35,7 +35,7 @@ impl Gaps {
 }
 
 /// Leaves out every statement of `text` that is no TOML, and reports the first mistake of each.
-pub(super) fn mend<'t>(text: &'t str, found: &mut Vec<Found>) -> Mended<'t> {
+pub(super) fn mend<'t>(text: &'t str, found: &mut Vec<FileProblem>) -> Mended<'t> {
     if DeTable::parse(text).is_ok() {
         return Mended { text: Cow::Borrowed(text), gaps: Gaps::default() };
     }
@@ -76,10 +76,10 @@ pub(super) fn mend<'t>(text: &'t str, found: &mut Vec<Found>) -> Mended<'t> {
 }
 
 /// The parser's error in words for whoever wrote `source`, which begins at `offset`.
-pub(super) fn explain(error: &Error, source: &str, offset: usize) -> Found {
+pub(super) fn explain(error: &Error, source: &str, offset: usize) -> FileProblem {
     let span = error.span().unwrap_or_default();
     let given = source.get(span.clone()).unwrap_or_default();
-    let found = |span: Range<usize>, what: String, hint: Option<String>| Found {
+    let found = |span: Range<usize>, what: String, hint: Option<String>| FileProblem {
         span: span.start + offset..span.end + offset,
         what,
         hint,

@@ -10,7 +10,7 @@ fn remains<A: Algorithm>(mut algorithm: A, taken: u64, then: u64, quota: Quota, 
     algorithm.charge(&mut state, taken, at(then));
     let before = algorithm.clone();
     algorithm.set_quota(quota);
-    algorithm.reprice(&before, &mut state, at(now));
+    algorithm.convert(&before, &mut state, at(now));
     algorithm.decide(&state, 0, at(now)).unwrap().remaining()
 }
 

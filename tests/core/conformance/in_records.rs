@@ -38,8 +38,8 @@ impl<A: Algorithm> Algorithm for InRecords<A> {
     fn ahead(&self, identity: u64) -> Duration {
         self.0.ahead(identity)
     }
-    fn reprice(&self, before: &Self, state: &mut A::State, now: Timestamp) {
-        self.0.reprice(&before.0, state, now);
+    fn convert(&self, before: &Self, state: &mut A::State, now: Timestamp) {
+        self.0.convert(&before.0, state, now);
     }
     fn bytes(state: &A::State) -> usize {
         A::bytes(state)

@@ -69,9 +69,9 @@ impl Algorithm for Fragile {
         self.panic_at(When::Settle);
         self.log.settle(state, charged, at, cost, now);
     }
-    fn reprice(&self, before: &Fragile, state: &mut History, now: Timestamp) {
+    fn convert(&self, before: &Fragile, state: &mut History, now: Timestamp) {
         self.panic_at(When::Reprice);
-        self.log.reprice(&before.log, state, now);
+        self.log.convert(&before.log, state, now);
     }
 }
 

@@ -35,12 +35,12 @@ type Points = Vec<(f64, f64)>;
 struct Series {
     name: &'static str,
     color: RGBColor,
-    look: WatchEvent,
+    look: Look,
     points: Points,
 }
 
 #[derive(Clone, Copy)]
-enum WatchEvent {
+enum Look {
     Line,
     /// Filled down to the axis.
     Area,
@@ -58,9 +58,9 @@ struct Axes {
     count: f64,
 }
 
-impl WatchEvent {
+impl Look {
     fn is_dashes(self) -> bool {
-        matches!(self, WatchEvent::Dashes)
+        matches!(self, Look::Dashes)
     }
 }
 
@@ -130,28 +130,14 @@ fn levels(
 ) -> Vec<Series> {
     let of = |steps: &[u64]| stairs(steps, report, unit);
     let in_flight = of(&run.timeline.in_flight);
-    let mut series = vec![Series {
-        name: "in flight",
-        color: IN_FLIGHT,
-        look: WatchEvent::Area,
-        points: in_flight,
-    }];
+    let mut series =
+        vec![Series { name: "in flight", color: IN_FLIGHT, look: Look::Area, points: in_flight }];
     let waiting = of(&run.timeline.waiting);
-    series.push(Series {
-        name: "waiting",
-        color: WAITING,
-        look: WatchEvent::Line,
-        points: waiting,
-    });
+    series.push(Series { name: "waiting", color: WAITING, look: Look::Line, points: waiting });
     if limited && run.counts.crashed > 0 {
         for (_, slots) in &run.timeline.in_use.0 {
             let points = of(slots);
-            series.push(Series {
-                name: "slots in use",
-                color: SLOTS,
-                look: WatchEvent::Line,
-                points,
-            });
+            series.push(Series { name: "slots in use", color: SLOTS, look: Look::Line, points });
         }
     }
     if limited {
@@ -162,17 +148,12 @@ fn levels(
         }
         caps.retain(|(_, height)| height.is_finite());
         if !caps.is_empty() {
-            series.push(Series { name: "cap", color: CAP, look: WatchEvent::Dashes, points: caps });
+            series.push(Series { name: "cap", color: CAP, look: Look::Dashes, points: caps });
         }
     }
     if let Some(limit) = scenario.backend_limit {
         let points = [0.0, report.duration_s].map(|at| (at / unit, limit as f64)).to_vec();
-        series.push(Series {
-            name: "back-end limit",
-            color: BACKEND,
-            look: WatchEvent::Dashes,
-            points,
-        });
+        series.push(Series { name: "back-end limit", color: BACKEND, look: Look::Dashes, points });
     }
     series
 }
@@ -183,13 +164,8 @@ fn counts(report: &Report, run: &Summary, unit: f64) -> Vec<Series> {
     let errors = of(&run.timeline.backend_errors);
     let skipped = of(&run.timeline.skipped);
     vec![
-        Series { name: "back-end errors", color: ERRORS, look: WatchEvent::Area, points: errors },
-        Series {
-            name: "skipped requests",
-            color: SKIPPED,
-            look: WatchEvent::Area,
-            points: skipped,
-        },
+        Series { name: "back-end errors", color: ERRORS, look: Look::Area, points: errors },
+        Series { name: "skipped requests", color: SKIPPED, look: Look::Area, points: skipped },
     ]
 }
 
@@ -210,8 +186,8 @@ fn legend<'s>(head: &Area<'_>, series: impl Iterator<Item = &'s Series>) -> Resu
             seen.push(name);
             let line = [(x, y), (x + 24, y)];
             match look {
-                WatchEvent::Dashes => head.draw(&dashes(line, *color))?,
-                WatchEvent::Area | WatchEvent::Line => {
+                Look::Dashes => head.draw(&dashes(line, *color))?,
+                Look::Area | Look::Line => {
                     head.draw(&PathElement::new(line, color.stroke_width(3)))?;
                 }
             }
@@ -249,14 +225,12 @@ fn chart(
     for Series { color, look, points, .. } in series {
         let line = points.iter().copied();
         match look {
-            WatchEvent::Line => {
-                drop(chart.draw_series(LineSeries::new(line, color.stroke_width(2)))?)
-            }
-            WatchEvent::Area => {
+            Look::Line => drop(chart.draw_series(LineSeries::new(line, color.stroke_width(2)))?),
+            Look::Area => {
                 let area = AreaSeries::new(line, 0.0, color.mix(0.35)).border_style(*color);
                 chart.draw_series(area)?;
             }
-            WatchEvent::Dashes => {
+            Look::Dashes => {
                 chart.draw_series([dashes(points.clone(), *color)])?;
             }
         }

@@ -3,9 +3,9 @@
 use toml::de::{DeInteger, DeValue};
 
 use super::value::given;
-use super::{Reader, Value, entries};
+use super::{Reader, TomlValue, entries};
 use crate::policy::limit::Rollout;
-use crate::policy::problem::{Field, Place, Shown};
+use crate::policy::problem::{Field, PolicyPlace, Shown};
 use crate::policy::{Condition, Share, ShareError};
 
 const ROLLOUT: &[&str] = &["share", "by"];
@@ -14,8 +14,8 @@ impl Reader<'_> {
     pub(super) fn conditions(
         &mut self,
         key: &str,
-        value: &Value<'_>,
-        at: impl Fn(Field) -> Place,
+        value: &TomlValue<'_>,
+        at: impl Fn(Field) -> PolicyPlace,
     ) -> Vec<Condition> {
         self.spans.insert(at(Field::Conditions), value.span());
         let example = format!("{key} = {{ user = \"1017\" }}");
@@ -58,8 +58,8 @@ impl Reader<'_> {
         conditions
     }
 
-    pub(super) fn rollout(&mut self, index: usize, value: &Value<'_>) -> Option<Rollout> {
-        let at = |field| Place::Limit(index, field);
+    pub(super) fn rollout(&mut self, index: usize, value: &TomlValue<'_>) -> Option<Rollout> {
+        let at = |field| PolicyPlace::Limit(index, field);
         let example = "rollout = { share = \"25%\", by = [\"org\"] }";
         let DeValue::Table(table) = value.get_ref() else {
             self.mistyped("rollout", value, "a table", example);
@@ -97,7 +97,7 @@ impl Reader<'_> {
         Some(Rollout { share: share.unwrap_or(Share::percent(100)), by })
     }
 
-    fn share(&mut self, value: &Value<'_>) -> Option<Share> {
+    fn share(&mut self, value: &TomlValue<'_>) -> Option<Share> {
         let example = match value.get_ref() {
             DeValue::Integer(number) => format!("share = \"{}%\"", Shown(number.as_str())),
             DeValue::Float(number) => format!("share = \"{}%\"", Shown(number.as_str())),

@@ -6,13 +6,13 @@ use toml::de::{DeTable, DeValue};
 
 use super::value::given;
 use super::{LIMIT, OVERRIDE, Reader, entries};
-use crate::policy::problem::{Field, Place};
+use crate::policy::problem::{Field, PolicyPlace};
 use crate::policy::{Change, Override};
 
 impl Reader<'_> {
     pub(super) fn change(&mut self, header: Range<usize>, table: &DeTable<'_>) {
         let index = self.policy.overrides.len();
-        let at = |field| Place::Override(index, field);
+        let at = |field| PolicyPlace::Override(index, field);
         self.spans.insert(at(Field::Whole), header.clone());
         let mut change = Override::new("");
         let mut seen = Vec::new();

@@ -5,22 +5,22 @@ use std::ops::Range;
 use toml::de::DeTable;
 
 use super::rate::STAND_IN;
-use super::what::{self, Numbers};
+use super::what::{self, LimitFields};
 use super::{LIMIT, Reader, entries};
 use crate::cells::Overflow;
-use crate::policy::limit::Part;
-use crate::policy::problem::{Field, Place};
+use crate::policy::limit::KeyPart;
+use crate::policy::problem::{Field, PolicyPlace};
 use crate::policy::{AlgorithmName, CarryOver, Limit, Missing, Mode};
 
 impl Reader<'_> {
     pub(super) fn limit(&mut self, header: Range<usize>, table: &DeTable<'_>) {
         let index = self.policy.limits.len();
-        let at = |field| Place::Limit(index, field);
+        let at = |field| PolicyPlace::Limit(index, field);
         self.spans.insert(at(Field::Whole), header.clone());
         let mut limit = Limit::new("", STAND_IN);
         // Keys that there are, or were meant, or may have been in what could not be read.
         let mut seen = Vec::new();
-        let mut numbers = Numbers::default();
+        let mut numbers = LimitFields::default();
         let unfit = what::unfit(table);
         for (key, key_at, value) in entries(table) {
             seen.push(key);
@@ -42,7 +42,7 @@ impl Reader<'_> {
                     let before = self.found.len();
                     let parts = self.names(key, value, "key = [\"user\"]", fact);
                     self.spans.insert(at(Field::Key), value.span());
-                    limit.key = parts.iter().flatten().map(|part| Part::new(part)).collect();
+                    limit.key = parts.iter().flatten().map(|part| KeyPart::new(part)).collect();
                     if self.found.len() > before {
                         self.skip(at(Field::Key));
                     }
@@ -153,9 +153,10 @@ impl Reader<'_> {
     }
 
     /// Where each alternative of each key part stands, if the text shows them as they are.
-    fn alternatives(&mut self, index: usize, parts: &[Part]) {
+    fn alternatives(&mut self, index: usize, parts: &[KeyPart]) {
         for (nth, part) in parts.iter().enumerate() {
-            let Some(span) = self.spans.get(&Place::Limit(index, Field::KeyFact(nth, 0))).cloned()
+            let Some(span) =
+                self.spans.get(&PolicyPlace::Limit(index, Field::KeyFact(nth, 0))).cloned()
             else {
                 continue;
             };
@@ -166,7 +167,7 @@ impl Reader<'_> {
                 let end = start + fact.len();
                 // A single fact is marked with its quotes, and so is what is not plain.
                 let at = if is_plain && part.facts.len() > 1 { start..end } else { span.clone() };
-                self.spans.insert(Place::Limit(index, Field::KeyFact(nth, which)), at);
+                self.spans.insert(PolicyPlace::Limit(index, Field::KeyFact(nth, which)), at);
                 start = end + 1;
             }
         }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use toml::de::DeValue;
 
-use super::{Reader, Value};
+use super::{Reader, TomlValue};
 use crate::policy::problem::Shown;
 use crate::quota::{Quota, QuotaError};
 
@@ -18,7 +18,7 @@ impl Reader<'_> {
     /// Rate and burst together; the burst with where its key stands, if there is one.
     pub(super) fn quota(
         &mut self,
-        rate: &Value<'_>,
+        rate: &TomlValue<'_>,
         burst: Option<(Range<usize>, Option<Burst>)>,
     ) -> Option<Quota> {
         let text = match rate.get_ref() {
@@ -64,7 +64,7 @@ impl Reader<'_> {
         None
     }
 
-    pub(super) fn burst(&mut self, value: &Value<'_>) -> Option<Burst> {
+    pub(super) fn burst(&mut self, value: &TomlValue<'_>) -> Option<Burst> {
         self.whole("burst", value, "from 0 to 2^64 - 1").map(|burst| (burst, value.span()))
     }
 }

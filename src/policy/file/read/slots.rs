@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::{Reader, Value};
+use super::{Reader, TomlValue};
 use crate::policy::problem::Shown;
 use crate::quota::period_nanos;
 use crate::slots::MAX_SLOTS;
 
 impl Reader<'_> {
-    pub(super) fn slots(&mut self, key: &str, value: &Value<'_>, least: u32) -> Option<u32> {
+    pub(super) fn slots(&mut self, key: &str, value: &TomlValue<'_>, least: u32) -> Option<u32> {
         let number = self.whole(key, value, &format!("from {least} to {MAX_SLOTS}"))?;
         // What does not fit is too much as well, and `Policy::check` says so.
         Some(u32::try_from(number).unwrap_or(u32::MAX))
     }
 
     /// A whole number of a unit, as `rate` has periods.
-    pub(super) fn duration(&mut self, key: &str, value: &Value<'_>) -> Option<Duration> {
+    pub(super) fn duration(&mut self, key: &str, value: &TomlValue<'_>) -> Option<Duration> {
         let example = match value.get_ref() {
             DeValue::Integer(number) => format!("{key} = \"{}s\"", Shown(number.as_str())),
             _ => format!("{key} = \"60s\""),

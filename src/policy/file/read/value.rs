@@ -2,15 +2,15 @@
 
 use toml::de::DeValue;
 
-use super::{Reader, Value};
-use crate::policy::problem::{Place, Shown, did_you_mean};
+use super::{Reader, TomlValue};
+use crate::policy::problem::{PolicyPlace, Shown, did_you_mean};
 
 impl Reader<'_> {
     /// A value that is one of a few words.
     pub(super) fn choice<T: Copy>(
         &mut self,
         key: &str,
-        value: &Value<'_>,
+        value: &TomlValue<'_>,
         choices: &[(&'static str, T)],
     ) -> Option<T> {
         let words = || choices.iter().map(|(word, _)| *word);
@@ -30,7 +30,7 @@ impl Reader<'_> {
     pub(super) fn string<'v>(
         &mut self,
         key: &str,
-        value: &'v Value<'_>,
+        value: &'v TomlValue<'_>,
         example: &str,
     ) -> Option<&'v str> {
         if let DeValue::String(text) = value.get_ref() {
@@ -44,9 +44,9 @@ impl Reader<'_> {
     pub(super) fn names(
         &mut self,
         key: &str,
-        value: &Value<'_>,
+        value: &TomlValue<'_>,
         example: &str,
-        at: impl Fn(usize) -> Place,
+        at: impl Fn(usize) -> PolicyPlace,
     ) -> Option<Vec<String>> {
         let DeValue::Array(items) = value.get_ref() else {
             let hint = match value.get_ref() {
@@ -69,7 +69,7 @@ impl Reader<'_> {
         Some(names)
     }
 
-    pub(super) fn whole(&mut self, key: &str, value: &Value<'_>, range: &str) -> Option<u64> {
+    pub(super) fn whole(&mut self, key: &str, value: &TomlValue<'_>, range: &str) -> Option<u64> {
         let number = match value.get_ref() {
             DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix()).ok(),
             _ => None,
@@ -83,7 +83,13 @@ impl Reader<'_> {
         whole
     }
 
-    pub(super) fn mistyped(&mut self, key: &str, value: &Value<'_>, expected: &str, example: &str) {
+    pub(super) fn mistyped(
+        &mut self,
+        key: &str,
+        value: &TomlValue<'_>,
+        expected: &str,
+        example: &str,
+    ) {
         let what = format!("`{key}` is {expected}, not {}", given(value.get_ref()));
         self.report(value.span(), what, Some(format!("write `{example}`")));
     }

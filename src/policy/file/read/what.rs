@@ -6,9 +6,9 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use super::rate::{Burst, STAND_IN};
-use super::{Reader, Value};
+use super::{Reader, TomlValue};
 use crate::policy::What;
-use crate::policy::problem::{Field, Place};
+use crate::policy::problem::{Field, PolicyPlace};
 use crate::slots::MAX_SLOTS;
 
 type Unfit = &'static [(&'static str, Field)];
@@ -28,8 +28,8 @@ const OF_SLOTS: Unfit = &[("lease", Field::Lease), ("weight", Field::Weight)];
 
 /// The numbers of a limit; some with where their keys stand.
 #[derive(Default)]
-pub(super) struct Numbers<'v, 't> {
-    pub(super) rate: Option<(Range<usize>, &'v Value<'t>)>,
+pub(super) struct LimitFields<'v, 't> {
+    pub(super) rate: Option<(Range<usize>, &'v TomlValue<'t>)>,
     pub(super) burst: Option<(Range<usize>, Option<Burst>)>,
     pub(super) concurrent: Option<(Range<usize>, Option<u32>)>,
     pub(super) lease: Option<Duration>,
@@ -53,12 +53,12 @@ impl Reader<'_> {
         &mut self,
         index: usize,
         header: Range<usize>,
-        numbers: Numbers<'_, '_>,
+        numbers: LimitFields<'_, '_>,
         seen: &[&str],
         partial: bool,
     ) -> What {
-        let at = |field| Place::Limit(index, field);
-        let Numbers { rate, burst, concurrent, lease, weight } = numbers;
+        let at = |field| PolicyPlace::Limit(index, field);
+        let LimitFields { rate, burst, concurrent, lease, weight } = numbers;
         match (rate, concurrent) {
             (Some((_, rate)), None) => {
                 let quota = self.quota(rate, burst);

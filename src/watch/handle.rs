@@ -1,4 +1,4 @@
-//! [`Watching`]: the thread that looks.
+//! [`WatchHandle`]: the thread that looks.
 
 use std::hash::BuildHasher;
 use std::io;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::sync::{Arc, AtomicBool, JoinHandle, Ordering, Signal, ThreadBuilder, current_thread};
 use crate::time::Clock;
 
-use super::{PolicyWatcher, Record, WatchError, WatchEvent};
+use super::{PolicyWatcher, WatchCounts, WatchError, WatchEvent};
 
 /// As a debugger shows it; Linux keeps 15 bytes.
 const THREAD_NAME: &str = "tollgate-watch";
@@ -21,8 +21,8 @@ const LEAST_PAUSE: Duration = Duration::from_millis(1);
 /// taken after that; and when the enforcer is gone.
 #[must_use = "when it is dropped nobody looks any more"]
 #[derive(Debug)]
-pub struct Watching {
-    record: Arc<Record>,
+pub struct WatchHandle {
+    record: Arc<WatchCounts>,
     halt: Arc<Halt>,
     /// There until it is joined.
     thread: Option<JoinHandle<()>>,
@@ -40,7 +40,7 @@ impl<S: BuildHasher + Send + Sync + 'static> PolicyWatcher<S> {
     ///
     /// # Errors
     /// If the thread cannot be started.
-    pub fn spawn(self, every: Duration) -> io::Result<Watching> {
+    pub fn spawn(self, every: Duration) -> io::Result<WatchHandle> {
         let (record, halt) = (self.record.clone(), Arc::<Halt>::default());
         let path = self.path.display().to_string();
         let until = halt.clone();
@@ -51,7 +51,7 @@ impl<S: BuildHasher + Send + Sync + 'static> PolicyWatcher<S> {
                 let what = "no thread could be started to watch";
                 io::Error::new(error.kind(), format!("{what} {path}: {error}"))
             })?;
-        Ok(Watching { record, halt, thread: Some(thread) })
+        Ok(WatchHandle { record, halt, thread: Some(thread) })
     }
 
     fn look_until(mut self, halt: &Halt, every: Duration) {
@@ -62,7 +62,7 @@ impl<S: BuildHasher + Send + Sync + 'static> PolicyWatcher<S> {
     }
 }
 
-impl Watching {
+impl WatchHandle {
     /// How often a policy was taken.
     pub fn reloads(&self) -> u64 {
         self.record.reloads()
@@ -84,7 +84,7 @@ impl Watching {
     }
 }
 
-impl Drop for Watching {
+impl Drop for WatchHandle {
     fn drop(&mut self) {
         self.halt.ask();
         // The thread itself may drop it: with the last of the enforcer, in a look.

@@ -3,7 +3,7 @@
 use super::facts::{FactId, Facts, Names};
 
 /// A part of a key: facts, of which the first there is counts.
-pub(crate) struct Part {
+pub(crate) struct KeyFacts {
     first: KeyFact,
     others: Box<[KeyFact]>,
 }
@@ -11,12 +11,12 @@ pub(crate) struct Part {
 /// A fact and the identity of its name.
 pub(crate) type KeyFact = (FactId, u64);
 
-impl Part {
-    pub(crate) fn new(facts: &[String], names: &Names) -> Part {
+impl KeyFacts {
+    pub(crate) fn new(facts: &[String], names: &Names) -> KeyFacts {
         let known = |fact: &String| names.find(fact).map(|id| (id, names.identity(id)));
         let mut facts = facts.iter().filter_map(known);
         // A fact without a place is never there.
-        Part { first: facts.next().unwrap_or((FactId::MAX, 0)), others: facts.collect() }
+        KeyFacts { first: facts.next().unwrap_or((FactId::MAX, 0)), others: facts.collect() }
     }
 
     /// The first of its facts that is there.

@@ -21,7 +21,7 @@ pub(crate) const HORIZON: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// A quota in force, and where its axis begins.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Numbers {
+pub(crate) struct Parameters {
     pub(crate) generation: u64,
     pub(crate) quota: Quota,
     pub(crate) bucket: Bucket,
@@ -33,7 +33,7 @@ pub(crate) struct Numbers {
     pub(super) since: u64,
 }
 
-impl Numbers {
+impl Parameters {
     /// The numbers of a quota from `since` on, on an axis on which `now` has room both ways.
     fn new(
         generation: u64,
@@ -51,10 +51,10 @@ impl Numbers {
             0 => origin - origin % SECOND,
             step => origin - origin % step,
         };
-        if now - origin >= Numbers::span(&bucket) {
+        if now - origin >= Parameters::span(&bucket) {
             origin = now - now % bucket.scale.step.max(1);
         }
-        Numbers::on_axis(generation, quota, bucket, origin, now, since.as_nanos())
+        Parameters::on_axis(generation, quota, bucket, origin, now, since.as_nanos())
     }
 
     /// Nanoseconds that an axis can show: within its first step no tick passes.
@@ -73,37 +73,37 @@ impl Numbers {
         let horizon = (Timestamp::from_nanos(now - origin) + HORIZON).as_nanos();
         // Not beyond the end of time: an earlier stamp, which wraps, lies outside.
         let end_of_time = (u64::MAX - origin).saturating_add(1);
-        let span = Numbers::span(&bucket).min(horizon).min(end_of_time);
-        Numbers { generation, quota, bucket, origin, span, since }
+        let span = Parameters::span(&bucket).min(horizon).min(end_of_time);
+        Parameters { generation, quota, bucket, origin, span, since }
     }
 
     /// The same quota on an axis that reaches to `now`.
     pub(crate) fn moved(&self, now: Timestamp) -> Self {
-        let Numbers { generation, quota, bucket, mut origin, .. } =
-            Numbers::new(self.generation + 1, self.quota, self.bucket.refill(), now, now);
+        let Parameters { generation, quota, bucket, mut origin, .. } =
+            Parameters::new(self.generation + 1, self.quota, self.bucket.refill(), now, now);
         let den = bucket.scale.den;
         if self.span > 0 && SECOND % den != 0 && bucket.scale.step == 0 {
             // By whole ticks, so that no word is rounded; unless too little would lie ahead.
             let part = origin.saturating_sub(self.origin) % den;
-            origin -= if part < Numbers::span(&bucket) / 4 { part } else { 0 };
+            origin -= if part < Parameters::span(&bucket) / 4 { part } else { 0 };
         }
         // Converted as of the new origin, words only shift.
-        Numbers::on_axis(generation, quota, bucket, origin, now.as_nanos(), origin)
+        Parameters::on_axis(generation, quota, bucket, origin, now.as_nanos(), origin)
     }
 
     /// Before any stamp: the axis has no length, so the first stamp gives it an origin.
     pub(super) fn unset(generation: u64, quota: Quota, refill: Refill) -> Self {
-        let numbers = Numbers::new(generation, quota, refill, Timestamp::ZERO, Timestamp::ZERO);
-        Numbers { span: 0, ..numbers }
+        let params = Parameters::new(generation, quota, refill, Timestamp::ZERO, Timestamp::ZERO);
+        Parameters { span: 0, ..params }
     }
 
     /// Another quota from `now` on.
     pub(crate) fn changed(&self, quota: Quota, now: Timestamp) -> Self {
         let refill = self.bucket.refill();
         if self.span == 0 {
-            return Numbers::unset(self.generation + 1, quota, refill);
+            return Parameters::unset(self.generation + 1, quota, refill);
         }
-        Numbers::new(self.generation + 1, quota, refill, now, now)
+        Parameters::new(self.generation + 1, quota, refill, now, now)
     }
 
     /// The stamp, in nanoseconds, before which the axis ends; 0 if no stamp has given it a place yet.
@@ -161,16 +161,16 @@ impl Numbers {
 
     /// The tick that a word of the numbers before says under these. Debt is kept in units and
     /// rounded up; a bucket that was full at the change stays full since when it was.
-    pub(crate) fn reprice(&self, before: &Numbers, tick: u64) -> u64 {
-        self.reprice_as_of(before, tick, self.since)
+    pub(crate) fn convert(&self, before: &Parameters, tick: u64) -> u64 {
+        self.convert_as_of(before, tick, self.since)
     }
 
-    /// As `reprice`, with the debt as of the stamp `since`, in nanoseconds.
-    pub(super) fn reprice_as_of(&self, before: &Numbers, tick: u64, since: u64) -> u64 {
+    /// As `convert`, with the debt as of the stamp `since`, in nanoseconds.
+    pub(super) fn convert_as_of(&self, before: &Parameters, tick: u64, since: u64) -> u64 {
         if tick > MAX_TICK {
             return tick;
         }
-        let change = |numbers: &Numbers| numbers.at(since.saturating_sub(numbers.origin));
+        let change = |params: &Parameters| params.at(since.saturating_sub(params.origin));
         let (old, new) = (change(before), change(self));
         let debt = tick.saturating_sub(old.floor);
         if debt == 0 {
