@@ -15,10 +15,10 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use tollgate::{
-    Algorithm, FixedWindow, Gcra, LeakyBucket, Quota, RateLimiter, SlidingGranules, SlidingLog,
-    SlidingWindow, Timestamp,
+use tollgate::algorithm::{
+    Algorithm, FixedWindow, Gcra, LeakyBucket, SlidingGranules, SlidingLog, SlidingWindow,
 };
+use tollgate::{Quota, RateLimiter, Timestamp};
 
 const KEYS: u64 = 1_000;
 const ALLOWS: Quota = Quota::per_minute(100);

@@ -30,8 +30,8 @@ use stats_alloc::Region;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 use tollgate::{
-    Clock, ConcurrencyLimiter, Enforcer, KeyedConcurrencyLimiter, Lease, Limit, Policy, Quota,
-    SlotsBuilder, VirtualClock,
+    Clock, ConcurrencyLimiter, ConcurrencyLimiterBuilder, Enforcer, KeyedConcurrencyLimiter, Lease,
+    Limit, Policy, Quota, VirtualClock,
 };
 
 const CAP: u32 = 50;
@@ -67,7 +67,7 @@ fn main() {
     }
 }
 
-fn slots(clock: Clock) -> SlotsBuilder {
+fn slots(clock: Clock) -> ConcurrencyLimiterBuilder {
     ConcurrencyLimiter::builder(CAP).lease(LEASE).max_waiters(WAITERS).clock(clock)
 }
 

@@ -3,7 +3,8 @@
 //!
 //! First with limiters in hand, then the same as a policy.
 
-use tollgate::{Enforcer, Limit, Missing, Policy, PolicyError, Quota, RateLimiter, VirtualClock};
+use tollgate::policy::Missing;
+use tollgate::{Enforcer, Limit, Policy, PolicyError, Quota, RateLimiter, VirtualClock};
 
 fn main() -> Result<(), PolicyError> {
     by_hand();

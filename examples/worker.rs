@@ -12,8 +12,10 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use tollgate::metrics::{Task, WAIT_BUCKETS};
+use tollgate::pacer::Pacer;
 use tollgate::simulation::{Handle, Simulation};
-use tollgate::{Enforcer, Pacer, Policy, PolicyError, Verdict};
+use tollgate::status::Verdict;
+use tollgate::{Enforcer, Policy, PolicyError};
 
 fn policy(share: &str) -> Result<Policy, PolicyError> {
     let text = r#"

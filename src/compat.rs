@@ -6,10 +6,10 @@
 //!
 //! | here | the rule of | plain |
 //! |---|---|---|
-//! | [`FixedWindowCounter`] | Sentry's API limits | [`FixedWindow`](crate::FixedWindow) |
+//! | [`FixedWindowCounter`] | Sentry's API limits | [`FixedWindow`](crate::algorithm::FixedWindow) |
 //! | [`SlotsById`] | Sentry's limits of concurrent requests | [`KeyedConcurrencyLimiter`](crate::KeyedConcurrencyLimiter) |
-//! | [`LeakyBucket`] | Sentry's leaky bucket | [`LeakyBucket`](crate::LeakyBucket) |
-//! | [`GranuleQuotas`] | Sentry's sliding windows | [`SlidingGranules`](crate::SlidingGranules) |
+//! | [`LeakyBucket`] | Sentry's leaky bucket | [`LeakyBucket`](crate::algorithm::LeakyBucket) |
+//! | [`GranuleQuotas`] | Sentry's sliding windows | [`SlidingGranules`](crate::algorithm::SlidingGranules) |
 //! | [`DistinctValues`] | Sentry's cardinality limits | [`DistinctLimiter`] |
 //! | [`QuotaSet`] | Relay's quotas | [`all`](crate::all) |
 //! | [`DualLimiter`] | Snuba's rate and concurrency | [`all`](crate::all) of a rate and slots |

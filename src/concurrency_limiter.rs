@@ -55,7 +55,7 @@ pub struct ConcurrencyLimiter {
 
 /// What a [`ConcurrencyLimiter`] is built from: [`ConcurrencyLimiter::builder`].
 #[derive(Clone, Debug)]
-pub struct SlotsBuilder {
+pub struct ConcurrencyLimiterBuilder {
     cap: u32,
     lease: Option<Duration>,
     max_waiters: usize,
@@ -107,27 +107,27 @@ impl Usage {
     }
 }
 
-impl SlotsBuilder {
+impl ConcurrencyLimiterBuilder {
     /// How long a slot is held at most. Default: without end, until it is given back.
     pub fn lease(self, lease: Duration) -> Self {
-        SlotsBuilder { lease: Some(lease), ..self }
+        ConcurrencyLimiterBuilder { lease: Some(lease), ..self }
     }
 
     /// How many callers may wait in line; more are denied. Default: 1,000.
     pub fn max_waiters(self, max_waiters: usize) -> Self {
-        SlotsBuilder { max_waiters, ..self }
+        ConcurrencyLimiterBuilder { max_waiters, ..self }
     }
 
     /// Where stamps come from, and what waits under `.await` are timed by. Default:
     /// [`Clock::monotonic`], which has no timer.
     pub fn clock(self, clock: Clock) -> Self {
-        SlotsBuilder { clock, ..self }
+        ConcurrencyLimiterBuilder { clock, ..self }
     }
 
     /// What a refusal by a set of limits calls this one. Default: its place in the set. Kept for
     /// the life of the process.
     pub fn name(self, name: &str) -> Self {
-        SlotsBuilder { name: Some(intern(name)), ..self }
+        ConcurrencyLimiterBuilder { name: Some(intern(name)), ..self }
     }
 
     /// One limiter, for everybody.
@@ -146,8 +146,8 @@ impl ConcurrencyLimiter {
     }
 
     /// A limiter whose slots come back by themselves, or on another clock.
-    pub fn builder(cap: u32) -> SlotsBuilder {
-        SlotsBuilder {
+    pub fn builder(cap: u32) -> ConcurrencyLimiterBuilder {
+        ConcurrencyLimiterBuilder {
             cap,
             lease: None,
             max_waiters: MAX_WAITERS,

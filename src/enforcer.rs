@@ -244,7 +244,7 @@ impl<S> Enforcer<S> {
     ///
     /// Limits of the same name keep their keys and what these owe in units, and so do overrides
     /// with the same match, unless `max_keys`, `overflow` or `algorithm` changes, or the quota of a
-    /// limit that [says so](crate::CarryOver::Reset): then all start fresh. With another `key`
+    /// limit that [says so](crate::policy::CarryOver::Reset): then all start fresh. With another `key`
     /// requests are other keys. Modes are those of the new policy.
     ///
     /// Who waits goes on waiting, under the numbers of the new policy and the `wait` of the old one; a

@@ -11,7 +11,7 @@ mod telemetry;
 mod ticks;
 mod time;
 // Floor 1
-mod algorithm;
+pub mod algorithm;
 mod busiest;
 // Floor 2
 mod cells;
@@ -21,14 +21,14 @@ mod slots;
 mod concurrency_limiter;
 mod queue;
 mod rate_limiter;
-mod set;
+pub mod set;
 mod transaction;
 // Floor 4
 #[cfg(feature = "compat")]
 pub mod compat;
 mod enforcer;
-mod pacer;
-mod policy;
+pub mod pacer;
+pub mod policy;
 // Floor 5
 #[cfg(feature = "http")]
 pub mod http;
@@ -37,7 +37,7 @@ pub mod metrics;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 #[cfg(feature = "watch")]
-mod watch;
+pub mod watch;
 
 /// The pages of `docs/`.
 pub mod guide {
@@ -63,34 +63,33 @@ pub mod guide {
     pub mod policy_file {}
 }
 
-pub use algorithm::{
-    Algorithm, FixedWindow, Gcra, History, LeakyBucket, SlidingGranules, SlidingLog, SlidingWindow,
-    Tat, TwoWindows, Window,
-};
+/// Futures that other types return: named here for those who keep one in a type of theirs.
+pub mod future {
+    pub use crate::concurrency_limiter::AcquireSlots;
+    pub use crate::enforcer::{Admission, AdmissionWithAnswers};
+    pub use crate::rate_limiter::AcquireRate;
+    pub use crate::time::Sleep;
+}
+
+/// How limits stand: what an enforcer says of its limits, and of what it would decide.
+pub mod status {
+    pub use crate::enforcer::{EnforcerTotals, Explanation, LimitStatus, SkipReason, Verdict};
+}
+
 pub use busiest::{Busiest, BusyKey};
 pub use cells::Overflow;
 pub use concurrency_limiter::{
-    AcquireSlots, ConcurrencyLimiter, KeyedConcurrencyLimiter, Lease, LeaseExpired, SlotKey,
-    SlotsBuilder, Usage,
+    ConcurrencyLimiter, ConcurrencyLimiterBuilder, KeyedConcurrencyLimiter, Lease, LeaseExpired,
+    SlotKey, Usage,
 };
 pub use decision::{Allowed, Denied, Refused, Retry};
 pub use enforcer::{
-    Admission, AdmissionWithAnswers, Answers, Enforcer, EnforcerBuilder, EnforcerTotals,
-    Explanation, LimitAnswer, LimitStatus, Permit, Reload, SkipReason, UnknownLimit, Value,
-    Verdict,
+    Answers, Enforcer, EnforcerBuilder, LimitAnswer, Permit, Reload, UnknownLimit, Value,
 };
-#[cfg(feature = "stream")]
-pub use pacer::PacedStream;
-pub use pacer::{Batches, BatchesWhenFree, Pacer};
-pub use policy::{
-    AlgorithmName, Amount, CarryOver, Lack, Limit, LimitInWords, MAX_FACTS, Missing, Mode,
-    Override, Policy, PolicyError, Problem, Share, ShareError,
-};
+pub use policy::{Limit, Mode, Policy, PolicyError};
 pub use queue::WaitError;
 pub use quota::{Quota, QuotaError};
-pub use rate_limiter::{AcquireRate, Builder, Key, RateLimiter, Reservation};
-pub use set::{Keys, Member, Set, SetKey, SetPermit, all};
+pub use rate_limiter::{Key, RateLimiter, RateLimiterBuilder, Reservation};
+pub use set::{Set, all};
 pub use slots::MAX_SLOTS;
-pub use time::{Clock, InSimulation, NoTimer, Sleep, Timestamp, VirtualClock};
-#[cfg(feature = "watch")]
-pub use watch::{PolicyWatcher, WatchError, WatchEvent, WatchHandle};
+pub use time::{Clock, InSimulation, NoTimer, Timestamp, VirtualClock};

@@ -22,7 +22,7 @@ pub use when_free::BatchesWhenFree;
 ///
 /// ```no_run
 /// use std::time::Duration;
-/// use tollgate::Pacer;
+/// use tollgate::pacer::Pacer;
 ///
 /// let pacer = Pacer::new(25, Duration::from_secs(2));
 /// let mut batches = pacer.batches(0..100);

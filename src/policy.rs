@@ -31,7 +31,8 @@ pub const MAX_FACTS: usize = 64;
 /// An ordered set of limits: narrowest first, the one that all requests share last.
 ///
 /// ```
-/// use tollgate::{Limit, Missing, Policy, Quota};
+/// use tollgate::{Limit, Policy, Quota};
+/// use tollgate::policy::Missing;
 ///
 /// let policy = Policy::new()
 ///     .limit(Limit::new("user", Quota::per_second(50)).key(["view", "user|project"]))

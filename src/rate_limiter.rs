@@ -21,7 +21,7 @@ use crate::quota::Quota;
 use crate::sync::{Arc, RandomState};
 use crate::time::{Clock, Timestamp};
 
-pub use builder::Builder;
+pub use builder::RateLimiterBuilder;
 pub(crate) use lines::Rate;
 use lines::RatePlan;
 pub use reservation::Reservation;
@@ -73,7 +73,7 @@ const BATCH: usize = 16;
 ///
 /// `A` is the [`Algorithm`]: [`Gcra`] unless another is [chosen](Self::with_algorithm). What is said
 /// here of keys and memory is so where its state is a word ([`Gcra`], [`LeakyBucket`], and a
-/// [`FixedWindow`](crate::FixedWindow) aligned to the epoch). Other states are in records, one to a
+/// [`FixedWindow`](crate::algorithm::FixedWindow) aligned to the epoch). Other states are in records, one to a
 /// key: a decision takes a short lock, memory grows with the keys that are not idle, and at
 /// `max_keys` a newcomer may find no room although a key has become idle.
 pub struct RateLimiter<A = Gcra, S = RandomState> {

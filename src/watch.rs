@@ -36,7 +36,8 @@ pub use handle::WatchHandle;
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("policy.toml");
 /// use std::sync::Arc;
-/// use tollgate::{Enforcer, Policy, PolicyWatcher, WatchEvent};
+/// use tollgate::{Enforcer, Policy};
+/// use tollgate::watch::{PolicyWatcher, WatchEvent};
 ///
 /// std::fs::write(&path, "[[limit]]\nname = 'all'\nrate = '1/h'")?;
 /// let policy = Policy::from_toml(&std::fs::read_to_string(&path)?)?;
@@ -58,7 +59,8 @@ pub use handle::WatchHandle;
 ///
 /// ```no_run
 /// # use std::sync::Arc;
-/// # use tollgate::{Enforcer, Policy, PolicyWatcher};
+/// # use tollgate::{Enforcer, Policy};
+/// # use tollgate::watch::PolicyWatcher;
 /// # let enforcer = Arc::new(Enforcer::builder(Policy::new()).build()?);
 /// // Kept as long as it is to look: dropping it ends the thread.
 /// let _watching = PolicyWatcher::new("limits.toml", &enforcer)

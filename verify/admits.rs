@@ -9,10 +9,8 @@ mod race;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollgate::{
-    ConcurrencyLimiter, Enforcer, Gcra, Lease, Limit, Policy, Quota, RateLimiter, Retry,
-    VirtualClock, all,
-};
+use tollgate::{ConcurrencyLimiter, Enforcer, Lease, Limit, Policy, Quota, RateLimiter, Retry, VirtualClock, all};
+use tollgate::algorithm::Gcra;
 
 use identity::Identity;
 use race::{model, race};

@@ -12,9 +12,8 @@ mod race;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollgate::{
-    Allowed, Builder, Gcra, Overflow, Quota, RateLimiter, Retry, Timestamp, VirtualClock, all,
-};
+use tollgate::{Allowed, Builder, Overflow, Quota, RateLimiter, Retry, Timestamp, VirtualClock, all};
+use tollgate::algorithm::Gcra;
 
 use identity::Identity;
 use race::{long_model, model, race, wide_model};

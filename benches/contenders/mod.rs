@@ -15,7 +15,8 @@ use dashmap::DashMap;
 use governor::clock::Clock as _;
 use governor::nanos::Nanos;
 use governor::state::{InMemoryState, NotKeyed, StateStore};
-use tollgate::{Clock, Gcra, Quota, RateLimiter, Timestamp, VirtualClock};
+use tollgate::algorithm::Gcra;
+use tollgate::{Clock, Quota, RateLimiter, Timestamp, VirtualClock};
 
 /// One unit an hour, so that a charge is not given back while a bench runs; and more at once than
 /// a key is asked for.

@@ -3,7 +3,8 @@
 
 use std::hash::Hasher as _;
 
-use tollgate::{Enforcer, Limit, Missing, Policy, all};
+use tollgate::policy::Missing;
+use tollgate::{Enforcer, Limit, Policy, all};
 
 use super::*;
 

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use tollgate::{Algorithm, Allowed, Denied, Quota, RateLimiter, Retry, Timestamp};
+use tollgate::algorithm::Algorithm;
+use tollgate::{Allowed, Denied, Quota, RateLimiter, Retry, Timestamp};
 use tollgate_cli::compare::{Comparison, Entry, algorithms};
 
 /// After an allowed request nobody else of the key is, until its units' time has passed: a burst

@@ -55,7 +55,7 @@ mod windows;
 
 use serde::Serialize;
 
-use tollgate::Share;
+use tollgate::policy::Share;
 
 pub use observed::{MAX_BYTES, Observed, Unobserved};
 pub use suggestion::{Fact, Suggested, Suggestion};

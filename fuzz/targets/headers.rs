@@ -8,7 +8,8 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue};
 use sfv::{BareItem, ListEntry, Parser};
 use tollgate::http::{HeaderStyle, Refusals, grpc_response, retry_after};
-use tollgate::{Amount, Enforcer, Limit, Policy, Quota, VirtualClock};
+use tollgate::policy::Amount;
+use tollgate::{Enforcer, Limit, Policy, Quota, VirtualClock};
 
 const STYLES: [HeaderStyle; 5] = [
     HeaderStyle::Draft,

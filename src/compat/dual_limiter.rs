@@ -17,7 +17,7 @@ use crate::time::{Clock, Timestamp};
 /// recent than the rate allows in the lookback; then it is not counted. A query that never finishes is
 /// recent from its deadline on.
 ///
-/// Unlike [`all`](crate::all) of a [`SlidingLog`](crate::SlidingLog) and slots it counts a query
+/// Unlike [`all`](crate::all) of a [`SlidingLog`](crate::algorithm::SlidingLog) and slots it counts a query
 /// towards the rate only when it is done. Unlike Snuba, which counts first and looks then, of two that
 /// race for the last place exactly one gets it; and a query finishes in the bucket it started in,
 /// whatever the limits are by then. Rates are in whole queries a second.

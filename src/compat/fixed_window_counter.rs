@@ -14,7 +14,7 @@ use crate::time::{Clock, Timestamp};
 /// window, or one of length 0, is 60 s. As there, a count is kept by the *number* of its window
 /// alone: two lengths share a count where `now / length` is the same.
 ///
-/// Unlike [`FixedWindow::counting_denied`](crate::FixedWindow::counting_denied) it tells the count
+/// Unlike [`FixedWindow::counting_denied`](crate::algorithm::FixedWindow::counting_denied) it tells the count
 /// instead of what remains, and takes any limit: 0 and below limit everything.
 ///
 /// ```

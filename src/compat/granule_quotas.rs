@@ -14,7 +14,7 @@ use crate::time::{Clock, Timestamp};
 /// with each request; what was used is kept by prefix, window and granularity, so quotas that agree on
 /// those share it, whatever their limits.
 ///
-/// It counts as [`SlidingGranules`](crate::SlidingGranules) does and grants as
+/// It counts as [`SlidingGranules`](crate::algorithm::SlidingGranules) does and grants as
 /// [`Set::grant_up_to`](crate::Set::grant_up_to) does; unlike them it takes any limit, 0 and below
 /// granting nothing, and tells the quotas that were in the way.
 ///
@@ -89,7 +89,7 @@ impl Lasting for Used {
     }
 }
 
-/// The same algorithm as [`SlidingGranules`](crate::SlidingGranules)'.
+/// The same algorithm as [`SlidingGranules`](crate::algorithm::SlidingGranules)'.
 fn span(quota: &GranuleQuota<'_>) -> Span {
     let (window, granule) = (nanos(quota.window), nanos(quota.granularity).max(1));
     Span { count: u64::try_from(quota.limit).unwrap_or(0), granule, life: window.into() }

@@ -15,7 +15,7 @@ use crate::time::{Clock, Timestamp};
 /// A bucket of each key that leaks evenly, as Sentry's `LeakyBucketRateLimiter` has it: what would
 /// overflow it is limited, and changes nothing.
 ///
-/// It decides as [`LeakyBucket`](crate::LeakyBucket) does, with two differences: an earlier time
+/// It decides as [`LeakyBucket`](crate::algorithm::LeakyBucket) does, with two differences: an earlier time
 /// counts as that of the last unit, where the plain one holds such a caller to the bucket as it would
 /// then have been; and what is more than the burst gets a wait too, although it never passes.
 ///

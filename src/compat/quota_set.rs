@@ -15,7 +15,7 @@ use crate::time::{Clock, Timestamp};
 /// length in seconds. What was consumed is kept by key and number of the window. Quotas come with
 /// each call: limits may change between two, and one may ask fewer quotas than another.
 ///
-/// It decides as [`all`](crate::all) of [`FixedWindow`](crate::FixedWindow)s does, with what Relay has
+/// It decides as [`all`](crate::all) of [`FixedWindow`](crate::algorithm::FixedWindow)s does, with what Relay has
 /// besides: a quantity of 0 asks whether the limit is reached, quotas without a limit are counted,
 /// one may be exceeded once, and refunds are not bound to a charge. What is refunded beyond what was
 /// consumed lets that much more pass until the window ends.

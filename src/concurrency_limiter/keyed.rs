@@ -14,7 +14,7 @@ use super::keyed_semaphores::KeyedSemaphores;
 use super::lease::Lease;
 use super::plan::SlotPlan;
 use super::semaphore::Semaphore;
-use super::{AcquireSlots, SlotKey, SlotsBuilder, Usage};
+use super::{AcquireSlots, ConcurrencyLimiterBuilder, SlotKey, Usage};
 
 /// So many slots for each key, kept apart. What [`ConcurrencyLimiter`](crate::ConcurrencyLimiter)
 /// says of slots holds here for each key.
@@ -40,7 +40,7 @@ pub struct KeyedConcurrencyLimiter<K: ?Sized, S = RandomState> {
     keys: PhantomData<fn(&K)>,
 }
 
-impl SlotsBuilder {
+impl ConcurrencyLimiterBuilder {
     /// A limiter for each key.
     pub fn build_keyed<K: ?Sized>(self) -> KeyedConcurrencyLimiter<K> {
         self.build_keyed_with(RandomState::default())

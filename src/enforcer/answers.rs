@@ -147,7 +147,7 @@ impl<S: BuildHasher> Enforcer<S> {
     /// are. Building the answers takes time, and limits off the fast path are asked again: use `admit`
     /// where nobody reads the answers.
     ///
-    /// It never waits; [`Admission::with_answers`](crate::Admission::with_answers) does.
+    /// It never waits; [`Admission::with_answers`](crate::future::Admission::with_answers) does.
     ///
     /// # Errors
     /// As [`admit`](Self::admit); the answers are there all the same.

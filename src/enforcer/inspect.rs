@@ -75,7 +75,7 @@ pub struct Explanation {
 #[non_exhaustive]
 pub enum Verdict {
     /// The limit does not apply.
-    SkipReason(SkipReason),
+    Skipped(SkipReason),
     /// It refuses: a fact of its key is missing, or its cost is no whole number.
     Refused,
     /// It decides.
@@ -149,16 +149,7 @@ impl<S: BuildHasher> Enforcer<S> {
         facts: &[(&str, V)],
         cost: u64,
     ) -> Vec<Explanation> {
-        self.explain_at(facts, cost, self.clock.now())
-    }
-
-    /// [`explain`](Self::explain) at `now` instead of the clock's time.
-    pub fn explain_at<'f, V: Copy + Into<Value<'f>>>(
-        &self,
-        facts: &[(&str, V)],
-        cost: u64,
-        now: Timestamp,
-    ) -> Vec<Explanation> {
+        let now = self.clock.now();
         let policy = self.policy.load();
         let mut known = Facts::new();
         known.take(&policy.names, facts);
@@ -174,8 +165,8 @@ impl<S: BuildHasher> Enforcer<S> {
                 &self.hasher,
                 &mut KeyWords::default(),
             ) {
-                _ if rule.counters.mode() == Mode::Off => Verdict::SkipReason(SkipReason::Off),
-                Applies::Not(why) => Verdict::SkipReason(why),
+                _ if rule.counters.mode() == Mode::Off => Verdict::Skipped(SkipReason::Off),
+                Applies::Not(why) => Verdict::Skipped(why),
                 Applies::Refuses => Verdict::Refused,
                 Applies::Decides { state, variant, tag, cost } => Verdict::Decided {
                     amount: state.amount(),

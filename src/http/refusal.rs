@@ -81,7 +81,7 @@ impl Refusals {
     }
 
     /// The status where a limit refuses the request as it is: a fact of its key is missing
-    /// ([`Missing::Refuse`](crate::Missing::Refuse)), or its cost is no whole number. Default: 400.
+    /// ([`Missing::Refuse`](crate::policy::Missing::Refuse)), or its cost is no whole number. Default: 400.
     #[must_use]
     pub fn unfit_status(self, unfit: StatusCode) -> Refusals {
         Refusals { unfit, ..self }

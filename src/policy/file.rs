@@ -93,7 +93,7 @@ impl Policy {
     /// |---|---|---|
     /// | `burst` | units that one instant can admit; 0 refuses everything | the count of `rate` |
     /// | `cost` | the fact that says what a request costs; 1 without it, refused if it is no whole number | the cost of the call |
-    /// | `algorithm` | how it decides: `"gcra"`, `"leaky-bucket"`, `"fixed-window"`, `"fixed-window-from-first-hit"`, `"fixed-window-shifted-per-key"`, `"fixed-window-counting-denied"`, `"sliding-window"`, `"sliding-granules"`, `"sliding-granules-strict"`, `"sliding-log"`, of which the sliding ones have no burst: [`AlgorithmName`](crate::AlgorithmName) | `"gcra"` |
+    /// | `algorithm` | how it decides: `"gcra"`, `"leaky-bucket"`, `"fixed-window"`, `"fixed-window-from-first-hit"`, `"fixed-window-shifted-per-key"`, `"fixed-window-counting-denied"`, `"sliding-window"`, `"sliding-granules"`, `"sliding-granules-strict"`, `"sliding-log"`, of which the sliding ones have no burst: [`AlgorithmName`](crate::policy::AlgorithmName) | `"gcra"` |
     /// | `max_keys` | keys that can be in debt at once, from 1 | 1048576 |
     /// | `overflow` | for keys beyond that: `"pool"` (they share a few cells), `"deny"`, `"allow"` | `"pool"` |
     /// | `carry_over` | what keys owe when a reload changes the quota: `"debt"` (it stays owed, in units), `"reset"` (every key starts anew) | `"debt"` |

@@ -197,7 +197,8 @@ impl Limit {
     /// The algorithm it decides by. Default: [`AlgorithmName::Gcra`]. Only for a rate.
     ///
     /// ```
-    /// use tollgate::{AlgorithmName, Limit, Policy, Quota};
+    /// use tollgate::{Limit, Policy, Quota};
+    /// use tollgate::policy::AlgorithmName;
     ///
     /// let codes = Limit::new("codes", Quota::per_hour(5)).algorithm(AlgorithmName::SlidingLog);
     /// assert!(Policy::new().limit(codes).check().is_ok());

@@ -5,9 +5,9 @@ use std::fmt;
 /// A share between nothing and all, as the hashes below a threshold.
 ///
 /// ```
-/// use tollgate::Share;
+/// use tollgate::policy::Share;
 /// assert_eq!("12.5%".parse::<Share>()?.to_string(), "12.5%");
-/// # Ok::<(), tollgate::ShareError>(())
+/// # Ok::<(), tollgate::policy::ShareError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
@@ -31,9 +31,9 @@ impl Share {
     /// The share of a whole number, rounded down.
     ///
     /// ```
-    /// use tollgate::Share;
+    /// use tollgate::policy::Share;
     /// assert_eq!("0.5%".parse::<Share>()?.of(999), 4);
-    /// # Ok::<(), tollgate::ShareError>(())
+    /// # Ok::<(), tollgate::policy::ShareError>(())
     /// ```
     pub const fn of(self, whole: u64) -> u64 {
         // No more than `whole`.

@@ -1,10 +1,9 @@
 //! Deciding allocates nothing for keys that are there, whatever the answer.
 
 use stats_alloc::Region;
-use tollgate::{
-    Enforcer, FixedWindow, Limit, Missing, Policy, Quota, RateLimiter, SlidingLog, SlidingWindow,
-    Timestamp, Value, VirtualClock, all,
-};
+use tollgate::algorithm::{FixedWindow, SlidingLog, SlidingWindow};
+use tollgate::policy::Missing;
+use tollgate::{Enforcer, Limit, Policy, Quota, RateLimiter, Timestamp, Value, VirtualClock, all};
 
 use crate::ALLOCATOR;
 

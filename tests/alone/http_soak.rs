@@ -29,7 +29,8 @@ use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Sleep, sleep};
 use tollgate::http::{AdmitLayer, ClientAddress, Settle, fact};
-use tollgate::{Clock, Enforcer, Limit, LimitStatus, Mode, Policy, Quota};
+use tollgate::status::LimitStatus;
+use tollgate::{Clock, Enforcer, Limit, Mode, Policy, Quota};
 
 use crate::ALLOCATOR;
 

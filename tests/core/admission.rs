@@ -5,9 +5,9 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use tollgate::future::Admission;
 use tollgate::{
-    Admission, Enforcer, Limit, Mode, Permit, Policy, Quota, Refused, Retry, VirtualClock,
-    WaitError,
+    Enforcer, Limit, Mode, Permit, Policy, Quota, Refused, Retry, VirtualClock, WaitError,
 };
 
 const SECOND: Duration = Duration::from_secs(1);

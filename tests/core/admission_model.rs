@@ -10,9 +10,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use tollgate::future::Admission;
+use tollgate::policy::{Missing, Override};
+use tollgate::status::Verdict;
 use tollgate::{
-    Admission, Enforcer, Limit, Missing, Mode, Override, Permit, Policy, Quota, Refused, Retry,
-    Verdict, VirtualClock, WaitError,
+    Enforcer, Limit, Mode, Permit, Policy, Quota, Refused, Retry, VirtualClock, WaitError,
 };
 
 /// All durations are whole steps, so whatever happens happens at one.

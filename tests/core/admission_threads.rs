@@ -9,7 +9,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use tollgate::{Admission, Enforcer, Limit, Mode, Permit, Policy, Quota, VirtualClock};
+use tollgate::future::Admission;
+use tollgate::{Enforcer, Limit, Mode, Permit, Policy, Quota, VirtualClock};
 
 const ORGS: u32 = 2;
 const CAP_OF_ORG: u32 = 2;

@@ -8,7 +8,8 @@ mod search;
 mod settling;
 
 use crate::oracle::{self, at};
-use tollgate::{Algorithm, Quota};
+use tollgate::Quota;
+use tollgate::algorithm::Algorithm;
 
 /// A test of each algorithm: `$check::<A>(make, rule)`.
 macro_rules! every {
@@ -39,9 +40,7 @@ macro_rules! every {
     ($check:ident, $($name:ident: $make:expr, $rule:expr;)+) => {
         mod $check {
             use crate::algorithms::naive::Rule;
-            use tollgate::{
-                FixedWindow, Gcra, LeakyBucket, SlidingGranules, SlidingLog, SlidingWindow,
-            };
+            use tollgate::algorithm::{FixedWindow, Gcra, LeakyBucket, SlidingGranules, SlidingLog, SlidingWindow};
             $(#[test]
             fn $name() {
                 super::$check($make, $rule);
@@ -84,8 +83,8 @@ every!(row_31_an_old_window_never_reopens);
 
 #[test]
 fn the_level_of_a_leaky_bucket_is_in_whole_units_rounded_up() {
-    let bucket = tollgate::LeakyBucket::new(Quota::per_second(10).burst(5));
-    let mut state = tollgate::Tat::default();
+    let bucket = tollgate::algorithm::LeakyBucket::new(Quota::per_second(10).burst(5));
+    let mut state = tollgate::algorithm::Tat::default();
     assert_eq!(bucket.level(&state, at(0)), 0);
     bucket.charge(&mut state, 3, at(0));
     for (now, level) in [(0, 3), (1, 3), (99_999_999, 3), (100_000_000, 2), (299_999_999, 1)] {
@@ -99,25 +98,25 @@ fn the_level_of_a_leaky_bucket_is_in_whole_units_rounded_up() {
 #[test]
 fn each_key_of_shifted_windows_is_ahead_by_less_than_a_period() {
     let quota = Quota::per_second(10);
-    let shifted = tollgate::FixedWindow::new(quota).shifted_per_key();
+    let shifted = tollgate::algorithm::FixedWindow::new(quota).shifted_per_key();
     let ahead = |identity| oracle::nanos(shifted.ahead(identity));
     assert_eq!([ahead(7), ahead(oracle::SECOND), ahead(oracle::SECOND + 7)], [7, 0, 7]);
-    assert_eq!(oracle::nanos(tollgate::FixedWindow::new(quota).ahead(7)), 0);
+    assert_eq!(oracle::nanos(tollgate::algorithm::FixedWindow::new(quota).ahead(7)), 0);
 }
 
 #[test]
 fn only_what_fits_a_word_says_so() {
-    let window = tollgate::FixedWindow::new(Quota::per_second(10));
+    let window = tollgate::algorithm::FixedWindow::new(Quota::per_second(10));
     assert!(window.in_word().is_some());
     for not in [window.from_first_hit(), window.shifted_per_key(), window.counting_denied()] {
         assert!(not.in_word().is_none(), "{not:?}");
     }
-    assert!(tollgate::SlidingWindow::new(Quota::per_second(10)).in_word().is_none());
+    assert!(tollgate::algorithm::SlidingWindow::new(Quota::per_second(10)).in_word().is_none());
 }
 
 #[test]
 fn a_log_takes_memory_for_what_it_holds_and_no_more() {
-    use tollgate::SlidingLog;
+    use tollgate::algorithm::SlidingLog;
     let log = SlidingLog::new(Quota::per_second(100));
     let mut state = Default::default();
     let empty = SlidingLog::bytes(&state);
@@ -131,7 +130,7 @@ fn a_log_takes_memory_for_what_it_holds_and_no_more() {
 
 #[test]
 fn granules_are_whole_nanoseconds_and_a_window_is_not_shorter_than_the_period() {
-    use tollgate::SlidingGranules;
+    use tollgate::algorithm::SlidingGranules;
     // Period, granules wanted; granule, window.
     for (period, granules, granule, window) in
         [(10, 5, 2, 10), (10, 4, 3, 12), (10, 6, 2, 10), (5, 10, 1, 5), (7, 1, 7, 7), (7, 0, 7, 7)]

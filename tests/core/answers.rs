@@ -6,9 +6,10 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use tollgate::policy::{AlgorithmName, Amount, CarryOver, Missing, Override};
 use tollgate::{
-    AlgorithmName, Amount, CarryOver, Enforcer, Limit, LimitAnswer, Missing, Mode, Overflow,
-    Override, Policy, Quota, RateLimiter, Retry, VirtualClock, WaitError,
+    Enforcer, Limit, LimitAnswer, Mode, Overflow, Policy, Quota, RateLimiter, Retry, VirtualClock,
+    WaitError,
 };
 
 fn enforcer(policy: Policy) -> (Enforcer, VirtualClock) {

@@ -225,6 +225,20 @@ fn a_cycle_is_seen_through_what_a_front_file_exports() {
     assert!(in_cycles(imports(&files("struct B;"))).is_empty());
 }
 
+/// A newcomer reads the root's page from top to bottom.
+#[test]
+fn the_root_has_few_names() {
+    let files = files("src");
+    let lib = &files.iter().find(|(name, _)| name == "lib.rs").unwrap().1;
+    // Names in modules are indented.
+    let modules = lib.lines().filter(|line| line.starts_with("pub mod ")).count();
+    let exports =
+        lib.match_indices("\npub use ").flat_map(|(at, text)| tree(&lib[at + text.len()..]).0);
+    let names =
+        modules + exports.filter(|path| path.last().is_some_and(|name| !name.is_empty())).count();
+    assert!((40..=55).contains(&names), "{names}");
+}
+
 #[test]
 fn threads_and_clocks_have_one_door_each() {
     let doors: [(&str, &[&str]); 6] = [

@@ -3,7 +3,8 @@
 use crate::oracle::{
     self, Bucket, Census, Outcome, Rng, SECOND, TODAY, any_quota, at, limiter, nanos, quota,
 };
-use tollgate::{Gcra, Quota, RateLimiter, VirtualClock};
+use tollgate::algorithm::Gcra;
+use tollgate::{Quota, RateLimiter, VirtualClock};
 
 const KEYS: u64 = 3;
 const STEPS_A_QUOTA: u64 = 2_000;

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use tollgate::{
-    Enforcer, Limit, Missing, Mode, Overflow, Override, Policy, Quota, Retry, SkipReason, Verdict,
-    VirtualClock,
-};
+use tollgate::policy::{Missing, Override};
+use tollgate::status::{SkipReason, Verdict};
+use tollgate::{Enforcer, Limit, Mode, Overflow, Policy, Quota, Retry, VirtualClock};
 
 fn enforcer(policy: Policy) -> (Enforcer, VirtualClock) {
     let time = VirtualClock::new();
@@ -257,7 +256,7 @@ fn explanations_say_why_a_limit_does_not_apply() {
     );
     let explained = enforcer.explain(&[("ip", "::1"), ("method", "GET")], 1);
     let why = |index: usize| match &explained[index].verdict {
-        Verdict::SkipReason(why) => Some(*why),
+        Verdict::Skipped(why) => Some(*why),
         _ => None,
     };
     assert_eq!(why(0), Some(SkipReason::Off));

@@ -6,9 +6,11 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
+use tollgate::algorithm::{
+    Algorithm, FixedWindow, Gcra, LeakyBucket, SlidingGranules, SlidingLog, SlidingWindow,
+};
 use tollgate::{
-    Algorithm, Enforcer, FixedWindow, Gcra, LeakyBucket, Limit, Overflow, Policy, Quota,
-    RateLimiter, Retry, SlidingGranules, SlidingLog, SlidingWindow, Timestamp, VirtualClock, all,
+    Enforcer, Limit, Overflow, Policy, Quota, RateLimiter, Retry, Timestamp, VirtualClock, all,
 };
 
 use crate::oracle::{DAY, DECADE, SECOND, TODAY, at};

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::oracle::{self, Census, Rng, SECOND, TODAY, at, nanos, quota};
 use foldhash::fast::FixedState;
-use tollgate::{Gcra, Overflow, Quota, RateLimiter, Retry, VirtualClock, all};
+use tollgate::algorithm::Gcra;
+use tollgate::{Overflow, Quota, RateLimiter, Retry, VirtualClock, all};
 
 fn table(quota: Quota, max_keys: u64, overflow: Overflow) -> RateLimiter<Gcra, FixedState> {
     RateLimiter::builder(quota)

@@ -2,7 +2,8 @@
 
 use crate::oracle::{self, Bucket, Census, Rng, SECOND, at, nanos, quota};
 use foldhash::fast::FixedState;
-use tollgate::{Gcra, Overflow, RateLimiter, VirtualClock};
+use tollgate::algorithm::Gcra;
+use tollgate::{Overflow, RateLimiter, VirtualClock};
 
 const KEYS: u64 = 50;
 

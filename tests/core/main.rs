@@ -28,6 +28,7 @@ mod pacer;
 mod pages;
 mod paths;
 mod peer_bugs;
+mod public;
 mod queue;
 mod records;
 mod replaced;

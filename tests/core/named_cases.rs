@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::oracle::{self, SECOND, at, limiter, nanos, quota};
-use tollgate::{Gcra, Overflow, Quota, RateLimiter, Retry, VirtualClock};
+use tollgate::algorithm::Gcra;
+use tollgate::{Overflow, Quota, RateLimiter, Retry, VirtualClock};
 
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)

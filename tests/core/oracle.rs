@@ -7,7 +7,8 @@
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
-use tollgate::{Allowed, Clock, Denied, Gcra, Quota, RateLimiter, Retry, Timestamp};
+use tollgate::algorithm::Gcra;
+use tollgate::{Allowed, Clock, Denied, Quota, RateLimiter, Retry, Timestamp};
 
 pub(crate) const SECOND: u64 = 1_000_000_000;
 pub(crate) const DAY: u64 = 86_400 * SECOND;

@@ -9,10 +9,8 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use tollgate::{
-    Batches, BatchesWhenFree, Clock, ConcurrencyLimiter, Lease, NoTimer, Pacer, Timestamp,
-    VirtualClock, WaitError,
-};
+use tollgate::pacer::{Batches, BatchesWhenFree, Pacer};
+use tollgate::{Clock, ConcurrencyLimiter, Lease, NoTimer, Timestamp, VirtualClock, WaitError};
 
 const PAUSE: Duration = Duration::from_secs(2);
 const NANO: Duration = Duration::from_nanos(1);

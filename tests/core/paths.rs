@@ -5,9 +5,11 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use tollgate::algorithm::{FixedWindow, Gcra};
+use tollgate::set::SetPermit;
 use tollgate::{
-    ConcurrencyLimiter, Enforcer, FixedWindow, Gcra, Limit, Mode, Permit, Policy, Quota,
-    RateLimiter, SetPermit, VirtualClock, all,
+    ConcurrencyLimiter, Enforcer, Limit, Mode, Permit, Policy, Quota, RateLimiter, VirtualClock,
+    all,
 };
 
 use crate::oracle::Rng;

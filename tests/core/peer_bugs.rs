@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use crate::oracle::{Rng, SECOND, TODAY, at, limiter, quota};
 use foldhash::fast::FixedState;
+use tollgate::algorithm::Gcra;
 use tollgate::{
-    Allowed, Clock, ConcurrencyLimiter, Enforcer, Gcra, KeyedConcurrencyLimiter, Lease, Limit,
-    Overflow, Permit, Policy, Quota, RateLimiter, Retry, Timestamp, VirtualClock, WaitError, all,
+    Allowed, Clock, ConcurrencyLimiter, Enforcer, KeyedConcurrencyLimiter, Lease, Limit, Overflow,
+    Permit, Policy, Quota, RateLimiter, Retry, Timestamp, VirtualClock, WaitError, all,
 };
 
 const MS: u64 = 1_000_000;
@@ -489,7 +490,7 @@ fn a_slot_leaked_into_another_bucket_when_limits_changed() {
 #[cfg(feature = "compat")]
 #[test]
 fn an_old_window_reopened() {
-    use tollgate::FixedWindow;
+    use tollgate::algorithm::FixedWindow;
     use tollgate::compat::{CountedQuota, FixedWindowCounter, QuotaSet};
 
     const PERIOD: u64 = 60 * SECOND;

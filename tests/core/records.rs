@@ -11,10 +11,8 @@ mod waiting;
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
-use tollgate::{
-    Algorithm, FixedWindow, Overflow, Quota, RateLimiter, SlidingGranules, SlidingLog,
-    SlidingWindow, Timestamp, VirtualClock,
-};
+use tollgate::algorithm::{Algorithm, FixedWindow, SlidingGranules, SlidingLog, SlidingWindow};
+use tollgate::{Overflow, Quota, RateLimiter, Timestamp, VirtualClock};
 
 /// The hash of a key is the key.
 #[derive(Clone, Copy, Default)]
@@ -97,13 +95,13 @@ macro_rules! each_algorithm {
                 tried += 1;
             }};
         }
-        with!(tollgate::SlidingLog::new(quota));
-        with!(tollgate::SlidingWindow::new(quota));
-        with!(tollgate::SlidingGranules::new(quota, 10));
-        with!(tollgate::SlidingGranules::new(quota, 10).strict());
-        with!(tollgate::FixedWindow::new(quota).from_first_hit());
-        with!(tollgate::FixedWindow::new(quota).shifted_per_key());
-        with!(tollgate::FixedWindow::new(quota).counting_denied());
+        with!(tollgate::algorithm::SlidingLog::new(quota));
+        with!(tollgate::algorithm::SlidingWindow::new(quota));
+        with!(tollgate::algorithm::SlidingGranules::new(quota, 10));
+        with!(tollgate::algorithm::SlidingGranules::new(quota, 10).strict());
+        with!(tollgate::algorithm::FixedWindow::new(quota).from_first_hit());
+        with!(tollgate::algorithm::FixedWindow::new(quota).shifted_per_key());
+        with!(tollgate::algorithm::FixedWindow::new(quota).counting_denied());
         assert_eq!(tried, 7);
     }};
 }

@@ -5,10 +5,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tollgate::{
-    Admission, Enforcer, Limit, Mode, Override, Permit, Policy, Quota, Refused, VirtualClock,
-    WaitError,
-};
+use tollgate::future::Admission;
+use tollgate::policy::Override;
+use tollgate::{Enforcer, Limit, Mode, Permit, Policy, Quota, Refused, VirtualClock, WaitError};
 
 const SECOND: Duration = Duration::from_secs(1);
 const FACTS: [(&str, u32); 1] = [("org", 7)];

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use crate::oracle::{self, Census, DAY, Rng, SECOND, TODAY, at, nanos};
-use tollgate::{Algorithm, FixedWindow, Overflow, Quota, RateLimiter, Reservation, VirtualClock};
-use tollgate::{Retry, Timestamp, Window};
+use tollgate::algorithm::Window;
+use tollgate::algorithm::{Algorithm, FixedWindow};
+use tollgate::{Overflow, Quota, RateLimiter, Reservation, VirtualClock};
+use tollgate::{Retry, Timestamp};
 
 const YEAR: u64 = 365 * DAY;
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::oracle::{self, Bucket, Census, Rng, SECOND, any_quota, at, limiter, nanos, quota};
 use foldhash::fast::FixedState;
-use tollgate::{Gcra, Key, Quota, RateLimiter, Refused, Retry, Timestamp, VirtualClock, all};
+use tollgate::algorithm::Gcra;
+use tollgate::{Key, Quota, RateLimiter, Refused, Retry, Timestamp, VirtualClock, all};
 
 const NANO: Duration = Duration::from_nanos(1);
 

@@ -6,9 +6,10 @@ use http::{HeaderMap, StatusCode};
 use proptest::prelude::*;
 use sfv::{BareItem, ListEntry, Parser};
 use tollgate::http::{HeaderStyle, RefusalBody, Refusals, grpc_response, is_grpc, retry_after};
+use tollgate::policy::Missing;
 use tollgate::{
-    Answers, Enforcer, Limit, LimitAnswer, Missing, Permit, Policy, Quota, RateLimiter, Refused,
-    Retry, VirtualClock,
+    Answers, Enforcer, Limit, LimitAnswer, Permit, Policy, Quota, RateLimiter, Refused, Retry,
+    VirtualClock,
 };
 use tonic_types::StatusExt;
 

@@ -13,7 +13,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tollgate::metrics::{Task, WAIT_BUCKETS};
-use tollgate::{Enforcer, Limit, Missing, Mode, Overflow, Override, Policy, Quota, VirtualClock};
+use tollgate::policy::{Missing, Override};
+use tollgate::{Enforcer, Limit, Mode, Overflow, Policy, Quota, VirtualClock};
 
 use scrape::{Scrape, recorder, told_anew, with_endpoint};
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tollgate::{Amount, Limit, Missing, Mode, Overflow, Override, Policy, Quota, Share};
+use tollgate::policy::{Amount, Missing, Override, Share};
+use tollgate::{Limit, Mode, Overflow, Policy, Quota};
 
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
@@ -1667,7 +1668,8 @@ match = { ip = "1" }
 exempt = 1
 "#;
     let error = Policy::from_toml(text).unwrap_err();
-    let at = |problem: &tollgate::Problem| (problem.line().unwrap(), problem.column().unwrap());
+    let at =
+        |problem: &tollgate::policy::Problem| (problem.line().unwrap(), problem.column().unwrap());
     assert_eq!(
         error.problems().iter().map(at).collect::<Vec<_>>(),
         [

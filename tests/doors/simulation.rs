@@ -11,8 +11,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use rand::{Rng, RngExt};
+use tollgate::pacer::Pacer;
 use tollgate::simulation::{Aborted, Handle, Simulation, Task};
-use tollgate::{InSimulation, Pacer, Quota, RateLimiter, Retry, Timestamp};
+use tollgate::{InSimulation, Quota, RateLimiter, Retry, Timestamp};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -10,10 +10,8 @@ use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tollgate::{
-    Enforcer, Policy, PolicyError, PolicyWatcher, Reload, VirtualClock, WatchError, WatchEvent,
-    WatchHandle,
-};
+use tollgate::watch::{PolicyWatcher, WatchError, WatchEvent, WatchHandle};
+use tollgate::{Enforcer, Policy, PolicyError, Reload, VirtualClock};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 

@@ -6,7 +6,8 @@ use std::str::FromStr;
 use crate::replay::{Format, Took};
 use crate::suggest::Of;
 use clap::Parser;
-use tollgate::{Quota, Share};
+use tollgate::Quota;
+use tollgate::policy::Share;
 
 use crate::command::simulate::expect::Expectation;
 

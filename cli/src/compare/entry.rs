@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::contender::{Contender, Setup};
 use super::limited::Limited;
 use super::report::Origin;
-use tollgate::{Algorithm, Quota};
+use tollgate::Quota;
+use tollgate::algorithm::Algorithm;
 
 /// Makes a contender, or says why it cannot be made for that quota.
 pub(crate) type Make = dyn Fn(Setup) -> Result<Box<dyn Contender>, String>;
@@ -29,7 +30,7 @@ impl Entry {
     /// compared.
     ///
     /// ```
-    /// use tollgate::Gcra;
+    /// use tollgate::algorithm::Gcra;
     /// use tollgate_cli::compare::Entry;
     ///
     /// let entry = Entry::new("mine", Gcra::new);

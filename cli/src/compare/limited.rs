@@ -3,7 +3,8 @@
 use std::hash::{BuildHasherDefault, DefaultHasher};
 
 use super::contender::{Answer, Contender, Setup};
-use tollgate::{Algorithm, RateLimiter, Timestamp, VirtualClock};
+use tollgate::algorithm::Algorithm;
+use tollgate::{RateLimiter, Timestamp, VirtualClock};
 
 /// The same keys in the same places every time.
 type Hasher = BuildHasherDefault<DefaultHasher>;

@@ -2,8 +2,9 @@
 
 use super::entry::Entry;
 use super::report::Origin;
-use tollgate::{
-    Algorithm, FixedWindow, Gcra, LeakyBucket, Quota, SlidingGranules, SlidingLog, SlidingWindow,
+use tollgate::Quota;
+use tollgate::algorithm::{
+    Algorithm, FixedWindow, Gcra, LeakyBucket, SlidingGranules, SlidingLog, SlidingWindow,
 };
 
 /// Granules of a window: a minute in steps of five seconds.

@@ -1,7 +1,8 @@
 //! Facts that a policy names and a log does not have, and what that does to each limit.
 
 use serde::{Serialize, Serializer};
-use tollgate::{Lack, Policy};
+use tollgate::Policy;
+use tollgate::policy::Lack;
 
 /// A fact that a limit asks for and no request had.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

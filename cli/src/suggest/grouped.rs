@@ -7,7 +7,7 @@ use super::Of;
 use super::observed::{Column, Observed};
 use tollgate::Quota;
 use tollgate::Timestamp;
-use tollgate::{Algorithm, Gcra, Tat};
+use tollgate::algorithm::{Algorithm, Gcra, Tat};
 
 /// The largest count that is tried: as fast as a quota can be.
 const MAX_COUNT: u64 = 1 << 36;

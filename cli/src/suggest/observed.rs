@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 use crate::replay::{Disorder, Event, Op};
-use tollgate::MAX_FACTS;
 use tollgate::Timestamp;
+use tollgate::policy::MAX_FACTS;
 
 /// The most memory for what is kept of a log: about 200 million requests of three facts, if those
 /// have few different values. About as much again is used while limits are sought.

@@ -6,7 +6,8 @@ use super::{Of, Target, Window};
 use crate::replay::{Disorder, seconds};
 use tollgate::Quota;
 use tollgate::Timestamp;
-use tollgate::{Limit, Missing, Policy};
+use tollgate::policy::Missing;
+use tollgate::{Limit, Policy};
 
 /// Keys for which a limit has room by itself.
 const MAX_KEYS: usize = 1 << 20;

@@ -9,7 +9,7 @@ use super::observed::Observed;
 use super::suggestion::{limit, max_keys};
 use crate::replay::{Event, Op, Replay};
 use tollgate::Quota;
-use tollgate::{Gcra, Tat};
+use tollgate::algorithm::{Gcra, Tat};
 use tollgate::{Policy, PolicyError};
 
 /// How much was refused.

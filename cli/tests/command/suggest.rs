@@ -9,7 +9,8 @@ use std::process::Stdio;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
-use tollgate::{Policy, Quota, Share};
+use tollgate::policy::Share;
+use tollgate::{Policy, Quota};
 use tollgate_cli::replay::{Log, Op};
 
 use crate::{Ended, command, in_clone, scratch};

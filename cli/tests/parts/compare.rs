@@ -4,7 +4,8 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use tollgate::{Quota, RateLimiter, SlidingLog, Timestamp, VirtualClock};
+use tollgate::algorithm::SlidingLog;
+use tollgate::{Quota, RateLimiter, Timestamp, VirtualClock};
 use tollgate_cli::compare::{
     Answer, Arrival, Arrivals, Comparison, Contender, Entry, Outcome, Report, Score, Setup, Wait,
     algorithms,

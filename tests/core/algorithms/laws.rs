@@ -2,7 +2,8 @@
 
 use std::fmt::Debug;
 
-use tollgate::{Algorithm, Allowed, Denied, Quota, Retry};
+use tollgate::algorithm::Algorithm;
+use tollgate::{Allowed, Denied, Quota, Retry};
 
 use crate::algorithms::every;
 use crate::algorithms::naive::{Naive, Rule};

@@ -1,6 +1,7 @@
 //! Another quota: what was owed stays owed, in units.
 
-use tollgate::{Algorithm, FixedWindow, Gcra, LeakyBucket, Quota, SlidingLog, SlidingWindow};
+use tollgate::Quota;
+use tollgate::algorithm::{Algorithm, FixedWindow, Gcra, LeakyBucket, SlidingLog, SlidingWindow};
 
 use crate::oracle::{Rng, at, quota};
 

@@ -1,7 +1,8 @@
 //! The search for the arrivals that get the most out of an algorithm: never above its bound, and
 //! as much as its worst case.
 
-use tollgate::{Algorithm, Quota, Retry};
+use tollgate::algorithm::Algorithm;
+use tollgate::{Quota, Retry};
 
 use crate::algorithms::every;
 use crate::algorithms::naive::Rule;
@@ -145,7 +146,9 @@ every!(search);
 /// In figures, what the documentation of each says of `n` per period.
 #[test]
 fn the_worst_cases_as_documented() {
-    use tollgate::{FixedWindow, Gcra, LeakyBucket, SlidingGranules, SlidingLog, SlidingWindow};
+    use tollgate::algorithm::{
+        FixedWindow, Gcra, LeakyBucket, SlidingGranules, SlidingLog, SlidingWindow,
+    };
     let (n, period) = (6, 60);
     let quota = quota(n, period, n);
     let mut rng = Rng(15);

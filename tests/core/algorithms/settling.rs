@@ -2,7 +2,8 @@
 
 use std::fmt::Debug;
 
-use tollgate::{Algorithm, Quota};
+use tollgate::Quota;
+use tollgate::algorithm::Algorithm;
 
 use crate::algorithms::every;
 use crate::algorithms::laws::{any_cost, any_next, any_quota, ticks_finely};
@@ -99,7 +100,7 @@ every!(settling);
 
 #[test]
 fn a_refilled_window_keeps_what_the_ends_of_windows_gave_back() {
-    use tollgate::FixedWindow;
+    use tollgate::algorithm::FixedWindow;
     // 10 at once, 2 come back every 100 ns.
     let quota = crate::oracle::quota(2, 100, 10);
     for window in [FixedWindow::new(quota), FixedWindow::new(quota).from_first_hit()] {
@@ -107,7 +108,9 @@ fn a_refilled_window_keeps_what_the_ends_of_windows_gave_back() {
         window.charge(&mut state, 9, at(0));
         // Moves the window on.
         window.charge(&mut state, 1, at(350));
-        let left = |state: &tollgate::Window| window.decide(state, 0, at(350)).unwrap().remaining();
+        let left = |state: &tollgate::algorithm::Window| {
+            window.decide(state, 0, at(350)).unwrap().remaining()
+        };
         assert_eq!(left(&state), 10 - (9 - 6) - 1, "{window:?}");
         // Of 5 not needed, 3 ends of windows gave back 6: none is left to give.
         let mut settled = state;

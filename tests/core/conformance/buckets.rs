@@ -9,10 +9,8 @@ use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use serde_json::Value;
-use tollgate::{
-    Allowed, Denied, FixedWindow, Gcra, Key, Quota, RateLimiter, Reservation, Retry, VirtualClock,
-    all,
-};
+use tollgate::algorithm::{FixedWindow, Gcra};
+use tollgate::{Allowed, Denied, Key, Quota, RateLimiter, Reservation, Retry, VirtualClock, all};
 
 use crate::conformance::number;
 use crate::oracle::{at, nanos, quota};

@@ -7,10 +7,10 @@ use std::hash::BuildHasher;
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
-use tollgate::{
-    Algorithm, Allowed, Denied, FixedWindow, Gcra, LeakyBucket, Quota, RateLimiter, Reservation,
-    Retry, SlidingGranules, SlidingLog, SlidingWindow, VirtualClock,
+use tollgate::algorithm::{
+    Algorithm, FixedWindow, Gcra, LeakyBucket, SlidingGranules, SlidingLog, SlidingWindow,
 };
+use tollgate::{Allowed, Denied, Quota, RateLimiter, Reservation, Retry, VirtualClock};
 
 use crate::conformance::in_records::InRecords;
 use crate::oracle::{Census, Rng, SECOND, TODAY, at, nanos, quota, steps};

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use tollgate::{Algorithm, Allowed, Denied, Quota, Timestamp};
+use tollgate::algorithm::Algorithm;
+use tollgate::{Allowed, Denied, Quota, Timestamp};
 
 /// All of `A` but that it fits a word.
 #[derive(Clone, Copy, Debug)]

@@ -7,10 +7,13 @@
 use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
+use tollgate::algorithm::{
+    Algorithm, FixedWindow, Gcra, LeakyBucket, SlidingGranules, SlidingLog, SlidingWindow,
+};
+use tollgate::policy::AlgorithmName;
 use tollgate::{
-    Algorithm, AlgorithmName, Allowed, Denied, Enforcer, FixedWindow, Gcra, LeakyBucket, Limit,
-    Policy, Quota, RateLimiter, Retry, SlidingGranules, SlidingLog, SlidingWindow, Timestamp,
-    VirtualClock, all,
+    Allowed, Denied, Enforcer, Limit, Policy, Quota, RateLimiter, Retry, Timestamp, VirtualClock,
+    all,
 };
 
 use crate::conformance::in_records::InRecords;

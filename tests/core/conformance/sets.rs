@@ -3,10 +3,10 @@
 use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
-use tollgate::{
-    Algorithm, Allowed, Denied, FixedWindow, Gcra, Key, Quota, RateLimiter, Retry, SlidingGranules,
-    SlidingLog, SlidingWindow, VirtualClock, all,
+use tollgate::algorithm::{
+    Algorithm, FixedWindow, Gcra, SlidingGranules, SlidingLog, SlidingWindow,
 };
+use tollgate::{Allowed, Denied, Key, Quota, RateLimiter, Retry, VirtualClock, all};
 
 use crate::conformance::in_records::InRecords;
 use crate::oracle::{SECOND, TODAY, at, nanos, quota};

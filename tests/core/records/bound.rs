@@ -4,7 +4,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use tollgate::{Algorithm, SlidingLog, VirtualClock};
+use tollgate::VirtualClock;
+use tollgate::algorithm::{Algorithm, SlidingLog};
 
 use crate::records::{at, each_algorithm, limiter, nanos, quota};
 

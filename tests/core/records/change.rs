@@ -1,6 +1,7 @@
 //! Another quota while keys are in debt.
 
-use tollgate::{Algorithm, FixedWindow, Quota, SlidingGranules, SlidingLog, VirtualClock};
+use tollgate::algorithm::{Algorithm, FixedWindow, SlidingGranules, SlidingLog};
+use tollgate::{Quota, VirtualClock};
 
 use crate::records::{Limiter, at, key, left, limiter, nanos, quota};
 
@@ -29,7 +30,7 @@ fn what_is_free_stays_free_under_a_longer_period() {
     holds(SlidingLog::new(quota(3)));
     holds(SlidingGranules::new(quota(3), 10));
     holds(SlidingGranules::new(quota(3), 10).strict());
-    holds(tollgate::SlidingWindow::new(quota(3)));
+    holds(tollgate::algorithm::SlidingWindow::new(quota(3)));
     holds(FixedWindow::new(quota(3)).from_first_hit());
     holds(FixedWindow::new(quota(3)).shifted_per_key());
     holds(FixedWindow::new(quota(3)).counting_denied());
@@ -70,12 +71,12 @@ fn what_time_gave_back_under_a_faster_quota_is_not_given_back_again() {
     }
     holds(SlidingLog::new(quota(3)));
     holds(SlidingGranules::new(quota(3), 10));
-    holds(tollgate::SlidingWindow::new(quota(3)));
+    holds(tollgate::algorithm::SlidingWindow::new(quota(3)));
     holds(FixedWindow::new(quota(3)).from_first_hit());
     holds(FixedWindow::new(quota(3)).shifted_per_key());
     holds(FixedWindow::new(quota(3)).counting_denied());
     holds(FixedWindow::new(quota(3)));
-    holds(tollgate::Gcra::new(quota(3)));
+    holds(tollgate::algorithm::Gcra::new(quota(3)));
 }
 
 #[test]
@@ -132,6 +133,6 @@ fn what_is_held_is_given_back_over_a_change() {
     }
     holds(SlidingLog::new(quota(3)));
     holds(SlidingGranules::new(quota(3), 10));
-    holds(tollgate::SlidingWindow::new(quota(3)));
+    holds(tollgate::algorithm::SlidingWindow::new(quota(3)));
     holds(FixedWindow::new(quota(3)).from_first_hit());
 }

@@ -4,10 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tollgate::{
-    Algorithm, Allowed, Denied, History, Overflow, Quota, Retry, SlidingLog, Timestamp,
-    VirtualClock, all,
-};
+use tollgate::algorithm::{Algorithm, History, SlidingLog};
+use tollgate::{Allowed, Denied, Overflow, Quota, Retry, Timestamp, VirtualClock, all};
 
 use crate::records::{at, each_algorithm, full, key, left, nanos, quota};
 

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use tollgate::{
-    Algorithm, Allowed, Denied, Gcra, History, Quota, SlidingLog, Timestamp, VirtualClock, all,
-};
+use tollgate::algorithm::{Algorithm, Gcra, History, SlidingLog};
+use tollgate::{Allowed, Denied, Quota, Timestamp, VirtualClock, all};
 
 use crate::records::{at, key, left, limiter, nanos, quota};
 

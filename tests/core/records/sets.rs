@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
+use tollgate::algorithm::{Algorithm, FixedWindow, Gcra, SlidingLog, SlidingWindow};
 use tollgate::{
-    Algorithm, Allowed, ConcurrencyLimiter, Denied, FixedWindow, Gcra, Overflow, Quota,
-    RateLimiter, SlidingLog, SlidingWindow, Timestamp, VirtualClock, all,
+    Allowed, ConcurrencyLimiter, Denied, Overflow, Quota, RateLimiter, Timestamp, VirtualClock, all,
 };
 
 use crate::records::{Limiter, at, each_algorithm, full, key, left, limiter, nanos, quota};

@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use tollgate::{
-    AlgorithmName, Enforcer, FixedWindow, Limit, Overflow, Policy, SlidingLog, VirtualClock,
-};
+use tollgate::algorithm::{FixedWindow, SlidingLog};
+use tollgate::policy::AlgorithmName;
+use tollgate::{Enforcer, Limit, Overflow, Policy, VirtualClock};
 
 use crate::records::{at, each_algorithm, full, key, left, limiter, nanos, quota};
 

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
-use tollgate::{
-    AcquireRate, Algorithm, AlgorithmName, Allowed, Enforcer, Gcra, Limit, Policy, Retry,
-    SlidingLog, VirtualClock, WaitError, all,
-};
+use tollgate::algorithm::{Algorithm, Gcra, SlidingLog};
+use tollgate::future::AcquireRate;
+use tollgate::policy::AlgorithmName;
+use tollgate::{Allowed, Enforcer, Limit, Policy, Retry, VirtualClock, WaitError, all};
 
 use crate::records::{at, each_algorithm, left, limiter, nanos, quota};
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use http::{Method, Response, StatusCode};
 use tollgate::http::{HeaderStyle, RefusalBody, Refusals, fact};
-use tollgate::{Busiest, Limit, Missing, Mode, Policy, Quota};
+use tollgate::policy::Missing;
+use tollgate::{Busiest, Limit, Mode, Policy, Quota};
 
 use super::server::{Gate, Server, Under, request};
 

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use axum::extract::{ConnectInfo, MatchedPath};
 use tollgate::http::{AdmitLayer, ClientAddress, fact};
-use tollgate::{Limit, Missing, Policy, Quota};
+use tollgate::policy::Missing;
+use tollgate::{Limit, Policy, Quota};
 use tower::util::MapRequestLayer;
 
 use super::server::{Gate, Server, Under};

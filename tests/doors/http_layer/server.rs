@@ -24,7 +24,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tollgate::http::AdmitLayer;
-use tollgate::{Enforcer, LimitStatus, Policy, Verdict, VirtualClock};
+use tollgate::status::{LimitStatus, Verdict};
+use tollgate::{Enforcer, Policy, VirtualClock};
 use tower::{Layer, ServiceExt};
 
 /// How long until a test counts as hung. Nothing waits so long that goes well.

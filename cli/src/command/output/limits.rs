@@ -1,6 +1,7 @@
 //! The limits of a policy as a table.
 
-use tollgate::{Amount, LimitInWords, Mode, Policy, Quota};
+use tollgate::policy::{Amount, LimitInWords};
+use tollgate::{Mode, Policy, Quota};
 
 use super::Screen;
 use crate::text::{Align, count, duration, table};

@@ -65,7 +65,7 @@ type Mistake = (String, Option<String>);
 fn stage(tree: &Table, at: Timestamp, what: String) -> Result<Stage, Vec<Mistake>> {
     let read = |tree: &Table| {
         Policy::from_toml(&tree.to_string()).map_err(|error| {
-            let mistake = |problem: &tollgate::Problem| {
+            let mistake = |problem: &tollgate::policy::Problem| {
                 (problem.what().to_owned(), problem.hint().map(str::to_owned))
             };
             error.problems().iter().map(mistake).collect::<Vec<_>>()
