@@ -280,7 +280,7 @@ impl LimitStatus {
                 // The cap stays that of the limit.
                 self.slots = self.slots.map(|sum| sum.plus(&usage));
                 semaphores.each(|semaphore| {
-                    self.fullest = self.fullest.max(semaphore.usage().utilization())
+                    self.fullest = self.fullest.max(semaphore.usage().utilization());
                 });
                 self.keys += semaphores.len();
                 self.memory += semaphores.memory();

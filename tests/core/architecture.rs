@@ -143,7 +143,7 @@ fn tree(text: &str) -> (Vec<Module>, &str) {
 fn resolve(files: &BTreeMap<Module, String>, mut module: Module, path: &[String]) -> Module {
     let mut path = path;
     while let Some((first, rest)) = path.split_first() {
-        let child = [&*module, &[first.clone()]].concat();
+        let child = [&*module, std::slice::from_ref(first)].concat();
         match &**first {
             "crate" => module.clear(),
             "super" => drop(module.pop()),
