@@ -239,7 +239,7 @@ impl<S: BuildHasher> Enforcer<S> {
     #[cold]
     fn count_undeclared<V>(&self, declared: &HashSet<Box<str>>, given: &[(&str, V)]) {
         let unknown = given.iter().filter(|(name, _)| !declared.contains(*name)).count();
-        // Relaxed: a count; no other data is read on the strength of it.
+        // Relaxed: a count; no other data is published with it.
         self.undeclared.fetch_add(unknown as u64, Ordering::Relaxed);
     }
 }
@@ -278,7 +278,7 @@ impl<S> Enforcer<S> {
             }
             rule.serve_all();
         }
-        // Relaxed: a count; no other data is read on the strength of it.
+        // Relaxed: a count; no other data is published with it.
         compiled.totals.reloads.fetch_add(1, Ordering::Relaxed);
         telemetry::reloaded(&reload);
         Ok(reload)
@@ -286,7 +286,7 @@ impl<S> Enforcer<S> {
 
     /// Counts and logs that a new policy could not replace this one.
     pub(crate) fn reload_failed(&self, why: &dyn std::fmt::Display) {
-        // Relaxed: a count; no other data is read on the strength of it.
+        // Relaxed: a count; no other data is published with it.
         self.policy.load().totals.failed_reloads.fetch_add(1, Ordering::Relaxed);
         telemetry::reload_failed(why);
     }

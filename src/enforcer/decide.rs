@@ -1,6 +1,6 @@
 //! From what a request asks to a filled-in permit: on the fast path if possible, or else as a
-//! transaction. `decision` has the two ways to decide; this file chooses between
-//! them, counts, and logs.
+//! transaction. `decision` has both ways to decide; this file chooses between them, counts and
+//! logs.
 
 use smallvec::SmallVec;
 

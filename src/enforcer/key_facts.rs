@@ -1,5 +1,5 @@
-//! [`KeyFacts`]: one part of a limit's key, as places of facts. `policy::limit` has it by name,
-//! `framing` makes the bytes of a key.
+//! [`KeyFacts`]: one part of a limit's key, with facts by place. `policy::limit` has the same part
+//! by name; `framing` makes the bytes of a key.
 
 use super::facts::{FactId, Facts, Names};
 
