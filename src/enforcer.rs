@@ -71,8 +71,8 @@ pub use reload::Reload;
 /// Facts are given by name, each once; a fact that the policy does not name costs one look-up and
 /// changes nothing. A value is text or an integer; an integer counts as its decimal text. A
 /// decision does not allocate, except when a table grows and when a thread first decides, as long
-/// as at most 8 limits apply, at most 32 are found for the request, and the policy names at most 16
-/// facts.
+/// as at most 6 limits apply (at most 2 of them concurrency limits), at most 32 are found for the
+/// request, and the request has at most 16 facts that the policy names.
 ///
 /// Share it by reference or in an `Arc`.
 pub struct Enforcer<S = RandomState> {
@@ -249,14 +249,14 @@ impl<S> Enforcer<S> {
     ///
     /// A limit whose name both policies have keeps its keys and what they owe, in units; so does an
     /// override with the same match. It starts fresh instead if `max_keys`, `overflow` or
-    /// `algorithm` changes, or if its quota changes and its [carry-over is
-    /// `Reset`](crate::policy::CarryOver::Reset). If `key` changes, requests have other keys. Modes
-    /// are those of the new policy.
+    /// `algorithm` changes, or if its quota changes and its carry-over is
+    /// [`Reset`](crate::policy::CarryOver::Reset). If `key` changes, requests have other keys.
+    /// Modes are those of the new policy.
     ///
     /// Callers that wait continue to wait, under the parameters of the new policy and the `wait` of
-    /// the old one; a line that exists keeps its `max_waiters`. A limit that the new policy does
-    /// not have no longer makes anyone wait. At a limit that starts fresh, callers in line continue
-    /// to wait for the slots and units taken before the reload.
+    /// the old one; a line that exists keeps its `max_waiters`. If the new policy does not have
+    /// a limit, no caller waits for it any more. At a limit that starts fresh, callers in line
+    /// continue to wait for the slots and units taken before the reload.
     ///
     /// # Errors
     /// All problems of the new policy, if it has any. The old policy stays in force.

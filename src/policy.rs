@@ -48,8 +48,8 @@ pub struct Policy {
     pub(crate) overrides: Vec<Override>,
 }
 
-/// Changes the amount of a limit for some of its keys. If several overrides match a key, the first
-/// counts.
+/// Changes the amount of a limit for some of its keys, or exempts them. If several overrides match
+/// a key, the first counts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Override {
     pub(crate) limit: String,

@@ -2,8 +2,7 @@
 //! and futures; `plan` has what the queue runs.
 //!
 //! A request queues at the first limit that refuses it, and holds nothing. At the head of that line
-//! the whole request is decided again; if another limit refuses, it moves to the end of the line
-//! there.
+//! it is decided again as a whole; if another limit refuses, it moves to the end of the line there.
 
 mod plan;
 

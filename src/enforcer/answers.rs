@@ -36,7 +36,8 @@ pub struct LimitAnswer {
     pub amount: Amount,
     /// Whether all requests share one key: the limit's key has no parts.
     pub is_shared: bool,
-    /// The limit's answer. If the request was refused, nothing was charged, and the answer says so.
+    /// The limit's answer. If the request was refused, an agreeing limit was not charged, and its
+    /// answer shows the state without the charge.
     pub answer: Result<Allowed, Denied>,
     /// If the limit agrees: how long until one unit more than remains is available; `None` if
     /// nothing is missing. If it refuses: how long until the whole cost is available; `None` if

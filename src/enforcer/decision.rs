@@ -356,7 +356,7 @@ impl<'a> Decision<'a> {
         }
     }
 
-    /// The answer of the tightest enforced limit: the one of which the least remains.
+    /// The answer of the tightest enforced limit: the limit with the least remaining.
     pub(super) fn tightest(&self) -> Allowed {
         let enforced = self.entries.iter().filter(|entry| entry.asked.enforced);
         let allowed = enforced.filter_map(|entry| entry.answer().ok());

@@ -70,7 +70,7 @@ impl Permit {
         }
     }
 
-    /// The answer of the tightest enforced limit at admission: the one of which the least remained.
+    /// The answer of the tightest enforced limit at admission: the limit with the least remaining.
     /// If no limit applied, `u64::MAX` units remain. Computed by this call, since most callers do
     /// not ask.
     ///

@@ -1,9 +1,8 @@
 //! Rollout: which requests are in the share of a limit.
 //!
-//! A request is in a share of p percent if its hash is below floor(p * 2^64 / 100). The hash is
-//! `fixed_hash` over the limit's name and then each value as its length (8 bytes, little-endian)
-//! and its bytes. So a share is the same on all machines and after a restart; a larger one only
-//! adds requests.
+//! A request is in a share of p percent iff its hash is below floor(p * 2^64 / 100): `fixed_hash`
+//! of the limit's name, then of each value's length (8 bytes, little-endian) and bytes. So a share
+//! is the same on all machines and after every restart, and raising it only adds requests.
 
 use crate::policy::Share;
 

@@ -87,7 +87,7 @@ impl Policy {
     /// | `mode` | `"enforce"`, `"shadow"` (decides and counts, refuses nothing), `"off"` | `"enforce"` |
     /// | `rollout` | `{ share = "25%", by = ["fact"] }`: the limit applies to that share of the values of `by` | all; `by`: the key |
     /// | `wait` | a duration, as in `"60s"`: how long a request may wait for its turn; the units are those of periods | `"0s"`: it does not wait |
-    /// | `max_waiters` | with `wait`: how many callers may wait at once, from 1 | 1000 |
+    /// | `max_waiters` | with `wait`: how many callers may wait for one key, from 1 | 1000 |
     ///
     /// Only with `rate`:
     ///

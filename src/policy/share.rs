@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-/// A share of all requests, from 0 to 100 percent.
+/// A share of all requests, from 0 to 100 percent, in steps of 10^-9 percent.
 ///
 /// ```
 /// use tollgate::policy::Share;

@@ -1,4 +1,5 @@
-//! Reads `rate` and `burst` into a [`Quota`]. The syntax of a rate is parsed by `quota`.
+//! Reads `rate` and `burst` into a [`Quota`]. The syntax of a rate is parsed by `quota`; whether
+//! the algorithm has a burst is checked in `policy::check`.
 
 use std::ops::Range;
 
