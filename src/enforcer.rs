@@ -1,8 +1,8 @@
-//! [`Enforcer`]: a policy on a clock, deciding requests by their facts.
+//! [`Enforcer`]: decides requests by their facts, under a policy and on a clock.
 //!
-//! One decision: the facts given are found among those the policy names (`facts`), the limits
-//! that may apply are found by route (`compiled`), each makes a key of the facts, and the gate
-//! decides them as one.
+//! For one decision, `facts` looks up the given facts among those the policy names, `compiled`
+//! finds the limits that apply and the request's key under each, and `transaction` decides all of
+//! them as one.
 
 mod admission;
 mod answers;
@@ -68,10 +68,11 @@ pub use reload::Reload;
 /// # Ok::<(), tollgate::PolicyError>(())
 /// ```
 ///
-/// Facts are given by name, each once; those that the policy does not name cost a comparison and
-/// change nothing. Values are text, or integers, which count as their decimal text. Apart
-/// from the growth of a table, and of a thread's counts when it first decides, nothing on the way of a
-/// decision allocates, for up to 8 limits that apply of 32 that may, and 16 facts that the policy names.
+/// Facts are given by name, each once; a fact that the policy does not name costs one look-up and
+/// changes nothing. A value is text or an integer; an integer counts as its decimal text. A
+/// decision does not allocate, except when a table grows and when a thread first decides, as long
+/// as at most 6 limits apply (at most 2 of them concurrency limits), at most 32 are found for the
+/// request, and the request has at most 16 facts that the policy names.
 ///
 /// Share it by reference or in an `Arc`.
 pub struct Enforcer<S = RandomState> {
@@ -79,13 +80,13 @@ pub struct Enforcer<S = RandomState> {
     clock: Clock,
     hasher: S,
     bypass: Arc<AtomicBool>,
-    /// Facts given that a policy with declared facts does not declare.
+    /// Counts facts that were given and that a policy with declared facts does not declare.
     undeclared: AtomicU64,
-    /// Held while the policy is replaced, so that no limiter is lost between two reloads.
+    /// Held while the policy is replaced, so that two concurrent reloads do not lose a limiter.
     reload: Mutex<()>,
 }
 
-/// What an [`Enforcer`] is built from: [`Enforcer::builder`].
+/// Builds an [`Enforcer`]; made by [`Enforcer::builder`].
 #[derive(Clone, Debug)]
 pub struct EnforcerBuilder<S = RandomState> {
     policy: Policy,
@@ -93,7 +94,7 @@ pub struct EnforcerBuilder<S = RandomState> {
     hasher: S,
 }
 
-/// A name that no limit has.
+/// The error of a name that no limit of the policy has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownLimit {
     name: String,
@@ -101,24 +102,27 @@ pub struct UnknownLimit {
 }
 
 impl Enforcer {
-    /// An enforcer on the system's clock, or on another.
+    /// Starts to build an enforcer for `policy`.
     pub fn builder(policy: Policy) -> EnforcerBuilder {
         EnforcerBuilder { policy, clock: Clock::default(), hasher: RandomState::default() }
     }
 }
 
 impl<S> EnforcerBuilder<S> {
-    /// Where stamps come from. Default: [`Clock::monotonic`].
+    /// Sets the clock that decisions are timed by. Default: [`Clock::monotonic`].
     pub fn clock(self, clock: Clock) -> Self {
         EnforcerBuilder { clock, ..self }
     }
 
-    /// How keys are hashed. Default: std's SipHash, keyed at random.
+    /// Sets the hasher of keys. Default: std's SipHash with random keys.
     pub fn hasher<T>(self, hasher: T) -> EnforcerBuilder<T> {
         EnforcerBuilder { policy: self.policy, clock: self.clock, hasher }
     }
 
-    /// The enforcer, or all that is wrong with the policy.
+    /// Builds the enforcer.
+    ///
+    /// # Errors
+    /// All problems of the policy, if it has any.
     pub fn build(self) -> Result<Enforcer<S>, PolicyError> {
         self.policy.check()?;
         let (compiled, _) = Compiled::new(&self.policy, None, &self.clock);
@@ -134,8 +138,9 @@ impl<S> EnforcerBuilder<S> {
 }
 
 impl<S: BuildHasher> Enforcer<S> {
-    /// Decides a request of `cost` units now: all rates that apply are charged and all slots taken,
-    /// or none. Never waits, and gets nothing where others do. A cost of 0 is a peek.
+    /// Decides a request of `cost` units now: charges all rates that apply and takes all slots, or
+    /// does neither. Never waits, and is refused where other callers wait in line. A cost of 0 is a
+    /// peek.
     #[inline]
     pub fn admit<'f, V: Copy + Into<Value<'f>>>(
         &self,
@@ -145,7 +150,7 @@ impl<S: BuildHasher> Enforcer<S> {
         self.admit_at(facts, cost, self.clock.now())
     }
 
-    /// [`admit`](Self::admit) at `now` instead of the clock's time.
+    /// As [`admit`](Self::admit), at `now` instead of the clock's time.
     pub fn admit_at<'f, V: Copy + Into<Value<'f>>>(
         &self,
         facts: &[(&str, V)],
@@ -157,7 +162,7 @@ impl<S: BuildHasher> Enforcer<S> {
         Ok(permit)
     }
 
-    /// Decides a request, and fills in the permit, which is new, where it stands: it is large.
+    /// Decides a request and fills in the new `permit` in place, since moving a permit copies it.
     #[inline(always)]
     fn admit_into<'f, V: Copy + Into<Value<'f>>>(
         &self,
@@ -183,7 +188,7 @@ impl<S: BuildHasher> Enforcer<S> {
         }
     }
 
-    /// What [`admit`](Self::admit) would say, charging and counting nothing.
+    /// Returns what [`admit`](Self::admit) would return now, without charging or counting anything.
     pub fn peek<'f, V: Copy + Into<Value<'f>>>(
         &self,
         facts: &[(&str, V)],
@@ -213,8 +218,8 @@ impl<S: BuildHasher> Enforcer<S> {
         said.map_err(|refusal| policy.refused(&refusal))
     }
 
-    /// Makes the key that these facts have under the limit `name`, and under its overrides, as if
-    /// never seen.
+    /// Resets the key that these facts have under the limit `name` and its overrides, as if the key
+    /// had never been seen.
     pub fn reset_key<'f, V: Copy + Into<Value<'f>>>(
         &self,
         name: &str,
@@ -230,11 +235,11 @@ impl<S: BuildHasher> Enforcer<S> {
         Ok(())
     }
 
-    /// Counts the facts that a policy with declared facts does not declare.
+    /// Counts the given facts that a policy with declared facts does not declare.
     #[cold]
     fn count_undeclared<V>(&self, declared: &HashSet<Box<str>>, given: &[(&str, V)]) {
         let unknown = given.iter().filter(|(name, _)| !declared.contains(*name)).count();
-        // Relaxed: a count.
+        // Relaxed: a count; no other data is published with it.
         self.undeclared.fetch_add(unknown as u64, Ordering::Relaxed);
     }
 }
@@ -242,17 +247,19 @@ impl<S: BuildHasher> Enforcer<S> {
 impl<S> Enforcer<S> {
     /// Replaces the policy.
     ///
-    /// Limits of the same name keep their keys and what these owe in units, and so do overrides
-    /// with the same match, unless `max_keys`, `overflow` or `algorithm` changes, or the quota of a
-    /// limit that [says so](crate::policy::CarryOver::Reset): then all start fresh. With another `key`
-    /// requests are other keys. Modes are those of the new policy.
+    /// A limit whose name both policies have keeps its keys and what they owe, in units; so does an
+    /// override with the same match. It starts fresh instead if `max_keys`, `overflow` or
+    /// `algorithm` changes, or if its quota changes and its carry-over is
+    /// [`Reset`](crate::policy::CarryOver::Reset). If `key` changes, requests have other keys.
+    /// Modes are those of the new policy.
     ///
-    /// Who waits goes on waiting, under the numbers of the new policy and the `wait` of the old one; a
-    /// line that is there keeps its `max_waiters`. At a limit that is gone nobody waits; at one that
-    /// starts fresh who waited waits on for what is held from before.
+    /// Callers that wait continue to wait, under the parameters of the new policy and the `wait` of
+    /// the old one; a line that exists keeps its `max_waiters`. If the new policy does not have
+    /// a limit, no caller waits for it any more. At a limit that starts fresh, callers in line
+    /// continue to wait for the slots and units taken before the reload.
     ///
     /// # Errors
-    /// If the policy is not right: all that is wrong with it. The old one stays.
+    /// All problems of the new policy, if it has any. The old policy stays in force.
     pub fn reload(&self, policy: Policy) -> Result<Reload, PolicyError> {
         policy.check().inspect_err(|error| self.reload_failed(error))?;
         let one_at_a_time = self.reload.lock();
@@ -264,27 +271,27 @@ impl<S> Enforcer<S> {
             rule.replaced_by(compiled.rule(rule.name));
         }
         drop(one_at_a_time);
-        // Those who wait for a limit that is gone wait no more, and the others are asked again.
+        // Waiters at a dropped limit stop waiting for it. All other waiters are checked again.
         for rule in &before.rules {
             if compiled.rule(rule.name).is_none() {
                 rule.counters.set_mode(Mode::Off);
             }
             rule.serve_all();
         }
-        // Relaxed: a count.
+        // Relaxed: a count; no other data is published with it.
         compiled.totals.reloads.fetch_add(1, Ordering::Relaxed);
         telemetry::reloaded(&reload);
         Ok(reload)
     }
 
-    /// Notes that a policy that was to replace this one could not.
+    /// Counts and logs that a new policy could not replace this one.
     pub(crate) fn reload_failed(&self, why: &dyn std::fmt::Display) {
-        // Relaxed: a count.
+        // Relaxed: a count; no other data is published with it.
         self.policy.load().totals.failed_reloads.fetch_add(1, Ordering::Relaxed);
         telemetry::reload_failed(why);
     }
 
-    /// Makes the limit `name` enforce, shadow or neither, until the next reload.
+    /// Sets the mode of the limit `name` until the next reload.
     pub fn set_mode(&self, name: &str, mode: Mode) -> Result<(), UnknownLimit> {
         let policy = self.policy.load();
         let rule = self.rule(&policy, name)?;
@@ -293,33 +300,34 @@ impl<S> Enforcer<S> {
         Ok(())
     }
 
-    /// For emergencies: while on, every request is admitted, and neither charged nor counted.
+    /// Turns the bypass on or off. While it is on, every request is admitted, and none is charged
+    /// or counted. Meant for emergencies.
     pub fn bypass(&self, on: bool) {
-        // Relaxed: nothing else goes with it.
+        // Relaxed: each decision reads the flag once, and no other data is published with it.
         self.bypass.store(on, Ordering::Relaxed);
         self.policy.load().rules.iter().for_each(CompiledLimit::serve_all);
     }
 
-    /// Whether every request is admitted without being counted.
+    /// Whether the bypass is on: every request is admitted without being charged or counted.
     pub fn is_bypassed(&self) -> bool {
         // Relaxed: as in `bypass`.
         self.bypass.load(Ordering::Relaxed)
     }
 
-    /// Makes every key of the limit `name`, and of its overrides, as if never seen.
+    /// Resets every key of the limit `name` and of its overrides, as if never seen.
     pub fn reset(&self, name: &str) -> Result<(), UnknownLimit> {
         let policy = self.policy.load();
         self.rule(&policy, name)?.each_state(LimitState::reset_all);
         Ok(())
     }
 
-    /// How many facts requests have had that a policy with declared facts does not declare:
+    /// How many facts were given that a policy with declared facts does not declare. They are
     /// probably misspelt.
     pub fn undeclared_facts(&self) -> u64 {
         self.undeclared.load(Ordering::Relaxed)
     }
 
-    /// Where stamps come from.
+    /// The clock that decisions are timed by.
     pub fn clock(&self) -> &Clock {
         &self.clock
     }

@@ -1,6 +1,7 @@
-//! A policy: an ordered set of limits and what each counts by, as plain data.
+//! [`Policy`]: an ordered set of limits and overrides, as plain data.
 //!
-//! Built in code or read from a file, and checked in one place: [`Policy::check`].
+//! A policy is built in code or read from a file, and [`Policy::check`] checks both. The enforcer
+//! compiles it before it decides.
 
 mod algorithm_name;
 mod check;
@@ -25,10 +26,10 @@ pub(crate) use problem::{did_you_mean, nearest};
 pub use share::{Share, ShareError};
 pub use words::{Amount, LimitInWords};
 
-/// The most different facts that a policy may name.
+/// How many different facts a policy may name.
 pub const MAX_FACTS: usize = 64;
 
-/// An ordered set of limits: narrowest first, the one that all requests share last.
+/// An ordered set of limits. Put the narrowest first and the one that all requests share last.
 ///
 /// ```
 /// use tollgate::{Limit, Policy, Quota};
@@ -47,7 +48,8 @@ pub struct Policy {
     pub(crate) overrides: Vec<Override>,
 }
 
-/// Other numbers for some keys of a limit. The first whose conditions all match counts.
+/// Changes the amount of a limit for some of its keys, or exempts them. If several overrides match
+/// a key, the first counts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Override {
     pub(crate) limit: String,
@@ -66,26 +68,26 @@ pub(crate) enum Change {
 }
 
 impl Policy {
-    /// A policy without limits: it admits everything.
+    /// Creates a policy without limits. It admits everything.
     pub fn new() -> Policy {
         Policy::default()
     }
 
-    /// Declares the facts there are. Then a limit that names any other is an error.
+    /// Declares the facts that exist. A limit that names any other fact is then an error.
     #[must_use]
     pub fn facts<T: Into<String>>(mut self, facts: impl IntoIterator<Item = T>) -> Policy {
         self.facts = Some(facts.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Adds a limit after those there are.
+    /// Adds a limit after the existing ones.
     #[must_use]
     pub fn limit(mut self, limit: Limit) -> Policy {
         self.limits.push(limit);
         self
     }
 
-    /// Adds an override after those there are.
+    /// Adds an override after the existing ones.
     #[must_use]
     pub fn with_override(mut self, change: Override) -> Policy {
         self.overrides.push(change);
@@ -97,13 +99,16 @@ impl Policy {
         &self.limits
     }
 
-    /// All that is wrong with it.
+    /// Checks the policy.
+    ///
+    /// # Errors
+    /// All problems of the policy, if it has any.
     pub fn check(&self) -> Result<(), PolicyError> {
         let problems = check::problems(self, &HashSet::new());
         if problems.is_empty() { Ok(()) } else { Err(PolicyError { problems }) }
     }
 
-    /// The facts that its limits name, each once, in the order of the alphabet.
+    /// The facts that the limits name, without duplicates, in alphabetical order.
     pub fn named_facts(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
         for limit in &self.limits {
@@ -116,38 +121,40 @@ impl Policy {
 }
 
 impl Override {
-    /// An override of `limit`. It needs a condition and a change.
+    /// Creates an override of the limit named `limit`. It needs at least one condition and a
+    /// change.
     pub fn new(limit: impl Into<String>) -> Override {
         Override { limit: limit.into(), matches: Vec::new(), change: Change::Nothing }
     }
 
-    /// For keys whose `fact` matches one of `patterns`, besides other conditions.
+    /// Adds a condition: the override is for keys whose `fact` matches one of `patterns`. All
+    /// conditions must match.
     #[must_use]
     pub fn when<'a>(mut self, fact: &str, patterns: impl IntoIterator<Item = &'a str>) -> Self {
         self.matches.push(Condition::new(fact, patterns));
         self
     }
 
-    /// These keys have another quota. Only for limits of a rate.
+    /// Gives these keys another quota. Only for rate limits.
     #[must_use]
     pub fn quota(self, quota: Quota) -> Override {
         Override { change: Change::Quota { quota }, ..self }
     }
 
-    /// These keys have the limit's rate with another burst. A burst of 0 refuses every request.
-    /// Only for limits of a rate.
+    /// Gives these keys another burst at the limit's rate. A burst of 0 refuses every request. Only
+    /// for rate limits.
     #[must_use]
     pub fn burst(self, burst: u64) -> Override {
         Override { change: Change::Burst { burst }, ..self }
     }
 
-    /// These keys have another number of slots. Only for concurrency limits.
+    /// Gives these keys another number of slots. Only for concurrency limits.
     #[must_use]
     pub fn concurrent(self, cap: u32) -> Override {
         Override { change: Change::Concurrent { cap }, ..self }
     }
 
-    /// For these keys the limit is not there.
+    /// Exempts these keys: the limit does not apply to them.
     #[must_use]
     pub fn exempt(self) -> Override {
         Override { change: Change::Exempt, ..self }

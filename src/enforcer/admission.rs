@@ -1,8 +1,8 @@
-//! Waiting to be admitted, where the policy lets a request wait.
+//! Waiting to be admitted, where the policy lets a request wait. This file has the public functions
+//! and futures; `plan` has what the queue runs.
 //!
-//! A request queues at the first limit that refuses it, holding nothing. At the head of that line
-//! its whole step is run; if another limit refuses, it goes to the end of that one's line. This file
-//! is the face, `plan` what is run.
+//! A request queues at the first limit that refuses it, and holds nothing. At the head of that line
+//! it is decided again as a whole; if another limit refuses, it moves to the end of the line there.
 
 mod plan;
 
@@ -23,12 +23,13 @@ use super::{Answers, Enforcer, Permit, Value};
 use plan::{AdmitPlan, Granted, TurnedAway};
 
 impl<S: BuildHasher> Enforcer<S> {
-    /// As [`admit`](Self::admit), and where a limit that refuses has a `wait`, waits in its line
-    /// under any executor: from the first poll on, at each limit as long as that one says.
+    /// As [`admit`](Self::admit), and waits in the line of a limit that refuses and has a `wait`,
+    /// under any executor. The wait counts from the first poll, and each limit bounds it by its own
+    /// `wait`.
     ///
-    /// A rate that can never pass in time refuses at once, and so does a limit without a `wait`.
+    /// A rate that cannot pass in time refuses immediately, and so does a limit without a `wait`.
     /// Nothing is charged or held while waiting. Dropping the future leaves the line. The facts are
-    /// read now; the future does not borrow them, nor the enforcer.
+    /// read by this call; the future borrows neither them nor the enforcer.
     ///
     /// # Errors
     /// [`WaitError::Denied`] with the limit that refused; [`WaitError::NoTimer`] if the enforcer's
@@ -41,11 +42,11 @@ impl<S: BuildHasher> Enforcer<S> {
         Admission(WaitInLine::new(self.clock.clone(), self.plan(facts, cost)))
     }
 
-    /// As [`admit_waiting`](Self::admit_waiting), on this thread. Works on any clock.
+    /// As [`admit_waiting`](Self::admit_waiting), but blocks this thread. Works on any clock.
     ///
     /// # Errors
-    /// [`WaitError::Denied`] with the limit that refused; [`WaitError::InSimulation`];
-    /// [`WaitError::Gone`].
+    /// [`WaitError::Denied`] with the limit that refused; [`WaitError::InSimulation`] in a
+    /// simulation; [`WaitError::Gone`] if the enforcer was dropped.
     pub fn admit_blocking<'f, V: Copy + Into<Value<'f>>>(
         &self,
         facts: &[(&str, V)],
@@ -72,8 +73,8 @@ impl<S: BuildHasher> Enforcer<S> {
 }
 
 impl<S> Enforcer<S> {
-    /// Of the facts `given` those that the policy does not name, and those that it does and are not
-    /// among them.
+    /// Logs the facts that the policy names and `given` lacks, and the facts in `given` that the
+    /// policy does not name, if there are any.
     #[cfg_attr(not(feature = "tower"), allow(dead_code))]
     pub(crate) fn log_facts(&self, given: &[&str]) {
         let policy = self.policy.load();
@@ -85,30 +86,30 @@ impl<S> Enforcer<S> {
         }
     }
 
-    /// Whether a request may have to wait, and cannot.
+    /// Whether the policy lets requests wait and the clock has no timer for it.
     #[cfg_attr(not(feature = "tower"), allow(dead_code))]
     pub(crate) fn lacks_timer(&self) -> bool {
         self.policy.load().waits && !self.clock.has_timer()
     }
 
-    /// Whether a request may have to wait, and can.
+    /// Whether the policy lets requests wait and the clock has a timer for it.
     #[cfg_attr(not(feature = "tower"), allow(dead_code))]
     pub(crate) fn can_wait(&self) -> bool {
         self.policy.load().waits && self.clock.has_timer()
     }
 }
 
-/// Waits to be admitted: [`Enforcer::admit_waiting`].
+/// A future that waits to be admitted. Made by [`Enforcer::admit_waiting`].
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct Admission(WaitInLine);
 
-/// As [`Admission`], and says how each enforced limit stood in the end:
-/// [`Admission::with_answers`].
+/// As [`Admission`], and also resolves to the answer of each enforced limit at the end of the wait.
+/// Made by [`Admission::with_answers`].
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct AdmissionWithAnswers(WaitInLine);
 
 impl Admission {
-    /// Says how each enforced limit stood in the end, too.
+    /// Makes the future also resolve to the answer of each enforced limit at the end of the wait.
     pub fn with_answers(mut self) -> AdmissionWithAnswers {
         if let Acquire::New(plan) = &mut self.0.acquire {
             plan.say_answers();
@@ -117,11 +118,11 @@ impl Admission {
     }
 }
 
-/// A wait, and since when.
+/// A wait, and when the time in line began.
 struct WaitInLine {
     acquire: Acquire<AdmitPlan>,
     clock: Clock,
-    /// When it began to stand in line.
+    /// When the first poll found that the request has to wait in line.
     since: Option<Timestamp>,
 }
 
@@ -142,7 +143,7 @@ impl WaitInLine {
     }
 }
 
-/// Tells how long somebody stood in line, and of a refusal.
+/// Logs a refusal, and how long the request waited in line.
 fn log(ended: &Result<Granted, WaitError<TurnedAway>>, since: Option<Timestamp>, clock: &Clock) {
     let waited = since.map(|since| clock.now().since(since));
     match ended {

@@ -1,4 +1,5 @@
-//! What each limit said in a decision: what headers and reports are made of.
+//! [`Answers`]: what each limit answered in a decision, the source of response headers and reports.
+//! The decisions themselves are in `decide` and `decision`.
 
 use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
@@ -14,43 +15,45 @@ use super::compiled::{Compiled, CompiledLimit};
 use super::decision::{Decision, LimitSaid, Saying, rate_of};
 use super::{Enforcer, Explanation, Permit, Value};
 
-/// How the enforced limits of a request stood when it was decided, in the order of the policy:
-/// [`Enforcer::admit_with_answers`].
+/// The answers of the enforced limits that applied to a request, in the order of the policy.
+/// Returned by [`Enforcer::admit_with_answers`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Answers {
-    /// When it was decided.
+    /// When the request was decided.
     pub at: Timestamp,
-    /// The limits that applied and are enforced. None while everything is bypassed.
+    /// The enforced limits that applied. Empty while the enforcer is bypassed.
     pub limits: Vec<LimitAnswer>,
 }
 
-/// How one limit stood when a request was decided.
+/// The answer of one limit when a request was decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LimitAnswer {
     /// The limit's name.
     pub limit: &'static str,
-    /// The quota or the cap in force for the key.
+    /// The quota or cap in force for the key.
     pub amount: Amount,
-    /// Whether all requests share it: its key has no parts.
+    /// Whether all requests share one key: the limit's key has no parts.
     pub is_shared: bool,
-    /// What it said. Of a refused request nothing is charged, and this is how the limit stands.
+    /// The limit's answer. If the request was refused, an agreeing limit was not charged, and its
+    /// answer shows the state without the charge.
     pub answer: Result<Allowed, Denied>,
-    /// Of a limit that agrees, how long until one unit more than remains could be had: none if
-    /// nothing is missing. Of one that refuses, how long until the whole cost could be: none if no
-    /// wait is known that helps. Of slots always none: time alone does not bring them.
+    /// If the limit agrees: how long until one unit more than remains is available; `None` if
+    /// nothing is missing. If it refuses: how long until the whole cost is available; `None` if
+    /// that is not known or never happens. Always `None` for slots, which time alone does not
+    /// return.
     pub next: Option<Duration>,
-    /// Whether it refused the request as it is, asking for nothing: a fact of its key is missing, or
-    /// its cost is no whole number.
+    /// Whether the limit refused without deciding: a fact of its key is missing, or the cost is not
+    /// a whole number.
     pub is_unfit: bool,
-    /// The key in words, if that was asked for: [`Answers::with_keys`].
+    /// The key in words, if [`Answers::with_keys`] added it.
     pub key: Option<String>,
-    /// Its place in the policy.
+    /// The limit's place in the policy.
     place: u32,
 }
 
-/// Where answers are put, and when.
+/// Where to write the answers, and for which decisions.
 pub(super) enum Says<'a> {
     Always(&'a mut Answers),
     #[cfg_attr(not(feature = "tower"), allow(dead_code))]
@@ -67,18 +70,18 @@ impl Says<'_> {
 }
 
 impl Answers {
-    /// Those of limiters without a policy.
+    /// Makes the answers of limiters that belong to no policy.
     pub fn new(at: Timestamp, limits: impl IntoIterator<Item = LimitAnswer>) -> Answers {
         Answers { at, limits: limits.into_iter().collect() }
     }
 
-    /// How long the request would have to wait for all of them; none if no limit refuses it.
+    /// How long the request has to wait until all limits agree. `None`: no limit refuses it.
     pub fn retry(&self) -> Option<Retry> {
         let refusals = self.limits.iter().filter_map(|answer| answer.answer.err());
         refusals.map(|denied| denied.retry).reduce(Retry::max)
     }
 
-    /// With the keys in words that [`Enforcer::explain`] says of the same facts.
+    /// Adds the keys in words, as [`Enforcer::explain`] gives them for the same facts.
     #[must_use]
     pub fn with_keys(mut self, explained: impl IntoIterator<Item = Explanation>) -> Answers {
         for explanation in explained {
@@ -92,7 +95,8 @@ impl Answers {
 }
 
 impl LimitAnswer {
-    /// Of a limiter without a policy, by the name of `limit`: what it said to `key` just now.
+    /// Makes the answer of a limiter that belongs to no policy, under the name `limit`: `answer` is
+    /// what the limiter has just returned for `key`.
     ///
     /// ```
     /// use tollgate::{LimitAnswer, Quota, RateLimiter};
@@ -124,7 +128,7 @@ impl LimitAnswer {
         }
     }
 
-    /// Units, or slots, that remain.
+    /// The units or slots that remain.
     pub fn remaining(&self) -> u64 {
         match &self.answer {
             Ok(allowed) => allowed.remaining(),
@@ -132,7 +136,7 @@ impl LimitAnswer {
         }
     }
 
-    /// How long until all is there again.
+    /// How long until all units or slots are available again.
     pub fn reset_after(&self) -> Duration {
         match &self.answer {
             Ok(allowed) => allowed.reset_after(),
@@ -142,15 +146,15 @@ impl LimitAnswer {
 }
 
 impl<S: BuildHasher> Enforcer<S> {
-    /// As [`admit`](Self::admit), and says how each enforced limit that applies stands afterwards,
-    /// whether it agreed or not. Limits in shadow are left out, and while everything is bypassed all
-    /// are. Building the answers takes time, and limits off the fast path are asked again: use `admit`
-    /// where nobody reads the answers.
+    /// As [`admit`](Self::admit), and also returns the state of each enforced limit that applies
+    /// after the decision, whether it agreed or not. Limits in shadow are left out; while the
+    /// enforcer is bypassed, all are. Answers take time to build, and limits off the fast path are
+    /// asked a second time: use `admit` if the answers are not read.
     ///
     /// It never waits; [`Admission::with_answers`](crate::future::Admission::with_answers) does.
     ///
     /// # Errors
-    /// As [`admit`](Self::admit); the answers are there all the same.
+    /// As [`admit`](Self::admit). The answers are returned in that case too.
     ///
     /// ```
     /// use tollgate::{Enforcer, Limit, Policy, Quota};
@@ -175,7 +179,8 @@ impl<S: BuildHasher> Enforcer<S> {
         (admitted.map(|()| permit), answers)
     }
 
-    /// The same, with the permit in a box; without answers if the request is admitted, unless `always`.
+    /// As [`admit_with_answers`](Self::admit_with_answers), with a boxed permit. If the request is
+    /// admitted and `always` is false, the answers are empty.
     #[cfg(feature = "tower")]
     pub(crate) fn admit_boxed<'f, V: Copy + Into<Value<'f>>>(
         &self,
@@ -193,8 +198,8 @@ impl<S: BuildHasher> Enforcer<S> {
 }
 
 impl Compiled {
-    /// How enforced limits stand after a decision. `in_line`: the rule in whose line the request still
-    /// stands, and for how many units.
+    /// The answers of the enforced limits after a decision. `in_line`: the place of the limit in
+    /// whose line the request still waits, and its units there.
     #[cold]
     pub(super) fn answers<'s>(
         &self,
@@ -225,7 +230,8 @@ impl Compiled {
 }
 
 impl Decision<'_> {
-    /// How the enforced limits stand after it. `in_line`: as in [`Compiled::answers`].
+    /// The answers of the enforced limits after the decision. `in_line`: as in
+    /// [`Compiled::answers`].
     #[cold]
     pub(super) fn answers(
         &self,
@@ -261,7 +267,7 @@ impl CompiledLimit {
         own: u64,
         now: Timestamp,
     ) -> LimitAnswer {
-        // What agreed to a request that is refused was not charged.
+        // The limit agreed, but the request was refused: nothing was charged.
         let answer = match answer {
             Ok(_) if is_refused => rate.store.peek(tag, 0, now),
             answer => answer,
@@ -282,7 +288,7 @@ impl CompiledLimit {
         answer: Result<Allowed, Denied>,
         is_refused: bool,
     ) -> LimitAnswer {
-        // What agreed to a request that is refused was not taken.
+        // The limit agreed, but the request was refused: its slots were not taken.
         let back = if is_refused { self.weight.into() } else { 0 };
         let answer = answer.map(|Allowed(standing)| {
             Allowed(Standing { room: standing.room.saturating_add(back), ..standing })
@@ -313,7 +319,8 @@ impl CompiledLimit {
     }
 }
 
-/// How long until the key has one unit more: asked of the limit itself, whatever its algorithm.
+/// How long until the key has one unit more than remains. Asks the limit by `peek`, so it works for
+/// every algorithm.
 fn next(allowed: &Allowed, peek: impl FnOnce(u64) -> Result<Allowed, Denied>) -> Option<Duration> {
     let remaining = allowed.remaining();
     if remaining >= allowed.burst() {
@@ -321,7 +328,7 @@ fn next(allowed: &Allowed, peek: impl FnOnce(u64) -> Result<Allowed, Denied>) ->
     }
     match peek(remaining + 1) {
         Err(denied) => denied.retry.after(),
-        // It came back meanwhile.
+        // The unit became available since `allowed` was read.
         Ok(_) => Some(Duration::ZERO),
     }
 }

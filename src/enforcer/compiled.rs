@@ -1,6 +1,6 @@
-//! A policy made ready to decide: facts have places, patterns are split, routes are indexed, and
-//! each limit has its cells. `routes` finds the limits of a request, `applies` says whether and how
-//! each applies to it.
+//! [`Compiled`]: a policy made ready to decide. Facts have places, patterns are split, routes are
+//! indexed, and each limit has its limit state. `routes` finds the limits of a request; `applies`
+//! says whether and how each of them applies to it.
 
 mod applies;
 mod routes;
@@ -31,52 +31,54 @@ pub(crate) use routes::Candidates;
 
 pub(crate) struct Compiled {
     pub(crate) names: Names,
-    /// Whether the policy declares its facts, so that others are mistakes.
+    /// The facts that the policy declares; all others are mistakes. `None`: it declares no facts.
     pub(crate) declared: Option<HashSet<Box<str>>>,
     pub(crate) rules: Box<[CompiledLimit]>,
-    /// Rules that only looking at their conditions can exclude.
+    /// Places of the limits that no route leads to. Their conditions are tested for every request.
     always: Vec<u32>,
-    /// For each fact, rules by the exact value they need it to have.
+    /// For each fact, the limits by the exact value that they need the fact to have.
     routes: Box<[Route]>,
-    /// Whether any rule lets requests wait.
+    /// Whether any limit lets requests wait.
     pub(crate) waits: bool,
-    /// Counts of the enforcer, through all reloads.
+    /// Counts of the enforcer, across all reloads.
     pub(crate) totals: Arc<Totals>,
-    /// Of limits that are gone, what they would go on with if they came back.
+    /// Limits that reloads dropped, with the counters that they continue with if they come back.
     gone: Vec<(&'static str, Arc<LimitCounters>)>,
 }
 
-/// A limit made ready.
+/// A limit made ready to decide.
 pub(crate) struct CompiledLimit {
     pub(crate) name: &'static str,
     pub(crate) key: Box<[KeyFacts]>,
     when: Box<[Test]>,
-    /// The place of the first rule with these conditions: they are tested once for rules in a row.
+    /// The place of the first limit with the same conditions. Successive limits test them only
+    /// once.
     pub(crate) tested_as: u32,
     pub(crate) missing: Missing,
-    /// Whether it has no rollout, no overrides and no cost by a fact: most have none.
+    /// Whether the limit has no rollout, no override and no cost by a fact, as most limits do.
     is_plain: bool,
     rollout: Option<CompiledRollout>,
     pub(crate) cost: Option<FactId>,
-    /// How long a request may wait for its turn, if at all.
+    /// How long a request may wait for its turn. `None`: it does not wait.
     pub(crate) wait: Option<Duration>,
-    /// Slots that a request takes, if it is of slots.
+    /// The slots that a request takes; 1 for a rate.
     pub(crate) weight: u32,
     pub(crate) state: Arc<LimitState>,
     pub(crate) variants: Box<[Variant]>,
     pub(crate) counters: Arc<LimitCounters>,
 }
 
-/// What an override of a rule does.
+/// An override made ready to decide.
 pub(crate) struct Variant {
     tests: Box<[Test]>,
     source: Override,
-    /// `None`: exempt.
+    /// `None`: the override exempts its keys.
     pub(crate) state: Option<Arc<LimitState>>,
 }
 
 impl Compiled {
-    /// Makes a checked policy ready. Limits that `before` had keep their cells and counts.
+    /// Compiles a checked policy. Limits that `before` has too keep their counters, and their limit
+    /// state if it fits.
     pub(crate) fn new(policy: &Policy, before: Option<&Compiled>, clock: &Clock) -> (Self, Reload) {
         let names = Names::new(policy.named_facts());
         let mut reload = Reload::default();
@@ -101,13 +103,13 @@ impl Compiled {
         (Compiled { names, declared, rules, always, routes, waits, totals, gone }, reload)
     }
 
-    /// All limits there are and were, by name.
+    /// The counters of all limits that exist or existed, with their names.
     pub(crate) fn all_counters(&self) -> impl Iterator<Item = (&'static str, &Arc<LimitCounters>)> {
         let there = self.rules.iter().map(|rule| (rule.name, &rule.counters));
         there.chain(self.gone())
     }
 
-    /// Limits that a reload dropped, by name.
+    /// The counters of the limits that a reload dropped, with their names.
     pub(crate) fn gone(&self) -> impl Iterator<Item = (&'static str, &Arc<LimitCounters>)> {
         self.gone.iter().map(|(name, counters)| (*name, counters))
     }
@@ -147,10 +149,10 @@ impl CompiledLimit {
         let alike = policy.limits.iter().position(|other| other.when == limit.when);
         let own = before.map(|before| &before.state);
         if matches!(limit.what, What::Slots { .. }) {
-            // Relaxed: nothing else goes with it.
+            // Relaxed: a flag that is only ever set, and no other data is published with it.
             counters.had_slots.store(true, Ordering::Relaxed);
         }
-        // Only an override exempts.
+        // `None` cannot happen: only an override exempts.
         let state = new_state(limit, Change::Nothing, own, &counters, clock, reload)?;
         let variants = policy
             .overrides
@@ -180,25 +182,25 @@ impl CompiledLimit {
         Some(rule)
     }
 
-    /// The account that decides for the variant, or its own.
+    /// The limit state of the override; the limit's own if the override has none or does not exist.
     pub(crate) fn state_of(&self, variant: u32) -> &Arc<LimitState> {
         let variant = self.variants.get(variant as usize);
         variant.and_then(|variant| variant.state.as_ref()).unwrap_or(&self.state)
     }
 
-    /// The accounts of its overrides and its own.
+    /// The limit states of the overrides, then the limit's own.
     pub(crate) fn states(&self) -> impl Iterator<Item = &Arc<LimitState>> {
         let variants = self.variants.iter().filter_map(|variant| variant.state.as_ref());
         variants.chain([&self.state])
     }
 
-    /// Tells of a refusal in its name.
+    /// Logs a refusal in the limit's name.
     #[cold]
     pub(crate) fn log_refused(&self, denied: &Denied) {
         telemetry::refused(self.name, &denied.retry(), self.counters.refused.of_thread());
     }
 
-    /// Tells of leases of the room that ran out, if nobody did.
+    /// Logs leases of the semaphore that expired, unless they were logged before.
     pub(crate) fn log_expired(&self, semaphore: &Semaphore) {
         match semaphore.slots.unlogged_expired() {
             0 => {}
@@ -206,18 +208,19 @@ impl CompiledLimit {
         }
     }
 
-    /// Asks all who wait for it again.
+    /// Checks all waiters of the limit again.
     pub(crate) fn serve_all(&self) {
         self.each_state(LimitState::serve_all);
     }
 
-    /// Visits its accounts, those included that a reload replaced.
+    /// Visits the limit states, including those that a reload replaced.
     pub(crate) fn each_state(&self, mut visit: impl FnMut(&LimitState)) {
         self.states().for_each(|state| visit(state));
         self.counters.each_replaced(visit);
     }
 
-    /// Notes which accounts `next`, if the limit goes on, does not go on with.
+    /// Notes the limit states that `next` does not continue with. `next`: the limit in the next
+    /// policy.
     pub(crate) fn replaced_by(&self, next: Option<&CompiledLimit>) {
         let goes_on = |state: &&Arc<LimitState>| {
             next.is_some_and(|next| next.states().any(|next| Arc::ptr_eq(state, next)))
@@ -229,7 +232,8 @@ impl CompiledLimit {
     }
 }
 
-/// That of `limit` under `change`, or that of `before` if it goes on. `None`: the change exempts.
+/// The limit state of `limit` under `change`: `before` if it can continue, or else a new one.
+/// `None`: the change exempts.
 fn new_state(
     limit: &Limit,
     change: Change,
@@ -240,7 +244,7 @@ fn new_state(
 ) -> Option<Arc<LimitState>> {
     let state = LimitState::new(limit, change, before, &counters.past, clock, reload)?;
     if before.is_some_and(|before| !Arc::ptr_eq(before, &state)) {
-        // Relaxed: a count.
+        // Relaxed: a count; no other data is published with it.
         counters.fresh_starts.fetch_add(1, Ordering::Relaxed);
     }
     Some(state)

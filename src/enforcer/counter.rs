@@ -1,46 +1,45 @@
-//! Counts that many threads raise, each in cells that only it writes.
-//!
-//! A thread has one block of cells for all counters, in chunks that it makes when it first counts
-//! there, so that an add is a load and a store with no locked instruction. A chunk lists the blocks of
-//! the threads that are alive. When a thread ends its cells are added to the rest, which is what
-//! nobody's cells hold, and its block is freed. A sum is made under the same lock, and so sees either
-//! the cells or what they added, never both. A thread that is being torn down and has no cells any more
-//! adds to the rest at once.
+//! [`Counter`]: a count that many threads raise, each in a cell that only this thread writes. An
+//! add is a load and a store, without a locked instruction. What the limits count is in
+//! `limit_counters`.
 
 use std::cell::OnceCell;
 
 use crate::sync::{Arc, AtomicU64, CachePadded, Mutex, Ordering, global, mutant, per_thread};
 
-/// Counts of one cache line, and lines of the first chunk. Each further chunk has twice as many.
+/// Cells of one cache line, and lines of the first chunk. Each further chunk has twice as many
+/// lines.
 const LINE: usize = if cfg!(tollgate_loom) { 8 } else { 16 };
 const LINES: usize = if cfg!(tollgate_loom) { 1 } else { 4 };
 
-/// More chunks than memory has room for.
+/// An upper bound: memory does not have room for this many chunks.
 const CHUNKS: usize = 32;
 
 type CounterLine = CachePadded<[AtomicU64; LINE]>;
 
 pub(crate) struct Counter {
     chunk: Arc<CounterChunk>,
-    /// The place of the chunk, and of its cell there.
+    /// The number of the chunk, and the place of the counter's cell in it.
     number: usize,
     at: usize,
 }
 
-/// Cells of as many counters: those of each thread that counted here and is alive, and the rest.
+/// The cells of some counters: one block for each live thread that has counted here, and `rest`,
+/// which holds everything that is in no block. When a thread ends, it adds its cells to `rest` and
+/// removes its block, under the lock of `blocks`. A sum takes the same lock, so it counts each cell
+/// exactly once. A thread that is being torn down and has lost its cells adds to `rest` directly.
 struct CounterChunk {
     number: usize,
     rest: Box<[AtomicU64]>,
     blocks: Mutex<Vec<Arc<[CounterLine]>>>,
 }
 
-/// The places of counters.
+/// The places of all counters.
 #[derive(Default)]
 struct Places {
     chunks: Vec<Arc<CounterChunk>>,
-    /// Places of the last chunk that were given out.
+    /// How many places of the last chunk are in use or in `free`.
     given: usize,
-    /// Places of counters that are gone.
+    /// Places of counters that were dropped.
     free: Vec<(usize, usize)>,
 }
 
@@ -52,10 +51,10 @@ per_thread! {
     static CELLS: ThreadCells = const { ThreadCells([const { OnceCell::new() }; CHUNKS]) };
 }
 
-/// The cells of one thread.
+/// The cells of one thread: a block for each chunk, made when the thread first counts there.
 struct ThreadCells([OnceCell<Block>; CHUNKS]);
 
-/// Those in one chunk. Dropped when the thread ends.
+/// The cells of one thread in one chunk. Dropped when the thread ends.
 struct Block {
     lines: Arc<[CounterLine]>,
     chunk: Arc<CounterChunk>,
@@ -67,36 +66,37 @@ impl Counter {
         add_each([].into_iter(), self, by);
     }
 
-    /// The first count of a thread in the chunk, or one of a thread that is being torn down.
+    /// Adds when the thread has no cell: for the first time in the chunk, or while it is torn down.
     #[cold]
     fn add_first(&self, by: u64) {
         let is_counted = CELLS.try_with(|cells| {
             if let Some(place) = cells.0.get(self.number) {
-                // If it is there by now this one is dropped, and with it nothing.
+                // If a block is there by now, the new one is dropped; all its cells are 0.
                 let _ = place.set(Block::new(&self.chunk));
             }
             cells.find(self).map(|cell| raise(cell, by)).is_some()
         });
         if !is_counted.unwrap_or(false) {
-            // Relaxed: a count orders nothing.
+            // Relaxed: a count; no other data is published with it.
             self.rest().fetch_add(by, Ordering::Relaxed);
         }
     }
 
-    /// About how much was counted: on this thread, and on those that are gone.
+    /// About how much this thread and threads that ended have counted.
     pub(crate) fn of_thread(&self) -> u64 {
         // Relaxed: as in `add_first`.
         let own = CELLS.try_with(|cells| cells.find(self).map(|cell| cell.load(Ordering::Relaxed)));
         self.rest().load(Ordering::Relaxed) + own.ok().flatten().unwrap_or(0)
     }
 
-    /// Everything that was counted. Of two sums the later one is not smaller.
+    /// The total. Of two sums, the later one is not smaller.
     pub(crate) fn sum(&self) -> u64 {
-        // Held, so that no thread ends meanwhile.
+        // The lock keeps threads from ending meanwhile.
         let blocks = self.chunk.blocks.lock();
         let cells = blocks.iter().filter_map(|lines| cell(lines, self.at));
-        // Relaxed: a thread sees each cell only grow, and the lock orders any two sums, so that it is
-        // true of both together. What a thread added as it ended is seen, since it held the lock.
+        // Relaxed: each cell only grows, and the lock orders any two sums, so coherence of each
+        // cell makes the later sum at least as large. The adds of a thread that ended are visible,
+        // since it made them in `Block::drop` under the same lock.
         let counted: u64 = cells.map(|cell| cell.load(Ordering::Relaxed)).sum();
         counted + self.rest().load(Ordering::Relaxed)
     }
@@ -106,7 +106,7 @@ impl Counter {
     }
 }
 
-/// Adds to several counters at once.
+/// Adds `by` to each of the counters and to `last`, with one access to the thread's cells.
 #[inline(always)]
 pub(crate) fn add_each<'c>(
     mut counters: impl Iterator<Item = &'c Counter>,
@@ -125,10 +125,11 @@ pub(crate) fn add_each<'c>(
     }
 }
 
-/// Raises a cell of this thread.
+/// Raises a cell of the current thread.
 #[inline(always)]
 fn raise(cell: &AtomicU64, by: u64) {
-    // Relaxed, and no read-modify-write: no other thread writes here while the counter is there.
+    // Relaxed, and not a read-modify-write: only this thread writes the cell while the counter
+    // exists.
     cell.store(cell.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
 }
 
@@ -177,7 +178,8 @@ impl Drop for Block {
         let mut blocks = self.chunk.blocks.lock();
         let cells = self.lines.iter().flat_map(|line| line.iter());
         for (cell, rest) in cells.zip(&self.chunk.rest) {
-            // Relaxed: this thread wrote the cell, and the next sum comes after this lock.
+            // Relaxed: this thread wrote the cell itself, and the next `sum` reads `rest` after it
+            // took the lock that is held here.
             match cell.load(Ordering::Relaxed) {
                 0 => {}
                 count => {
@@ -225,8 +227,9 @@ impl Places {
 
 impl Drop for Counter {
     fn drop(&mut self) {
-        // Relaxed: nobody counts here any more. Each add was before the last owner let go, and the
-        // next counter has its place from the list below, behind a lock.
+        // Relaxed: no thread adds any more, since every add came before the last owner dropped the
+        // counter. The next counter gets this place from `PLACES`, whose lock makes these stores
+        // visible to it.
         let blocks = self.chunk.blocks.lock();
         for cell in blocks.iter().filter_map(|lines| cell(lines, self.at)) {
             cell.store(0, Ordering::Relaxed);
@@ -275,7 +278,7 @@ mod tests {
         scrape.join().unwrap();
         assert_eq!(counter.sum(), 2 * THREADS);
         assert_eq!(counter.of_thread(), 2 * THREADS);
-        // Those of other tests are alive.
+        // Threads of other tests may be alive.
         let blocks = counter.chunk.blocks.lock().len();
         assert!(blocks < 1_000, "{blocks} blocks are left");
     }
@@ -290,7 +293,8 @@ mod tests {
         }
         std::thread_local!(static LAST: RefCell<Option<Limiter>> = const { RefCell::new(None) });
         let counter = Arc::new(Counter::default());
-        // Of the two one is dropped after the thread's cells, whichever order that is in.
+        // The thread's cells and `LAST` are dropped in either order. One of the two cases counts
+        // after the cells are gone.
         for counts_first in [true, false] {
             let counter = counter.clone();
             let counts = thread::spawn(move || {
@@ -318,7 +322,7 @@ mod tests {
                 assert_eq!(counter.sum(), 3);
             }
         }
-        // Of other tests there are not half as many at once.
+        // Other tests have fewer than half as many counters at the same time.
         let places: usize = PLACES.lock().chunks.iter().map(|chunk| chunk.rest.len()).sum();
         assert!(places < 50_000, "places of counters that are gone are not given out again");
     }

@@ -1,4 +1,6 @@
-//! From what is asked to the permit: on the fast path, or as a transaction.
+//! From what a request asks to a filled-in permit: on the fast path if possible, or else as a
+//! transaction. `decision` has both ways to decide; this file chooses between them, counts and
+//! logs.
 
 use smallvec::SmallVec;
 
@@ -10,11 +12,12 @@ use super::answers::Says;
 use super::decision::{Decision, LimitSaid, Saying, Source};
 use super::permit::Permit;
 
-/// Decides what is asked, on the fast path if it can, and hands over what was charged and taken.
-// Apart, since it is the same for all hashers and facts.
+/// Decides what is asked and moves what was charged and taken to the permit. Tries the fast path
+/// first.
+// Not inlined, so that there is one copy for all hashers and types of facts.
 #[inline(never)]
 pub(super) fn decide(permit: &mut Permit, cost: u64, now: Timestamp) -> Result<(), Refused> {
-    // Left rather than dropped: a large value that is moved is copied.
+    // The block ends the borrows. `drop(listed)` would move, and so copy, a large value.
     let is_decided = 'fast: {
         let (policy, held) = permit.parts();
         let mut listed = Listed::default();
@@ -39,7 +42,8 @@ pub(super) fn decide(permit: &mut Permit, cost: u64, now: Timestamp) -> Result<(
     Ok(())
 }
 
-/// As `decide`, and says how each limit stands: always, or if the request is refused.
+/// As [`decide`], and also gives the answers of the limits, always or only if the request is
+/// refused.
 #[inline(never)]
 pub(super) fn decide_and_say(
     permit: &mut Permit,
@@ -61,7 +65,7 @@ pub(super) fn decide_and_say(
         if looked.is_none() || !listed.decide() {
             break 'fast false;
         }
-        // One by one: a second use of `count_fast` would keep what it calls from being inlined in
+        // One call each: a second use of `count_fast` would keep its callees from being inlined in
         // `decide`.
         held.charges.iter().for_each(|asked| policy.count(asked.source.rule, false));
         policy.counter_of(listed.refusal.as_ref()).add(1);
@@ -102,7 +106,8 @@ fn decide_slow(
     if let Some(answers) = says.as_mut().and_then(|says| says.wanted(decided.is_err())) {
         *answers = decision.answers(decided.is_err(), None, now);
     }
-    // Told last: a logger may panic, and what was taken is then the permit's to give back.
+    // Logged last: a logger may panic, and by then the permit owns what was taken and gives it
+    // back.
     if let Err(refusal) = decided {
         decision.serve();
         decision.log(held);

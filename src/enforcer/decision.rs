@@ -1,8 +1,8 @@
-//! One request under one policy: what it asks of which limits, and what they say.
+//! One request under one policy: what it asks of each limit, and what the limits answer.
 //!
-//! [`Asks`] are found once, where the permit keeps what they were charged. `fast` decides them where
-//! all are enforced rates whose keys are words that stand in their slots; [`Decision`] decides
-//! whatever there may be.
+//! [`Compiled::ask`] finds the [`Asks`] once, in the place where the permit later keeps the
+//! charges. The fast path, in `fast`, decides them if every limit is enforced and supports it;
+//! [`Decision`] decides any request, as a transaction.
 
 mod fast;
 
@@ -27,30 +27,30 @@ use super::facts::Facts;
 use super::framing::KeyWords;
 use super::limit_state::Limiter;
 
-/// A place among the rules, and the variant whose account is asked.
+/// The place of a limit in the policy, and the override whose limit state is asked.
 #[derive(Clone, Copy)]
 pub(crate) struct Source {
     pub(crate) rule: u32,
-    /// `u32::MAX`: the rule's own.
+    /// `u32::MAX`: no override, the limit's own state.
     pub(crate) variant: u32,
 }
 
-/// What is asked of one limit, and then what it was charged: one value, so that nothing is moved from
-/// one list to another.
+/// What a request asks of one limit, and later what it was charged there. One type for both, so
+/// that nothing is copied from one list to another.
 #[derive(Clone, Copy)]
 pub(crate) struct LimitAsked {
     pub(crate) source: Source,
-    /// The identity of the key and the cost, and the rest once it is charged.
+    /// The key hash and the cost. The decision fills in the other fields.
     pub(crate) charge: Charge,
-    /// Once it is charged on the fast path, the tick at which its bucket was then full.
+    /// After a charge on the fast path, the tick at which the bucket is full again; otherwise 0.
     pub(crate) full: u64,
 }
 
 impl LimitAsked {
-    /// The identity of a key that no limit has: the limit refuses without being asked.
+    /// The key hash that no key has: the limit refuses without being asked.
     const NO_KEY: u64 = 0;
 
-    /// The identity of the key and the cost, unless the limit refuses without being asked.
+    /// The key hash and the cost. `None`: the limit refuses without being asked.
     #[inline(always)]
     pub(super) fn key(&self) -> Option<(u64, u64)> {
         let Charge { tag, cost, .. } = self.charge;
@@ -58,21 +58,22 @@ impl LimitAsked {
     }
 }
 
-/// As many charges as a permit keeps without allocating. Each makes every permit longer, which is
-/// copied to the caller: with eight an admission takes 5 % longer than with six.
+/// How many charges a permit holds without allocating. A permit is copied to the caller, and each
+/// charge makes it larger: with eight, an admission takes 5 % longer than with six.
 const CHARGES: usize = 6;
 
 /// What a request asks, in the order of the policy.
 pub(super) type Asks = SmallVec<[LimitAsked; CHARGES]>;
 
-/// What an admitted request was charged and holds.
+/// What an admitted request was charged, and the slots it holds.
 pub(crate) struct Holding {
-    /// How the tightest of the enforced limits stood, and its rule. If the fast path decided, of the
-    /// concurrency limits only: how the rates stood is worked out when somebody asks.
+    /// The answer of the tightest enforced limit, and the place of that limit. If the fast path
+    /// decided, it covers the concurrency limits only; [`Compiled::tightest`] adds the rates on
+    /// demand.
     pub(crate) tightest: Option<(u32, Allowed)>,
-    /// What was charged; until that is decided, what is asked.
+    /// What was charged; before the decision, what is asked.
     pub(crate) charges: Asks,
-    /// The permit takes them out when it is dropped; most have none, and drop nothing.
+    /// The permit takes them out when it is dropped. Most permits hold none and drop nothing.
     pub(crate) slots: ManuallyDrop<SmallVec<[HeldSlots; 2]>>,
 }
 
@@ -84,26 +85,26 @@ impl Default for Holding {
     }
 }
 
-/// What an enforced limit said.
+/// The answer of one enforced limit.
 #[derive(Clone, Copy)]
 pub(super) struct LimitSaid<'a> {
     pub(super) source: Source,
-    /// The key of a rate.
+    /// The key hash, if the limit is a rate.
     pub(super) tag: u64,
     pub(super) said: Saying<'a>,
 }
 
-/// The same, as it was kept.
+/// The answer itself, or what it is made of.
 #[derive(Clone, Copy)]
 pub(super) enum Saying<'a> {
-    /// A key on the fast path: the answer is made of it where somebody reads it.
+    /// A key on the fast path. Its answer is computed only if it is read.
     Seen(FastParticipant<'a>),
     Answer(Result<Allowed, Denied>),
 }
 
 impl Compiled {
-    /// Adds to `asks` what a request with these facts asks of which limits. Those whose mode is off
-    /// are left out if `skip_off`.
+    /// Adds to `asks` what a request with these facts asks of each limit that applies. Leaves out
+    /// limits whose mode is off if `skip_off`.
     #[inline(always)]
     pub(super) fn ask<S: BuildHasher>(
         &self,
@@ -114,7 +115,7 @@ impl Compiled {
         skip_off: bool,
     ) {
         let (mut tested_as, mut is_meant) = (u32::MAX, false);
-        // One for all keys, so that it is made empty once.
+        // One buffer for all keys, so that it is cleared only once.
         let mut words = KeyWords::default();
         for place in self.find(facts, &mut Candidates::new()) {
             let Some(rule) = self.rules.get(*place as usize) else { continue };
@@ -140,13 +141,13 @@ impl Compiled {
         &self.rules[source.rule as usize].state_of(source.variant).limiter
     }
 
-    /// A refusal in the name of its limit.
+    /// Makes a refusal of the transaction a [`Refused`] that names the limit.
     pub(super) fn refused(&self, refusal: &Refusal) -> Refused {
         let place = refusal.place as usize;
         Refused::new(Some(self.rules[place].name), place, refusal.denied)
     }
 
-    /// The same, and tells of it.
+    /// As [`refused`](Self::refused), and logs the refusal.
     pub(super) fn refused_told(&self, refusal: &Refusal) -> Refused {
         if LOGS {
             self.rules[refusal.place as usize].log_refused(&refusal.denied);
@@ -154,14 +155,14 @@ impl Compiled {
         self.refused(refusal)
     }
 
-    /// How the tightest of the limits stood: of `tightest`, and those that the fast path charged.
+    /// The answer of the tightest limit, among `tightest` and the rates that the fast path charged.
     pub(super) fn tightest(
         &self,
         tightest: Option<(u32, Allowed)>,
         charges: &[LimitAsked],
     ) -> Allowed {
         let stood = |LimitAsked { source, charge, full }: &LimitAsked| {
-            // One that is charged is full after some tick.
+            // `full` is above 0 exactly if the fast path charged the key.
             let rate = rate_of(self, *source).filter(|_| *full > 0)?;
             Some((source.rule, rate.store.stood(charge, *full)?))
         };
@@ -169,7 +170,7 @@ impl Compiled {
         all.reduce(transaction::tighter).map_or(Allowed::UNLIMITED, |(_, allowed)| allowed)
     }
 
-    /// Counts a limit that applied.
+    /// Counts one decision for a limit that applied.
     pub(super) fn count(&self, place: u32, is_shadow_refused: bool) {
         let counters = &self.rules[place as usize].counters;
         counters.checked.add(1);
@@ -178,14 +179,14 @@ impl Compiled {
         }
     }
 
-    /// Counts what was decided on the fast path, for each limit that applied.
+    /// Counts a decision of the fast path, for each limit that applied.
     #[inline(always)]
     pub(super) fn count_fast(&self, asks: &[LimitAsked], refusal: Option<&Refusal>) {
         let rules = asks.iter().filter_map(|asked| self.rules.get(asked.source.rule as usize));
         add_each(rules.map(|rule| &rule.counters.checked), self.counter_of(refusal), 1);
     }
 
-    /// What counts how it was decided.
+    /// The counter of admissions, or the counter of refusals of the limit that refused.
     #[inline(always)]
     pub(super) fn counter_of(&self, refusal: Option<&Refusal>) -> &Counter {
         match refusal {
@@ -195,20 +196,21 @@ impl Compiled {
     }
 }
 
-/// A request decided as a transaction.
+/// A request that is decided as a transaction.
 pub(super) struct Decision<'a> {
     pub(super) policy: &'a Compiled,
     pub(super) entries: Entries<'a>,
-    /// For each entry the rule it is of.
+    /// The source of each entry, in the same order.
     sources: SmallVec<[Source; INLINE]>,
-    /// Enforced rules that refuse without being asked, and shadowed ones that would.
+    /// Places of enforced limits that refuse without being asked. `shadows`: of limits in shadow
+    /// that would.
     pub(super) refusing: SmallVec<[u32; INLINE]>,
     shadows: SmallVec<[u32; INLINE]>,
 }
 
 impl<'a> Decision<'a> {
-    /// Looks at each limit. The request is at the head of the line of the rule `turn_at`, if that is
-    /// one.
+    /// Makes an entry for each limit that is not off. `turn_at`: the place of the limit in whose
+    /// line the request is at the head, if any.
     pub(super) fn new(
         policy: &'a Compiled,
         asks: &[LimitAsked],
@@ -249,7 +251,7 @@ impl<'a> Decision<'a> {
         decision
     }
 
-    /// Charges and takes all, or none. A cost of 0 is a peek.
+    /// Charges and takes everything, or nothing. A cost of 0 is a peek.
     pub(super) fn admit(&mut self, cost: u64) -> Result<(), Refusal> {
         match self.refusing.first() {
             None if cost == 0 => self.peek(),
@@ -265,7 +267,8 @@ impl<'a> Decision<'a> {
         }
     }
 
-    /// The refusal of a request that no wait will help: by `place`, or by a limit before it.
+    /// The refusal of a request that waiting cannot help, in the name of `place` or of a limit
+    /// before it.
     fn refuse(&mut self, place: u32) -> Refusal {
         let never = |denied: Denied| Denied { retry: Retry::Never, ..denied };
         match transaction::peek(&mut self.entries) {
@@ -279,8 +282,8 @@ impl<'a> Decision<'a> {
         }
     }
 
-    /// Each limit that refuses, with what it says, in the order of the policy; none if one refuses
-    /// without being asked.
+    /// Each limit that refuses, and its answer, in the order of the policy. Empty if a limit
+    /// refuses without being asked.
     pub(super) fn refusals(&self) -> SmallVec<[(u32, Denied); INLINE]> {
         if !self.refusing.is_empty() {
             return SmallVec::new();
@@ -288,7 +291,8 @@ impl<'a> Decision<'a> {
         self.entries.iter().filter_map(Entry::refusal).map(|r| (r.place, r.denied)).collect()
     }
 
-    /// After a refusal: waiters may be ready, and nobody tells them that time has passed.
+    /// After a refusal, serves the lines of all limits asked: a waiter may be ready, since the
+    /// passing of time alone does not wake it.
     pub(super) fn serve(&self) {
         for (entry, source) in self.entries.iter().zip(&self.sources) {
             match (entry.tag(), entry.semaphore()) {
@@ -302,7 +306,7 @@ impl<'a> Decision<'a> {
         }
     }
 
-    /// Counts what was decided, for each limit that applied.
+    /// Counts the decision for each limit that applied.
     pub(super) fn count(&self, decided: &Result<(), Refusal>) {
         for entry in &self.entries {
             let is_shadow_refused = !entry.asked.enforced && entry.answer().is_err();
@@ -313,7 +317,8 @@ impl<'a> Decision<'a> {
         self.policy.counter_of(decided.as_ref().err()).add(1);
     }
 
-    /// Logs what came to light, after what was taken is `held`. No lock is held, nor any key.
+    /// Logs overflows and expired leases. Runs once what was taken is in `held`, so that a logger
+    /// that panics loses nothing, and while no lock and no key is held.
     pub(super) fn log(&self, held: &Holding) {
         if !LOGS {
             return;
@@ -334,7 +339,7 @@ impl<'a> Decision<'a> {
         }
     }
 
-    /// Hands over what was charged and taken.
+    /// Moves what was charged and taken to `holding`.
     pub(super) fn hand_over(&mut self, holding: &mut Holding) {
         holding.tightest = Some((0, self.tightest()));
         holding.charges.clear();
@@ -351,14 +356,14 @@ impl<'a> Decision<'a> {
         }
     }
 
-    /// How the enforced limit stands of which the least remains.
+    /// The answer of the tightest enforced limit: the limit with the least remaining.
     pub(super) fn tightest(&self) -> Allowed {
         let enforced = self.entries.iter().filter(|entry| entry.asked.enforced);
         let allowed = enforced.filter_map(|entry| entry.answer().ok());
         allowed.reduce(Allowed::tighter).unwrap_or(Allowed::UNLIMITED)
     }
 
-    /// What each enforced limit said.
+    /// The answer of each enforced limit.
     pub(super) fn said(&self) -> impl Iterator<Item = LimitSaid<'a>> {
         let each = self.entries.iter().zip(&self.sources);
         let said = |(entry, source): (&Entry<'_>, &Source)| {
@@ -370,7 +375,7 @@ impl<'a> Decision<'a> {
     }
 }
 
-/// The rate of a rule, if it is one.
+/// The rate of the limit. `None`: it is a concurrency limit.
 pub(super) fn rate_of(policy: &Compiled, source: Source) -> Option<&Rate> {
     match policy.limiter_of(source) {
         Limiter::Rate(rate) => Some(rate),

@@ -1,4 +1,5 @@
-//! Facts of a request, found by the names that a policy uses.
+//! The facts of a request, stored by the place that the policy gives each name. `names` finds the
+//! place of a name, `value` is what a caller gives as a value.
 
 mod names;
 mod value;
@@ -13,16 +14,17 @@ pub(crate) use names::{FactId, Names};
 pub use value::Value;
 use value::ValueKind;
 
-/// As many of a policy's facts as have their texts at hand, and as many other values of a request as are
-/// kept without allocating.
+/// How many of the policy's facts have their text stored directly, and how many other values are
+/// stored without allocating.
 const KEPT: usize = 16;
 
-/// What a policy may ask of one request.
+/// The facts of one request that the policy names.
 pub(crate) struct Facts<'a> {
     /// The texts of the first facts that the policy names. `None`: the fact is missing. Empty: its
-    /// value is among the others.
+    /// value is in `others`.
     texts: [Option<&'a [u8]>; KEPT],
-    /// For each fact that the policy names the place of its value among the others + 1, or 0.
+    /// For each fact that the policy names, the index of its value in `others`, plus 1; 0 if it has
+    /// none.
     places: [u8; MAX_FACTS],
     others: SmallVec<[Value<'a>; KEPT]>,
 }
@@ -33,8 +35,8 @@ impl<'a> Facts<'a> {
         Facts { texts: [None; KEPT], places: [0; MAX_FACTS], others: SmallVec::new() }
     }
 
-    /// Takes what `names` has a place for. An empty value is a missing fact; of a fact that is
-    /// given twice the first counts. Says for how many there was no place.
+    /// Stores the given facts that `names` knows, and returns the number of the others. A fact with
+    /// an empty value is missing. If a fact is given twice, the first value counts.
     #[inline(always)]
     pub(crate) fn take<V: Copy + Into<Value<'a>>>(
         &mut self,
@@ -53,7 +55,8 @@ impl<'a> Facts<'a> {
         unnamed
     }
 
-    /// Takes the text of a fact whose place was guessed, if that is what it is.
+    /// Stores the fact if the guess at its place is right and its value is text. Otherwise returns
+    /// false.
     #[inline(always)]
     fn take_guessed<V: Into<Value<'a>>>(
         &mut self,
@@ -73,7 +76,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// Takes any fact. Says how many it is for which there is no place.
+    /// Stores any fact. Returns 1 if `names` does not know it, or else 0.
     #[inline(never)]
     fn take_other<V: Into<Value<'a>>>(
         &mut self,
@@ -97,14 +100,14 @@ impl<'a> Facts<'a> {
             (_, text) => {
                 text.into_iter().for_each(|text| *text = Some(&[]));
                 self.others.push(value);
-                // One for each fact at most: a byte holds them all.
+                // Each fact adds at most one value, so the index fits a byte.
                 self.places[at] = self.others.len() as u8;
             }
         }
         0
     }
 
-    /// The fact's value, which is not empty.
+    /// The value of the fact, never empty.
     #[inline(always)]
     pub(crate) fn get(&self, id: FactId) -> Option<&[u8]> {
         match self.texts.get(usize::from(id)) {
@@ -124,7 +127,7 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// A fact's value as text, which it was, or is if it was an integer.
+/// The value of a fact as text. It is valid UTF-8: it comes from a `&str` or from decimal digits.
 pub(crate) fn text(value: &[u8]) -> &str {
     std::str::from_utf8(value).unwrap_or_default()
 }
@@ -161,7 +164,7 @@ mod tests {
         assert_eq!(unnamed, 1);
     }
 
-    /// A policy's names: some of more than 8 bytes that differ in the middle only.
+    /// The names of a policy. Some have more than 8 bytes and differ only in the middle.
     fn name(index: usize) -> String {
         match index % 3 {
             0 => format!("n{index}"),
@@ -182,20 +185,20 @@ mod tests {
             4 => text.prop_map(|text| Owned::Text(text.to_owned())),
             1 => any::<i64>().prop_map(Owned::Number),
         ];
-        // Names that are there, and some that are not.
+        // Some of the names are in the policy, some are not.
         let request = prop::collection::vec((0..MAX_FACTS + 8, value), 0..90);
         prop::collection::vec(request, 1..5)
     }
 
     proptest! {
-        /// Whatever was asked before, and in which order.
+        /// Holds for requests in any order, whatever the guesses learned from earlier ones.
         #[test]
         fn each_fact_has_the_first_value_that_is_not_empty(
             requests in requests(), named in 1..=MAX_FACTS,
         ) {
             let all: Vec<String> = (0..MAX_FACTS + 8).map(name).collect();
             let names = Names::new(all[..named].iter().map(String::as_str));
-            // Each twice: the second time with guesses from the first.
+            // Each request runs twice, the second time with the guesses of the first.
             for request in requests.iter().flat_map(|request| [request, request]) {
                 let value = |value: &Owned| match value {
                     Owned::Text(text) => text.clone(),

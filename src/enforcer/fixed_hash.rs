@@ -1,5 +1,6 @@
-//! A hash that is the same on every machine and after every restart: FNV-1a (64 bits), then the
-//! finalizer of MurmurHash3, since FNV alone leaves the high bits of similar texts alike.
+//! A hash that is the same on every machine and after every restart: 64-bit FNV-1a, then the
+//! finalizer of MurmurHash3, since the high bits of FNV differ little between similar texts. Keys
+//! are hashed by the enforcer's own hasher instead.
 
 pub(super) const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
@@ -16,7 +17,7 @@ pub(super) fn finish(mut hash: u64) -> u64 {
     hash ^ hash >> 33
 }
 
-/// The stable identity of a text: of a fact's name in a key.
+/// The stable identity of a text. Stands for the name of a fact in keys.
 pub(super) fn identity(text: &str) -> u64 {
     finish(fnv(FNV_OFFSET, text.as_bytes()))
 }

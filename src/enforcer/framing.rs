@@ -1,36 +1,37 @@
-//! The bytes of a key that a policy makes: of each part the name and the value of the fact that
-//! counts, so framed that two keys never have the same bytes.
+//! The bytes of a key: for each part the name and the value of the fact that counts, framed so that
+//! two different keys never have the same bytes.
 //!
-//! A part is a field of 5 bytes and the value, filled up with zeros to a multiple of 8. The field is
-//! the length of the value, in a byte, and the identity of the fact's name in four: all 0 of a fact
-//! that is missing. A length of 255 or more is said as 255, and follows in 8 bytes. So each part says
-//! where it ends. A key of few bytes is one write, since calls of a hasher are dearer than bytes.
+//! A short key is hashed with one write, since a call of the hasher costs more than a few bytes.
 
 use std::hash::Hasher;
 
-/// Instead of a length that one byte cannot say.
+/// In place of a length that one byte cannot hold. The length follows in 8 bytes.
 const FOLLOWS: u64 = 255;
 
-/// Words of 8 bytes of the longest key that is one write.
+/// A part with a value of more than 16 bytes must end within this many words of 8 bytes if the key
+/// is to be hashed with one write. A last part with a shorter value may end one word later.
 const WORDS: usize = 16;
 
-/// Bytes of a field.
+/// Bytes of a field. A part is a field and the value, padded with zeros to a multiple of 8 bytes.
+/// The field is the length of the value in one byte, then the identity of the fact's name in four;
+/// all are 0 for a missing fact. So the end of each part is known from its bytes.
 const FIELD: usize = 5;
 const FIELD_BITS: u32 = 40;
 
-/// A part: the identity of the fact's name and its value, which is empty if a missing fact counts.
+/// A part: the identity of the fact's name, and its value; 0 and an empty value for a missing fact.
 pub(crate) type Given<'a> = (u64, &'a [u8]);
 
-/// The bytes of a key of few. What lies behind the last part may be anything. A part has room for
-/// three words wherever it begins, as most parts need at most.
+/// The buffer of a key that is hashed with one write. Bytes behind the last part are arbitrary. A
+/// part needs room for three words, the length of a part with a value of 16 bytes, wherever it
+/// begins.
 pub(crate) type KeyWords = [[u8; 8]; WORDS + 1];
 
-/// The identity of a name, made of one of 64 bits: a field whose length is 0.
+/// The identity of a name as a field whose length byte is 0, made from a 64-bit identity.
 pub(crate) fn name(identity: u64) -> u64 {
     identity & ((1 << FIELD_BITS) - 1) & !FOLLOWS
 }
 
-/// Another one.
+/// The next identity, for a name whose identity is taken.
 pub(crate) fn next_name(identity: u64) -> u64 {
     name(identity + FOLLOWS + 1)
 }
@@ -41,23 +42,25 @@ pub(crate) fn hash(words: &KeyWords, len: usize, mut hasher: impl Hasher) -> u64
     hasher.finish()
 }
 
-/// Puts a part at the word `at` and says where the next one is to be. `None`: there is no room.
+/// Writes a part at the word `at` and returns the word at which the next part begins. `None`: there
+/// is no room.
 #[inline(always)]
 pub(crate) fn put(words: &mut KeyWords, at: usize, (name, value): Given<'_>) -> Option<usize> {
     let len = value.len();
-    // A length that fits is far below 255.
+    // A value that fits is much shorter than 255 bytes.
     let field = name | len as u64;
     let rest_of = |word: u64| word >> (64 - FIELD_BITS);
-    // Rounded up. No sum wraps: slices are not that long.
+    // Rounded up. The sum cannot overflow: no slice is that long.
     let next = at + (FIELD + 7 + len) / 8;
-    // So that the compiler asks once, and neither here nor where words are written below.
+    // With this check the compiler drops the bounds checks on the next line and at the writes
+    // below.
     if at + 3 > words.len() {
         return None;
     }
     let place: &mut [_; 3] = words.get_mut(at..)?.first_chunk_mut()?;
-    // Most values have up to 16 bytes, and moving 8 at once is quicker than a call that copies.
+    // Most values have up to 16 bytes, and moves of 8 bytes are faster than a call that copies.
     match (value.first_chunk(), value.last_chunk()) {
-        // Of a missing fact all are 0: `MISSING`.
+        // For a missing fact all bytes are 0, as in `MISSING`.
         _ if len <= 8 => {
             let value = fingerprint(value);
             place[0] = (field | value << FIELD_BITS).to_le_bytes();
@@ -65,7 +68,7 @@ pub(crate) fn put(words: &mut KeyWords, at: usize, (name, value): Given<'_>) -> 
         }
         (Some(first), Some(last)) if len <= 16 => {
             let first = u64::from_le_bytes(*first);
-            // Of the last 8 bytes those that are not among the first 8.
+            // Those of the last 8 bytes that are not among the first 8.
             let last = u64::from_le_bytes(*last) >> (8 * (16 - len));
             let middle = rest_of(first) | last << FIELD_BITS;
             *place = [field | first << FIELD_BITS, middle, rest_of(last)].map(u64::to_le_bytes);
@@ -75,7 +78,7 @@ pub(crate) fn put(words: &mut KeyWords, at: usize, (name, value): Given<'_>) -> 
     Some(next)
 }
 
-/// Puts a part into `words`, which it fills.
+/// Writes a part that takes all of `words`. `None`: it does not fit.
 fn put_long(words: &mut [[u8; 8]], field: u64, value: &[u8]) -> Option<()> {
     *words.last_mut()? = MISSING;
     let place = words.as_flattened_mut().get_mut(..FIELD + value.len())?;
@@ -85,24 +88,24 @@ fn put_long(words: &mut [[u8; 8]], field: u64, value: &[u8]) -> Option<()> {
     Some(())
 }
 
-/// The word of a fact that is missing.
+/// The bytes of the part of a missing fact; also the padding.
 const MISSING: [u8; 8] = [0; 8];
 
-/// Up to 8 bytes as a number, the first the lowest.
+/// Up to 8 bytes as a little-endian number.
 #[inline(always)]
 fn fingerprint(bytes: &[u8]) -> u64 {
     let len = bytes.len();
     if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
-        // The first 4 and the last 4, of which some may be the same ones.
+        // The first 4 and the last 4 bytes, which may overlap.
         let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
         return u64::from(first) | u64::from(last) << (8 * (len - 4));
     }
-    // The first, the middle and the last one, likewise.
+    // The first, the middle and the last byte, which may be the same ones.
     let at = |index: usize| bytes.get(index).map_or(0, |byte| u64::from(*byte) << (8 * index));
     at(0) | at(len / 2) | at(len.saturating_sub(1))
 }
 
-/// The hash of a key of these parts, of however many bytes. `None`: one of them is `None`.
+/// Hashes a key of any length. `None`: a part is `None`.
 #[cold]
 #[inline(never)]
 pub(crate) fn hash_long<'a>(
@@ -136,7 +139,7 @@ mod tests {
 
     use super::*;
 
-    /// Keeps what is written.
+    /// Records every write.
     struct Recorder<'r>(&'r RefCell<Vec<Vec<u8>>>);
 
     impl Hasher for Recorder<'_> {
@@ -148,7 +151,8 @@ mod tests {
         }
     }
 
-    /// A name's identity, whose lowest byte is not used, and a value. `None`: missing.
+    /// The identity of a name without its lowest byte, which is not used, and a value. `None`:
+    /// missing.
     type KeyFacts = Option<(u64, Vec<u8>)>;
 
     fn given(part: &KeyFacts) -> Given<'_> {
@@ -168,9 +172,9 @@ mod tests {
         written.into_inner()
     }
 
-    /// Parts whose keys are shorter and longer than the buffer, and just as long.
+    /// Parts whose keys are shorter than the buffer, longer, and exactly as long.
     fn part() -> impl Strategy<Value = KeyFacts> {
-        // The bytes are those that fields, lengths and fillings have, too.
+        // Bytes that also occur in fields, lengths and padding.
         let byte = prop_oneof![Just(0), Just(1), Just(2), Just(8), Just(255), any::<u8>()];
         let len = prop_oneof![6 => 1..20_usize, 1 => 100..140_usize, 1 => 240..270_usize];
         let value = len.prop_flat_map(move |len| prop::collection::vec(byte.clone(), len));
@@ -181,8 +185,8 @@ mod tests {
         prop::collection::vec(part(), 1..6)
     }
 
-    /// Keys of nearly the same bytes: cut at another place, longer by what fills up, of another
-    /// name, or of none.
+    /// Keys of nearly the same bytes: split at another place, one padding byte longer, with another
+    /// name, or with a missing part.
     fn neighbours(parts: &[KeyFacts]) -> Vec<Vec<KeyFacts>> {
         let (mut all, mut moved) = (vec![[parts, &[None]].concat()], Vec::new());
         for (at, part) in parts.iter().enumerate() {
@@ -212,7 +216,7 @@ mod tests {
         all
     }
 
-    /// The parts that bytes were made of.
+    /// Parses the parts from the bytes of a key.
     fn read(mut bytes: &[u8]) -> Vec<KeyFacts> {
         let mut parts = Vec::new();
         while let Some((len, rest)) = bytes.split_first() {
@@ -235,7 +239,7 @@ mod tests {
         #[test]
         fn two_keys_never_have_the_same_bytes(parts in parts(), other in parts()) {
             let bytes = writes(&parts).concat();
-            // Bytes from which the key can be read are those of no other key.
+            // Since the key can be parsed from its bytes, no other key has the same bytes.
             prop_assert_eq!(&read(&bytes), &parts);
             prop_assert_eq!(bytes == writes(&other).concat(), parts == other);
             for other in neighbours(&parts).into_iter().filter(|other| *other != parts) {

@@ -1,4 +1,5 @@
-//! Looking at what runs: each limit's numbers, and why a request would be decided as it would.
+//! Inspection of a running enforcer: the counts and state of each limit, and what each limit says
+//! to a request and why.
 
 use std::hash::BuildHasher;
 
@@ -15,121 +16,122 @@ use super::limit_counters::LimitCounters;
 use super::limit_state::{LimitState, Limiter};
 use super::{Enforcer, Value};
 
-/// A limit as it runs: [`Enforcer::limits`].
+/// The state of a running limit. Returned by [`Enforcer::limits`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LimitStatus {
-    /// Its name.
+    /// The limit's name.
     pub name: &'static str,
-    /// Its quota or its cap, where no override says otherwise.
+    /// The quota or the cap, where no override changes it.
     pub amount: Amount,
-    /// What it does with its decisions.
+    /// What the limit does with its decisions.
     pub mode: Mode,
-    /// Requests it applied to.
+    /// Requests that the limit applied to.
     pub checked: u64,
-    /// Requests that were refused in its name.
+    /// Requests that were refused in the limit's name.
     pub refused: u64,
-    /// Requests that it would have denied while in shadow.
+    /// Requests that the limit would have refused while it was in shadow.
     pub shadow_refused: u64,
-    /// Requests for whose key there was no room.
+    /// Requests whose key found no room.
     pub overflows: u64,
-    /// Callers waiting in its lines.
+    /// Callers that wait in the limit's lines.
     pub waiting: usize,
-    /// Waits in its lines that ended in a refusal.
+    /// Waits in the limit's lines that ended in a refusal.
     pub timeouts: u64,
-    /// Requests that took its slots. Not those of a rate.
+    /// Requests that took slots. 0 for a rate.
     pub acquired: u64,
-    /// Requests that gave its slots back, in time or late.
+    /// Requests that gave slots back, in time or late.
     pub returned: u64,
-    /// How often it, or an override of it, was there and a reload had it start without keys.
+    /// How often a reload made the limit, or an override of it, start again without keys.
     pub fresh_starts: u64,
-    /// How its slots stand, of all keys together, if it is a concurrency limit, or was one before a
-    /// reload; the cap is that of one key.
+    /// The usage of the slots of all keys together, if the limit is a concurrency limit or was one
+    /// before a reload. The cap is that of one key.
     pub slots: Option<Usage>,
-    /// How full the fullest of its keys is: [`Usage::utilization`] of that key. Of a rate 0.
+    /// [`Usage::utilization`] of the key with the highest one. 0 for a rate.
     pub fullest: f64,
-    /// Keys in debt now, or of which slots are held, those of overrides included.
+    /// Keys that are in debt, or hold slots, now. Includes keys of overrides.
     pub keys: usize,
-    /// Keys for which it has room, those of overrides included; none if there is no bound.
+    /// Keys that the limit has room for, including overrides. `None`: there is no bound.
     pub max_keys: Option<usize>,
     /// Bytes allocated for keys.
     pub memory: usize,
 }
 
-/// What a limit is to a request: [`Enforcer::explain`].
+/// What a limit says to a request. Returned by [`Enforcer::explain`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Explanation {
     /// The limit's name.
     pub limit: &'static str,
-    /// What it does with its decision.
+    /// What the limit does with its decision.
     pub mode: Mode,
-    /// The key in words, as `user=42 view=/a`.
+    /// The key in words, as in `user=42 view=/a`.
     pub key: String,
-    /// What it says, or why it does not apply.
+    /// What the limit says, or why it does not apply.
     pub verdict: Verdict,
 }
 
-/// What a limit says to a request by itself.
+/// What a limit, taken alone, says to a request.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Verdict {
     /// The limit does not apply.
     Skipped(SkipReason),
-    /// It refuses: a fact of its key is missing, or its cost is no whole number.
+    /// The limit refuses: a fact of its key is missing, or the cost is not a whole number.
     Refused,
-    /// It decides.
+    /// The limit decides.
     Decided {
         /// The quota or the cap in force for the key.
         amount: Amount,
-        /// Which override gave it, from 0 among those of the limit.
+        /// Which of the limit's overrides gave the amount, counted from 0. `None`: the limit
+        /// itself.
         overridden: Option<usize>,
-        /// Units the request costs here, or slots it takes.
+        /// The units that the request costs, or the slots that it takes.
         cost: u64,
-        /// What it would say now.
+        /// What the limit would answer now.
         answer: Result<Allowed, Denied>,
     },
 }
 
-/// What an [`Enforcer`] did so far, through all reloads: [`Enforcer::totals`].
+/// What an [`Enforcer`] has done so far, across all reloads. Returned by [`Enforcer::totals`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EnforcerTotals {
-    /// Requests admitted. Those let through by a bypass are not counted.
+    /// Requests that were admitted. Requests under a bypass are not counted.
     pub admitted: u64,
-    /// Requests refused.
+    /// Requests that were refused.
     pub refused: u64,
     /// Reloads that replaced the policy.
     pub reloads: u64,
-    /// Reloads that did not, since the new policy was not right.
+    /// Reloads that failed, since the new policy had problems.
     pub failed_reloads: u64,
-    /// Facts that requests had and a policy with declared facts does not declare.
+    /// Facts that were given and that a policy with declared facts does not declare.
     pub undeclared_facts: u64,
 }
 
 impl<S> Enforcer<S> {
-    /// What was decided so far, and how often the policy was replaced.
+    /// The number of decisions and reloads so far.
     pub fn totals(&self) -> EnforcerTotals {
         let policy = self.policy.load();
         EnforcerTotals {
             admitted: policy.totals.admitted.sum(),
             // Each refusal is in the name of one limit.
             refused: policy.all_counters().map(|(_, counters)| counters.refused.sum()).sum(),
-            // Relaxed: counts.
+            // Relaxed: counts; they need not be consistent with each other.
             reloads: policy.totals.reloads.load(Ordering::Relaxed),
             failed_reloads: policy.totals.failed_reloads.load(Ordering::Relaxed),
             undeclared_facts: self.undeclared_facts(),
         }
     }
 
-    /// Each limit as it runs, in the order of the policy. Looks at every slot of every table.
+    /// The state of each limit, in the order of the policy. Visits every slot of every table.
     pub fn limits(&self) -> Vec<LimitStatus> {
         let now = self.clock.now();
         self.policy.load().rules.iter().map(|rule| rule.status(now)).collect()
     }
 
-    /// As [`limits`](Self::limits), and behind them those that a reload dropped, with what is still
-    /// held of them.
+    /// As [`limits`](Self::limits), followed by the limits that a reload dropped, with what permits
+    /// of earlier policies still hold of them.
     #[cfg_attr(not(feature = "metrics"), allow(dead_code))]
     pub(crate) fn limits_and_dropped(&self) -> Vec<LimitStatus> {
         let now = self.clock.now();
@@ -142,7 +144,7 @@ impl<S> Enforcer<S> {
 }
 
 impl<S: BuildHasher> Enforcer<S> {
-    /// What each limit says to these facts now, in the order of the policy, charging and counting
+    /// What each limit says to these facts now, in the order of the policy. Charges and counts
     /// nothing.
     pub fn explain<'f, V: Copy + Into<Value<'f>>>(
         &self,
@@ -181,7 +183,7 @@ impl<S: BuildHasher> Enforcer<S> {
 }
 
 impl CompiledLimit {
-    /// What the request's key would be told now by this limit alone.
+    /// What this limit alone would answer for the key now.
     pub(super) fn peek(
         &self,
         state: &LimitState,
@@ -209,7 +211,7 @@ impl CompiledLimit {
         let mut status = self.counters.status(self.name, self.state.amount(), self.counters.mode());
         status.max_keys = self.states().map(|state| state.max_keys()).try_fold(0, plus);
         self.each_state(|state| status.add(state));
-        // What was owed in a table that was replaced is not owed any more.
+        // Keys of a replaced table owe nothing to the current one, so they are left out.
         for state in self.states() {
             if let Limiter::Rate(rate) = &state.limiter {
                 status.keys += rate.store.len(now);
@@ -220,9 +222,9 @@ impl CompiledLimit {
 }
 
 impl LimitCounters {
-    /// As it is without keys.
+    /// The status without what the limit states add.
     fn status(&self, name: &'static str, amount: Amount, mode: Mode) -> LimitStatus {
-        // Relaxed: counts.
+        // Relaxed: counts; they need not be consistent with each other.
         let slots = self.had_slots.load(Ordering::Relaxed).then(|| {
             let cap = match amount {
                 Amount::Cap(cap) => cap,
@@ -256,7 +258,7 @@ impl LimitCounters {
         }
     }
 
-    /// As if there were room for none.
+    /// The status of a limit without room for any key.
     fn status_of_dropped(&self, name: &'static str) -> LimitStatus {
         let mut status = self.status(name, Amount::Cap(0), Mode::Off);
         status.max_keys = status.slots.is_none().then_some(0);
@@ -266,7 +268,7 @@ impl LimitCounters {
 }
 
 impl LimitStatus {
-    /// All but the keys of a rate.
+    /// Adds what the state holds, except the number of keys of a rate.
     fn add(&mut self, state: &LimitState) {
         match &state.limiter {
             Limiter::Rate(rate) => {
@@ -277,7 +279,7 @@ impl LimitStatus {
             Limiter::Slots(semaphores) => {
                 let usage = semaphores.usage();
                 self.waiting += usage.waiting;
-                // The cap stays that of the limit.
+                // The cap remains the limit's own.
                 self.slots = self.slots.map(|sum| sum.plus(&usage));
                 semaphores.each(|semaphore| {
                     self.fullest = self.fullest.max(semaphore.usage().utilization());

@@ -1,4 +1,5 @@
-//! What limits and their enforcer keep through all reloads: modes and counts.
+//! What limits and their enforcer keep across all reloads: modes and counts. What a limit keeps for
+//! its keys is in `limit_state`.
 
 use crate::policy::Mode;
 use crate::sync::{Arc, AtomicBool, AtomicU8, AtomicU64, Mutex, Ordering, Weak};
@@ -6,7 +7,7 @@ use crate::sync::{Arc, AtomicBool, AtomicU8, AtomicU64, Mutex, Ordering, Weak};
 use super::counter::Counter;
 use super::limit_state::{LimitState, Past};
 
-/// What an enforcer counts besides its limits.
+/// Counts of an enforcer that belong to no limit.
 #[derive(Default)]
 pub(crate) struct Totals {
     pub(crate) admitted: Counter,
@@ -14,32 +15,32 @@ pub(crate) struct Totals {
     pub(crate) failed_reloads: AtomicU64,
 }
 
-/// What a limit keeps through all reloads, those included that have none of its name.
+/// What a limit keeps across all reloads, including reloads to policies without the limit.
 #[derive(Default)]
 pub(crate) struct LimitCounters {
-    /// Also seen by who waits under a policy of before.
+    /// Shared with requests that still wait under an earlier policy.
     mode: AtomicU8,
     pub(crate) checked: Counter,
     pub(crate) refused: Counter,
     pub(crate) shadow_refused: Counter,
-    /// Requests that took slots, and that gave them back.
+    /// Requests that took slots. `returned`: requests that gave them back.
     pub(crate) acquired: Counter,
     pub(crate) returned: Counter,
-    /// Whether it is a concurrency limit, or was.
+    /// Whether the limit is a concurrency limit, or was one before a reload.
     pub(crate) had_slots: AtomicBool,
-    /// Waits in its lines that ended in a refusal.
+    /// Waits in the limit's lines that ended in a refusal.
     pub(crate) timeouts: AtomicU64,
-    /// Accounts that began without the keys of a limit or an override that was there.
+    /// How often a reload replaced a limit state by one without keys.
     pub(crate) fresh_starts: AtomicU64,
-    /// What accounts had counted that are gone.
+    /// Counts of limit states that are gone.
     pub(crate) past: Arc<Past>,
-    /// Accounts that a reload replaced or dropped. They are there as long as somebody waits or holds
-    /// there.
+    /// Limit states that a reload replaced or dropped. One stays alive as long as a permit or a
+    /// waiter of an earlier policy exists.
     pub(super) replaced: Mutex<Vec<Weak<LimitState>>>,
 }
 
 impl LimitCounters {
-    /// Visits the accounts that a reload replaced or dropped and that are still there.
+    /// Visits the limit states that a reload replaced or dropped and that are still alive.
     pub(crate) fn each_replaced(&self, mut visit: impl FnMut(&LimitState)) {
         let replaced: Vec<_> = self.replaced.lock().iter().filter_map(Weak::upgrade).collect();
         replaced.iter().for_each(|state| visit(state));
@@ -47,7 +48,7 @@ impl LimitCounters {
 
     #[inline]
     pub(crate) fn mode(&self) -> Mode {
-        // Relaxed: each decision uses one mode, and nothing else goes with it.
+        // Relaxed: each decision uses one mode, and no other data is published with it.
         from_u8(self.mode.load(Ordering::Relaxed))
     }
 

@@ -1,4 +1,6 @@
-//! What a limit, or an override of it, counts with: the cells of a quota, or rooms of slots.
+//! [`LimitState`]: what a limit, or an override of it, keeps for its keys: the cells of a rate, or
+//! the semaphores of a concurrency limit. What a limit keeps across all reloads is in
+//! `limit_counters`.
 
 use std::time::Duration;
 
@@ -15,12 +17,12 @@ use super::reload::Reload;
 pub(crate) struct LimitState {
     pub(crate) limiter: Limiter,
     fixed: FixedSettings,
-    /// Of how many overflows somebody was told.
+    /// The number of overflows when they were last logged.
     logged: AtomicU64,
     past: Arc<Past>,
 }
 
-/// What the accounts of a limit had counted that are gone.
+/// Counts of limit states that were dropped.
 #[derive(Default)]
 pub(crate) struct Past {
     pub(crate) overflows: AtomicU64,
@@ -33,14 +35,14 @@ pub(crate) enum Limiter {
     Slots(Arc<KeyedSemaphores>),
 }
 
-/// What cannot be changed while it runs.
+/// Settings that cannot change while the limit runs: if they differ, the limit starts fresh.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum FixedSettings {
     Rate { max_keys: usize, overflow: Overflow, algorithm: AlgorithmName },
     Slots,
 }
 
-/// What can.
+/// Settings that can change while the limit runs.
 #[derive(Clone, Copy)]
 enum Settings {
     Quota(Quota),
@@ -48,8 +50,8 @@ enum Settings {
 }
 
 impl LimitState {
-    /// That of `limit`, under `change` if there is one; `None` if that exempts. That of `before` goes
-    /// on if it was made alike.
+    /// The limit state of `limit` under `change`: `before` with the new settings if it can
+    /// continue, or else a new one. `None`: the change exempts.
     pub(super) fn new(
         limit: &Limit,
         change: Change,
@@ -61,7 +63,7 @@ impl LimitState {
         let numbers = Settings::of(limit.what, change)?;
         let (overflow, algorithm) = (limit.overflow, limit.algorithm);
         let fixed = match limit.what {
-            // An empty key is one key.
+            // Without parts, the key is the same for all requests.
             What::Rate(_) if limit.key.is_empty() => {
                 FixedSettings::Rate { max_keys: 1, overflow, algorithm }
             }
@@ -89,13 +91,14 @@ impl LimitState {
             (Settings::Slots { cap, lease }, _) => {
                 Limiter::Slots(KeyedSemaphores::new(cap, lease, max_waiters, clock))
             }
-            // A quota is made only of a rate.
+            // Cannot happen: a limit has a quota exactly if its fixed settings are of a rate.
             (Settings::Quota(_), FixedSettings::Slots) => return None,
         };
         Some(Arc::new(LimitState { limiter, fixed, logged: AtomicU64::new(0), past: past.clone() }))
     }
 
-    /// Nobody is served: that is for later, when no lock is held.
+    /// Changes the settings. Does not serve waiters: the reload does that later, when no lock is
+    /// held.
     fn set(&self, numbers: Settings, max_waiters: usize) {
         match (&self.limiter, numbers) {
             (Limiter::Rate(rate), Settings::Quota(quota)) => {
@@ -109,7 +112,7 @@ impl LimitState {
         }
     }
 
-    /// Keys for which there is room, if there is a bound.
+    /// How many keys there is room for. `None`: there is no bound.
     pub(crate) fn max_keys(&self) -> Option<usize> {
         match self.fixed {
             FixedSettings::Rate { max_keys, .. } => Some(max_keys),
@@ -117,7 +120,7 @@ impl LimitState {
         }
     }
 
-    /// What it allows.
+    /// The quota or the cap in force.
     pub(crate) fn amount(&self) -> Amount {
         match &self.limiter {
             Limiter::Rate(rate) => Amount::Quota(rate.store.quota()),
@@ -125,17 +128,17 @@ impl LimitState {
         }
     }
 
-    /// How often there was no room for a key, if that has doubled since somebody was told.
+    /// The number of overflows, if it has at least doubled since it was last logged.
     pub(crate) fn unlogged_overflows(&self) -> Option<u64> {
         let Limiter::Rate(rate) = &self.limiter else { return None };
-        // Relaxed: counts.
+        // Relaxed: counts; the `fetch_max` lets only one thread log each number.
         let (overflows, logged) = (rate.store.overflows(), self.logged.load(Ordering::Relaxed));
         let is_due = overflows > 0 && overflows >= logged.saturating_mul(2);
         let tells = || self.logged.fetch_max(overflows, Ordering::Relaxed) < overflows;
         (is_due && tells()).then_some(overflows)
     }
 
-    /// Asks all who wait again.
+    /// Checks all waiters again.
     pub(crate) fn serve_all(&self) {
         match &self.limiter {
             Limiter::Rate(rate) => rate.serve_all(),
@@ -143,7 +146,7 @@ impl LimitState {
         }
     }
 
-    /// Asks those who wait for the key, if any, again.
+    /// Checks the waiters for the key again, if there are any.
     pub(crate) fn serve_queued(&self, tag: u64) {
         match &self.limiter {
             Limiter::Rate(rate) => rate.serve_queued(tag),
@@ -155,7 +158,7 @@ impl LimitState {
         }
     }
 
-    /// Sends all who wait away.
+    /// Sends all waiters away.
     pub(crate) fn close(&self) {
         match &self.limiter {
             Limiter::Rate(rate) => rate.close(),
@@ -163,7 +166,7 @@ impl LimitState {
         }
     }
 
-    /// Makes the key as if never seen.
+    /// Resets the key, as if never seen.
     pub(crate) fn reset(&self, tag: u64) {
         match &self.limiter {
             Limiter::Rate(rate) => rate.reset(tag),
@@ -171,7 +174,7 @@ impl LimitState {
         }
     }
 
-    /// Makes all keys as if never seen.
+    /// Resets all keys, as if never seen.
     pub(crate) fn reset_all(&self) {
         match &self.limiter {
             Limiter::Rate(rate) => rate.reset_all(),
@@ -182,7 +185,7 @@ impl LimitState {
 
 impl Drop for LimitState {
     fn drop(&mut self) {
-        // Relaxed: counts.
+        // Relaxed: counts; no other data is published with them.
         match &self.limiter {
             Limiter::Rate(rate) => {
                 self.past.overflows.fetch_add(rate.store.overflows(), Ordering::Relaxed);
@@ -204,9 +207,9 @@ impl Settings {
         }
     }
 
-    /// Those of a limit that is changed so; `None`: exempt.
+    /// The settings of a limit under the change. `None`: the change exempts.
     fn of(what: What, change: Change) -> Option<Settings> {
-        // What does not fit the limit was found by the policy's check.
+        // The policy's check has reported a change that does not fit the limit.
         Some(match (what, change) {
             (_, Change::Exempt) => return None,
             (What::Rate(_), Change::Quota { quota }) => Settings::Quota(quota),

@@ -1,4 +1,5 @@
-//! Patterns: text in which `*` is any run of bytes.
+//! Patterns, in which `*` stands for any run of bytes, and [`Test`], which checks a fact against
+//! them. `policy::limit` has them as plain text.
 
 use crate::policy::Condition;
 
@@ -6,16 +7,16 @@ use super::facts::{FactId, Facts, Names};
 
 pub(crate) enum Pattern {
     Exact(Box<[u8]>),
-    /// What stands before the one star, at the end.
+    /// The text before the only star, which is at the end.
     Start(Prefix),
-    /// What stands between the stars.
+    /// The texts between the stars.
     Stars(Box<[Box<[u8]>]>),
 }
 
-/// A prefix. Its first bytes stand apart, to be compared as a number: most prefixes have no more.
+/// A prefix. One of up to 8 bytes, as most are, is compared as a number.
 pub(crate) struct Prefix {
     head: u64,
-    /// The bits of the head that count.
+    /// The bits of `head` that count.
     mask: u64,
     text: Box<[u8]>,
 }
@@ -52,7 +53,7 @@ impl Pattern {
         }
     }
 
-    /// Whether it matches the whole of `value`.
+    /// Whether the pattern matches all of `value`.
     #[inline(always)]
     pub(crate) fn matches(&self, value: &[u8]) -> bool {
         match self {
@@ -62,8 +63,8 @@ impl Pattern {
         }
     }
 
-    /// Each part between stars is taken where it first occurs, so the time is at most the product
-    /// of both lengths.
+    /// Matches each part between stars where it first occurs, so the time is at most proportional
+    /// to the product of both lengths.
     fn match_parts(parts: &[Box<[u8]>], value: &[u8]) -> bool {
         let [first, middle @ .., last] = parts else { return false };
         let Some(mut rest) = value.strip_prefix(&**first) else { return false };
@@ -77,7 +78,7 @@ impl Pattern {
     }
 }
 
-/// A fact and the patterns of which one must match it.
+/// A fact, and the patterns of which one must match its value.
 pub(crate) struct Test {
     pub(crate) fact: FactId,
     pub(crate) patterns: Box<[Pattern]>,
@@ -86,7 +87,7 @@ pub(crate) struct Test {
 impl Test {
     pub(crate) fn new(condition: &Condition, names: &Names) -> Test {
         Test {
-            // A fact without a place is never there.
+            // No request has a fact with this place.
             fact: names.find(&condition.fact).unwrap_or(FactId::MAX),
             patterns: condition.patterns.iter().map(|text| Pattern::new(text)).collect(),
         }
@@ -103,7 +104,7 @@ impl Test {
         false
     }
 
-    /// The values it passes, if they can be counted.
+    /// The values that pass the test. `None`: a pattern has a star.
     pub(crate) fn exact_values(&self) -> Option<Vec<&[u8]>> {
         self.patterns
             .iter()

@@ -1,4 +1,5 @@
-//! [`Permit`]: what an admitted request was charged and holds, and where it can be corrected.
+//! [`Permit`]: what an admitted request was charged and the slots it holds. Settling and cancelling
+//! correct the charge; dropping the permit gives the slots back.
 
 use arc_swap::Guard;
 use smallvec::SmallVec;
@@ -14,21 +15,21 @@ use super::compiled::Compiled;
 use super::decision::{Holding, LimitAsked};
 use super::limit_state::Limiter;
 
-/// Instead of a rule: in no line.
+/// In place of a limit's place: in no line.
 pub(super) const NOWHERE: u32 = u32::MAX;
 
-/// An admitted request. Dropping it keeps what was charged and gives its slots back, the last taken
-/// first.
+/// An admitted request. Dropping the permit keeps the charge and gives the slots back, the last
+/// taken first.
 ///
-/// It belongs to the policy that admitted it, also after a reload, and may move to another thread or
-/// task.
+/// A permit stays with the policy that admitted it, also after a reload. It may move to another
+/// thread or task.
 #[must_use = "dropping a permit gives its slots back at once"]
 pub struct Permit {
     holding: Holding,
     policy: Guard<Arc<Compiled>>,
-    /// It was granted to somebody who waits and has not looked: dropping it takes all back.
+    /// Granted to a waiter that has not received it yet: dropping it gives everything back.
     is_untaken: bool,
-    /// The rule in whose line it was granted; `NOWHERE`: in none.
+    /// The place of the limit in whose line it was granted. `NOWHERE`: in none.
     stood_at: u32,
 }
 
@@ -38,14 +39,14 @@ impl Permit {
         Permit { holding: Holding::default(), policy, is_untaken: false, stood_at: NOWHERE }
     }
 
-    /// Granted to a waiter, in the line of that rule; `NOWHERE`: in none.
+    /// Marks the permit as granted to a waiter, in the line of that limit (`NOWHERE`: in none).
     pub(super) fn untaken(self, stood_at: u32) -> Permit {
         let mut permit = self;
         (permit.is_untaken, permit.stood_at) = (true, stood_at);
         permit
     }
 
-    /// The limit in whose line it was waited for.
+    /// The name of the limit in whose line the permit was granted.
     pub(super) fn waited_for(&self) -> Option<&'static str> {
         self.policy.rules.get(self.stood_at as usize).map(|rule| rule.name)
     }
@@ -56,32 +57,33 @@ impl Permit {
         permit
     }
 
-    /// To be filled in by the policy's decision.
+    /// The policy, and the part that its decision fills in.
     pub(crate) fn parts(&mut self) -> (&Compiled, &mut Holding) {
         (&self.policy, &mut self.holding)
     }
 
-    /// Makes it ready to be held for long: guards are for moments, and a thread has few.
+    /// If the permit holds slots, replaces the guard by an `Arc`: a guard should be short-lived,
+    /// since each thread has only a few.
     pub(crate) fn settle_in(&mut self) {
         if !self.holding.slots.is_empty() {
             self.policy = Guard::from_inner(self.policy.clone());
         }
     }
 
-    /// How the tightest of the enforced limits stood when the request was admitted: the one of which
-    /// the least remained. If no limit applied, as if there were one of `u64::MAX`. Worked out here,
-    /// since most callers do not ask.
+    /// The answer of the tightest enforced limit at admission: the limit with the least remaining.
+    /// If no limit applied, `u64::MAX` units remain. Computed by this call, since most callers do
+    /// not ask.
     ///
-    /// Of a limit whose quota has changed twice since, it is how the key stands now.
+    /// For a limit whose quota has changed twice since, it is the current state of the key.
     pub fn allowed(&self) -> Allowed {
         self.policy.tightest(self.holding.tightest, &self.holding.charges)
     }
 
-    /// Makes the request's charge `cost`, more or less than it was, and gives its slots back.
+    /// Changes the request's charge to `cost`, more or less than it was, and gives its slots back.
     ///
-    /// If limits took their cost from a fact this settles those and leaves the others, which
-    /// count requests. Otherwise it settles all. What time has already given back is not given
-    /// back again, and more than was charged makes debt:
+    /// If any limit took its cost from a fact, only such limits are settled; the others count
+    /// requests. Otherwise all are settled. Units that time has already given back are not given
+    /// back again, and a higher cost than charged makes debt:
     /// [`Reservation::settle`](crate::Reservation::settle).
     pub fn settle(mut self, cost: u64) {
         let by_fact = |policy: &Compiled, rule: u32| policy.rules[rule as usize].cost.is_some();
@@ -90,13 +92,13 @@ impl Permit {
         self.give_back(cost, |policy, rule| by_fact(policy, rule) == any_by_fact);
     }
 
-    /// Gives back everything that was charged, as far as time has not, and its slots.
+    /// Gives back the whole charge, except what time has already given back, and the slots.
     pub fn cancel(mut self) {
         self.give_back(0, |_, _| true);
     }
 
-    /// Settles and gives back everything, and only then asks those who wait for any of it: they may
-    /// need the rest, too.
+    /// Settles and gives back everything before it serves any waiter: a waiter may need several of
+    /// the limits.
     fn give_back(&mut self, cost: u64, which: impl Fn(&Compiled, u32) -> bool) {
         self.is_untaken = false;
         let mut asked: WaitedFors = SmallVec::new();
@@ -113,8 +115,8 @@ impl Permit {
         self.give_back_slots(asked);
     }
 
-    /// Gives back its slots, the last taken first, then serves who waits for them or is `asked`, and
-    /// only then tells of leases that ran out: who listens may panic.
+    /// Gives back the slots, the last taken first, then serves the waiters for them and those in
+    /// `asked`. Logs expired leases last, since a logger may panic.
     fn give_back_slots(&mut self, mut asked: WaitedFors) {
         let slots = std::mem::take(&mut *self.holding.slots);
         for HeldSlots { place, semaphore, held } in slots.iter().rev() {
@@ -143,8 +145,8 @@ impl Drop for Permit {
     }
 }
 
-/// What came back while others wait for it. Dropping it serves them: of several each, also if a
-/// waker panics.
+/// Something given back that others wait for. Dropping it serves the waiters. Since a list of them
+/// is dropped element by element, all lines are served even if a waker panics.
 enum WaitedFor {
     Rate(Arc<Rate>, u64),
     Slots(Arc<Semaphore>),
@@ -182,11 +184,12 @@ mod tests {
 
     #[test]
     fn the_tightest_limit_is_the_one_of_the_answers() {
-        // On axes that are whole and not, and far from the other limit and near.
+        // With whole and fractional ticks per unit, and with the limits' answers close together and
+        // far apart.
         for user in [Quota::per_minute(10), Quota::per_second(333), Quota::per_hour(1_001)] {
             let enforcer = enforcer(user);
             for _ in 0..3 {
-                // The first time of a key without a slot.
+                // In the first round the key has no slot in the table yet.
                 let peeked = enforcer.peek(&[("user", "1")], 3).unwrap();
                 let (permit, answers) = enforcer.admit_with_answers(&[("user", "1")], 3);
                 let all = answers.limits.iter().map(|limit| limit.answer.unwrap());

@@ -1,9 +1,8 @@
 //! Rollout: which requests are in the share of a limit.
 //!
-//! The hash is fixed, so that the same organizations are in a share on every machine and after
-//! every restart, and raising the share only adds: that of `fixed_hash` over the limit's name and
-//! then each value as its length (8 bytes, little end first) and its bytes. A request is in the
-//! share of p percent iff the hash is below floor(p * 2^64 / 100).
+//! A request is in a share of p percent iff its hash is below floor(p * 2^64 / 100): `fixed_hash`
+//! of the limit's name, then of each value's length (8 bytes, little-endian) and bytes. So a share
+//! is the same on all machines and after every restart, and raising it only adds requests.
 
 use crate::policy::Share;
 
@@ -11,11 +10,11 @@ use super::facts::Facts;
 use super::fixed_hash::{FNV_OFFSET, finish, fnv};
 use super::key_facts::KeyFacts;
 
-/// A limit's share, and what chooses.
+/// A limit's share, and the facts whose values choose.
 pub(crate) struct CompiledRollout {
     pub(crate) share: Share,
     pub(crate) by: Box<[KeyFacts]>,
-    /// The hash after the limit's name.
+    /// The state of the hash after the limit's name.
     pub(crate) named: u64,
 }
 
@@ -24,7 +23,7 @@ impl CompiledRollout {
         CompiledRollout { share, by, named: fnv(FNV_OFFSET, limit.as_bytes()) }
     }
 
-    /// Whether the limit is there for this request. Without the values that choose it is not.
+    /// Whether the limit applies to this request. It does not if a fact that chooses is missing.
     pub(crate) fn includes(&self, facts: &Facts<'_>) -> bool {
         let mut hash = self.named;
         for part in &self.by {
@@ -50,7 +49,7 @@ mod tests {
 
     #[test]
     fn the_hash_is_fixed() {
-        // Computed apart from this code, in Python, from the description above.
+        // Computed independently of this code, in Python, from the description above.
         assert_eq!(hash("user", &["42"]), VECTORS[0]);
         assert_eq!(hash("queries", &["7", "eu"]), VECTORS[1]);
         assert_eq!(hash("", &[]), VECTORS[2]);

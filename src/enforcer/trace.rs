@@ -1,5 +1,5 @@
-//! Following a request through a policy, for a replay, which counts keys: which limits look at it, and
-//! under which key.
+//! Follows a request through a policy for a replay, which counts keys: which limits apply to the
+//! request, and under which key. Charges and counts nothing.
 
 use std::hash::BuildHasher;
 
@@ -11,9 +11,10 @@ use super::framing::KeyWords;
 use super::{Enforcer, Value};
 
 impl<S: BuildHasher> Enforcer<S> {
-    /// Says for each limit that applies to these facts now what it makes of them, charging nothing: its
-    /// place in the policy, the hash of the request's key (none if the limit refuses without counting),
-    /// and whether it would refuse the request but is in shadow.
+    /// Calls `limit` for each limit that applies to these facts now, without charging anything. The
+    /// arguments: the limit's place in the policy; the hash of the request's key, or `None` if the
+    /// limit refuses without deciding; and whether the limit is in shadow and would refuse the
+    /// request.
     #[doc(hidden)]
     pub fn trace<'f, V: Copy + Into<Value<'f>>>(
         &self,

@@ -1,4 +1,5 @@
-//! Which algorithm a limit of a policy decides by.
+//! [`AlgorithmName`]: which algorithm a limit of a policy decides by. The algorithms themselves are
+//! in `algorithm`.
 
 use std::fmt;
 
@@ -10,9 +11,11 @@ use crate::quota::Quota;
 use crate::rate_limiter::Store;
 use crate::time::Clock;
 
-/// Which algorithm a limit of a policy decides by: [`Limit::algorithm`](super::Limit::algorithm).
+/// Names the algorithm that a limit of a policy decides by:
+/// [`Limit::algorithm`](super::Limit::algorithm).
 ///
-/// Its name in a policy file is how it prints. Other forms of them there are in code.
+/// Displays as its name in a policy file. Other configurations of the algorithms exist only in
+/// code.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AlgorithmName {
@@ -39,11 +42,11 @@ pub enum AlgorithmName {
     SlidingLog,
 }
 
-/// Granules to a window, in a policy.
+/// Granules per window, in a policy.
 const GRANULES: u32 = 60;
 
 impl AlgorithmName {
-    /// All there are.
+    /// All names.
     pub const ALL: &'static [AlgorithmName] = &[
         AlgorithmName::Gcra,
         AlgorithmName::LeakyBucket,
@@ -57,7 +60,7 @@ impl AlgorithmName {
         AlgorithmName::SlidingLog,
     ];
 
-    /// Its name in a policy file.
+    /// The name in a policy file.
     pub const fn name(self) -> &'static str {
         match self {
             AlgorithmName::Gcra => "gcra",
@@ -73,7 +76,7 @@ impl AlgorithmName {
         }
     }
 
-    /// Whether the burst of a quota plays a part.
+    /// Whether the algorithm uses the burst of a quota.
     pub(crate) const fn has_burst(self) -> bool {
         !matches!(
             self,
@@ -84,7 +87,7 @@ impl AlgorithmName {
         )
     }
 
-    /// The states of the keys of a limit.
+    /// Creates the store for the keys of a limit.
     pub(crate) fn store(
         self,
         quota: Quota,

@@ -1,4 +1,5 @@
-//! What a policy must be, whether it was written in code or in a file.
+//! The checks of [`Policy::check`](super::Policy::check), for policies from code and from files.
+//! `amount` checks rates, caps and waits; this file checks everything else.
 
 mod amount;
 
@@ -7,13 +8,14 @@ use std::collections::{HashMap, HashSet};
 use super::problem::{Field, PolicyPlace, Problem, Shown, did_you_mean, nearest};
 use super::{Change, Condition, MAX_FACTS, Policy};
 
-/// Problems that get a guess at what was meant. Guessing takes longer than finding.
+/// How many problems may be found before no more guesses are made: a guess takes longer than a
+/// check.
 const MOST_GUESSES: usize = 100;
 
-/// All that is wrong with `policy`, but nothing that follows from what could not be read.
+/// All problems of `policy`, except those that only follow from what could not be read.
 ///
-/// `unread` are the places of which a file says something that was no good; `PolicyPlace::Policy` if
-/// there may be limits that could not be read at all.
+/// `unread`: the places for which a file has unusable text. It includes `PolicyPlace::Policy` if
+/// whole limits may be missing.
 pub(super) fn problems(policy: &Policy, unread: &HashSet<PolicyPlace>) -> Vec<Problem> {
     let mut limits = HashMap::new();
     for (index, limit) in policy.limits.iter().enumerate() {
@@ -38,7 +40,7 @@ pub(super) fn problems(policy: &Policy, unread: &HashSet<PolicyPlace>) -> Vec<Pr
 struct Checker<'a> {
     policy: &'a Policy,
     unread: &'a HashSet<PolicyPlace>,
-    /// The first limit of each name.
+    /// The index of the first limit with each name.
     limits: HashMap<&'a str, usize>,
     /// Whether there may be limits whose names are not known.
     nameless: bool,
@@ -215,7 +217,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Checks a fact that a limit names.
+    /// Checks the name of a fact that a limit uses.
     fn fact(&mut self, place: PolicyPlace, fact: &str) {
         if self.misnamed(place, fact) {
             return;

@@ -1,7 +1,8 @@
-//! The policy file: TOML to [`Policy`], every mistake with its line and column.
+//! [`Policy::from_toml`]: reads a policy file, and reports every problem with its line and column.
 //!
-//! The file is read into a [`Policy`] with stand-ins for what could not be read; then
-//! [`Policy::check`]'s rules run over it, told which places to hold no opinion about.
+//! `syntax` leaves out what is not TOML, and `read` makes a [`Policy`] with stand-ins for values
+//! that it cannot read. The checks of [`Policy::check`] then run on it and skip what could not be
+//! read.
 
 mod read;
 mod syntax;
@@ -12,17 +13,18 @@ use super::problem::{Field, FilePosition, PolicyError, PolicyPlace, Problem, Sho
 use super::{Policy, check};
 use read::Reader;
 
-/// The largest policy file, in bytes.
+/// The size of the largest policy file, in bytes.
 const MAX_BYTES: usize = 16 << 20;
 
-/// Problems of one file that are reported.
+/// How many problems of one file are reported.
 const MAX_PROBLEMS: usize = 1000;
 
-/// Characters of a line that are shown, and how many of them at most before the place meant.
+/// How many characters of a line are shown, and how many of them at most are before the marked
+/// place.
 const EXCERPT_CHARS: usize = 100;
 const EXCERPT_BEFORE: usize = 60;
 
-/// A problem at bytes of the file.
+/// A problem, with its byte range in the file.
 struct FileProblem {
     span: Range<usize>,
     what: String,
@@ -68,57 +70,58 @@ impl Policy {
     ///
     /// | key | value | default |
     /// |---|---|---|
-    /// | `facts` | list of the facts there are; then a limit that names any other is an error | any fact |
-    /// | `[[limit]]` | a limit; any number, narrowest first | none: all is admitted |
-    /// | `[[override]]` | other numbers for some keys of a limit; the first that matches counts | none |
+    /// | `facts` | list of the facts that exist; a limit that names any other fact is then an error | any fact |
+    /// | `[[limit]]` | a limit; any number, narrowest first | none: everything is admitted |
+    /// | `[[override]]` | changes the amount of a limit for some of its keys; the first that matches counts | none |
     ///
-    /// Of a `[[limit]]`, which limits either a rate or concurrency:
+    /// A `[[limit]]` limits either a rate or concurrency. Its keys:
     ///
     /// | key | value | default |
     /// |---|---|---|
-    /// | `name` | what refusals call it; no two alike | required |
-    /// | `rate` | `"count/period"`, perhaps with a burst: `"50/s"`, `"100/10s burst 20"`; periods `ns us ms s m h d` | this or `concurrent` is required |
-    /// | `concurrent` | slots: how many requests may be admitted and not yet done, from 0, which refuses everything, to 16777215 | |
-    /// | `key` | list of facts to count by; `"a\|b"` is the first of them that is there, kept apart by which it is | `[]`: all requests count together |
-    /// | `when` | `{ fact = "pattern" }` or `{ fact = ["pattern", "pattern"] }`: it applies if each fact matches one of its patterns; `*` is any run of characters, `/` included; an integer is its decimal text | `{}`: every request |
-    /// | `missing` | for a request without a fact of the key: `"marker"` (those count together), `"skip"` (the limit does not apply), `"refuse"` | `"marker"` |
-    /// | `mode` | `"enforce"`, `"shadow"` (decided and counted, refuses nothing), `"off"` | `"enforce"` |
-    /// | `rollout` | `{ share = "25%", by = ["fact"] }`: it applies to that share of the values of `by` | all; `by`: the key |
-    /// | `wait` | a duration, as `"60s"`: how long a request may wait for its turn; units as of periods | `"0s"`: it does not wait |
-    /// | `max_waiters` | with `wait`: how many may wait at once, from 1 | 1000 |
+    /// | `name` | the name in refusals; unique | required |
+    /// | `rate` | `"count/period"`, optionally with a burst: `"50/s"`, `"100/10s burst 20"`; periods are in `ns us ms s m h d` | this or `concurrent` is required |
+    /// | `concurrent` | slots: how many admitted requests may be in progress, from 0, which refuses everything, to 16777215 | |
+    /// | `key` | list of facts to count by; for `"a\|b"`, the first of them that the request has counts, and values of `a` and `b` are different keys | `[]`: all requests count together |
+    /// | `when` | `{ fact = "pattern" }` or `{ fact = ["pattern", "pattern"] }`: the limit applies if each fact matches one of its patterns; `*` is any run of characters, including `/`; an integer counts as its decimal text | `{}`: every request |
+    /// | `missing` | for requests without a fact of the key: `"marker"` (they count together), `"skip"` (the limit does not apply), `"refuse"` | `"marker"` |
+    /// | `mode` | `"enforce"`, `"shadow"` (decides and counts, refuses nothing), `"off"` | `"enforce"` |
+    /// | `rollout` | `{ share = "25%", by = ["fact"] }`: the limit applies to that share of the values of `by` | all; `by`: the key |
+    /// | `wait` | a duration, as in `"60s"`: how long a request may wait for its turn; the units are those of periods | `"0s"`: it does not wait |
+    /// | `max_waiters` | with `wait`: how many callers may wait for one key, from 1 | 1000 |
     ///
     /// Only with `rate`:
     ///
     /// | key | value | default |
     /// |---|---|---|
-    /// | `burst` | units that one instant can admit; 0 refuses everything | the count of `rate` |
-    /// | `cost` | the fact that says what a request costs; 1 without it, refused if it is no whole number | the cost of the call |
-    /// | `algorithm` | how it decides: `"gcra"`, `"leaky-bucket"`, `"fixed-window"`, `"fixed-window-from-first-hit"`, `"fixed-window-shifted-per-key"`, `"fixed-window-counting-denied"`, `"sliding-window"`, `"sliding-granules"`, `"sliding-granules-strict"`, `"sliding-log"`, of which the sliding ones have no burst: [`AlgorithmName`](crate::policy::AlgorithmName) | `"gcra"` |
-    /// | `max_keys` | keys that can be in debt at once, from 1 | 1048576 |
+    /// | `burst` | units that can be admitted at one instant; 0 refuses everything | the count of `rate` |
+    /// | `cost` | the fact that gives the cost of a request; 1 if it is missing, refused if it is not a whole number | the cost given by the call |
+    /// | `algorithm` | how the limit decides: `"gcra"`, `"leaky-bucket"`, `"fixed-window"`, `"fixed-window-from-first-hit"`, `"fixed-window-shifted-per-key"`, `"fixed-window-counting-denied"`, `"sliding-window"`, `"sliding-granules"`, `"sliding-granules-strict"`, `"sliding-log"`; the sliding ones have no burst: [`AlgorithmName`](crate::policy::AlgorithmName) | `"gcra"` |
+    /// | `max_keys` | how many keys can be in debt at once, from 1 | 1048576 |
     /// | `overflow` | for keys beyond that: `"pool"` (they share a few cells), `"deny"`, `"allow"` | `"pool"` |
-    /// | `carry_over` | what keys owe when a reload changes the quota: `"debt"` (it stays owed, in units), `"reset"` (every key starts anew) | `"debt"` |
+    /// | `carry_over` | what keys owe after a reload changes the quota: `"debt"` (the same number of units), `"reset"` (nothing: every key starts anew) | `"debt"` |
     ///
     /// Only with `concurrent`:
     ///
     /// | key | value | default |
     /// |---|---|---|
-    /// | `lease` | a duration, as `"300s"`: a slot that is not given back in that time comes back by itself | it must be given back |
-    /// | `weight` | slots that a request takes, from 1 to the cap | 1 |
+    /// | `lease` | a duration, as in `"300s"`: a slot that is not given back in that time is free again | slots must be given back |
+    /// | `weight` | how many slots a request takes, from 1 to the cap | 1 |
     ///
-    /// Of an `[[override]]`, which needs `rate`, `burst`, `concurrent` or `exempt`:
+    /// An `[[override]]` needs `rate`, `burst`, `concurrent` or `exempt`. Its keys:
     ///
     /// | key | value | default |
     /// |---|---|---|
     /// | `limit` | the name of the limit | required |
-    /// | `match` | for which keys, as `when`; only facts of the limit's key | required |
+    /// | `match` | the keys it is for, written as in `when`; only facts of the limit's key | required |
     /// | `rate` | another rate | the limit's |
-    /// | `burst` | another burst | with `rate` its count, else the limit's |
-    /// | `concurrent` | another number of slots; only of a limit that has `concurrent`, as `rate` and `burst` only of one that has `rate` | the limit's |
-    /// | `exempt` | `true`: the limit is not there for these keys | `false` |
+    /// | `burst` | another burst | with `rate` its count, otherwise the limit's |
+    /// | `concurrent` | another number of slots; only if the limit has `concurrent`, as `rate` and `burst` only if it has `rate` | the limit's |
+    /// | `exempt` | `true`: the limit does not apply to these keys | `false` |
     ///
     /// # Errors
-    /// All that is wrong with the file, in its order, each problem with line, column, and what was
-    /// probably meant; of more than 1000 problems the first 1000. A file above 16 MiB is refused.
+    /// All problems of the file, in the order of the text, each with its line and column and, where
+    /// there is a guess, what was probably meant. Of more than 1000 problems, the first 1000. A
+    /// file above 16 MiB is refused.
     pub fn from_toml(text: &str) -> Result<Policy, PolicyError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         if text.len() > MAX_BYTES {
@@ -152,7 +155,7 @@ impl Policy {
     }
 }
 
-/// The next larger place around one.
+/// The next larger place that contains this one.
 fn around(place: PolicyPlace) -> PolicyPlace {
     let widen = |field| match field {
         Field::KeyFact(..) => Some(Field::Key),
@@ -174,7 +177,7 @@ fn around(place: PolicyPlace) -> PolicyPlace {
     }
 }
 
-/// Puts problems in the order of the text, with line, column and excerpt.
+/// Sorts problems by their position in the text, and adds line, column and excerpt.
 fn place(text: &str, mut found: Vec<FileProblem>) -> Vec<Problem> {
     found.sort_by_key(|found| found.span.start);
     if found.len() > MAX_PROBLEMS {
@@ -192,7 +195,7 @@ fn place(text: &str, mut found: Vec<FileProblem>) -> Vec<Problem> {
     found.into_iter().map(problem).collect()
 }
 
-/// A walk through the text, once, that counts lines and columns.
+/// Walks through the text once and counts lines and columns.
 struct Cursor<'t> {
     text: &'t str,
     at: usize,
@@ -202,7 +205,7 @@ struct Cursor<'t> {
 }
 
 impl Cursor<'_> {
-    /// The spot of a span that begins no earlier than those before it.
+    /// The position of a span. It must not begin before the span of an earlier call.
     fn spot(&mut self, span: &Range<usize>) -> FilePosition {
         let ahead = self.text.get(self.at..).unwrap_or_default();
         let passed = ahead.char_indices().take_while(|(at, _)| self.at + at < span.start);
@@ -218,7 +221,8 @@ impl Cursor<'_> {
         }
         self.at = end;
 
-        // Only what is shown is looked at: many problems of one long line do not take a walk each.
+        // Looks only at the part of the line that is shown: many problems in one long line would
+        // otherwise take quadratic time.
         let before = (self.column - 1).min(EXCERPT_BEFORE);
         let line_before = self.text.get(self.line_start..self.at).unwrap_or_default();
         let from_here = self.text.get(self.at..).unwrap_or_default();
@@ -241,7 +245,7 @@ impl Cursor<'_> {
     }
 }
 
-/// A character that takes one place of a line.
+/// Replaces a character that does not take up exactly one column.
 fn printable(c: char) -> char {
     match c {
         '\t' => ' ',

@@ -1,29 +1,30 @@
-//! What the lack of a fact does to the limits of a policy.
+//! [`Policy::lack`]: what happens to the limits of a policy if requests lack a fact. It reads the
+//! plain policy and needs no enforcer.
 
 use std::fmt;
 
 use super::{Limit, Missing, Mode, Policy};
 
-/// What becomes of a limit if no request has a fact that it asks for: [`Policy::lack`]. Prints as words
-/// that follow the limit's name.
+/// What happens to a limit if no request has a fact that it asks for: [`Policy::lack`]. Displays as
+/// words that follow the limit's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Lack {
-    /// It never applies.
+    /// The limit never applies.
     NeverApplies,
-    /// It refuses every request that it applies to.
+    /// The limit refuses every request that it applies to.
     Refuses,
-    /// It does not tell requests apart by this part of its key.
+    /// The limit does not separate requests by this part of its key.
     CountsTogether,
-    /// It counts by another fact of the same part of its key.
+    /// The limit counts by another fact of the same part of its key.
     CountsByAnother,
-    /// Every request costs it 1.
+    /// Every request costs 1.
     CostsOne,
 }
 
 impl Policy {
-    /// For each of `facts` that a limit asks for: the fact, the limit's name, and what becomes of the
-    /// limit if no request has any of `facts`. Limits that are off are left out.
+    /// For each of `facts` that a limit asks for, returns the fact, the limit's name, and what
+    /// happens to the limit if no request has any of `facts`. Limits that are off are left out.
     ///
     /// ```
     /// use tollgate::{Limit, Policy, Quota};
@@ -48,7 +49,7 @@ impl Policy {
 }
 
 impl Limit {
-    /// The worst that the lack of `fact` does to it, where all of `lacking` are missing.
+    /// The worst effect of the lack of `fact` on the limit, if all of `lacking` are missing.
     fn lack(&self, fact: &str, lacking: &[&str]) -> Option<Lack> {
         let asks = |facts: &[String]| facts.iter().any(|one| one == fact);
         let all_lack = |facts: &[String]| facts.iter().all(|fact| lacking.contains(&&**fact));

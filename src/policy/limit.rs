@@ -1,4 +1,5 @@
-//! A limit as plain data, and how code builds one.
+//! [`Limit`]: one limit of a policy as plain data, and the functions that build it in code.
+//! `file::read` builds it from a file; `check` checks it.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use crate::cells::Overflow;
 use crate::queue::MAX_WAITERS;
 use crate::quota::Quota;
 
-/// A named quota, or a cap on what runs at once, and what it counts by.
+/// A named rate or concurrency limit, and the facts it counts by.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limit {
     pub(crate) name: String,
@@ -26,17 +27,17 @@ pub struct Limit {
     pub(crate) wait: Option<Duration>,
     pub(crate) max_waiters: Option<usize>,
     pub(crate) carry_over: CarryOver,
-    /// What was said of it that a limit of its kind does not have.
+    /// Settings that were given and that a limit of this kind does not have.
     pub(crate) unfit: Vec<Field>,
 }
 
-/// What a limit limits: how much per how long, or how much at once.
+/// What a limit limits: units per period, or requests at the same time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum What {
     Rate(Quota),
     Slots {
         cap: u32,
-        /// When a slot comes back by itself. `None`: it must be given back.
+        /// When a slot that is not given back is free again. `None`: never.
         lease: Option<Duration>,
         /// The slots that a request takes.
         weight: u32,
@@ -49,7 +50,7 @@ pub(crate) struct KeyPart {
     pub(crate) facts: Vec<String>,
 }
 
-/// A fact and the patterns of which its value must match one. `*` is any run of characters.
+/// A fact, and the patterns of which its value must match one. `*` is any run of characters.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Condition {
     pub(crate) fact: String,
@@ -59,7 +60,7 @@ pub(crate) struct Condition {
 /// What to do with a request that lacks a fact of a limit's key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Missing {
-    /// Requests without the fact count together; the other parts still separate.
+    /// Requests without the fact count together; the other parts of the key still separate them.
     #[default]
     Marker,
     /// The limit does not apply.
@@ -74,38 +75,40 @@ pub enum Mode {
     /// A denial refuses the request.
     #[default]
     Enforce,
-    /// A denial is counted and changes nothing. What agrees is charged if the request is admitted.
+    /// A denial is counted and changes nothing. If the limit agrees and the request is admitted, it
+    /// is charged.
     Shadow,
-    /// The limit is not there, and counts nothing.
+    /// The limit does not apply, and counts nothing.
     Off,
 }
 
-/// What becomes of what keys owe when a reload changes their quota.
+/// What happens to the debt of keys when a reload changes their quota.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CarryOver {
-    /// It stays owed, in units, and is repaid at the new rate.
+    /// The debt stays, in units, and is repaid at the new rate.
     #[default]
     Debt,
-    /// It is forgotten: every key starts anew.
+    /// The debt is forgotten: every key starts anew.
     Reset,
 }
 
-/// The part of all requests to which a limit applies.
+/// The share of requests to which a limit applies.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Rollout {
     pub(crate) share: Share,
-    /// The facts whose values decide. Empty: those of the limit's key.
+    /// The facts whose values choose. Empty: those of the limit's key.
     pub(crate) by: Vec<String>,
 }
 
 impl Limit {
-    /// A rate for all requests, counting them as one. See the other methods for the rest.
+    /// Creates a rate limit that counts all requests together. The other methods set everything
+    /// else.
     pub fn new(name: impl Into<String>, quota: Quota) -> Limit {
         Limit::of(name.into(), What::Rate(quota))
     }
 
-    /// A concurrency limit: at most `cap` slots are taken at once, of which a request takes one
-    /// and gives it back with its permit. A cap of 0 refuses every request; at most
+    /// Creates a concurrency limit: at most `cap` slots are taken at the same time. A request takes
+    /// one and gives it back with its permit. A cap of 0 refuses every request; the largest is
     /// [`MAX_SLOTS`](crate::MAX_SLOTS).
     ///
     /// It has neither [`cost`](Self::cost) nor [`max_keys`](Self::max_keys) nor
@@ -145,37 +148,38 @@ impl Limit {
         }
     }
 
-    /// What it counts by: names of facts. `a|b` is one part: the first of them that is there.
+    /// Sets the facts to count by. `a|b` is one part: the first of these facts that the request
+    /// has.
     #[must_use]
     pub fn key<'a>(mut self, parts: impl IntoIterator<Item = &'a str>) -> Limit {
         self.key = parts.into_iter().map(KeyPart::new).collect();
         self
     }
 
-    /// It applies only where `fact` matches one of `patterns`, besides other conditions. In a
-    /// pattern `*` is any run of characters, `/` included.
+    /// Adds a condition: the limit applies only to requests whose `fact` matches one of `patterns`.
+    /// In a pattern, `*` is any run of characters, including `/`. All conditions must match.
     #[must_use]
     pub fn when<'a>(mut self, fact: &str, patterns: impl IntoIterator<Item = &'a str>) -> Limit {
         self.when.push(Condition::new(fact, patterns));
         self
     }
 
-    /// What to do with a request that lacks a fact of the key. Default: [`Missing::Marker`].
+    /// Sets what to do with a request that lacks a fact of the key. Default: [`Missing::Marker`].
     #[must_use]
     pub fn missing(mut self, missing: Missing) -> Limit {
         self.missing = missing;
         self
     }
 
-    /// What to do with its decision. Default: [`Mode::Enforce`].
+    /// Sets what to do with the limit's decision. Default: [`Mode::Enforce`].
     #[must_use]
     pub fn mode(mut self, mode: Mode) -> Limit {
         self.mode = mode;
         self
     }
 
-    /// It applies to this share of requests, chosen by the values of the facts `by`, or of the
-    /// key if that is empty. Outside the share, and without those facts, the limit is not there.
+    /// Applies the limit only to this share of requests, chosen by the values of the facts `by`, or
+    /// of the key if `by` is empty. It does not apply to requests that lack these facts.
     #[must_use]
     pub fn rollout<'a>(mut self, share: Share, by: impl IntoIterator<Item = &'a str>) -> Limit {
         let by = by.into_iter().map(str::to_owned).collect();
@@ -183,8 +187,9 @@ impl Limit {
         self
     }
 
-    /// The fact that says what a request costs. Without it a request costs 1; if it is no whole
-    /// number the request is refused. Default: the cost of the call. Only for a rate.
+    /// Sets the fact that gives the cost of a request. A request without the fact costs 1; if the
+    /// value is not a whole number, the request is refused. Default: the cost given by the call.
+    /// Only for a rate.
     #[must_use]
     pub fn cost(mut self, fact: impl Into<String>) -> Limit {
         match self.what {
@@ -194,7 +199,7 @@ impl Limit {
         self
     }
 
-    /// The algorithm it decides by. Default: [`AlgorithmName::Gcra`]. Only for a rate.
+    /// Sets the algorithm to decide by. Default: [`AlgorithmName::Gcra`]. Only for a rate.
     ///
     /// ```
     /// use tollgate::{Limit, Policy, Quota};
@@ -212,7 +217,7 @@ impl Limit {
         self
     }
 
-    /// How many keys can be in debt at once. Default: 1,048,576. Only for a rate.
+    /// Sets how many keys can be in debt at once. Default: 1,048,576. Only for a rate.
     #[must_use]
     pub fn max_keys(mut self, max_keys: usize) -> Limit {
         match self.what {
@@ -222,7 +227,8 @@ impl Limit {
         self
     }
 
-    /// What happens to a key beyond that. Default: [`Overflow::Pool`]. Only for a rate.
+    /// Sets what happens to a key beyond [`max_keys`](Self::max_keys). Default: [`Overflow::Pool`].
+    /// Only for a rate.
     #[must_use]
     pub fn overflow(mut self, overflow: Overflow) -> Limit {
         match self.what {
@@ -232,8 +238,9 @@ impl Limit {
         self
     }
 
-    /// What becomes of what keys owe when [`Enforcer::reload`](crate::Enforcer::reload) changes the
-    /// quota, or that of an override. Default: [`CarryOver::Debt`]. Only for a rate.
+    /// Sets what happens to the debt of keys when [`Enforcer::reload`](crate::Enforcer::reload)
+    /// changes the quota of the limit or of an override. Default: [`CarryOver::Debt`]. Only for a
+    /// rate.
     #[must_use]
     pub fn carry_over(mut self, carry_over: CarryOver) -> Limit {
         match self.what {
@@ -243,8 +250,8 @@ impl Limit {
         self
     }
 
-    /// A slot that is not given back this long after it was taken comes back by itself. Default:
-    /// it must be given back. Only for a concurrency limit.
+    /// Sets how long after it was taken a slot is free again if it is not given back. Default:
+    /// never. Only for a concurrency limit.
     #[must_use]
     pub fn lease(mut self, time: Duration) -> Limit {
         match &mut self.what {
@@ -254,7 +261,8 @@ impl Limit {
         self
     }
 
-    /// How many slots a request takes, from 1 to the cap. Default: 1. Only for a concurrency limit.
+    /// Sets how many slots a request takes, from 1 to the cap. Default: 1. Only for a concurrency
+    /// limit.
     #[must_use]
     pub fn weight(mut self, slots: u32) -> Limit {
         match &mut self.what {
@@ -264,27 +272,28 @@ impl Limit {
         self
     }
 
-    /// How long a request may wait for its turn, if its caller waits. Default: zero, it does not
-    /// wait.
+    /// Sets how long a request may wait for its turn, if the caller uses a function that waits.
+    /// Default: zero, it does not wait.
     #[must_use]
     pub fn wait(mut self, at_most: Duration) -> Limit {
         self.wait = Some(at_most).filter(|time| !time.is_zero());
         self
     }
 
-    /// How many may wait at once; more are refused. Only with [`wait`](Self::wait). Default: 1,000.
+    /// Sets how many callers may wait in a line; others are refused. Only with
+    /// [`wait`](Self::wait). Default: 1,000.
     #[must_use]
     pub fn max_waiters(mut self, max_waiters: usize) -> Limit {
         self.max_waiters = Some(max_waiters);
         self
     }
 
-    /// Its name.
+    /// The name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its quota, where no override says otherwise. `None`: it is a concurrency limit.
+    /// The quota, where no override changes it. `None`: it is a concurrency limit.
     pub fn quota(&self) -> Option<Quota> {
         match self.what {
             What::Rate(quota) => Some(quota),
@@ -292,7 +301,7 @@ impl Limit {
         }
     }
 
-    /// How many slots it has, where no override says otherwise. `None`: it limits a rate.
+    /// The number of slots, where no override changes it. `None`: it is a rate limit.
     pub fn cap(&self) -> Option<u32> {
         match self.what {
             What::Rate(_) => None,
@@ -300,12 +309,12 @@ impl Limit {
         }
     }
 
-    /// How many may wait at once.
+    /// How many callers may wait in a line.
     pub(crate) fn most_waiters(&self) -> usize {
         self.max_waiters.unwrap_or(MAX_WAITERS)
     }
 
-    /// Notes a mistake for [`Policy::check`](super::Policy::check) to tell.
+    /// Notes a mistake that [`Policy::check`](super::Policy::check) reports.
     fn does_not_have(&mut self, field: Field) {
         if !self.unfit.contains(&field) {
             self.unfit.push(field);

@@ -1,45 +1,47 @@
-//! What is wrong with a policy, where, and what was probably meant.
+//! [`Problem`] and [`PolicyError`]: what is wrong with a policy, where, and what was probably
+//! meant. The problems are found in `check` and `file`.
 
 use std::fmt;
 
-/// All that is wrong with a policy.
+/// All problems of a policy.
 ///
-/// Prints as one block a problem, ready for a terminal. To name the file, print each of
-/// [`problems`](Self::problems) after `file:`, which gives the usual `file:line:column: what`.
+/// Displays one block for each problem, suitable for a terminal. To include the name of the file,
+/// print each of the [`problems`](Self::problems) after `file:`, for the usual form
+/// `file:line:column: what`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PolicyError {
     pub(crate) problems: Vec<Problem>,
 }
 
-/// One thing that is wrong with a policy.
+/// One problem of a policy.
 ///
-/// Prints as position and message; if the policy was read from a file, followed by the line and
-/// a mark under it; then the hint.
+/// Displays the position and the message; then, if the policy was read from a file, the line with a
+/// mark under it; then the hint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem {
     pub(crate) place: PolicyPlace,
     pub(crate) what: String,
     pub(crate) hint: Option<String>,
-    /// Where in the file it was read from.
+    /// The position in the file. `None`: the policy was not read from a file.
     pub(crate) spot: Option<FilePosition>,
 }
 
-/// A place in a file.
+/// A position in a file.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct FilePosition {
     pub(crate) line: usize,
     pub(crate) column: usize,
-    /// The line, or what surrounds the place in a long one.
+    /// The line, or the part of a long line around the position.
     pub(crate) excerpt: String,
-    /// Characters of the excerpt before the mark, and below it.
+    /// How many characters of the excerpt come before the mark, and how many are marked.
     pub(crate) mark: (usize, usize),
 }
 
-/// Where in a policy a problem is. Numbers count from 0.
+/// The place of a problem in a policy. Indexes start at 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum PolicyPlace {
     Policy,
-    /// All of the declared facts.
+    /// The list of declared facts.
     Facts,
     /// One of the declared facts.
     Fact(usize),
@@ -51,17 +53,17 @@ pub(crate) enum PolicyPlace {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Field {
     Whole,
-    /// A limit's own name, or the one an override is for.
+    /// The name of a limit, or of the limit that an override is for.
     Name,
     Key,
-    /// A fact of a part of the key.
+    /// A fact in a part of the key: the index of the part, then of the fact.
     KeyFact(usize, usize),
     Rate,
     Burst,
     /// All of `when` or `match`.
     Conditions,
     Condition(usize),
-    /// One pattern of a condition.
+    /// One pattern of a condition: the index of the condition, then of the pattern.
     Pattern(usize, usize),
     Rollout,
     By(usize),
@@ -101,7 +103,7 @@ impl fmt::Display for PolicyPlace {
 }
 
 impl Field {
-    /// The key of a limit that it is, or is part of.
+    /// The key in a policy file that has the field or contains it.
     pub(crate) fn key(self) -> &'static str {
         match self {
             Field::Whole | Field::Change => "limit",
@@ -126,19 +128,19 @@ impl Field {
 }
 
 impl PolicyError {
-    /// The problems, in the order of the policy or of the file.
+    /// The problems, in the order of the policy or the file.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
 }
 
 impl Problem {
-    /// Line in the file it was read from, from 1.
+    /// The line in the file, from 1. `None`: the policy was not read from a file.
     pub fn line(&self) -> Option<usize> {
         self.spot.as_ref().map(|spot| spot.line)
     }
 
-    /// Column in that line, in characters from 1.
+    /// The column in that line, in characters, from 1. `None`: the policy was not read from a file.
     pub fn column(&self) -> Option<usize> {
         self.spot.as_ref().map(|spot| spot.column)
     }
@@ -148,7 +150,7 @@ impl Problem {
         &self.what
     }
 
-    /// What to do about it.
+    /// How to correct it.
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }
@@ -174,7 +176,7 @@ impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.problems.iter().enumerate() {
             if index > 0 {
-                // Blocks of several lines are told apart by an empty one.
+                // Blocks of several lines are separated by an empty line.
                 f.write_str(if problem.spot.is_some() { "\n\n" } else { "\n" })?;
             }
             problem.fmt(f)?;
@@ -185,7 +187,7 @@ impl fmt::Display for PolicyError {
 
 impl std::error::Error for PolicyError {}
 
-/// Text of the user's as part of a message: short, in one line, without control characters.
+/// Text of the user in a message: shortened, on one line, without control characters.
 pub(crate) struct Shown<'a>(pub(crate) &'a str);
 
 const SHOWN_CHARS: usize = 60;
@@ -200,11 +202,11 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// The candidates looked at, and their characters: bounds for the time a guess takes.
+/// How many candidates a guess compares, and how long they may be. Both bound the time of a guess.
 const MOST_CANDIDATES: usize = 1000;
 const LONGEST_CANDIDATE: usize = 60;
 
-/// Which of `candidates` was probably meant by `given`.
+/// The candidate that was probably meant by `given`. `None`: no candidate is similar enough.
 pub(crate) fn nearest<'a>(
     given: &str,
     candidates: impl IntoIterator<Item = &'a str>,
@@ -225,7 +227,7 @@ pub(crate) fn nearest<'a>(
         .map(|(_, candidate)| candidate)
 }
 
-/// The question that goes with [`nearest`].
+/// The hint for a name that [`nearest`] found.
 pub(crate) fn did_you_mean(meant: &str) -> String {
     format!("did you mean `{}`?", Shown(meant))
 }

@@ -1,8 +1,9 @@
-//! A share of all requests: `25%`.
+//! [`Share`]: a share of all requests, written as a percentage. Which request is in a share is
+//! decided by the enforcer's `rollout`, which computes the hash.
 
 use std::fmt;
 
-/// A share between nothing and all, as the hashes below a threshold.
+/// A share of all requests, from 0 to 100 percent, in steps of 10^-9 percent.
 ///
 /// ```
 /// use tollgate::policy::Share;
@@ -11,24 +12,24 @@ use std::fmt;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
-    /// Of a percentage's 10^9 parts, how many: 100 % is 10^11.
+    /// Billionths of a percent: 100 % is 10^11.
     billionths: u64,
 }
 
-/// Text that is no share.
+/// The error of text that is not a share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShareError;
 
 const HUNDRED_PERCENT: u64 = 100_000_000_000;
 
 impl Share {
-    /// `percent` of all; more than 100 counts as 100.
+    /// The share of `percent` percent. More than 100 counts as 100.
     pub const fn percent(percent: u64) -> Share {
         let percent = if percent > 100 { 100 } else { percent };
         Share { billionths: percent * 1_000_000_000 }
     }
 
-    /// The share of a whole number, rounded down.
+    /// The share of `whole`, rounded down.
     ///
     /// ```
     /// use tollgate::policy::Share;
@@ -36,11 +37,11 @@ impl Share {
     /// # Ok::<(), tollgate::policy::ShareError>(())
     /// ```
     pub const fn of(self, whole: u64) -> u64 {
-        // No more than `whole`.
+        // At most `whole`, so the cast keeps the value.
         (whole as u128 * self.billionths as u128 / HUNDRED_PERCENT as u128) as u64
     }
 
-    /// Whether a request whose hash is this is in the share: iff `hash < floor(p * 2^64 / 100)`.
+    /// Whether a request with this hash is in the share: if `hash < floor(p * 2^64 / 100)`.
     pub(crate) fn includes(self, hash: u64) -> bool {
         let threshold = (u128::from(self.billionths) << 64) / u128::from(HUNDRED_PERCENT);
         u128::from(hash) < threshold

@@ -1,4 +1,5 @@
-//! A policy in words, for people who look at what runs.
+//! [`Policy::in_words`]: a policy as text for people. What a running enforcer knows of its limits
+//! is in `enforcer::inspect`.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,32 +8,33 @@ use super::{AlgorithmName, CarryOver, Change, Condition, Limit, Missing, Mode, P
 use crate::cells::Overflow;
 use crate::quota::{Quota, in_units};
 
-/// A limit in words: [`Policy::in_words`].
+/// A limit in words. Returned by [`Policy::in_words`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct LimitInWords {
-    /// Its name.
+    /// The limit's name.
     pub name: String,
-    /// What it counts by: `view user|project`, or `everything`.
+    /// What the limit counts by: `view user|project`, or `everything`.
     pub key: String,
-    /// When it applies: `method=POST|PUT view=/webhooks/*`, or `always`.
+    /// When the limit applies: `method=POST|PUT view=/webhooks/*`, or `always`.
     pub when: String,
-    /// What it allows, where no override says otherwise.
+    /// The quota or cap, where no override changes it.
     pub amount: Amount,
-    /// What it does with its decisions.
+    /// What the limit does with its decisions.
     pub mode: Mode,
-    /// What else is unlike the defaults, as `25% by org`.
+    /// Settings that differ from the defaults, as in `25% by org`.
     pub notes: Vec<String>,
-    /// Its overrides, in order: for which keys, and what these are allowed; none if they are exempt.
+    /// The overrides, in order: the keys they are for, and the amount; `None` if the keys are
+    /// exempt.
     pub overrides: Vec<(String, Option<Amount>)>,
 }
 
-/// What a limit allows.
+/// How much a limit allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Amount {
-    /// So much per so long.
+    /// Units per period.
     Quota(Quota),
-    /// So many slots at once.
+    /// Slots that may be taken at the same time.
     Cap(u32),
 }
 
@@ -69,7 +71,8 @@ impl Policy {
                 .map(|change| {
                     let amount = match (change.change, limit.quota()) {
                         (Change::Quota { quota }, _) => Some(Amount::Quota(quota)),
-                        // Checked with the policy: it is possible, and the limit has a quota.
+                        // The check of the policy ensures that the burst is possible and that the
+                        // limit has a quota.
                         (Change::Burst { burst }, Some(quota)) => {
                             Some(Amount::Quota(quota.with_burst(burst).unwrap_or(quota)))
                         }
@@ -119,7 +122,7 @@ fn notes(limit: &Limit, parts: &[String]) -> Vec<String> {
     notes
 }
 
-/// A duration as a policy file has it.
+/// A duration as written in a policy file.
 fn duration(duration: Duration) -> String {
     let (number, unit) = in_units(duration.as_nanos());
     format!("{number}{unit}")

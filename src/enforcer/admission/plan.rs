@@ -1,4 +1,5 @@
-//! A request that may wait, as a plan of the queue: its whole step, and where it then stands.
+//! [`AdmitPlan`]: a request that may wait, as a [`Plan`] of the queue. It decides the whole request
+//! when the queue asks, and names the line in which the request waits next.
 
 use std::hash::BuildHasher;
 
@@ -16,23 +17,23 @@ use crate::sync::{Arc, AtomicBool, AtomicU32, Ordering};
 use crate::time::{Clock, Timestamp};
 use crate::transaction::Refusal;
 
-/// What who waits is granted.
+/// What a waiter that is admitted gets.
 pub(super) struct Granted {
     pub(super) permit: Permit,
     pub(super) answers: Answers,
 }
 
-/// What who waits in vain is told.
+/// What a waiter that is refused gets.
 pub(super) struct TurnedAway {
     pub(super) refused: Refused,
-    /// Whether it stood in line before.
+    /// Whether the request waited in line.
     pub(super) waited: bool,
-    /// About how many that makes whom the limit refused.
+    /// About the number of requests that the limit has refused, including this one.
     pub(super) nth: u64,
     pub(super) answers: Answers,
 }
 
-/// A request that may wait: what it asks of which limits.
+/// A request that may wait: its policy, and what it asks of each limit.
 pub(super) struct AdmitPlan {
     policy: Arc<Compiled>,
     bypass: Arc<AtomicBool>,
@@ -40,14 +41,14 @@ pub(super) struct AdmitPlan {
     asks: Asks,
     cost: u64,
     since: Timestamp,
-    /// The rule in whose line it stands. Changed only by whoever runs its step.
+    /// The place of the limit in whose line the request waits. Changed only by `attempt`.
     stands_at: AtomicU32,
-    /// Whether to say how each limit stands.
+    /// Whether to give the answers of the limits.
     with_answers: bool,
 }
 
 impl AdmitPlan {
-    /// What a request of these facts asks of which limits.
+    /// Finds what a request with these facts asks of each limit.
     pub(super) fn new<S: BuildHasher>(
         policy: Arc<Compiled>,
         bypass: Arc<AtomicBool>,
@@ -70,20 +71,22 @@ impl AdmitPlan {
         }
     }
 
-    /// Has it say how each limit stands in the end.
+    /// Makes the end of the wait give the answers of the limits.
     pub(super) fn say_answers(&mut self) {
         self.with_answers = true;
     }
 
     fn decision(&self, now: Timestamp, turn: bool) -> Decision<'_> {
-        // Relaxed: written under the lock of the line under which it is read.
+        // Relaxed: `attempt` wrote it under the lock of the line that the waiter left, or before
+        // the waiter was shared. The waiter was then inserted into its current line under the lock
+        // that is held here.
         let stands_at = self.stands_at.load(Ordering::Relaxed);
         let turn_at = if turn { Some(stands_at) } else { None };
         Decision::new(&self.policy, &self.asks, now, turn_at)
     }
 
-    /// Where it waits, if each limit that refuses may have it wait and can let it pass in time: where
-    /// it stands, if that one refuses, or else at the first.
+    /// Where the request waits next, if every limit that refuses has a `wait` and can let it pass
+    /// in time: at `stands_at` if that limit refuses, or else at the first limit that does.
     fn wait_at(
         &self,
         refusals: &[(u32, Denied)],
@@ -127,7 +130,7 @@ impl AdmitPlan {
             // Relaxed: as in `decision`.
             let stands_at = self.stands_at.load(Ordering::Relaxed);
             let here = self.asks.iter().find(|asked| asked.source.rule == stands_at);
-            // A granted waiter stands in line until it is told.
+            // A granted waiter counts in the line until its answer is delivered.
             let in_line =
                 here.filter(|_| !is_refused).and_then(|asked| Some((stands_at, asked.key()?.1)));
             decision.answers(is_refused, in_line, now)
@@ -147,7 +150,7 @@ impl AdmitPlan {
         let answers = self.answers(decision, true, now);
         decision.count(&Err(refusal));
         let counters = &self.policy.rules[refusal.place as usize].counters;
-        // Relaxed: a count.
+        // Relaxed: a count; no other data is published with it.
         counters.timeouts.fetch_add(waited.into(), Ordering::Relaxed);
         TurnedAway { refused, waited, nth: counters.refused.of_thread(), answers }
     }
@@ -184,7 +187,8 @@ impl Plan for AdmitPlan {
         let stands_at = if turn { self.stands_at.load(Ordering::Relaxed) } else { NOWHERE };
         if let Some((rule, place, retry)) = self.wait_at(&decision.refusals(), stands_at, now) {
             self.stands_at.store(rule, Ordering::Relaxed);
-            // It can pass in time: what a refusal would say is not asked for.
+            // The request can pass in time, so this refusal is not delivered: leave out its
+            // details.
             let refused = self.policy.refused(&refusal);
             let answers = Answers::default();
             let turned_away = TurnedAway { refused, waited: turn, nth: 0, answers };

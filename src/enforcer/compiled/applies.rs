@@ -1,4 +1,5 @@
-//! Whether and how a rule applies to a request: its conditions, its key, its overrides, its cost.
+//! Whether and how a compiled limit applies to a request: its conditions, rollout, key, overrides
+//! and cost. Which limits are considered at all is in `routes`.
 
 use std::hash::BuildHasher;
 
@@ -13,26 +14,27 @@ use super::{CompiledLimit, KeyFacts, Variant};
 /// Why a limit does not apply to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SkipReason {
-    /// Its mode is off.
+    /// The limit's mode is off.
     Off,
     /// A condition does not match.
     When,
-    /// The request is not in its share.
+    /// The request is not in the share of the limit's rollout.
     CompiledRollout,
-    /// A fact of its key is missing, and `missing` is skip.
+    /// A fact of the limit's key is missing, and its `missing` is skip.
     Missing,
     /// An override exempts the key.
     Exempt,
 }
 
-/// What a rule is to a request.
+/// Whether and how a limit applies to a request.
 pub(crate) enum Applies<'a> {
     Not(SkipReason),
-    /// It refuses without asking the cells: a fact of its key is missing or its cost unreadable.
+    /// The limit refuses without deciding: a fact of its key is missing, or the cost cannot be
+    /// read.
     Refuses,
     Decides {
         state: &'a Arc<LimitState>,
-        /// `u32::MAX`: none.
+        /// The index of the override. `u32::MAX`: none.
         variant: u32,
         tag: u64,
         cost: u64,
@@ -40,7 +42,7 @@ pub(crate) enum Applies<'a> {
 }
 
 impl CompiledLimit {
-    /// Whether the request meets its conditions.
+    /// Whether the request meets the limit's conditions.
     #[inline(always)]
     pub(crate) fn is_meant(&self, facts: &Facts<'_>) -> bool {
         for test in &self.when {
@@ -51,7 +53,7 @@ impl CompiledLimit {
         true
     }
 
-    /// Whether and how it applies to a request that it was found for.
+    /// Whether and how the limit applies. `is_meant`: whether the request meets its conditions.
     #[inline(always)]
     pub(crate) fn applies<S: BuildHasher>(
         &self,
@@ -73,7 +75,7 @@ impl CompiledLimit {
         }
     }
 
-    /// What it is to a request that lacks a fact of its key.
+    /// How the limit treats a request that lacks a fact of its key.
     fn applies_without_key(&self) -> Applies<'_> {
         match self.missing {
             Missing::Refuse => Applies::Refuses,
@@ -81,8 +83,8 @@ impl CompiledLimit {
         }
     }
 
-    /// As `applies`, if it is not plain.
-    // Apart, so that the way of plain rules has the registers.
+    /// As [`applies`](Self::applies), for a limit that is not plain.
+    // Not inlined, so that the path of plain limits keeps its registers.
     #[inline(never)]
     fn applies_in_part<S: BuildHasher>(
         &self,
@@ -104,7 +106,7 @@ impl CompiledLimit {
         }
         let cost = match self.cost {
             None => cost,
-            // A peek stays one.
+            // A peek stays a peek, whatever the fact says.
             Some(_) if cost == 0 => 0,
             Some(fact) => match cost_by(facts.get(fact)) {
                 Some(cost) => cost,
@@ -114,8 +116,9 @@ impl CompiledLimit {
         Applies::Decides { state, variant, tag, cost }
     }
 
-    /// The identity of the request's key: of each part the name and the bytes of the fact that is
-    /// there. `None` if one is missing and the rule does not count that. `words` may have any bytes.
+    /// The hash of the request's key, never 0: of the name and the value of the fact that counts in
+    /// each part. `None`: such a fact is missing and the limit does not use the marker. `words` is
+    /// overwritten.
     #[inline(always)]
     pub(crate) fn tag<S: BuildHasher>(
         &self,
@@ -137,7 +140,7 @@ impl CompiledLimit {
         Some(framing::hash(words, len, hasher.build_hasher()).max(1))
     }
 
-    /// What counts of a part; none if it is missing and the rule does not count that.
+    /// The fact that counts in a part. `None`: it is missing and the limit does not use the marker.
     #[inline(always)]
     fn given<'f>(&self, part: &KeyFacts, facts: &'f Facts<'_>) -> Option<framing::Given<'f>> {
         match part.find(facts) {
@@ -172,7 +175,8 @@ impl CompiledLimit {
     }
 }
 
-/// The cost that a fact says, in decimal digits: 1 if it is missing.
+/// The cost that a fact gives in decimal digits; 1 if the fact is missing. `None`: it is not a
+/// number.
 fn cost_by(value: Option<&[u8]>) -> Option<u64> {
     let Some(value) = value else { return Some(1) };
     let text = text(value);

@@ -1,4 +1,5 @@
-//! Routes: the rules that a request may meet, by the exact values of its facts.
+//! Routes: an index of the compiled limits by the exact values that their conditions require. It
+//! narrows down the limits that a request may meet; `applies` tests their conditions.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,26 +9,26 @@ use crate::enforcer::facts::{FactId, Facts};
 
 use super::{Compiled, CompiledLimit};
 
-/// As many limits as are found for one request without allocating, if any has a route.
+/// How many limits are found for one request without allocating, if the policy has routes.
 const FOUND: usize = 32;
 
-/// The places of rules.
+/// Places of limits in the policy.
 pub(crate) type Candidates = SmallVec<[u32; FOUND]>;
 
-/// Rules by the exact value that they need a fact to have.
+/// The limits by the exact value that they need one fact to have.
 pub(super) struct Route {
     fact: FactId,
     rules: HashMap<Box<[u8]>, Vec<u32>>,
 }
 
 impl Compiled {
-    /// The places of the rules that may apply, in order. `found` is empty.
+    /// The places of the limits that may apply, in order. `found` must be empty.
     #[inline(always)]
     pub(crate) fn find<'a>(&'a self, facts: &Facts<'_>, found: &'a mut Candidates) -> &'a [u32] {
         if self.routes.is_empty() { &self.always } else { self.route(facts, found) }
     }
 
-    /// The same, of a policy with rules that some facts lead to by their exact values.
+    /// As [`find`](Self::find), for a policy with routes.
     #[inline(never)]
     fn route<'a>(&'a self, facts: &Facts<'_>, found: &'a mut Candidates) -> &'a [u32] {
         for route in &self.routes {
@@ -45,8 +46,8 @@ impl Compiled {
     }
 }
 
-/// Files each rule under the exact values of one of its facts: the one that tells most rules
-/// apart. A rule without such a condition is always looked at.
+/// Indexes each limit under the exact values of one of its facts: the fact with the most different
+/// values in the policy. Also returns the limits without such a condition, which always may apply.
 pub(super) fn index(rules: &[CompiledLimit]) -> (Vec<u32>, Box<[Route]>) {
     let mut values: HashMap<FactId, HashSet<&[u8]>> = HashMap::new();
     for test in rules.iter().flat_map(|rule| &rule.when) {

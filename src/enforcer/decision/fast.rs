@@ -1,5 +1,5 @@
-//! The fast path of a policy's decision: limits that are all enforced, rates whose keys are words and
-//! slots that nobody waits for.
+//! The fast path of a policy's decision. It decides requests whose limits are all enforced and are
+//! either rates with one word per key or concurrency limits that no caller waits for.
 
 use crate::enforcer::compiled::Compiled;
 use crate::enforcer::limit_state::Limiter;
@@ -11,8 +11,9 @@ use crate::transaction::{HeldSlots, Listed, Said};
 use super::{Holding, LimitAsked, Source};
 
 impl Compiled {
-    /// Looks at each limit, and notes in `asks` what it is charged if all agree. `says` is told what each
-    /// says of which key. `None`: the fast path does not decide.
+    /// Takes a snapshot of each limit, and writes to `asks` what it is charged if all agree. `says`
+    /// gets the source, the key hash and the answer of each rate. `None`: the fast path does not
+    /// decide.
     #[inline(always)]
     pub(in crate::enforcer) fn look<'a>(
         &'a self,
@@ -33,7 +34,7 @@ impl Compiled {
                     let says = |said: Said<'_, 'a>| says(*source, tag, said);
                     *full = listed.look(source.rule, &rate.store, charge, says)?;
                 }
-                // A cost of 0 is a peek.
+                // A cost of 0 is a peek, which the fast path does not do for slots.
                 Limiter::Slots(_) if charge.cost == 0 => return None,
                 Limiter::Slots(semaphores) => {
                     let (semaphore, units) = (semaphores.semaphore(charge.tag), rule.weight);
@@ -44,7 +45,7 @@ impl Compiled {
         Some(())
     }
 
-    /// Hands over the slots that the fast path took.
+    /// Moves the slots that the fast path took to `holding`.
     #[inline(never)]
     pub(in crate::enforcer) fn hand_over(&self, listed: &mut Listed<'_>, holding: &mut Holding) {
         holding.tightest = listed.tightest_slots();
@@ -53,7 +54,7 @@ impl Compiled {
             holding.slots.push(slots);
         }
         if LOGS {
-            // Told last, as in `Decision::log`.
+            // Logged last: a logger may panic, and by then the permit owns the slots.
             for HeldSlots { place, semaphore, .. } in holding.slots.iter() {
                 self.rules[*place as usize].log_expired(semaphore);
             }

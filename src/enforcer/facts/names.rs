@@ -1,18 +1,21 @@
-//! The names of the facts that a policy knows: from a name to its place, by a guess or a hash.
+//! The names of the facts that a policy knows, and how to find the place of a name: by a guess that
+//! earlier requests left, or by a hash table.
 
 use crate::enforcer::{fixed_hash, framing};
 use crate::policy::MAX_FACTS;
 use crate::sync::{Ordering, PlainAtomicU8};
 
-/// A fact's place among those that a policy names.
+/// The place of a fact among those that a policy names.
 pub(crate) type FactId = u8;
 
-/// The facts that a policy names: from a name to its place.
+/// The facts that a policy names, each with its place.
 pub(crate) struct Names {
     names: Vec<Name>,
-    /// An open hash table of places + 1. Twice as many slots as names at most, so probes end.
+    /// An open hash table of places + 1; 0 is empty. At most half of it is full, so every probe
+    /// ends.
     slots: [u8; 2 * MAX_FACTS],
-    /// For each of the first facts of a request the place it had in a request before.
+    /// For each of the first facts of a request, the place that the fact there had in an earlier
+    /// request.
     pub(super) guesses: [PlainAtomicU8; GUESSES],
     /// How often a guess was changed.
     changes: PlainAtomicU8,
@@ -33,7 +36,7 @@ impl Name {
         Name { ends: fingerprint(text.as_bytes()), text: text.into(), identity }
     }
 
-    /// Whether it is this one, if both have up to 16 bytes.
+    /// Whether `name` is this name. Always false for names of more than 16 bytes.
     #[inline(always)]
     fn is_match(&self, name: &str) -> bool {
         let (ours, given) = (self.text.as_bytes(), name.as_bytes());
@@ -41,7 +44,7 @@ impl Name {
             return false;
         }
         match (given.first_chunk(), given.last_chunk()) {
-            // The ends and the length tell a name of up to 8 bytes from all others.
+            // The ends and the length identify a name of up to 8 bytes.
             (Some(first), Some(last)) if given.len() <= 8 => self.ends == ends(first, last),
             (Some(_), Some(_)) => {
                 given.len() <= 16
@@ -77,7 +80,7 @@ impl Names {
         let mut slot = first_slot(ends);
         while let Some(place) = self.slots[slot].checked_sub(1) {
             let found = &self.names[usize::from(place)];
-            // Of a name of up to 8 bytes the ends and the length say it all.
+            // The ends and the length identify a name of up to 8 bytes; longer names are compared.
             if found.ends == ends
                 && found.text.len() == name.len()
                 && (name.len() <= 8 || *found.text == *name)
@@ -89,20 +92,22 @@ impl Names {
         None
     }
 
-    /// The place that was guessed, if it is the name's and that is seen without a call.
+    /// The guessed place, if it is the place of `name` and the name is short enough to compare
+    /// inline.
     #[inline(always)]
     pub(super) fn guessed(&self, guess: &PlainAtomicU8, name: &str) -> Option<FactId> {
-        // Relaxed: whatever it says is compared.
+        // Relaxed: any value is correct, since the name at that place is compared.
         let place = guess.load(Ordering::Relaxed);
         let is_it = self.names.get(usize::from(place))?.is_match(name);
         is_it.then_some(place)
     }
 
-    /// As [`find`](Self::find), for the next request to guess.
+    /// As [`find`](Self::find), and updates the guess for the next request.
     pub(super) fn find_and_learn(&self, guess: &PlainAtomicU8, name: &str) -> Option<FactId> {
         let place = self.find(name)?;
-        // Relaxed: guesses, and about how many. After about 255 changes they stay, so that requests
-        // of two kinds on two threads do not take the line from each other for ever.
+        // Relaxed: any guess is correct, and the number of changes need not be exact. After about
+        // 255 changes the guesses stay as they are, so that two threads with different requests do
+        // not contend for the cache line forever.
         if guess.load(Ordering::Relaxed) != place {
             if let Some(changes) = self.changes.load(Ordering::Relaxed).checked_add(1) {
                 self.changes.store(changes, Ordering::Relaxed);
@@ -112,8 +117,8 @@ impl Names {
         Some(place)
     }
 
-    /// What stands for the name in keys: the same in any policy that has it, unless another name of
-    /// that policy has it already.
+    /// Stands for the name in keys. It is the same in every policy that has the name, unless an
+    /// earlier name of that policy has the same one.
     pub(crate) fn identity(&self, id: FactId) -> u64 {
         self.names[usize::from(id)].identity
     }
@@ -128,7 +133,7 @@ impl Names {
     }
 }
 
-/// A number that no other bytes of this length have, of which there are up to 8.
+/// A number that identifies the bytes among all others of the same length, if there are at most 8.
 #[inline]
 fn fingerprint(bytes: &[u8]) -> u64 {
     match (bytes.first_chunk(), bytes.last_chunk()) {
@@ -141,7 +146,7 @@ fn fingerprint(bytes: &[u8]) -> u64 {
     }
 }
 
-/// The first 4 and the last 4 bytes, some of which may be the same.
+/// The first 4 and the last 4 bytes, which may overlap.
 #[inline(always)]
 fn ends(first: &[u8; 4], last: &[u8; 4]) -> u64 {
     u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32
@@ -149,7 +154,7 @@ fn ends(first: &[u8; 4], last: &[u8; 4]) -> u64 {
 
 #[inline]
 fn first_slot(ends: u64) -> usize {
-    // The high bits of a product depend on all of the number.
+    // The high bits of the product depend on all bits of `ends`.
     const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
     (ends.wrapping_mul(SPREAD) >> 32) as usize % (2 * MAX_FACTS)
 }

@@ -1,4 +1,5 @@
-//! The value of a fact.
+//! [`Value`]: the value of a fact as a caller gives it. Integers are formatted here, without an
+//! allocation.
 
 /// The value of a fact: text, or an integer, which counts as its decimal text.
 #[derive(Clone, Copy, Debug)]
@@ -10,10 +11,10 @@ pub(super) enum ValueKind<'a> {
     Decimal(Decimal),
 }
 
-/// Characters of the longest 64-bit integer, sign included.
+/// Characters of the longest 64-bit integer, including the sign.
 const LONGEST: usize = 20;
 
-/// The decimal text of an integer, at the end of its bytes.
+/// The decimal text of an integer: `digits` from `start` on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Decimal {
     digits: [u8; LONGEST],

@@ -1,4 +1,5 @@
-//! What a limit allows: that its numbers are possible and go with its kind.
+//! Checks the amount of a limit or an override: that its parameters are possible, and that they fit
+//! a rate or a concurrency limit. Names, facts and conditions are checked in `check`.
 
 use std::time::Duration;
 
@@ -54,7 +55,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Checks what the override at `index` changes of `limit`.
+    /// Checks the change that the override at `index` makes to `limit`.
     pub(super) fn other_amount(
         &mut self,
         index: usize,
@@ -98,7 +99,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Checks that a burst has a meaning.
+    /// Checks that only an algorithm with a burst gets one.
     fn burst(&mut self, place: PolicyPlace, limit: &Limit, quota: Quota) {
         if !limit.algorithm.has_burst() && quota.burst_size() != quota.count() {
             let what = format!("`{}` has no burst: its count is the most at once", limit.algorithm);
@@ -113,7 +114,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Checks that a request can be admitted. A cap of 0 is meant to admit none.
+    /// Checks that the cap can admit a request. A cap of 0 is meant to admit none.
     fn fits(&mut self, place: PolicyPlace, weight: u32, cap: u32) {
         if cap > 0 && weight > cap && weight <= MAX_SLOTS {
             let what = format!(
@@ -124,7 +125,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Whether the limit is known to be of a rate or of concurrency.
+    /// Whether it is known if the limit is a rate or a concurrency limit.
     fn knows_kind(&self, limit: usize) -> bool {
         let unread = |field| self.is_unread(PolicyPlace::Limit(limit, field));
         !(unread(Field::Rate) && unread(Field::Concurrent))

@@ -1,4 +1,6 @@
-//! From TOML's tree to plain data, value by value, noting where each stands.
+//! Reads a policy from the tree that the TOML parser made, value by value, and notes the position
+//! of each. The modules below read the parts of a limit and an override; `Policy::check` checks the
+//! result.
 
 mod applies;
 mod change;
@@ -45,7 +47,7 @@ const LIMIT: &[&str] = &[
 ];
 const OVERRIDE: &[&str] = &["limit", "match", "rate", "burst", "concurrent", "exempt"];
 
-/// Names that people give a key by.
+/// Names often written in place of a key, and the key that is meant.
 const ALIASES: &[(&str, &str)] = &[
     ("quota", "rate"),
     ("limits", "limit"),
@@ -60,16 +62,16 @@ const ALIASES: &[(&str, &str)] = &[
     ("timeout", "wait"),
 ];
 
-/// Problems that get a guess at what was meant.
+/// How many problems may be found before no more guesses are made.
 const MOST_GUESSES: usize = 100;
 
 pub(super) struct Reader<'t> {
     text: &'t str,
     gaps: &'t Gaps,
     pub(super) policy: Policy,
-    /// Where in the text each place of the policy stands.
+    /// The position in the text of each place of the policy.
     pub(super) spans: HashMap<PolicyPlace, Range<usize>>,
-    /// Places of which the text says something that was no good, or may have.
+    /// Places whose text is unusable, or may be. The checks skip them.
     pub(super) unread: HashSet<PolicyPlace>,
     pub(super) found: Vec<FileProblem>,
 }
@@ -131,7 +133,8 @@ impl<'t> Reader<'t> {
             }
             DeValue::Table(table) => {
                 self.report(value.span(), format!("`{key}` is a list of tables"), Some(hint));
-                // Each further `[key]` or `[[key]]` is then a duplicate: one mistake.
+                // The parser has reported each further header of this name as a duplicate. It is
+                // the same mistake, so drop those reports.
                 let text = self.text;
                 self.found.retain(|found| {
                     let duplicate = found.what == format!("`{key}` is there twice");
@@ -139,7 +142,8 @@ impl<'t> Reader<'t> {
                     !(duplicate && before.trim_end_matches([' ', '\t']).ends_with('['))
                 });
                 self.unread.insert(PolicyPlace::Policy);
-                // The span of a table that only a dotted name implies is that of the name.
+                // A table that only a dotted key implies has the span of the key, and is not a
+                // section.
                 if text.get(value.span()).is_some_and(|header| header.starts_with(['[', '{'])) {
                     read(self, value.span(), table);
                 }
@@ -152,7 +156,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Reports a key that `of` does not have, and gives the one that was probably meant.
+    /// Reports a key that `of` does not have, and returns the key that was probably meant.
     fn unknown(
         &mut self,
         of: &str,
@@ -184,7 +188,7 @@ impl<'t> Reader<'t> {
     }
 }
 
-/// A table's entries in the order of the text.
+/// The entries of a table in the order of the text.
 fn entries<'v, 't>(table: &'v DeTable<'t>) -> Vec<(&'v str, Range<usize>, &'v TomlValue<'t>)> {
     let mut entries: Vec<_> =
         table.iter().map(|(key, value)| (key.get_ref().as_ref(), key.span(), value)).collect();

@@ -1,4 +1,5 @@
-//! What is no TOML, statement by statement, so that one mistake does not hide what follows it.
+//! Finds the statements of a file that are not TOML and leaves them out, so that one mistake does
+//! not hide the problems after it. What the remaining statements mean is read in `read`.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -7,9 +8,9 @@ use toml::de::{DeTable, Error};
 
 use super::FileProblem;
 
-/// A document in which every statement is sound.
+/// A document in which every statement is valid TOML.
 pub(super) struct Mended<'t> {
-    /// The text, with spaces in place of what was not; every byte stands where it stood.
+    /// The text, with spaces in place of invalid statements. No byte offset changes.
     pub(super) text: Cow<'t, str>,
     pub(super) gaps: Gaps,
 }
@@ -17,7 +18,8 @@ pub(super) struct Mended<'t> {
 /// Where statements were left out.
 #[derive(Default)]
 pub(super) struct Gaps {
-    /// Where left-out statements begin, and where sections do; both in order.
+    /// Offsets at which left-out statements begin. `headers`: at which sections begin. Both are
+    /// sorted.
     statements: Vec<usize>,
     headers: Vec<usize>,
     /// Whether a whole section may be missing.
@@ -25,7 +27,7 @@ pub(super) struct Gaps {
 }
 
 impl Gaps {
-    /// Whether something was left out of the section whose header is at `header`.
+    /// Whether a statement was left out of the section whose header is at `header`.
     pub(super) fn in_section(&self, header: usize) -> bool {
         let next = self.headers.partition_point(|at| *at <= header);
         let end = self.headers.get(next).copied().unwrap_or(usize::MAX);
@@ -34,7 +36,7 @@ impl Gaps {
     }
 }
 
-/// Leaves out every statement of `text` that is no TOML, and reports the first mistake of each.
+/// Leaves out every statement of `text` that is not TOML, and reports the first mistake in each.
 pub(super) fn mend<'t>(text: &'t str, found: &mut Vec<FileProblem>) -> Mended<'t> {
     if DeTable::parse(text).is_ok() {
         return Mended { text: Cow::Borrowed(text), gaps: Gaps::default() };
@@ -58,7 +60,7 @@ pub(super) fn mend<'t>(text: &'t str, found: &mut Vec<FileProblem>) -> Mended<'t
         if let Some(error) = &error {
             found.push(explain(error, source, statement.start));
         }
-        // What follows very many mistakes is not read: it would only take time.
+        // After very many mistakes the rest is not read, since it would only take time.
         let too_many = found.len() > super::MAX_PROBLEMS;
         gaps.sections |= too_many;
         if too_many {
@@ -70,12 +72,12 @@ pub(super) fn mend<'t>(text: &'t str, found: &mut Vec<FileProblem>) -> Mended<'t
             bytes.iter_mut().filter(|byte| **byte != b'\n').for_each(|byte| *byte = b' ');
         }
     }
-    // Whole statements are blanked, so this is text.
+    // Only whole statements are blanked, so this is valid UTF-8.
     let text = String::from_utf8(sound).unwrap_or_default();
     Mended { text: Cow::Owned(text), gaps }
 }
 
-/// The parser's error in words for whoever wrote `source`, which begins at `offset`.
+/// Explains an error of the parser to the author of `source`, which begins at `offset` in the file.
 pub(super) fn explain(error: &Error, source: &str, offset: usize) -> FileProblem {
     let span = error.span().unwrap_or_default();
     let given = source.get(span.clone()).unwrap_or_default();
@@ -95,7 +97,7 @@ pub(super) fn explain(error: &Error, source: &str, offset: usize) -> FileProblem
         let hint = format!("write `\"{}\"`", super::Shown(given));
         return found(span, what, quotable.then_some(hint));
     }
-    // Something is missing: mark the end of what is there, not the line after it.
+    // Something is missing: mark the end of the text before it, not the line after.
     let before = source.get(..span.start).unwrap_or(source);
     let there = before.trim_end().len();
     let span = if given.is_empty() && before.get(there..).is_some_and(|gap| gap.contains('\n')) {
@@ -109,10 +111,11 @@ pub(super) fn explain(error: &Error, source: &str, offset: usize) -> FileProblem
     found(span, format!("this is no TOML: {message}"), None)
 }
 
-/// The statements of a document: a header, or a key and its value, each with what is before it.
+/// Splits a document into statements. A statement is a header, or a key and its value, with the
+/// blank space and comments before it.
 ///
-/// A statement ends with its line unless a bracket or a string is open. An open bracket that runs
-/// into what can only be the next statement ends there.
+/// A statement ends with its line unless a bracket or a string is open. It also ends where an open
+/// bracket is followed by a line that can only be another statement.
 fn statements(text: &str) -> Vec<Range<usize>> {
     let bytes = text.as_bytes();
     let rest = |at: usize| bytes.get(at..).unwrap_or_default();
@@ -156,8 +159,8 @@ fn line(text: &[u8]) -> &[u8] {
     text.split(|byte| *byte == b'\n').next().unwrap_or_default()
 }
 
-/// The length of the string that `text` begins with; up to the end of the line, or of the text if
-/// it may have several lines, if it is not closed.
+/// The length of the string at the start of `text`. A string that is not closed ends with its line,
+/// or with the text if it may have several lines.
 fn string(text: &[u8]) -> usize {
     let Some(&quote) = text.first() else { return 0 };
     let triple = [quote; 3];
@@ -192,14 +195,14 @@ fn is_header(line: &[u8]) -> bool {
     starts && matches!(after, b"]" | b"]]")
 }
 
-/// Whether a line begins `key =`.
+/// Whether a line begins with `key =`.
 fn is_key(line: &[u8]) -> bool {
     let line = line.trim_ascii_start();
     let key = bare(line);
     key > 0 && line.get(key..).unwrap_or_default().trim_ascii_start().starts_with(b"=")
 }
 
-/// How many characters of a bare key `text` begins with.
+/// The length of the bare key at the start of `text`.
 fn bare(text: &[u8]) -> usize {
     let is_bare = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.".contains(byte);
     text.iter().take_while(|byte| is_bare(byte)).count()

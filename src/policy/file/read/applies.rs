@@ -1,4 +1,5 @@
-//! To what a limit or an override applies: `when`, `match` and `rollout`.
+//! Reads what a limit or an override applies to: `when`, `match` and `rollout`. Facts and patterns
+//! are checked later, by `Policy::check`.
 
 use toml::de::{DeInteger, DeValue};
 
@@ -93,7 +94,7 @@ impl Reader<'_> {
             let hint = format!("write `{example}`");
             self.report(value.span(), "the rollout has no share".to_owned(), Some(hint));
         }
-        // Any share will do for the checks; the policy is not used if there was a problem.
+        // Any share passes the checks, and the policy is not used after a problem.
         Some(Rollout { share: share.unwrap_or(Share::percent(100)), by })
     }
 
@@ -116,7 +117,7 @@ impl Reader<'_> {
     }
 }
 
-/// A whole number of any radix as decimal text.
+/// A whole number in any radix as decimal text.
 fn decimal(number: &DeInteger<'_>) -> Option<String> {
     i128::from_str_radix(number.as_str(), number.radix()).ok().map(|number| number.to_string())
 }

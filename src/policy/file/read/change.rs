@@ -1,4 +1,5 @@
-//! An `[[override]]`, key by key.
+//! Reads an `[[override]]`, key by key. Its `match` is read in `applies`; whether it fits its limit
+//! is checked in `policy::check`.
 
 use std::ops::Range;
 

@@ -1,4 +1,5 @@
-//! A `[[limit]]`, key by key.
+//! Reads a `[[limit]]`, key by key. Its conditions are read in `applies`, its rate in `rate`, and
+//! whether it limits a rate or slots is decided in `what`.
 
 use std::ops::Range;
 
@@ -18,7 +19,7 @@ impl Reader<'_> {
         let at = |field| PolicyPlace::Limit(index, field);
         self.spans.insert(at(Field::Whole), header.clone());
         let mut limit = Limit::new("", STAND_IN);
-        // Keys that there are, or were meant, or may have been in what could not be read.
+        // Keys that are there, and keys that were probably meant by unknown ones.
         let mut seen = Vec::new();
         let mut numbers = LimitFields::default();
         let unfit = what::unfit(table);
@@ -91,7 +92,7 @@ impl Reader<'_> {
                 "max_keys" => {
                     self.spans.insert(at(Field::MaxKeys), value.span());
                     let keys = self.whole(key, value, "from 1 to 2^64 - 1");
-                    // Beyond what the machine can address is as good as without bound.
+                    // A number above `usize::MAX` is as good as no bound.
                     limit.max_keys = keys
                         .map_or(limit.max_keys, |keys| usize::try_from(keys).unwrap_or(usize::MAX));
                 }
@@ -127,7 +128,7 @@ impl Reader<'_> {
                 "max_waiters" => {
                     self.spans.insert(at(Field::MaxWaiters), value.span());
                     let waiters = self.whole(key, value, "from 1 to 2^64 - 1");
-                    // As with `max_keys`.
+                    // As for `max_keys`.
                     limit.max_waiters =
                         waiters.map(|waiters| usize::try_from(waiters).unwrap_or(usize::MAX));
                 }
@@ -152,7 +153,7 @@ impl Reader<'_> {
         self.policy.limits.push(limit);
     }
 
-    /// Where each alternative of each key part stands, if the text shows them as they are.
+    /// Notes the position of each alternative of each key part, if the text has no escapes.
     fn alternatives(&mut self, index: usize, parts: &[KeyPart]) {
         for (nth, part) in parts.iter().enumerate() {
             let Some(span) =
@@ -165,7 +166,7 @@ impl Reader<'_> {
             let mut start = span.start + 1;
             for (which, fact) in part.facts.iter().enumerate() {
                 let end = start + fact.len();
-                // A single fact is marked with its quotes, and so is what is not plain.
+                // A single fact is marked with its quotes, and so is a part with escapes.
                 let at = if is_plain && part.facts.len() > 1 { start..end } else { span.clone() };
                 self.spans.insert(PolicyPlace::Limit(index, Field::KeyFact(nth, which)), at);
                 start = end + 1;

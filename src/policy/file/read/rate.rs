@@ -1,4 +1,5 @@
-//! `rate` and `burst`.
+//! Reads `rate` and `burst` into a [`Quota`]. The syntax of a rate is parsed by `quota`; whether
+//! the algorithm has a burst is checked in `policy::check`.
 
 use std::ops::Range;
 
@@ -8,14 +9,14 @@ use super::{Reader, TomlValue};
 use crate::policy::problem::Shown;
 use crate::quota::{Quota, QuotaError};
 
-/// In place of a rate that could not be read.
+/// Stands in for a rate that could not be read.
 pub(super) const STAND_IN: Quota = Quota::per_second(1);
 
-/// A number of units and where it stands.
+/// A number of units and its position.
 pub(super) type Burst = (u64, Range<usize>);
 
 impl Reader<'_> {
-    /// Rate and burst together; the burst with where its key stands, if there is one.
+    /// Reads the rate and the burst, which comes with the position of its key, as one quota.
     pub(super) fn quota(
         &mut self,
         rate: &TomlValue<'_>,
@@ -48,7 +49,7 @@ impl Reader<'_> {
             }
             Some((_, None)) | None => {}
         }
-        // Only as a whole: a rate may need a burst below its count to be possible.
+        // Parsed as a whole: some rates are possible only with a burst below their count.
         let error = match whole.parse() {
             Ok(quota) => return Some(quota),
             Err(error) => error,

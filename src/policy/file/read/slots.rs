@@ -1,4 +1,5 @@
-//! Numbers of slots, and durations.
+//! Reads numbers of slots (`concurrent`, `weight`) and durations (`lease`, `wait`). Whether they
+//! fit each other is checked in `policy::check`.
 
 use std::time::Duration;
 
@@ -12,11 +13,11 @@ use crate::slots::MAX_SLOTS;
 impl Reader<'_> {
     pub(super) fn slots(&mut self, key: &str, value: &TomlValue<'_>, least: u32) -> Option<u32> {
         let number = self.whole(key, value, &format!("from {least} to {MAX_SLOTS}"))?;
-        // What does not fit is too much as well, and `Policy::check` says so.
+        // A number above `u32::MAX` is also above the maximum, which `Policy::check` reports.
         Some(u32::try_from(number).unwrap_or(u32::MAX))
     }
 
-    /// A whole number of a unit, as `rate` has periods.
+    /// A duration: a whole number and a unit, as in the period of a `rate`.
     pub(super) fn duration(&mut self, key: &str, value: &TomlValue<'_>) -> Option<Duration> {
         let example = match value.get_ref() {
             DeValue::Integer(number) => format!("{key} = \"{}s\"", Shown(number.as_str())),
@@ -25,7 +26,7 @@ impl Reader<'_> {
         let text = self.string(key, value, &example)?;
         let is_digit = |c: char| c.is_ascii_digit();
         match period_nanos(text) {
-            // A unit alone is a period but no duration.
+            // A unit without a number is a period, but not a duration.
             Ok(nanos) if text.starts_with(is_digit) => return Some(Duration::from_nanos(nanos)),
             _ => {}
         }

@@ -1,4 +1,5 @@
-//! Values of a type, and what is said of others.
+//! Reads values of one type, and reports values of another: words from a list, strings, lists of
+//! names and whole numbers.
 
 use toml::de::DeValue;
 
@@ -6,7 +7,7 @@ use super::{Reader, TomlValue};
 use crate::policy::problem::{PolicyPlace, Shown, did_you_mean};
 
 impl Reader<'_> {
-    /// A value that is one of a few words.
+    /// A value that must be one of a few words.
     pub(super) fn choice<T: Copy>(
         &mut self,
         key: &str,
@@ -40,7 +41,7 @@ impl Reader<'_> {
         None
     }
 
-    /// A list of names, each noted at its place.
+    /// A list of names. Notes the position of each under the place that `at` gives.
     pub(super) fn names(
         &mut self,
         key: &str,
@@ -95,7 +96,7 @@ impl Reader<'_> {
     }
 }
 
-/// What a value is, in words.
+/// Describes a value for a message.
 pub(super) fn given(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => format!("the string \"{}\"", Shown(text)),

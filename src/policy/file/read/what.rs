@@ -1,4 +1,5 @@
-//! What a limit limits: a rate or slots, by the keys it has.
+//! Decides from the keys of a `[[limit]]` whether it limits a rate or slots, and which keys do not
+//! fit. The values are read in `rate` and `slots`.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -23,10 +24,10 @@ const OF_RATES: Unfit = &[
     ("carry_over", Field::CarryOver),
 ];
 
-/// Keys that only slots have.
+/// Keys that only a concurrency limit has.
 const OF_SLOTS: Unfit = &[("lease", Field::Lease), ("weight", Field::Weight)];
 
-/// The numbers of a limit; some with where their keys stand.
+/// The parameters of a limit as they were read, some with the position of their key.
 #[derive(Default)]
 pub(super) struct LimitFields<'v, 't> {
     pub(super) rate: Option<(Range<usize>, &'v TomlValue<'t>)>,
@@ -36,7 +37,7 @@ pub(super) struct LimitFields<'v, 't> {
     pub(super) weight: Option<u32>,
 }
 
-/// The keys that do not go with what a limit is known to limit.
+/// The keys that do not fit the kind of the limit. Empty if the kind is not known.
 pub(super) fn unfit(limit: &DeTable<'_>) -> Unfit {
     match (limit.contains_key("rate"), limit.contains_key("concurrent")) {
         (true, false) => OF_SLOTS,
@@ -46,9 +47,10 @@ pub(super) fn unfit(limit: &DeTable<'_>) -> Unfit {
 }
 
 impl Reader<'_> {
-    /// What the limit at `index` limits, with a stand-in for what could not be read.
+    /// What the limit at `index` limits. Uses a stand-in for what could not be read.
     ///
-    /// `seen` are keys that there are or were meant; `partial` says that there may be more.
+    /// `seen`: keys that are there or were probably meant. `partial`: statements of the section
+    /// were left out.
     pub(super) fn what(
         &mut self,
         index: usize,
@@ -94,7 +96,7 @@ impl Reader<'_> {
                 self.report(header, what, Some(hint.to_owned()));
             }
         }
-        // Of either kind.
+        // The kind is not known: the checks skip both.
         self.skip(at(Field::Rate));
         self.skip(at(Field::Concurrent));
         What::Rate(STAND_IN)
