@@ -113,9 +113,10 @@ grant_forgotten queue_forgotten lines
 charge_first release_early add_then_count answer_unconfirmed resize_open take_through_hold admits
 '
 
+./tree.sh
 build() { # name, cfg, then what
-    RUSTFLAGS="--cfg $2" CARGO_TARGET_DIR="target/$2" \
-        cargo "${@:3}" "$1" --release --locked --message-format=json 2>"$logs/build.$2" |
+    (cd target/tree/verify && RUSTFLAGS="--cfg $2" CARGO_TARGET_DIR="../../$2" \
+        cargo "${@:3}" "$1" --release --locked --message-format=json 2>"$logs/build.$2") |
         grep -o "\"executable\":\"[^\"]*/$1[^/\"]*\"" | cut -d'"' -f4 | tail -1 || true
 }
 models=$(build models tollgate_loom test --no-run --test)

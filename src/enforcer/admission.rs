@@ -20,7 +20,7 @@ use crate::time::{Clock, Timestamp};
 use super::facts::Facts;
 use super::{Answers, Enforcer, Permit, Value};
 
-use plan::{AdmitPlan, Granted, TurnedAway};
+use plan::{AdmitPlan, GrantedAdmission, TurnedAway};
 
 impl<S: BuildHasher> Enforcer<S> {
     /// As [`admit`](Self::admit), and waits in the line of a limit that refuses and has a `wait`,
@@ -131,7 +131,10 @@ impl WaitInLine {
         WaitInLine { acquire: Acquire::New(plan), clock, since: None }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Granted, WaitError<TurnedAway>>> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<GrantedAdmission, WaitError<TurnedAway>>> {
         let ended = Pin::new(&mut self.acquire).poll(cx);
         match &ended {
             Poll::Pending => {
@@ -144,10 +147,14 @@ impl WaitInLine {
 }
 
 /// Logs a refusal, and how long the request waited in line.
-fn log(ended: &Result<Granted, WaitError<TurnedAway>>, since: Option<Timestamp>, clock: &Clock) {
+fn log(
+    ended: &Result<GrantedAdmission, WaitError<TurnedAway>>,
+    since: Option<Timestamp>,
+    clock: &Clock,
+) {
     let waited = since.map(|since| clock.now().since(since));
     match ended {
-        Ok(Granted { permit, .. }) => {
+        Ok(GrantedAdmission { permit, .. }) => {
             if let (Some(limit), Some(waited)) = (permit.waited_for(), waited) {
                 telemetry::waited(limit, waited, true);
             }
@@ -178,7 +185,7 @@ impl Future for AdmissionWithAnswers {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.0.poll(cx).map(|ended| match ended {
-            Ok(Granted { permit, answers }) => (Ok(permit.taken()), answers),
+            Ok(GrantedAdmission { permit, answers }) => (Ok(permit.taken()), answers),
             Err(error) => {
                 let mut answers = Answers::default();
                 let error = error.map(|turned_away| {

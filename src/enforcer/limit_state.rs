@@ -60,7 +60,7 @@ impl LimitState {
         clock: &Clock,
         reload: &mut Reload,
     ) -> Option<Arc<LimitState>> {
-        let numbers = Settings::of(limit.what, change)?;
+        let settings = Settings::of(limit.what, change)?;
         let (overflow, algorithm) = (limit.overflow, limit.algorithm);
         let fixed = match limit.what {
             // Without parts, the key is the same for all requests.
@@ -73,17 +73,17 @@ impl LimitState {
         let max_waiters = limit.most_waiters();
         let is_kept = |before: &&Arc<LimitState>| {
             let resets =
-                limit.carry_over == CarryOver::Reset && before.amount() != numbers.amount();
+                limit.carry_over == CarryOver::Reset && before.amount() != settings.amount();
             before.fixed == fixed && !resets
         };
         if let Some(before) = before.filter(is_kept) {
-            before.set(numbers, max_waiters);
+            before.set(settings, max_waiters);
             reload.kept += 1;
             return Some(before.clone());
         }
         reload.fresh += 1;
         let clock = clock.clone();
-        let limiter = match (numbers, fixed) {
+        let limiter = match (settings, fixed) {
             (Settings::Quota(quota), FixedSettings::Rate { max_keys, overflow, algorithm }) => {
                 let store = algorithm.store(quota, max_keys, overflow, &clock);
                 Limiter::Rate(Rate::new(store, clock, max_waiters, None))
@@ -99,8 +99,8 @@ impl LimitState {
 
     /// Changes the settings. Does not serve waiters: the reload does that later, when no lock is
     /// held.
-    fn set(&self, numbers: Settings, max_waiters: usize) {
-        match (&self.limiter, numbers) {
+    fn set(&self, settings: Settings, max_waiters: usize) {
+        match (&self.limiter, settings) {
             (Limiter::Rate(rate), Settings::Quota(quota)) => {
                 rate.set_max_waiters(max_waiters);
                 rate.set_quota_unserved(quota);

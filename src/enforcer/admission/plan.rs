@@ -18,7 +18,7 @@ use crate::time::{Clock, Timestamp};
 use crate::transaction::Refusal;
 
 /// What a waiter that is admitted gets.
-pub(super) struct Granted {
+pub(super) struct GrantedAdmission {
     pub(super) permit: Permit,
     pub(super) answers: Answers,
 }
@@ -157,7 +157,7 @@ impl AdmitPlan {
 }
 
 impl Plan for AdmitPlan {
-    type Granted = Granted;
+    type Granted = GrantedAdmission;
     type Refusal = TurnedAway;
 
     fn clock(&self) -> &Clock {
@@ -168,11 +168,11 @@ impl Plan for AdmitPlan {
         self.since = now;
     }
 
-    fn attempt(&self, turn: bool, now: Timestamp) -> Attempt<Granted, TurnedAway> {
+    fn attempt(&self, turn: bool, now: Timestamp) -> Attempt<GrantedAdmission, TurnedAway> {
         // Relaxed: as in `Enforcer::bypass`.
         if self.bypass.load(Ordering::Relaxed) {
             let answers = Answers { at: now, limits: Vec::new() };
-            let granted = Granted { permit: self.permit(), answers };
+            let granted = GrantedAdmission { permit: self.permit(), answers };
             return Attempt::Granted { granted, full_until: None };
         }
         let mut decision = self.decision(now, turn);
@@ -182,7 +182,10 @@ impl Plan for AdmitPlan {
             let answers = self.answers(&decision, false, now);
             let mut permit = self.permit();
             decision.hand_over(permit.parts().1);
-            return Attempt::Granted { granted: Granted { permit, answers }, full_until: None };
+            return Attempt::Granted {
+                granted: GrantedAdmission { permit, answers },
+                full_until: None,
+            };
         };
         let stands_at = if turn { self.stands_at.load(Ordering::Relaxed) } else { NOWHERE };
         if let Some((rule, place, retry)) = self.wait_at(&decision.refusals(), stands_at, now) {

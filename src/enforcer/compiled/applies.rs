@@ -19,7 +19,7 @@ pub enum SkipReason {
     /// A condition does not match.
     When,
     /// The request is not in the share of the limit's rollout.
-    CompiledRollout,
+    Rollout,
     /// A fact of the limit's key is missing, and its `missing` is skip.
     Missing,
     /// An override exempts the key.
@@ -94,7 +94,7 @@ impl CompiledLimit {
         words: &mut KeyWords,
     ) -> Applies<'_> {
         if self.rollout.as_ref().is_some_and(|rollout| !rollout.includes(facts)) {
-            return Applies::Not(SkipReason::CompiledRollout);
+            return Applies::Not(SkipReason::Rollout);
         }
         let Some(tag) = self.tag(facts, hasher, words) else {
             return self.applies_without_key();
