@@ -22,7 +22,8 @@ pub(crate) use virtual_clock::Simulated;
 pub use virtual_clock::VirtualClock;
 pub(crate) use virtual_clock::{Alarm, Due, VirtualTime, is_simulated};
 
-/// A moment, in whole nanoseconds since the time origin: 1970 on real clocks, 0 on virtual clocks.
+/// A moment, in whole nanoseconds since the time origin: 1970 on real clocks, and a virtual clock's
+/// own 0.
 ///
 /// Arithmetic saturates at both ends (0 and the year 2554), so it cannot panic or wrap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -2,9 +2,9 @@
 //!
 //! All words of a table share one range of timestamps, which follows the limiter's clock. A key
 //! that is charged at a timestamp beyond that range, which the clock has not reached, leaves the
-//! table: its word is marked for good, and the key is decided in a second table, whose range
-//! follows such timestamps. So a timestamp far ahead keeps no other key from refilling, and does
-//! not raise the mark that a group keeps when it forgets a key.
+//! table: its word is marked for good, and a second table, whose range follows such timestamps,
+//! decides the key. So a timestamp far ahead keeps no other key from refilling, and no group starts
+//! its unknown keys from that timestamp when the key is forgotten.
 
 use crate::algorithm::Refill;
 use crate::cells::{Ask, Cells, Charge, Overflow, Queued, Taken};

@@ -21,8 +21,8 @@ pub trait Keys<'a, const N: usize> {
     fn clock(&self) -> Option<&'a Clock>;
 
     /// Decides rates whose states are words in slots of the table, each key listed once; with
-    /// `WHOLE` only under quotas whose ticks are whole nanoseconds. `None`, with nothing written:
-    /// the set contains something else, or another thread wrote in between.
+    /// `WHOLE` only under quotas with a whole number of ticks in a nanosecond. `None`, with nothing
+    /// written: the set contains something else, or another thread wrote in between.
     #[doc(hidden)]
     fn admit_fast<const WHOLE: bool>(
         &self,

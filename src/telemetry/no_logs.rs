@@ -1,4 +1,4 @@
-//! Nobody listens.
+//! The functions of `logs` without the feature `tracing`: all do nothing.
 
 use std::fmt::{Debug, Display};
 

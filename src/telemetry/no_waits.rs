@@ -1,4 +1,4 @@
-//! Nobody listens.
+//! The function of `waits` without the feature `metrics`: does nothing.
 
 use std::time::Duration;
 
