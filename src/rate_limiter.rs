@@ -292,8 +292,8 @@ impl<S: BuildHasher> RateLimiter<Gcra, S> {
     /// # use std::time::Duration;
     /// use tollgate::{Quota, RateLimiter, VirtualClock};
     ///
-    /// If the turn would come later than `max_wait` (the error says after how long to retry), or if
-    /// other callers wait in line for the key. Nothing is charged then.
+    /// let time = VirtualClock::new();
+    /// let mails = RateLimiter::builder(Quota::per_second(10).burst(1)).clock(time.clock()).build();
     /// let turns: Vec<_> = (0..3).map(|_| mails.book("", 1, Duration::from_secs(1))).collect();
     /// let waits: Vec<_> = turns.iter().flatten().map(|turn| turn.wait().as_millis()).collect();
     /// assert_eq!(waits, [0, 100, 200]);

@@ -87,7 +87,7 @@ enum ClockKind {
     Monotonic(Anchor),
     #[cfg(target_os = "linux")]
     Coarse {
-        /// Nanoseconds from the system clock's own zero to 1970.
+        /// Nanoseconds from 1970 to the system clock's own zero.
         offset: u64,
     },
     Virtual(Arc<VirtualTime>),

@@ -1,10 +1,8 @@
 //! Keys whose states are words, and a second table for the few keys that leave the first.
 //!
-//! All words of a table share one range of timestamps, which follows the limiter's clock. A key
-//! that is charged at a timestamp beyond that range, which the clock has not reached, leaves the
-//! table: its word is marked for good, and a second table, whose range follows such timestamps,
-//! decides the key. So a timestamp far ahead keeps no other key from refilling, and no group starts
-//! its unknown keys from that timestamp when the key is forgotten.
+//! All words of a table share one range of timestamps, which follows the clock. A key that is
+//! charged beyond that range moves to a second table, whose range follows such timestamps: so they
+//! neither keep other keys from refilling nor become the start of a group's unknown keys.
 
 use crate::algorithm::Refill;
 use crate::cells::{Ask, Cells, Charge, Overflow, Queued, Taken};

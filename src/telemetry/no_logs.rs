@@ -1,4 +1,6 @@
 //! The functions of `logs` without the feature `tracing`: all do nothing.
+//!
+//! The signatures must stay equal to those in `logs`.
 
 use std::fmt::{Debug, Display};
 
