@@ -1,8 +1,9 @@
-//! The exact rules of limiters that Tollgate replaces, for who must not notice the change.
+//! The exact rules of limiters that Tollgate replaces, for services that must not notice the
+//! change.
 //!
-//! For new code the limiters at the crate's root are the better choice: their waits are exact and
-//! they refuse as one with others. Here each rule is as its system has it, whatever one may think
-//! of it, and the page of each says where it differs from the plain algorithm.
+//! For new code the limiters at the crate's root are the better choice: their waits are exact, and
+//! several of them can refuse as one. The limiters here follow the rules of the original system
+//! without judging them, and each page says where a rule differs from the plain algorithm.
 //!
 //! | here | the rule of | plain |
 //! |---|---|---|
@@ -14,10 +15,11 @@
 //! | [`QuotaSet`] | Relay's quotas | [`all`](crate::all) |
 //! | [`DualLimiter`] | Snuba's rate and concurrency | [`all`](crate::all) of a rate and slots |
 //!
-//! What those systems have in common: the limit comes with each call, so what is remembered is
-//! counts, not room. Each call is one step here, which in some of them it is not. Time that runs
-//! backwards stands still for the key. Everybody passes whose key finds no room among
-//! [`MAX_KEYS`], as there if the store fails. A key is known by its 64-bit hash.
+//! Rules that those systems share: the limit comes with each call, so a limiter remembers counts,
+//! not what remains. Each call is one atomic step here, which it is not in some of those systems.
+//! If the time runs backwards, it stands still for the key. A key that finds no room among
+//! [`MAX_KEYS`] is always allowed, as in those systems when their store fails. A key is identified
+//! by its 64-bit hash.
 
 mod counters;
 mod distinct_limiter;
@@ -48,16 +50,17 @@ pub use leaky_bucket::{Leak, LeakyBucket};
 pub use quota_set::{CountedQuota, QuotaAnswer, QuotaSet};
 pub use slots_by_id::{SlotsById, Started};
 
-/// How many keys of a limiter of this module are remembered at once, unless they are idle.
+/// The number of non-idle keys that a limiter of this module can remember.
 pub const MAX_KEYS: usize = 1 << 20;
 
-/// What is remembered of a key whose rules come with each call.
+/// The state of a key whose rules come with each call.
 trait Lasting: Clone + Default + Send + 'static {
-    /// From when on nobody can tell it from the default, whatever the rules.
+    /// The moment from which on the state cannot be distinguished from the default, whatever the
+    /// rules.
     fn lasts_until(&self) -> Timestamp;
 }
 
-/// Such states in records.
+/// The states of keys, in records.
 struct Keyed<T: Lasting> {
     records: Records<Lasts<T>>,
     clock: Clock,
@@ -103,12 +106,13 @@ impl<T: Lasting> Keyed<T> {
         self.clock.now()
     }
 
-    /// Runs `step` on what is remembered, at `now` or the latest moment at which one was run.
+    /// Runs `step` on the key's state, at `now` or at the latest time of an earlier step if that is
+    /// later.
     fn update<R>(&self, tag: u64, now: Timestamp, step: impl FnOnce(&mut T, Timestamp) -> R) -> R {
         self.records.update(tag, now, step)
     }
 
-    /// Runs `look` as `update` would, changing nothing.
+    /// Runs `look` as `update` would, without changing the state.
     fn view<R>(&self, tag: u64, now: Timestamp, look: impl Fn(&T, Timestamp) -> R) -> R {
         self.records.view(tag, now, look)
     }
@@ -120,7 +124,7 @@ impl<T: Lasting> std::fmt::Debug for Keyed<T> {
     }
 }
 
-/// Nanoseconds of a span of time, at most 584 years.
+/// The nanoseconds of `span`, at most `u64::MAX` (584 years).
 fn nanos(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -143,7 +147,7 @@ mod tests {
         let clock = Clock::default();
         let records = Records::new(Lasts(PhantomData), 1, Overflow::Allow, clock.clone());
         let keys: Keyed<Until> = Keyed { records, clock, hasher: RandomState::default() };
-        // Tags of one shard, so that one forgets the other.
+        // Key hashes of one shard, so that one key forgets the other.
         let put = |tag: u64, now: u64, until: u64| {
             keys.update(tag, Timestamp::from_nanos(now), |kept, now| {
                 let before = kept.0;
@@ -158,7 +162,7 @@ mod tests {
             keys.view(1, Timestamp::from_nanos(5), |kept, now| (kept.0, now)).1.as_nanos(),
             10
         );
-        // At 20 the first is idle.
+        // At 20 the first key is idle.
         assert_eq!((put(2, 19, 90), put(2, 20, 90)), ((0, 19), (0, 20)));
         assert_eq!(put(2, 21, 90), (90, 21));
         assert_eq!(put(1, 89, 99), (0, 89), "the other has the room now");

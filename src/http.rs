@@ -1,6 +1,7 @@
-//! What a service has to do with HTTP, as pure functions: which address a request came from
-//! ([`ClientAddress`]), and what is said of its limits ([`HeaderStyle`], [`Refusals`]). With the
-//! feature `tower` also `AdmitLayer`, which does both for a whole service.
+//! HTTP: the address that a request came from ([`ClientAddress`]), and how a service reports the
+//! state of its limits ([`HeaderStyle`], [`Refusals`]), as pure functions.
+//!
+//! With the feature `tower` also `AdmitLayer`, which does both for a whole service.
 
 #[cfg(feature = "tower")]
 mod body;

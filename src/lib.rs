@@ -2,6 +2,10 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+// The modules by layer: a module imports only from its own layer or from lower ones, which
+// `tests/core/architecture.rs` checks by the comments below. The public names are exported at the
+// end of this file or from the public modules.
+
 // Floor 0
 mod decision;
 mod quota;
@@ -63,7 +67,7 @@ pub mod guide {
     pub mod policy_file {}
 }
 
-/// Futures that other types return: named here for those who keep one in a type of theirs.
+/// Futures that methods of other types return, for code that stores them in its own types.
 pub mod future {
     pub use crate::concurrency_limiter::AcquireSlots;
     pub use crate::enforcer::{Admission, AdmissionWithAnswers};
@@ -71,7 +75,7 @@ pub mod future {
     pub use crate::time::Sleep;
 }
 
-/// How limits stand: what an enforcer says of its limits, and of what it would decide.
+/// The state of limits: what an enforcer reports about its limits, and what it would decide.
 pub mod status {
     pub use crate::enforcer::{EnforcerTotals, Explanation, LimitStatus, SkipReason, Verdict};
 }

@@ -1,8 +1,9 @@
-//! What an [`Enforcer`] counts, told to the recorder of the `metrics` crate when somebody asks.
+//! Passes what an [`Enforcer`] counts to the recorder of the `metrics` crate, on request.
 //!
-//! A decision tells nothing: all is read by [`record_metrics`](Enforcer::record_metrics), which an
-//! endpoint calls before it renders. So gauges leave out leases that ran out, even if nobody has noticed yet.
-//! Only how long a wait took is recorded as it ends, and tasks as they go ([`Task`]).
+//! A decision records nothing: [`record_metrics`](Enforcer::record_metrics), which an endpoint
+//! calls before it renders, reads all values. So gauges leave out leases that ran out, even if no
+//! caller has noticed yet. Only the time of a wait is recorded when the wait ends, and tasks as
+//! they run ([`Task`]).
 //!
 //! ```
 //! use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
@@ -34,49 +35,50 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Prometheus's exporter drops old samples of histograms only when asked, so call its handle's
+//! Prometheus's exporter drops old samples of histograms only on request, so call its handle's
 //! `run_upkeep` every few seconds, from a task of yours.
 //!
 //! # What there is
 //!
-//! Labels are names of limits and tasks, and outcomes; never a key, nor anything else of a request.
+//! Labels are names of limits and tasks, and outcomes; never a key or anything else of a request.
 //!
 //! | metric | labels | |
 //! |---|---|---|
 //! | `tollgate_checks_total` | `outcome`: `admitted`, `refused` | one for each decision; none while bypassed |
 //! | `tollgate_limit_evaluations_total` | `limit` | requests that the limit applied to |
 //! | `tollgate_limit_refusals_total` | `limit` | requests refused in its name |
-//! | `tollgate_limit_shadow_refusals_total` | `limit` | requests it would have denied, in shadow |
+//! | `tollgate_limit_shadow_refusals_total` | `limit` | requests that the limit would have denied, in shadow |
 //! | `tollgate_limit_waiting` | `limit` | callers in its lines |
-//! | `tollgate_wait_seconds` | `limit`, `outcome`: `admitted`, `refused` | how long who stood in line did, by the limit in whose line or name it ended; a histogram if the exporter is given [`WAIT_BUCKETS`], as above (without, Prometheus's makes quantiles, and the dashboard shows none of them) |
+//! | `tollgate_wait_seconds` | `limit`, `outcome`: `admitted`, `refused` | how long a request stood in line, by the limit in whose line or name the wait ended; a histogram if the exporter is given [`WAIT_BUCKETS`], as above (without them Prometheus's exporter makes quantiles, which the dashboard does not show) |
 //! | `tollgate_wait_timeouts_total` | `limit` | waits that ended in a refusal |
 //! | `tollgate_slots_in_flight` | `limit` | slots held by leases that are not over, of all keys |
-//! | `tollgate_slots_cap` | `limit` | slots there are, for each key |
+//! | `tollgate_slots_cap` | `limit` | the number of slots, for each key |
 //! | `tollgate_slots_utilization_ratio` | `limit` | how full the fullest key is, under the cap in force for it; more than 1 in shadow and after a cap was lowered |
 //! | `tollgate_slots_acquired_total` | `limit` | requests that took its slots, each of `weight` slots |
 //! | `tollgate_slots_returned_total` | `limit` | requests that gave them back, in time or late |
 //! | `tollgate_leases_expired_total` | `limit` | leases that ran out |
 //! | `tollgate_late_give_backs_total` | `limit` | leases given back after they ran out, or were reset |
-//! | `tollgate_limit_fresh_starts_total` | `limit` | times a reload had it, or an override of it, start without keys |
+//! | `tollgate_limit_fresh_starts_total` | `limit` | times that a reload made the limit, or an override of it, start without keys |
 //! | `tollgate_limit_overflows_total` | `limit` | requests for whose key there was no room |
-//! | `tollgate_limit_keys` | `limit` | keys in debt now, or of which slots are held |
+//! | `tollgate_limit_keys` | `limit` | keys that are in debt or hold slots now |
 //! | `tollgate_limit_keys_max` | `limit` | keys there is room for; absent without a bound, 1 for an empty key |
 //! | `tollgate_limit_memory_bytes` | `limit` | bytes allocated for keys |
-//! | `tollgate_policy_reloads_total` | `outcome`: `replaced`, `failed` | calls of [`Enforcer::reload`], and what a `PolicyWatcher` could not take; its first look counts too |
+//! | `tollgate_policy_reloads_total` | `outcome`: `replaced`, `failed` | calls of [`Enforcer::reload`], and files that a `PolicyWatcher` could not take; its first look counts too |
 //! | `tollgate_undeclared_facts_total` | | facts given that a policy with declared `facts` does not declare; 0 where none are declared |
 //! | `tollgate_tasks_total` | `task`, `outcome`: `started`, `completed`, `error`, `skipped` | [`Task`] |
 //!
-//! For keyed slots the flight is that of all keys and the cap that of one, so their quotient means
-//! nothing: the ratio is that of the fullest key. Without a key both are the same.
+//! For keyed slots `tollgate_slots_in_flight` counts all keys and `tollgate_slots_cap` is for one
+//! key, so their quotient means nothing; the ratio is for the fullest key. Without a key both views
+//! are the same.
 //!
-//! When a reload drops a limit its counters stay, its gauges become 0 but for slots that are still
-//! held, and when it comes back it counts on.
+//! When a reload drops a limit, its counters keep their values, and its gauges become 0 except
+//! slots that are still held. If the limit comes back, its counters go on.
 //!
 //! # One enforcer for each recorder
 //!
-//! Several that share a recorder need limits of different names, and what has no `limit` is that of
-//! whichever counted more. Rather give each its own recorder, by `metrics::with_local_recorder`
-//! around `record_metrics`.
+//! If several enforcers share a recorder, their limits need different names, and a metric without
+//! the label `limit` shows the enforcer that counted more. Better give each enforcer its own
+//! recorder, by `metrics::with_local_recorder` around `record_metrics`.
 //!
 //! # Names in a slot system on Redis
 //!
@@ -104,16 +106,16 @@ use crate::enforcer::{Enforcer, LimitStatus};
 pub use catalogue::describe;
 pub use task::Task;
 
-/// Upper bounds in seconds for the histogram `tollgate_wait_seconds`, for waits up to a minute.
+/// Upper bounds, in seconds, for the histogram `tollgate_wait_seconds`, for waits up to a minute.
 pub const WAIT_BUCKETS: &[f64] =
     &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0];
 
 impl<S> Enforcer<S> {
-    /// Tells the recorder how everything stands now: to be called before metrics are read, or every
-    /// few seconds. [What there is](crate::metrics#what-there-is).
+    /// Records the current values of all metrics: call it before metrics are read, or every few
+    /// seconds. [What there is](crate::metrics#what-there-is).
     ///
-    /// Looks at every slot of every table, as [`limits`](Self::limits) does. Also
-    /// [describes](describe) what it tells, each time, for the recorder may be a new one.
+    /// Scans every slot of every table, as [`limits`](Self::limits) does. Also
+    /// [describes](describe) the metrics each time, because the recorder may be a new one.
     pub fn record_metrics(&self) {
         describe();
         let totals = self.totals();

@@ -1,4 +1,7 @@
-//! Work in batches, with a pause between them.
+//! [`Pacer`] hands out work in batches, with a pause between them.
+//!
+//! This file has the batches of an iterator. `stream` has those of a stream, and `when_free` adds a
+//! slot of a concurrency limit for each item.
 
 use std::fmt;
 use std::iter::{Fuse, Peekable};
@@ -16,9 +19,9 @@ pub use when_free::BatchesWhenFree;
 
 /// Hands out work in batches, with a pause between one batch and the next.
 ///
-/// The first batch is handed out at once, each other no sooner than the pause after the one before
-/// was. A consumer that takes longer than the pause finds the next batch ready, and only that one:
-/// no credit builds up. There is no pause after the last.
+/// The first batch is available immediately, and each later batch once the pause since the previous
+/// batch is over. A consumer that takes longer than the pause finds only the next batch ready: no
+/// credit builds up. No pause follows the last batch.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -44,24 +47,25 @@ pub struct Pacer {
 pub struct Batches<I: Iterator> {
     pacer: Pacer,
     items: Peekable<Fuse<I>>,
-    /// The pause ends then.
+    /// The end of the pause.
     earliest: Timestamp,
 }
 
 impl Pacer {
-    /// Batches of `size` items (0 counts as 1, the last may have fewer) with `pause` between them,
-    /// by [`Clock::monotonic`].
+    /// Batches of `size` items (0 counts as 1, the last batch may have fewer) with a pause of
+    /// `pause` between them, timed by [`Clock::monotonic`].
     pub fn new(size: usize, pause: Duration) -> Pacer {
         Pacer { size: size.max(1), pause, clock: Clock::monotonic() }
     }
 
-    /// By `clock`, which needs a timer for all but [`Batches::next_blocking`].
+    /// Times the pauses by `clock`, which needs a timer for all methods but
+    /// [`Batches::next_blocking`].
     pub fn clock(self, clock: Clock) -> Pacer {
         Pacer { clock, ..self }
     }
 
-    /// The batches of `items`, taken from them when they are handed out; only the first item of a
-    /// batch is taken before the pause, to see whether there is one.
+    /// The batches of `items`. Items are taken from the iterator when their batch is handed out;
+    /// only the first item of a batch is taken before the pause, to see whether there is one.
     pub fn batches<I: IntoIterator>(&self, items: I) -> Batches<I::IntoIter> {
         Batches {
             pacer: self.clone(),
@@ -70,40 +74,40 @@ impl Pacer {
         }
     }
 
-    /// When the pause ends that begins now.
+    /// The end of a pause that begins now.
     fn earliest(&self) -> Timestamp {
         self.clock.now() + self.pause
     }
 }
 
 impl<I: Iterator> Batches<I> {
-    /// The next batch once the pause is over, or `None` once there are no more items.
+    /// Waits for the pause and returns the next batch, or `None` immediately if no items are left.
     ///
     /// Dropping the future loses no item.
     ///
     /// # Errors
-    /// If the clock has no timer; already for the first batch.
+    /// If the clock has no timer, even for the first batch.
     pub async fn next(&mut self) -> Result<Option<Vec<I::Item>>, NoTimer> {
         Ok(if self.ready().await? { Some(self.hand_out()) } else { None })
     }
 
-    /// As [`next`](Self::next), on any clock, but blocks this thread. On a virtual clock another
-    /// thread has to move the time.
+    /// Like [`next`](Self::next), on any clock, but blocks this thread. On a virtual clock another
+    /// thread must move the time.
     ///
     /// # Errors
-    /// Inside a simulation; already for the first batch.
+    /// Inside a simulation, even for the first batch.
     pub fn next_blocking(&mut self) -> Result<Option<Vec<I::Item>>, InSimulation> {
         Ok(if self.ready_blocking()? { Some(self.hand_out()) } else { None })
     }
 
-    /// How many batches are left: at least, and at most if that is known.
+    /// Bounds on the number of batches left: the lower bound, and the upper bound if it is known.
     pub fn size_hint(&self) -> (usize, Option<usize>) {
         let (least, most) = self.items.size_hint();
         let size = self.pacer.size;
         (least.div_ceil(size), most.map(|most| most.div_ceil(size)))
     }
 
-    /// Whether there are more items; if so, once the pause is over.
+    /// Whether items are left; if so, waits for the end of the pause.
     async fn ready(&mut self) -> Result<bool, NoTimer> {
         let pause = self.pacer.clock.sleep_until(self.earliest)?;
         if self.items.peek().is_none() {
@@ -124,7 +128,8 @@ impl<I: Iterator> Batches<I> {
 
     fn hand_out(&mut self) -> Vec<I::Item> {
         let mut batch = Vec::new();
-        // One by one: an iterator's word on its size is not worth a panic.
+        // Grows item by item: an allocation of `size` items, or of the iterator's size hint, could
+        // panic.
         for item in self.items.by_ref().take(self.pacer.size) {
             batch.push(item);
         }

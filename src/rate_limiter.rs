@@ -1,4 +1,8 @@
-//! [`RateLimiter`]: a quota for each key, on a clock.
+//! [`RateLimiter`] limits each key to a quota and decides at the time of a clock.
+//!
+//! `builder` configures a limiter, `store` and `words` hold the states of keys, `lines` adds the
+//! wait lines of keys, and `reservation` is a charge that can be corrected. The decisions
+//! themselves are in `cells` and `records`, wait queues in `queue`.
 
 mod builder;
 mod lines;
@@ -27,26 +31,26 @@ use lines::RatePlan;
 pub use reservation::Reservation;
 pub(crate) use store::Store;
 
-/// The identity of a key without size, as `()`: nobody waits for a hasher to say it. Any number would
-/// do, as hashers are keyed.
+/// The key hash of a zero-sized key such as `()`, which skips the hasher. Any value will do, since
+/// hashers are keyed.
 const UNIT: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Keys that one call of [`RateLimiter::check_many`] brings near at a time.
+/// Keys that [`RateLimiter::check_many`] prefetches at a time.
 const BATCH: usize = 16;
 
-/// A quota for each key, kept apart.
+/// Limits each key to a quota of its own.
 ///
-/// A key is anything that hashes; it is neither kept nor cloned. Which verb is right:
+/// Any type that implements `Hash` can be a key; the limiter neither keeps nor clones keys.
 ///
 /// | to | call |
 /// |---|---|
 /// | decide a request and charge it | [`check`](Self::check), [`check_n`](Self::check_n) |
-/// | decide many at once | [`check_many`](Self::check_many) |
-/// | decide at a stamp of your own | [`check_at`](Self::check_at) |
-/// | look without charging | [`peek`](Self::peek), [`peek_n`](Self::peek_n) |
+/// | decide many requests in one call | [`check_many`](Self::check_many) |
+/// | decide at a timestamp of your own | [`check_at`](Self::check_at) |
+/// | get the answer without a charge | [`peek`](Self::peek), [`peek_n`](Self::peek_n) |
 /// | charge an estimate, correct it later | [`reserve`](Self::reserve) |
-/// | wait for one's turn | [`acquire`](Self::acquire), [`acquire_blocking`](Self::acquire_blocking) |
-/// | know when one's turn will be, and wait elsewhere | [`book`](Self::book) |
+/// | wait for a turn | [`acquire`](Self::acquire), [`acquire_blocking`](Self::acquire_blocking) |
+/// | learn when a turn comes, and wait elsewhere | [`book`](Self::book) |
 /// | decide several limits as one | [`all`](crate::all) with [`key`](Self::key) |
 ///
 /// ```
@@ -59,30 +63,32 @@ const BATCH: usize = 16;
 /// }
 /// ```
 ///
-/// A limit that all share has one key, `()`, which is not hashed; all values of any type without size
-/// are that key.
+/// A limit that all callers share has one key, `()`, which is not hashed. All values of all
+/// zero-sized types are that key.
 ///
-/// A key is known by its 64-bit hash alone: two of n live keys are taken for one with a chance of
-/// n^2 / 2^65. The hasher is keyed from the system's randomness, so nobody can make keys collide.
-/// A faster one must be keyed too, and good in all 64 bits.
+/// The limiter identifies a key by its 64-bit hash: two of n live keys share a hash with a
+/// probability of n^2 / 2^65. The default hasher takes its key from the system's randomness, so
+/// callers cannot provoke collisions. A faster hasher must be keyed too, and good in all 64 bits.
 ///
-/// Share it by reference or in an `Arc`. Every verb takes `&self`, and no check waits for another
-/// thread longer than a look through one group of slots takes; settling over a change of quota and
-/// the first overflow wait for a [`set_quota`](Self::set_quota) under way. While callers wait in line
-/// for any key, each decision leaves the fast path, and one that is denied may serve those before it.
+/// Share a limiter by reference or in an `Arc`: every method takes `&self`. No check waits for
+/// another thread longer than a scan of one group of slots takes; to settle a charge across a
+/// change of quota, and the first overflow, wait for a [`set_quota`](Self::set_quota) in progress.
+/// While callers wait in line for any key, each decision takes the slow path, and a denied decision
+/// may serve the waiters of its key.
 ///
-/// `A` is the [`Algorithm`]: [`Gcra`] unless another is [chosen](Self::with_algorithm). What is said
-/// here of keys and memory is so where its state is a word ([`Gcra`], [`LeakyBucket`], and a
-/// [`FixedWindow`](crate::algorithm::FixedWindow) aligned to the epoch). Other states are in records, one to a
-/// key: a decision takes a short lock, memory grows with the keys that are not idle, and at
-/// `max_keys` a newcomer may find no room although a key has become idle.
+/// `A` is the [`Algorithm`]: [`Gcra`] unless another is [chosen](Self::with_algorithm). What this
+/// page says of keys and memory holds for algorithms whose state is a word ([`Gcra`],
+/// [`LeakyBucket`], and a [`FixedWindow`](crate::algorithm::FixedWindow) aligned to the epoch).
+/// Other algorithms keep a record per key: a decision takes a short lock, memory grows with the
+/// keys that are not idle, and at `max_keys` a new key may find no room although another key has
+/// become idle.
 pub struct RateLimiter<A = Gcra, S = RandomState> {
     rate: Arc<Rate>,
     hasher: S,
     algorithm: PhantomData<fn() -> A>,
 }
 
-/// A key of a limiter, as a part of a set: [`RateLimiter::key`].
+/// A key of a limiter, as a member of a set: [`RateLimiter::key`].
 #[derive(Clone, Copy)]
 pub struct Key<'a> {
     pub(crate) rate: &'a Rate,
@@ -104,13 +110,15 @@ impl<A: Algorithm, S: BuildHasher> RateLimiter<A, S> {
 
     /// Decides `cost` units at `now` instead of the clock's time.
     ///
-    /// A stamp before one already used admits no more than the later one would have.
+    /// A timestamp before one already used admits no more than the later one would have.
     ///
-    /// A stamp over ten years ahead of the clock concerns its own key only. Where states are words one
-    /// axis serves all keys: it begins 9 years before the first stamp, ends 10 years after it (48 and
-    /// 145 days at 10^10 a second), and moves on when the limiter's clock gets to its end. A key that is
-    /// charged beyond the end is decided apart from then on; 1,024 keys can be, and more of them are
-    /// keys without room. Stamps before the axis count as its beginning.
+    /// A timestamp over ten years ahead of the clock affects its own key only. Where states are
+    /// words, all keys share one range of timestamps, from 9 years before the first timestamp to 10
+    /// years after it (48 and 145 days at 10^10 units a second). The range moves on when the
+    /// limiter's clock reaches its end. A key that is charged beyond the end is decided in a second
+    /// table from then on, which holds 1,024 keys; further keys are treated as keys without room
+    /// ([`overflow`](RateLimiterBuilder::overflow)). A timestamp before the range counts as its
+    /// beginning.
     #[inline(always)]
     pub fn check_at<K: Hash + ?Sized>(
         &self,
@@ -125,14 +133,14 @@ impl<A: Algorithm, S: BuildHasher> RateLimiter<A, S> {
         }
     }
 
-    /// What [`check`](Self::check) would say, charging nothing.
+    /// The answer that [`check`](Self::check) would give, without a charge.
     pub fn peek<K: Hash + ?Sized>(&self, key: &K) -> Result<Allowed, Denied> {
         self.peek_n(key, 1)
     }
 
-    /// What [`check_n`](Self::check_n) would say, charging nothing. What remains is counted
-    /// before the charge that does not happen, if `cost` is 0, and after it otherwise.
-    /// A key without a slot is answered as if there were room for it.
+    /// The answer that [`check_n`](Self::check_n) would give, without a charge. The answer states
+    /// what remains after a charge of `cost`. A key without a slot is answered as if there were
+    /// room for it.
     pub fn peek_n<K: Hash + ?Sized>(&self, key: &K, cost: u64) -> Result<Allowed, Denied> {
         self.peek_at(key, cost, self.rate.clock.now())
     }
@@ -149,9 +157,9 @@ impl<A: Algorithm, S: BuildHasher> RateLimiter<A, S> {
 
     /// Decides one unit for each of `keys` now, in order, each by itself.
     ///
-    /// `answers` is emptied first and then holds an answer for each key. Faster than one by one
-    /// when the table is larger than the processor's cache: memory is asked for all keys of a
-    /// batch before the first is decided.
+    /// Clears `answers`, then pushes one answer for each key. Faster than separate calls when the
+    /// table is larger than the processor's cache, because the limiter prefetches the slots of a
+    /// whole batch before it decides the first key.
     pub fn check_many<K: Hash>(&self, keys: &[K], answers: &mut Vec<Result<Allowed, Denied>>) {
         answers.clear();
         answers.reserve(keys.len());
@@ -163,7 +171,7 @@ impl<A: Algorithm, S: BuildHasher> RateLimiter<A, S> {
                 *tag = self.tag(key);
                 seen |= self.rate.store.touch(*tag);
             }
-            // The loads must happen; their values do not matter.
+            // Keeps the compiler from removing the loads; their values do not matter.
             std::hint::black_box(seen);
             answers.extend(tags.iter().take(batch.len()).map(|tag| {
                 let answer = self.rate.store.decide_fast(*tag, 1, now);
@@ -172,7 +180,7 @@ impl<A: Algorithm, S: BuildHasher> RateLimiter<A, S> {
         }
     }
 
-    /// Charges `cost` units now that may turn out to be more or fewer.
+    /// Charges `cost` units now, as an estimate that the caller can correct later.
     ///
     /// ```
     /// use tollgate::{Quota, RateLimiter};
@@ -187,8 +195,8 @@ impl<A: Algorithm, S: BuildHasher> RateLimiter<A, S> {
         self.take(key, Ask::all(cost))
     }
 
-    /// Charges as many units as are there, of at most `up_to`:
-    /// [`Reservation::cost`] says how many, which is more than 0. For work that can be done in part.
+    /// Charges as many units as remain, at most `up_to`: [`Reservation::cost`] says how many, which
+    /// is more than 0. For work that can be done in part.
     ///
     /// ```
     /// use tollgate::{Quota, RateLimiter};
@@ -201,7 +209,7 @@ impl<A: Algorithm, S: BuildHasher> RateLimiter<A, S> {
     /// ```
     ///
     /// # Errors
-    /// If nothing is there: as if one unit had been asked.
+    /// If no unit remains: the error is that of a request for one unit.
     pub fn grant_up_to<K: Hash + ?Sized>(
         &self,
         key: &K,
@@ -219,16 +227,17 @@ impl<A: Algorithm, S: BuildHasher> RateLimiter<A, S> {
         Ok(Reservation { rate: &self.rate, taken })
     }
 
-    /// Waits in line for `cost` units, `within` so long, on this thread. Works on any clock; on a
-    /// virtual one another thread must move the time.
+    /// Waits in line for `cost` units, for at most `within`, and blocks this thread. Works on any
+    /// clock; on a virtual clock another thread must move the time.
     ///
-    /// First come, first served, for each key. Nobody is charged before its turn, and while anybody
-    /// waits a [`check`](Self::check) of that key is denied, with the wait behind all of them.
+    /// Each key serves its callers in order of arrival. A waiter is charged when its turn comes,
+    /// not before. While callers wait for a key, a [`check`](Self::check) of that key is denied,
+    /// and its stated wait counts all waiters.
     ///
     /// # Errors
-    /// [`WaitError::Denied`] at once if the turn cannot come in time, if it never can, or if the line
-    /// is full; later if the quota was lowered meanwhile. [`WaitError::InSimulation`],
-    /// [`WaitError::Gone`].
+    /// [`WaitError::Denied`] immediately if the turn cannot come in time, if it can never come, or
+    /// if the line is full; later if the quota was lowered meanwhile. Also
+    /// [`WaitError::InSimulation`] and [`WaitError::Gone`].
     pub fn acquire_blocking<K: Hash + ?Sized>(
         &self,
         key: &K,
@@ -239,8 +248,8 @@ impl<A: Algorithm, S: BuildHasher> RateLimiter<A, S> {
         acquire_blocking(plan).map(lines::Turn::take)
     }
 
-    /// As [`acquire_blocking`](Self::acquire_blocking), under `.await` and any executor, `within` so
-    /// long from the first poll. Dropping the future leaves the line; nothing was charged.
+    /// Like [`acquire_blocking`](Self::acquire_blocking), as a future for any executor. `within`
+    /// counts from the first poll. Dropping the future leaves the line; nothing was charged.
     ///
     /// # Errors
     /// Also [`WaitError::NoTimer`] if the clock has no timer.
@@ -249,7 +258,7 @@ impl<A: Algorithm, S: BuildHasher> RateLimiter<A, S> {
         AcquireRate(Acquire::New(plan))
     }
 
-    /// `key` as a part of a set that is decided all or none: [`all`](crate::all).
+    /// `key` as a member of a set that is decided all or none: [`all`](crate::all).
     #[inline]
     pub fn key<K: Hash + ?Sized>(&self, key: &K) -> Key<'_> {
         Key { rate: &self.rate, tag: self.tag(key) }
@@ -257,16 +266,16 @@ impl<A: Algorithm, S: BuildHasher> RateLimiter<A, S> {
 
     /// Makes `key` as if it had never been seen.
     ///
-    /// A reservation made before gives back all the same when it is settled.
+    /// A reservation made before the reset still gives back units when it is settled.
     pub fn reset<K: Hash + ?Sized>(&self, key: &K) {
         self.rate.reset(self.tag(key));
     }
 
-    /// The identity of a key. Never 0, which marks an unused slot.
+    /// The key hash. Never 0, which marks an unused slot.
     #[inline(always)]
     fn tag<K: Hash + ?Sized>(&self, key: &K) -> u64 {
-        // Nothing tells two values without size apart. An empty `str` also has none, but is hashed as
-        // an empty `String` is.
+        // All values of a zero-sized type are equal. An empty `str` also has size 0, but must hash
+        // like an empty `String`.
         let is_sized = size_of::<&K>() == size_of::<usize>();
         if is_sized && size_of_val(key) == 0 {
             return UNIT;
@@ -276,8 +285,8 @@ impl<A: Algorithm, S: BuildHasher> RateLimiter<A, S> {
 }
 
 impl<S: BuildHasher> RateLimiter<Gcra, S> {
-    /// Charges `cost` units now for a turn that comes within `max_wait`, and says when: for callers
-    /// that schedule themselves. Until then the key owes more than its burst.
+    /// Charges `cost` units now for a turn that comes within `max_wait`, and says when it comes:
+    /// for callers that schedule themselves. Until then the key owes more than its burst.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -291,8 +300,8 @@ impl<S: BuildHasher> RateLimiter<Gcra, S> {
     /// ```
     ///
     /// # Errors
-    /// If the turn would come later: after how long. Then, and if others wait in line for the key,
-    /// nothing is charged.
+    /// If the turn would come later than `max_wait` (the error says after how long to retry), or if
+    /// other callers wait in line for the key. Nothing is charged then.
     pub fn book<K: Hash + ?Sized>(
         &self,
         key: &K,
@@ -304,8 +313,8 @@ impl<S: BuildHasher> RateLimiter<Gcra, S> {
 }
 
 impl<S: BuildHasher> RateLimiter<LeakyBucket, S> {
-    /// How full the bucket of `key` is: what was admitted less what has leaked, in whole units,
-    /// rounded up; at most the burst.
+    /// The level of the bucket of `key`: units admitted less units leaked, rounded up to whole
+    /// units; at most the burst.
     pub fn level<K: Hash + ?Sized>(&self, key: &K) -> u64 {
         let look = |allowed: Allowed| allowed.burst().saturating_sub(allowed.remaining());
         self.peek_n(key, 0).map_or(0, look)
@@ -313,48 +322,48 @@ impl<S: BuildHasher> RateLimiter<LeakyBucket, S> {
 }
 
 impl<A, S> RateLimiter<A, S> {
-    /// Puts another quota in force for all keys, now.
+    /// Replaces the quota of all keys, now.
     ///
-    /// By GCRA debt is kept in units and repaid at the new rate: after 100 units of 100 an hour, a
-    /// quota of 500 a second is whole again in 200 ms. Other algorithms say what becomes of their
-    /// states. Takes time in proportion to the table; others
-    /// go on meanwhile, each decision under the old quota or the new.
+    /// GCRA keeps debt in units and repays it at the new rate: after 100 units of 100 an hour, a
+    /// quota of 500 a second is whole again in 200 ms. Other algorithms document how they convert
+    /// their states. Takes time in proportion to the table; other threads go on meanwhile, and each
+    /// decision is made under the old quota or the new one.
     pub fn set_quota(&self, quota: Quota) {
         self.rate.set_quota(quota);
     }
 
-    /// The quota in force.
+    /// The current quota.
     pub fn quota(&self) -> Quota {
         self.rate.store.quota()
     }
 
-    /// How many keys are in debt now. Looks at the whole table.
+    /// The number of keys in debt now. Scans the whole table.
     pub fn len(&self) -> usize {
         self.rate.store.len(self.rate.clock.now())
     }
 
-    /// Whether no key is in debt now. Looks at the whole table.
+    /// Whether no key is in debt now. Scans the whole table.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Bytes allocated. The system gives them page by page as they are first used.
+    /// Bytes allocated. The system commits them page by page at first use.
     pub fn memory(&self) -> usize {
         self.rate.store.memory()
     }
 
-    /// How many calls found no room for their key.
+    /// The number of calls that found no room for their key.
     pub fn overflows(&self) -> u64 {
         self.rate.store.overflows()
     }
 
-    /// Where stamps come from.
+    /// The clock that gives the timestamps.
     pub fn clock(&self) -> &Clock {
         &self.rate.clock
     }
 }
 
-/// Waits in line for units of a key: [`RateLimiter::acquire`].
+/// A future that waits in line for units of a key: [`RateLimiter::acquire`].
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct AcquireRate(Acquire<RatePlan>);
 

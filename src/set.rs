@@ -1,4 +1,7 @@
-//! [`all`]: several limiters decided as one step, without a policy.
+//! [`all`] decides several limiters as one step, without a policy.
+//!
+//! `keys` holds the types that a set accepts and the fast path, `slow` the transaction for all
+//! other sets. Policies with named limits are in `policy` and `enforcer`.
 
 mod keys;
 mod slow;
@@ -15,12 +18,12 @@ use crate::time::{Clock, Timestamp};
 pub use keys::{Keys, SetKey};
 use slow::Members;
 
-/// Several limits to be decided as one: all of them are charged, or none.
+/// Combines several limits into a set that charges all of them or none.
 ///
-/// Takes keys of limiters, in the order in which a refusal is to name them: narrowest first, the
-/// one that all requests share last, which is also the fastest order. Slots of concurrency limits
-/// ([`ConcurrencyLimiter::slot`](crate::ConcurrencyLimiter::slot),
-/// [`KeyedConcurrencyLimiter::key`](crate::KeyedConcurrencyLimiter::key)) may be among them.
+/// Takes keys of limiters in the order in which a refusal names them: the narrowest limit first,
+/// the limit that all requests share last, which is also the fastest order. Slots of concurrency
+/// limits ([`ConcurrencyLimiter::slot`](crate::ConcurrencyLimiter::slot),
+/// [`KeyedConcurrencyLimiter::key`](crate::KeyedConcurrencyLimiter::key)) may be members too.
 ///
 /// ```
 /// use tollgate::{Quota, RateLimiter};
@@ -40,14 +43,14 @@ pub fn all<'a, const N: usize, K: Keys<'a, N>>(keys: K) -> Set<'a, N, K> {
     Set { keys, of: PhantomData }
 }
 
-/// Keys of limiters that are decided together: [`all`].
+/// Keys of limiters that are decided as one: [`all`].
 #[derive(Clone)]
 pub struct Set<'a, const N: usize, K> {
     keys: K,
     of: PhantomData<[&'a (); N]>,
 }
 
-/// One key of a set, of a rate or of slots: made of either with `into`.
+/// One member of a set, a key of a rate or of slots: created from either with `into`.
 #[derive(Clone)]
 pub struct Member<'a>(MemberKind<'a>);
 
@@ -57,19 +60,19 @@ enum MemberKind<'a> {
     Slots(SlotKey<'a>),
 }
 
-/// What an admitted set of limits was charged, and the slots it holds. Dropping it keeps the charge
-/// and gives the slots back.
+/// The charges and the slots of an admitted set. Dropping it keeps the charges and gives the slots
+/// back.
 #[derive(Debug)]
 pub struct SetPermit<'a, const N: usize> {
     charges: [Option<Charged<'a>>; N],
     leases: Leases,
-    /// What it was admitted at.
+    /// The cost at which the set was admitted.
     cost: u64,
     allowed: Allowed,
 }
 
-/// The slots that a set holds. Few sets have any: dropping none is one comparison at the caller, and
-/// leaves the compiler free to drop what was computed for the permit.
+/// The slots that a set holds. Few sets have any, so the drop of an empty value is one comparison,
+/// inlined in the caller; the compiler can then remove what was computed for the permit.
 #[derive(Debug, Default)]
 struct Leases(ManuallyDrop<Option<Box<[Lease]>>>);
 
@@ -93,7 +96,7 @@ fn give_back(leases: Box<[Lease]>) {
     drop(leases);
 }
 
-/// A charge and where it can be settled.
+/// A charge, and the limiter that settles it.
 #[derive(Clone, Copy)]
 struct Charged<'a> {
     rate: &'a Rate,
@@ -104,17 +107,18 @@ impl<'a, const N: usize, K: Keys<'a, N>> Set<'a, N, K> {
     /// Decides `cost` units of each rate and a slot of each concurrency limit now: all of them are
     /// charged and taken, or none. A cost of 0 is a peek.
     ///
-    /// Each limit is asked at its own clock's time. A key that is listed twice is charged twice.
+    /// Each limit is decided at the time of its own clock. A key that is listed twice is charged
+    /// twice.
     #[inline(always)]
     pub fn admit(&self, cost: u64) -> Result<SetPermit<'a, N>, Refused> {
-        // Read before the keys are looked at, and nearly always once.
+        // Read the clock before the snapshots, and only once for all clocks that read alike.
         let Some(first) = self.keys.clock() else { return self.decide(cost, Clock::now_apart) };
         let now = first.now();
         self.decide(cost, |clock| if first.reads_alike(clock) { now } else { clock.now_apart() })
     }
 
-    /// Charges each rate as much as all have left, of at most `up_to` units, and takes a slot of each
-    /// concurrency limit: [`SetPermit::cost`] says how much it was, which is more than 0.
+    /// Charges each rate the units that all of them have left, at most `up_to`, and takes a slot of
+    /// each concurrency limit. [`SetPermit::cost`] says how many units, which is more than 0.
     ///
     /// ```
     /// use tollgate::{Quota, RateLimiter};
@@ -127,14 +131,14 @@ impl<'a, const N: usize, K: Keys<'a, N>> Set<'a, N, K> {
     /// ```
     ///
     /// # Errors
-    /// If one of them has nothing left: as if one unit had been asked.
+    /// If a member has nothing left: the refusal is that of a request for one unit.
     pub fn grant_up_to(&self, up_to: u64) -> Result<SetPermit<'a, N>, Refused> {
         let mut decided = None;
         Members(self.keys.list()).decide(Ask::up_to(up_to), &mut |clock| clock.now(), &mut decided);
         decided.unwrap_or_else(|| Ok(SetPermit::nothing()))
     }
 
-    /// [`admit`](Self::admit) at `now`, whatever the clocks say.
+    /// Like [`admit`](Self::admit), at `now` instead of the clocks' times.
     #[inline(always)]
     pub fn admit_at(&self, cost: u64, now: Timestamp) -> Result<SetPermit<'a, N>, Refused> {
         self.decide(cost, |_| now)
@@ -149,14 +153,14 @@ impl<'a, const N: usize, K: Keys<'a, N>> Set<'a, N, K> {
         if let Some(decided) = self.keys.admit_fast::<true>(cost, &mut now) {
             return decided;
         }
-        // Not the place of the value that is returned: that would keep a permit in memory that the
-        // caller drops.
+        // A separate variable, not the return value's place: that would keep a permit in memory
+        // even if the caller drops the permit.
         let mut decided = None;
         self.decide_apart(cost, &mut now, &mut decided);
         decided.unwrap_or_else(|| Ok(SetPermit::nothing()))
     }
 
-    /// Decides what is not decided inline, and leaves the answer in `decided`.
+    /// Decides what the inlined path leaves over, and writes the answer to `decided`.
     #[cold]
     #[inline(never)]
     fn decide_apart(
@@ -173,7 +177,7 @@ impl<'a, const N: usize, K: Keys<'a, N>> Set<'a, N, K> {
 }
 
 impl<const N: usize> SetPermit<'_, N> {
-    /// Of a set that was charged nothing.
+    /// The permit of a set that was charged nothing.
     fn nothing() -> Self {
         SetPermit {
             charges: [None; N],
@@ -183,19 +187,19 @@ impl<const N: usize> SetPermit<'_, N> {
         }
     }
 
-    /// How many units each rate was charged, for each time it is listed.
+    /// The units that each rate was charged, for each time it is listed.
     pub fn cost(&self) -> u64 {
         self.cost
     }
 
-    /// How the tightest of the limits stands: the one of which the least remains.
+    /// The state of the limit with the least remaining.
     pub fn allowed(&self) -> Allowed {
         self.allowed
     }
 
-    /// Makes the charge of each limit `cost`, as
-    /// [`Reservation::settle`](crate::Reservation::settle) does; of a key that was listed several
-    /// times, each time. Slots are given back.
+    /// Changes the charge of each limit to `cost`, as
+    /// [`Reservation::settle`](crate::Reservation::settle) does; a key that is listed several times
+    /// is settled as often. Gives the slots back.
     pub fn settle(self, cost: u64) {
         for Charged { rate, charge } in self.charges.into_iter().flatten() {
             let listed = charge.cost.checked_div(self.cost).unwrap_or(1);

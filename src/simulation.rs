@@ -1,5 +1,8 @@
-//! A single-threaded executor on virtual time: the same seed, the same run. `executor` keeps the
-//! tasks and wakes them, `task` is what becomes of one.
+//! [`Simulation`]: a single-threaded executor on virtual time, in which the same seed gives the
+//! same run.
+//!
+//! `executor` keeps and wakes the tasks, `task` is the handle to one. The virtual clock itself is
+//! in `time`.
 
 mod executor;
 mod task;
@@ -17,15 +20,15 @@ use crate::time::{Clock, Sleep, Timestamp};
 use executor::Executor;
 pub use task::{Aborted, Task};
 
-/// Runs futures on one thread and on virtual time, and again in the same way from the same seed:
+/// Runs futures on one thread and on virtual time, and repeats a run exactly from the same seed:
 /// for tests of code that waits, without waiting.
 ///
-/// Tasks run in the order in which they were woken. When none is ready, time jumps to the next
-/// moment that one waits for, so an hour of sleeping costs nothing. Random numbers come from a
-/// generator seeded once. A run depends on nothing else unless the tasks do: not on threads, not
-/// on real time, not on the order of a `HashMap`.
+/// Tasks run in the order in which they were woken. When no task is ready, time jumps to the next
+/// moment that a task waits for, so an hour of sleeping costs nothing. Random numbers come from a
+/// generator that is seeded once. A run depends on nothing else unless its tasks do: not on
+/// threads, real time, or the order of a `HashMap`.
 ///
-/// Code under test takes a [`Clock`] and finds the simulation's:
+/// Code under test takes a [`Clock`], which is the simulation's:
 /// ```
 /// use std::time::Duration;
 /// use rand::RngExt;
@@ -55,7 +58,7 @@ pub use task::{Aborted, Task};
 /// assert!((9_000..9_500).contains(&took.as_millis()), "{took:?}");
 /// ```
 ///
-/// Waiting works as on real time, and what is due is decided at its very moment:
+/// Waits work as on real time, and each event is decided at its exact moment:
 /// ```
 /// use std::time::Duration;
 /// use tollgate::simulation::Simulation;
@@ -77,18 +80,17 @@ pub use task::{Aborted, Task};
 /// assert_eq!(second.output().unwrap(), Ok(Timestamp::from_secs(300)));
 /// ```
 ///
-/// A call that blocks its thread, such as
-/// [`acquire_blocking`](crate::ConcurrencyLimiter::acquire_blocking), is an error in a task: nobody
-/// else would move its time.
+/// In a task, a call that blocks its thread, such as
+/// [`acquire_blocking`](crate::ConcurrencyLimiter::acquire_blocking), returns an error: no other
+/// thread would move the time.
 ///
-/// Dropping a simulation drops what its tasks have not done, in the order in which they were
-/// spawned.
+/// Dropping a simulation drops its unfinished tasks, in the order in which they were spawned.
 #[derive(Debug)]
 pub struct Simulation {
     handle: Handle,
 }
 
-/// A handle to a [`Simulation`], for tasks to keep.
+/// A handle to a [`Simulation`], for use in tasks.
 #[derive(Clone)]
 pub struct Handle(Rc<Executor>);
 
@@ -99,7 +101,7 @@ pub struct Handle(Rc<Executor>);
 pub struct Random(Rc<Executor>);
 
 impl Simulation {
-    /// A simulation at time 0 whose random numbers follow from `seed`.
+    /// A simulation at time 0 with random numbers seeded by `seed`.
     pub fn new(seed: u64) -> Simulation {
         Simulation { handle: Handle(Rc::new(Executor::new(seed))) }
     }
@@ -109,27 +111,27 @@ impl Simulation {
         self.handle.clone()
     }
 
-    /// Its clock, for limiters.
+    /// The simulation's clock, for limiters.
     pub fn clock(&self) -> Clock {
         self.handle.clock()
     }
 
-    /// The moment it is in the simulation.
+    /// The current moment of the simulation.
     pub fn now(&self) -> Timestamp {
         self.handle.now()
     }
 
-    /// Ends when the simulation's time has moved on by `by`.
+    /// A future that completes when the simulation's time has moved on by `by`.
     pub fn sleep(&self, by: Duration) -> Sleep {
         self.handle.sleep(by)
     }
 
-    /// Its random numbers.
+    /// The simulation's random numbers.
     pub fn random(&self) -> Random {
         self.handle.random()
     }
 
-    /// Has `future` run as a task, from the next [`run`](Self::run) on.
+    /// Spawns `future` as a task, which runs from the next [`run`](Self::run) on.
     pub fn spawn<F>(&self, future: F) -> Task<F::Output>
     where
         F: Future + 'static,
@@ -138,21 +140,21 @@ impl Simulation {
         self.handle.spawn(future)
     }
 
-    /// Runs until no task is ready and none waits for a moment. Returns how many are not done:
-    /// they wait for something that does not happen, or for another thread.
+    /// Runs until no task is ready and no task waits for a moment. Returns the number of unfinished
+    /// tasks: they wait for an event that does not happen, or for another thread.
     ///
-    /// [`Timestamp::MAX`] is no moment: who waits for it waits for ever. A task that panics is
-    /// over, and the panic goes on through this call; the simulation can be run again.
+    /// A task that waits for [`Timestamp::MAX`] waits forever. A task that panics is over, and the
+    /// panic propagates through this call; the simulation can be run again.
     ///
-    /// Does not return while tasks go on for ever: see [`run_until`](Self::run_until).
+    /// Does not return while tasks go on forever: see [`run_until`](Self::run_until).
     pub fn run(&mut self) -> usize {
         self.handle.0.run_until(Timestamp::MAX - Duration::from_nanos(1))
     }
 
-    /// Runs what happens until `end`, included, and leaves the clock there. Returns how many tasks
-    /// are not done.
+    /// Runs all events until `end`, inclusive, and leaves the clock there. Returns the number of
+    /// unfinished tasks.
     ///
-    /// If `end` is past, runs what happens now.
+    /// If `end` is in the past, runs only what is ready now.
     pub fn run_until(&mut self, end: Timestamp) -> usize {
         let executor = &self.handle.0;
         let tasks = executor.run_until(end);
@@ -160,7 +162,7 @@ impl Simulation {
         tasks
     }
 
-    /// [`run_until`](Self::run_until) `by` from now.
+    /// Like [`run_until`](Self::run_until), `by` from now.
     pub fn run_for(&mut self, by: Duration) -> usize {
         self.run_until(self.now() + by)
     }
@@ -173,28 +175,28 @@ impl Drop for Simulation {
 }
 
 impl Handle {
-    /// As [`Simulation::clock`].
+    /// Like [`Simulation::clock`].
     pub fn clock(&self) -> Clock {
         self.0.clock()
     }
 
-    /// As [`Simulation::now`].
+    /// Like [`Simulation::now`].
     pub fn now(&self) -> Timestamp {
         self.0.now()
     }
 
-    /// As [`Simulation::sleep`].
+    /// Like [`Simulation::sleep`].
     pub fn sleep(&self, by: Duration) -> Sleep {
         self.0.sleep(by)
     }
 
-    /// As [`Simulation::random`].
+    /// Like [`Simulation::random`].
     pub fn random(&self) -> Random {
         Random(self.0.clone())
     }
 
-    /// As [`Simulation::spawn`]: the task runs after those that are ready now. Once the simulation
-    /// is gone `future` is dropped at once.
+    /// Like [`Simulation::spawn`]: the task runs after the tasks that are ready now. If the
+    /// simulation is gone, drops `future` immediately.
     pub fn spawn<F>(&self, future: F) -> Task<F::Output>
     where
         F: Future + 'static,

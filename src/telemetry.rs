@@ -1,8 +1,8 @@
-//! What is told as it happens: to logs (feature `tracing`), and how long waits took to a metrics
-//! recorder (feature `metrics`). Without the features nothing is told, at no cost.
+//! Events as they happen: log events (feature `tracing`), and the times of waits for a metrics
+//! recorder (feature `metrics`). Without the features, these functions do nothing, at no cost.
 //!
-//! Whoever listens is foreign code: nothing here is called under a lock or a hold. Numbers that
-//! only grow are not told here; they are read when somebody asks.
+//! Subscribers and recorders are foreign code, so no function here is called under a lock or a
+//! hold. Counters are not here: `metrics` reads them on request.
 
 #[cfg_attr(feature = "tracing", path = "telemetry/logs.rs")]
 #[cfg_attr(not(feature = "tracing"), path = "telemetry/no_logs.rs")]
@@ -14,7 +14,7 @@ mod waits;
 pub(crate) use logs::*;
 pub(crate) use waits::*;
 
-/// Whether the `nth` of many is told: of the first ones fewer and fewer, then each 1,024th.
+/// Whether to log the `nth` of many events: at powers of two, and each 1,024th.
 #[cfg_attr(not(feature = "tracing"), allow(dead_code))]
 fn is_sampled(nth: u64) -> bool {
     nth.is_power_of_two() || nth % 1024 == 0

@@ -1,5 +1,7 @@
-//! Time: a stamp in nanoseconds, and the clocks that make stamps. `virtual_clock` is the one that
-//! tests move, `sleep` waits for a moment of any clock that has a timer, `block` on any clock.
+//! Time: [`Timestamp`] in nanoseconds, and [`Clock`], which produces timestamps.
+//!
+//! `virtual_clock` is the clock that tests move, `sleep` waits under `.await` on clocks that have a
+//! timer, and `block` blocks a thread on any clock.
 
 mod block;
 mod sleep;
@@ -20,34 +22,35 @@ pub(crate) use virtual_clock::Simulated;
 pub use virtual_clock::VirtualClock;
 pub(crate) use virtual_clock::{Alarm, Due, VirtualTime, is_simulated};
 
-/// A moment, in whole nanoseconds since 1970 on real clocks and since 0 on a virtual one.
+/// A moment, in whole nanoseconds since the time origin: 1970 on real clocks, and a virtual clock's
+/// own 0.
 ///
 /// Arithmetic saturates at both ends (0 and the year 2554), so it cannot panic or wrap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// The first moment there is.
+    /// The earliest moment.
     pub const ZERO: Timestamp = Timestamp(0);
-    /// The last moment there is.
+    /// The latest moment.
     pub const MAX: Timestamp = Timestamp(u64::MAX);
 
-    /// The moment `nanos` nanoseconds after the axis begins.
+    /// The moment `nanos` nanoseconds after the time origin.
     pub const fn from_nanos(nanos: u64) -> Self {
         Timestamp(nanos)
     }
 
-    /// The moment `secs` seconds after the axis begins, or [`MAX`](Self::MAX) if it lies beyond.
+    /// The moment `secs` seconds after the time origin, or [`MAX`](Self::MAX) if that is later.
     pub const fn from_secs(secs: u64) -> Self {
         Timestamp(secs.saturating_mul(1_000_000_000))
     }
 
-    /// Nanoseconds since the axis begins.
+    /// Nanoseconds since the time origin.
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
 
-    /// How long after `earlier` this is; zero if it is not.
+    /// The time from `earlier` to this moment; zero if `earlier` is later.
     pub const fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -71,11 +74,11 @@ fn saturating_nanos(d: Duration) -> u64 {
     u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Where the stamps of a limiter come from. Cloning gives another handle to the same clock.
+/// The source of a limiter's timestamps. Cloning gives another handle to the same clock.
 ///
-/// The default is [`Clock::monotonic`], the operating system's: never a processor counter,
-/// which jumps on some hypervisors. All real clocks share one axis, anchored to the time of day
-/// once per process and monotonic from then on.
+/// The default is [`Clock::monotonic`], the operating system's clock, not a processor counter,
+/// which jumps on some hypervisors. All real clocks share one time origin: the process reads the
+/// time of day once, and time is monotonic from then on.
 #[derive(Clone)]
 pub struct Clock(ClockKind);
 
@@ -84,26 +87,26 @@ enum ClockKind {
     Monotonic(Anchor),
     #[cfg(target_os = "linux")]
     Coarse {
-        /// Nanoseconds from the system clock's own zero to 1970.
+        /// Nanoseconds from 1970 to the system clock's own zero.
         offset: u64,
     },
     Virtual(Arc<VirtualTime>),
     #[cfg(feature = "tokio")]
     Tokio(Anchor),
-    /// A clock with somebody else's timer.
+    /// A clock with a timer that the user supplies.
     Timed(Arc<Timed>),
     #[cfg(feature = "tsc")]
     Tsc {
         source: quanta::Clock,
-        /// Nanoseconds in `2^TICK_BITS` of the counter's ticks.
+        /// Nanoseconds in `2^TICK_BITS` ticks of the counter.
         nanos: u64,
-        /// What the counter said at `unix_nanos`.
+        /// The counter's value at `unix_nanos`.
         begun: u64,
         unix_nanos: u64,
     },
 }
 
-/// What waits until a moment.
+/// Creates a future that waits until a moment.
 type SleepUntil = dyn Fn(Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
 
 struct Timed {
@@ -111,12 +114,12 @@ struct Timed {
     sleep_until: Box<SleepUntil>,
 }
 
-/// The length of a counter's tick is known as that of `2^TICK_BITS` ticks, which fits 64 bits if the
+/// A tick's length is stored as the length of `2^TICK_BITS` ticks, which fits 64 bits if the
 /// counter runs at 8 MHz or more.
 #[cfg(feature = "tsc")]
 const TICK_BITS: u32 = 57;
 
-/// Nanoseconds that a counter's ticks take, rounded down, if `2^TICK_BITS` of them take `nanos`.
+/// The nanoseconds in `ticks` ticks, rounded down, if `2^TICK_BITS` ticks take `nanos`.
 #[cfg(feature = "tsc")]
 #[inline(always)]
 fn nanos_of_ticks(ticks: u64, nanos: u64) -> u64 {
@@ -124,7 +127,7 @@ fn nanos_of_ticks(ticks: u64, nanos: u64) -> u64 {
     u64::try_from(nanos).unwrap_or(u64::MAX)
 }
 
-/// One instant known on both axes: the monotonic clock's and that of the time of day.
+/// One instant in both scales: the monotonic clock and the time of day.
 #[derive(Clone, Copy)]
 struct Anchor {
     instant: Instant,
@@ -155,7 +158,7 @@ impl Anchor {
         self.unix_nanos.saturating_add(saturating_nanos(elapsed))
     }
 
-    /// The instant at which tokio's clock shows `at`; a moment too far ahead is a century away.
+    /// The instant at which tokio's clock shows `at`; at most a century after the anchor.
     #[cfg(feature = "tokio")]
     fn tokio_instant(self, at: Timestamp) -> tokio::time::Instant {
         const CENTURY: Duration = Duration::from_secs(100 * 366 * 86_400);
@@ -165,16 +168,17 @@ impl Anchor {
 }
 
 impl Clock {
-    /// The operating system's monotonic clock: to the nanosecond, about 25 ns a reading.
+    /// The operating system's monotonic clock, with nanosecond resolution; a reading takes about 25
+    /// ns.
     pub fn monotonic() -> Clock {
         Clock(ClockKind::Monotonic(Anchor::of_process()))
     }
 
     /// The operating system's coarse monotonic clock (Linux: `CLOCK_MONOTONIC_COARSE`).
     ///
-    /// About 4 ns a reading, and up to one tick of the kernel (1 to 10 ms) behind. Arrivals
+    /// A reading takes about 4 ns and is up to one tick of the kernel (1 to 10 ms) behind. Arrivals
     /// seem earlier by less than a tick, so a limit admits `burst + rate * (t + tick)` in any
-    /// interval `t`. Where the system has none this is [`Clock::monotonic`].
+    /// interval `t`. On systems without such a clock this is [`Clock::monotonic`].
     pub fn coarse() -> Clock {
         #[cfg(target_os = "linux")]
         {
@@ -184,7 +188,7 @@ impl Clock {
         Clock::monotonic()
     }
 
-    /// The processor's time-stamp counter, about 10 ns a reading.
+    /// The processor's time-stamp counter; a reading takes about 10 ns.
     ///
     /// Only for machines whose counters are known to be constant and synchronized: on some
     /// hypervisors they jump, and then limits admit nothing or everything.
@@ -196,19 +200,19 @@ impl Clock {
         Clock(ClockKind::Tsc { source, nanos, begun, unix_nanos: Anchor::of_process().now() })
     }
 
-    /// Tokio's clock, with tokio's timer: also while tokio's time is paused.
+    /// Tokio's clock and timer, which also follow tokio's paused time.
     ///
-    /// Waits under `.await` need a tokio runtime with its timer enabled then.
+    /// A wait under `.await` on this clock needs a tokio runtime with its timer enabled.
     #[cfg(feature = "tokio")]
     pub fn tokio() -> Clock {
         Clock(ClockKind::Tokio(Anchor::of_process()))
     }
 
-    /// This clock with a timer of your own, for waits under `.await` on any executor:
-    /// `sleep_until` gives a future that ends when the clock has reached the moment. One that ends
-    /// early is asked again.
+    /// This clock with a timer of your own, for waits under `.await` on any executor. `sleep_until`
+    /// returns a future that completes when the clock has reached the moment; if it completes
+    /// early, the waiter calls `sleep_until` again.
     ///
-    /// A virtual clock keeps its own timer, and so does tokio's.
+    /// A virtual clock and tokio's clock keep their own timers.
     pub fn with_timer<F>(
         self,
         sleep_until: impl Fn(Timestamp) -> F + Send + Sync + 'static,
@@ -227,7 +231,7 @@ impl Clock {
         }
     }
 
-    /// The moment it is.
+    /// The current moment.
     #[inline]
     pub fn now(&self) -> Timestamp {
         Timestamp(match &self.0 {
@@ -239,7 +243,7 @@ impl Clock {
             ClockKind::Tokio(anchor) => anchor.tokio_now(),
             ClockKind::Timed(timed) => return timed.clock.now(),
             #[cfg(feature = "tsc")]
-            // Converted here, since `quanta` is not inlined and a second call of it takes 1 ns.
+            // Converted here: `quanta` is not inlined, and a second call of it takes 1 ns.
             ClockKind::Tsc { source, nanos, begun, unix_nanos } => {
                 let ticks = source.raw().saturating_sub(*begun);
                 unix_nanos.saturating_add(nanos_of_ticks(ticks, *nanos))
@@ -247,15 +251,15 @@ impl Clock {
         })
     }
 
-    /// As `now`, out of line: for branches that few callers take.
+    /// Like `now`, but never inlined: for branches that few callers take.
     #[cold]
     #[inline(never)]
     pub(crate) fn now_apart(&self) -> Timestamp {
         self.now()
     }
 
-    /// A moment that is not later than now: on the system's clock of Linux the last tick of the kernel,
-    /// which is cheaper to read, and on other clocks `now`.
+    /// A moment that is not later than now. On Linux's system clock this is the last tick of the
+    /// kernel, which is cheaper to read; on other clocks this is `now`.
     #[inline]
     pub(crate) fn recent(&self) -> Timestamp {
         match &self.0 {
@@ -265,17 +269,17 @@ impl Clock {
         }
     }
 
-    /// The latest moment it has shown. Giving back and changing a quota count from there: what
-    /// time has given must not be given again by a clock that was set back.
+    /// The latest moment that the clock has shown. To settle a charge or change a quota as of this
+    /// moment gives back no time twice after the clock was set back.
     pub(crate) fn latest(&self) -> Timestamp {
         match &self.0 {
             ClockKind::Virtual(time) => Timestamp(time.latest()),
-            // The others never go back.
+            // The other clocks never go back.
             _ => self.now(),
         }
     }
 
-    /// Whether one reading serves both.
+    /// Whether one reading serves both clocks.
     #[inline(always)]
     pub(crate) fn reads_alike(&self, other: &Clock) -> bool {
         match (&self.0, &other.0) {
@@ -298,11 +302,12 @@ impl Clock {
     }
 }
 
-/// Nanoseconds from 1970 to the coarse clock's zero. Once, so that all coarse clocks read alike.
+/// Nanoseconds from 1970 to the coarse clock's zero. Computed once, so that all coarse clocks read
+/// alike.
 #[cfg(target_os = "linux")]
 static COARSE_OFFSET: LazyLock<u64> = LazyLock::new(|| {
     let unix_now = Anchor::of_process().now();
-    // Read second, so that it lags behind the system's clock.
+    // Read after `unix_now`, so that the coarse clock lags behind the system's clock.
     unix_now.saturating_sub(clock_nanos(rustix::time::ClockId::Monotonic))
 });
 
@@ -349,11 +354,11 @@ mod tests {
     fn ticks_take_as_long_as_the_counter_says() {
         let source = quanta::Clock::new();
         let nanos = source.delta_as_nanos(0, 1 << TICK_BITS);
-        // From one tick to some years of a counter of 4 GHz.
+        // From one tick to some years of a counter at 4 GHz.
         for bits in 0..59 {
             let ticks = (1 << bits) + (1 << bits) / 3;
             let (ours, theirs) = (nanos_of_ticks(ticks, nanos), source.delta_as_nanos(0, ticks));
-            // The length of a tick is rounded down by less than 2^-57 ns, and each product by less than 1 ns.
+            // Rounding down loses less than 2^-57 ns per tick, and each product less than 1 ns.
             let less = theirs.checked_sub(ours).unwrap();
             assert!(less <= 1 + (ticks >> TICK_BITS), "{ticks} ticks: {ours} and {theirs}");
         }

@@ -1,7 +1,8 @@
-//! [`PolicyWatcher`]: an enforcer that follows its policy file.
+//! [`PolicyWatcher`]: makes an enforcer follow its policy file.
 //!
-//! It looks at what the file holds, again and again, and asks nobody to be told: so it does not
-//! matter how the file is replaced, or whether its file system tells of changes.
+//! It reads the file again and again instead of asking for notifications, so it does not matter how
+//! the file is replaced, or whether its file system reports changes. `file` reads the file,
+//! `handle` is the thread that polls it, and `error` says why a file was not taken.
 
 mod error;
 mod file;
@@ -20,17 +21,17 @@ use file::{Contents, Unread};
 pub use error::WatchError;
 pub use handle::WatchHandle;
 
-/// Keeps an [`Enforcer`] at what a policy file says.
+/// Keeps the policy of an [`Enforcer`] equal to a policy file.
 ///
-/// Each [look](Self::look) reads the file, by its path anew: edited in place, renamed over, or behind
-/// a symbolic link that was turned (as Kubernetes does with a `ConfigMap`), it is seen. What differs
-/// from what was taken before is taken when **two looks in a row saw the same bytes**. A file that
-/// is half written is a policy too, perhaps one without the limits at its end, and would be valid:
-/// so who writes it in place must be done within the time between two looks. A rename over it is
-/// safe at any pace.
+/// Each [look](Self::look) opens the path anew, so it sees a file that was edited in place,
+/// replaced by a rename, or is behind a symbolic link that was changed (as Kubernetes does with a
+/// `ConfigMap`). A new content is taken when **two looks in a row read the same bytes**. A
+/// half-written file may be a valid policy that lacks the limits at its end, so an in-place write
+/// must finish within the time between two looks. A rename over the file is safe at any time.
 ///
-/// If the file is missing, unreadable, empty, above 4 MiB or wrong, the policy in force stays. That
-/// too is told at the second look, and once, not at every look until it is mended.
+/// If the file is missing, unreadable, empty, above 4 MiB or invalid, the policy in force stays.
+/// That is also reported at the second look, once, and not at every look until the file is
+/// repaired.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -55,7 +56,7 @@ pub use handle::WatchHandle;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// To let a thread look, every few seconds: [`spawn`](Self::spawn).
+/// [`spawn`](Self::spawn) starts a thread that looks every few seconds.
 ///
 /// ```no_run
 /// # use std::sync::Arc;
@@ -68,39 +69,40 @@ pub use handle::WatchHandle;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// The first file that it sees is taken whatever the enforcer was built with, so that no change
-/// between the two is lost; keys and what they owe are kept, as [`Enforcer::reload`] says. Of
-/// policies that come from elsewhere it does not know: what is in force for it is what it took last.
+/// The watcher takes the first file that it sees, whatever the enforcer was built with, so that no
+/// change in between is lost; keys keep what they owe, as described at [`Enforcer::reload`]. The
+/// watcher does not notice policies from other sources: it compares the file with what it took
+/// last.
 ///
-/// The enforcer is not kept alive by who watches it.
+/// A watcher does not keep its enforcer alive.
 #[derive(Debug)]
 pub struct PolicyWatcher<S = RandomState> {
     path: PathBuf,
     enforcer: Weak<Enforcer<S>>,
     in_force: Option<Contents>,
-    /// What was reported and is not in force.
+    /// The last reported content or error that is not in force.
     reported: Option<Result<Contents, Unread>>,
-    /// What the last look saw, if nothing is decided about it.
+    /// What the last look saw, if it is neither taken nor reported yet.
     unsettled: Option<Result<Contents, Unread>>,
     record: Arc<WatchCounts>,
 }
 
-/// What a look at the policy file led to.
+/// The result of a look at the policy file.
 #[derive(Clone, Debug)]
 pub enum WatchEvent {
-    /// The file is as it was when it was last taken or reported.
+    /// The file is unchanged since it was last taken or reported.
     Unchanged,
-    /// It is not: if the next look sees the same, it is taken or reported.
+    /// The file has changed: if the next look sees the same, the watcher takes or reports it.
     Unsettled,
-    /// Its policy is in force now.
+    /// The file's policy is in force now.
     Reloaded(Reload),
-    /// It cannot be taken; the policy in force stays.
+    /// The file cannot be taken; the policy in force stays.
     Failed(Arc<WatchError>),
-    /// The enforcer is there no more, and no look will find it again.
+    /// The enforcer was dropped, so all further looks are useless.
     Gone,
 }
 
-/// What a watcher did, for those who ask from elsewhere.
+/// The watcher's counts, shared with handles.
 #[derive(Debug, Default)]
 struct WatchCounts {
     reloads: AtomicU64,
@@ -109,7 +111,7 @@ struct WatchCounts {
 }
 
 impl<S> PolicyWatcher<S> {
-    /// Watches the file at `path` for this enforcer. Nothing is read before the first look.
+    /// Watches the file at `path` for this enforcer. Reads nothing before the first look.
     pub fn new(path: impl Into<PathBuf>, enforcer: &Arc<Enforcer<S>>) -> PolicyWatcher<S> {
         PolicyWatcher {
             path: path.into(),
@@ -126,23 +128,23 @@ impl<S> PolicyWatcher<S> {
         self.record.reloads()
     }
 
-    /// How often the file could not be taken, each time it was reported.
+    /// How often a failure to take the file was reported.
     pub fn failures(&self) -> u64 {
         self.record.failures()
     }
 
-    /// What is wrong with the file, as far as it is known: None once it is taken, or again what is
-    /// in force.
+    /// What is wrong with the file, if known: `None` once the file is taken, or again has the
+    /// content that is in force.
     pub fn last_error(&self) -> Option<Arc<WatchError>> {
         self.record.last_error()
     }
 }
 
 impl<S: BuildHasher> PolicyWatcher<S> {
-    /// Reads the file, and takes its policy if that is another one and no longer being written.
+    /// Reads the file, and takes its policy if the content is new and the same as at the previous
+    /// look.
     ///
-    /// For callers with a timer of their own; what is said of two looks holds for what lies between
-    /// them.
+    /// For callers with a timer of their own, whose interval is then the time between two looks.
     pub fn look(&mut self) -> WatchEvent {
         let Some(enforcer) = self.enforcer.upgrade() else { return WatchEvent::Gone };
         let seen = file::read(&self.path);
@@ -168,7 +170,8 @@ impl<S: BuildHasher> PolicyWatcher<S> {
             }
             Err(why) => {
                 let error = Arc::new(WatchError::new(&self.path, why));
-                // What was read was checked: `reload` itself has found nothing.
+                // `from_toml` checks the policy too, so a failure is not one that `reload` has
+                // counted.
                 enforcer.reload_failed(&error);
                 self.reported = Some(seen);
                 self.record.count_failure(error.clone());
@@ -188,7 +191,8 @@ fn take<S: BuildHasher>(
 }
 
 impl WatchCounts {
-    // Relaxed throughout: counts order nothing.
+    // Relaxed in all methods: pairs only with other accesses of the same counter; no other data is
+    // ordered by the counts.
     fn reloads(&self) -> u64 {
         self.reloads.load(Ordering::Relaxed)
     }

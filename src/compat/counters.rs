@@ -1,4 +1,6 @@
-//! Counters by the number of a window.
+//! [`Counters`]: counts of a key by the number of a tumbling window.
+//!
+//! The state of a key in `fixed_window_counter` and `quota_set`.
 
 use std::time::Duration;
 
@@ -7,18 +9,18 @@ use smallvec::SmallVec;
 use super::{Lasting, nanos};
 use crate::time::Timestamp;
 
-/// Windows that tumble: as long as each other, one of them beginning `shift` after the axis.
+/// Tumbling windows of equal length; one of them begins `shift` nanoseconds after the time origin.
 #[derive(Clone, Copy)]
 pub(super) struct Windows {
     length: u64,
     shift: u64,
 }
 
-/// One of them.
+/// One window.
 #[derive(Clone, Copy)]
 pub(super) struct NthWindow {
     number: i128,
-    /// The beginning of the next.
+    /// The moment at which the next window begins.
     pub(super) ends: Timestamp,
 }
 
@@ -28,7 +30,7 @@ impl Windows {
         Windows { length: nanos(length).max(1), shift }
     }
 
-    /// The one that `now` is in.
+    /// The window that contains `now`.
     pub(super) fn at(&self, now: Timestamp) -> NthWindow {
         let (length, shift) = (i128::from(self.length), i128::from(self.shift));
         let number = (i128::from(now.as_nanos()) - shift).div_euclid(length);
@@ -37,8 +39,8 @@ impl Windows {
     }
 }
 
-/// What was counted of a key in the windows that are not over: one, unless callers differ on how
-/// long windows are.
+/// The counts of a key in windows that are not over. There is one, unless callers use different
+/// window lengths.
 #[derive(Clone, Default)]
 pub(super) struct Counters(SmallVec<[WindowCount; 1]>);
 
@@ -51,14 +53,14 @@ struct WindowCount {
 }
 
 impl WindowCount {
-    /// At the end of time no window ends.
+    /// A window that ends at the end of time is never over.
     fn is_over(&self, now: Timestamp) -> bool {
         self.ends <= now && self.ends < Timestamp::MAX
     }
 }
 
 impl Counters {
-    /// What was consumed in a window, less what was refunded in it.
+    /// Units consumed in a window, less the units refunded in it.
     pub(super) fn balance(&self, window: NthWindow, now: Timestamp) -> i128 {
         let same =
             |counter: &&WindowCount| counter.number == window.number && !counter.is_over(now);
@@ -66,7 +68,7 @@ impl Counters {
         counter.map_or(0, |counter| i128::from(counter.consumed) - i128::from(counter.refunded))
     }
 
-    /// Counts in a window. Who counted there last says when it ends.
+    /// Counts in a window. The end of the latest call's window replaces the stored end.
     pub(super) fn add(&mut self, window: NthWindow, consumed: u64, refunded: u64, now: Timestamp) {
         self.0.retain(|counter| !counter.is_over(now));
         let NthWindow { number, ends } = window;

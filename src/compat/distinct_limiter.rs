@@ -1,4 +1,7 @@
-//! [`DistinctLimiter`]: so many different values for each key and window.
+//! [`DistinctLimiter`]: a limit on the different values of each key and window.
+//!
+//! `roster` is the state of a key, `records` stores it, and `distinct_values` decides many values
+//! in one step.
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
@@ -13,8 +16,8 @@ use crate::records::{Records, States};
 use crate::sync::RandomState;
 use crate::time::{Clock, Timestamp};
 
-/// At most so many different values for each key and window: how many addresses a user may log in
-/// from in a day, how many time series a tenant may name in an hour.
+/// Limits the different values of each key and window: how many addresses a user may log in from in
+/// a day, or how many time series a tenant may name in an hour.
 ///
 /// ```
 /// use tollgate::Quota;
@@ -29,23 +32,23 @@ use crate::time::{Clock, Timestamp};
 /// # Ok::<(), tollgate::Denied>(())
 /// ```
 ///
-/// The quota says how many and in which period; its burst plays no part. The window slides in
-/// granules, as that of [`SlidingGranules`]: a value last allowed at `t` is forgotten a window after
-/// the granule of `t` began. [`Retry::After`] is exact: then the value that was not seen for longest
-/// leaves. A value that is denied is not remembered.
+/// The quota gives the number of values and the period; its burst plays no part. The window slides
+/// in granules, like that of [`SlidingGranules`]: a value last allowed at `t` is forgotten a window
+/// after the start of the granule of `t`. [`Retry::After`] is exact: the least recently seen value
+/// leaves then. A denied value is not remembered.
 ///
-/// Keys and values are known by 64-bit hashes alone, keyed from the system's randomness: two of n
-/// live values of a key are taken for one, the second then passing for nothing, with a chance of
-/// n^2 / 2^65. **Memory**: 17 to 39 bytes for each value, 16 for each granule in which one was last
-/// seen, and about 120 for each key. A decision takes a short lock and looks at each granule of the
-/// key; when one has passed, at each value.
+/// Keys and values are identified by 64-bit hashes, keyed from the system's randomness: two of n
+/// live values of a key share a hash, so that the second passes for free, with a probability of n^2
+/// / 2^65. **Memory**: 17 to 39 bytes for each value, 16 for each granule in which a value was last
+/// seen, and about 120 for each key. A decision takes a short lock and scans the key's granules;
+/// after a granule has passed, also its values.
 pub struct DistinctLimiter<S = RandomState> {
     records: Records<Distinct>,
     clock: Clock,
     hasher: S,
 }
 
-/// What a [`DistinctLimiter`] is built from: [`DistinctLimiter::builder`].
+/// The options of a [`DistinctLimiter`]: [`DistinctLimiter::builder`].
 #[derive(Clone, Debug)]
 pub struct DistinctBuilder<S = RandomState> {
     quota: Quota,
@@ -56,7 +59,7 @@ pub struct DistinctBuilder<S = RandomState> {
     hasher: S,
 }
 
-/// A key, and a value of it, by their hashes.
+/// The hashes of a key and of a value.
 #[derive(Clone, Copy)]
 pub(crate) struct ValueOf {
     key: u64,
@@ -64,12 +67,13 @@ pub(crate) struct ValueOf {
 }
 
 impl DistinctLimiter {
-    /// A limiter on the system's clock, for up to about a million keys at once, in 60 granules.
+    /// A limiter on the system's clock, for up to about a million keys at the same time, with 60
+    /// granules in a window.
     pub fn new(quota: Quota) -> Self {
         Self::builder(quota).build()
     }
 
-    /// A limiter with another clock, hasher, capacity, overflow or number of granules.
+    /// A builder, to choose another clock, hasher, capacity, overflow or number of granules.
     pub fn builder(quota: Quota) -> DistinctBuilder {
         DistinctBuilder {
             quota,
@@ -83,36 +87,36 @@ impl DistinctLimiter {
 }
 
 impl<S> DistinctBuilder<S> {
-    /// In how many granules a window is divided, as [`SlidingGranules::new`] takes them. Default:
-    /// 60, so that a value is forgotten a sixtieth of the window early at most.
+    /// The number of granules in a window, as for [`SlidingGranules::new`]. Default: 60, so a value
+    /// is forgotten at most a sixtieth of the window early.
     pub fn granules(self, granules: u32) -> Self {
         DistinctBuilder { granules, ..self }
     }
 
-    /// Where stamps come from. Default: [`Clock::monotonic`].
+    /// The clock that gives the timestamps. Default: [`Clock::monotonic`].
     pub fn clock(self, clock: Clock) -> Self {
         DistinctBuilder { clock, ..self }
     }
 
-    /// How many keys can have values at once. Default: 1,048,576. 0 counts as 1.
+    /// How many keys can have values at the same time. Default: 1,048,576. 0 counts as 1.
     pub fn max_keys(self, max_keys: usize) -> Self {
         DistinctBuilder { max_keys, ..self }
     }
 
-    /// What happens to a key beyond that. Default: [`Overflow::Pool`], in which newcomers share the
-    /// number of values of one key.
+    /// What happens to a key that finds no room. Default: [`Overflow::Pool`], in which new keys
+    /// share the number of values of one key.
     pub fn overflow(self, overflow: Overflow) -> Self {
         DistinctBuilder { overflow, ..self }
     }
 
-    /// How keys and values are hashed. Default: std's SipHash, keyed at random. Another must be keyed
-    /// too if callers choose them, and good in all 64 bits.
+    /// The hasher of keys and values. Default: std's SipHash with a random key. Another hasher must
+    /// be keyed too if callers choose the keys or values, and good in all 64 bits.
     pub fn hasher<T>(self, hasher: T) -> DistinctBuilder<T> {
         let DistinctBuilder { quota, granules, clock, max_keys, overflow, .. } = self;
         DistinctBuilder { quota, granules, clock, max_keys, overflow, hasher }
     }
 
-    /// The limiter.
+    /// Creates the limiter.
     pub fn build(self) -> DistinctLimiter<S> {
         let distinct = Distinct(SlidingGranules::new(self.quota, self.granules));
         let records = Records::new(distinct, self.max_keys, self.overflow, self.clock.clone());
@@ -121,9 +125,9 @@ impl<S> DistinctBuilder<S> {
 }
 
 impl<S: BuildHasher> DistinctLimiter<S> {
-    /// Decides whether `key` may have `value` now, and remembers it if so.
+    /// Decides whether `key` may have `value` now, and remembers the value if so.
     ///
-    /// What [remains](Allowed::remaining) is how many values more there may be.
+    /// [`remaining`](Allowed::remaining) is the number of further values that the key may have.
     pub fn check<K, V>(&self, key: &K, value: &V) -> Result<Allowed, Denied>
     where
         K: Hash + ?Sized,
@@ -132,8 +136,8 @@ impl<S: BuildHasher> DistinctLimiter<S> {
         self.check_at(key, value, self.clock.now())
     }
 
-    /// [`check`](Self::check) at `now` instead of the clock's time. A stamp before one at which the
-    /// key was given a value counts as that.
+    /// Like [`check`](Self::check), at `now` instead of the clock's time. A timestamp before the
+    /// key's latest value counts as the time of that value.
     pub fn check_at<K, V>(&self, key: &K, value: &V, now: Timestamp) -> Result<Allowed, Denied>
     where
         K: Hash + ?Sized,
@@ -142,7 +146,7 @@ impl<S: BuildHasher> DistinctLimiter<S> {
         self.decide(self.value_of(key, value), now)
     }
 
-    /// What [`check`](Self::check) would say, remembering nothing.
+    /// The answer that [`check`](Self::check) would give, without remembering the value.
     pub fn peek<K, V>(&self, key: &K, value: &V) -> Result<Allowed, Denied>
     where
         K: Hash + ?Sized,
@@ -161,14 +165,15 @@ impl<S: BuildHasher> DistinctLimiter<S> {
         self.records.take(of.key, 0, Ask::all(of.value), now).map(|taken| taken.allowed)
     }
 
-    /// With the key in the hash of the value: keys that share a pool do not share values.
+    /// Includes the key in the hash of the value, so that keys in the shared pool do not share
+    /// values.
     pub(crate) fn value_of<K, V>(&self, key: &K, value: &V) -> ValueOf
     where
         K: Hash + ?Sized,
         V: Hash + ?Sized,
     {
         let key = self.tag(key);
-        // 0 asks for nothing.
+        // 0 would be a peek.
         ValueOf { key, value: self.hasher.hash_one((key, value)).max(1) }
     }
 
@@ -178,27 +183,27 @@ impl<S: BuildHasher> DistinctLimiter<S> {
 }
 
 impl<S> DistinctLimiter<S> {
-    /// How many keys have values now. Looks at every key.
+    /// The number of keys that have values now. Scans all keys.
     pub fn len(&self) -> usize {
         self.records.len(self.clock.now())
     }
 
-    /// Whether no key has values now. Looks at every key.
+    /// Whether no key has values now. Scans all keys.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Bytes allocated. Looks at every key.
+    /// Bytes allocated. Scans all keys.
     pub fn memory(&self) -> usize {
         self.records.memory()
     }
 
-    /// How many calls found no room for their key.
+    /// The number of calls that found no room for their key.
     pub fn overflows(&self) -> u64 {
         self.records.overflows()
     }
 
-    /// Where stamps come from.
+    /// The clock that gives the timestamps.
     pub fn clock(&self) -> &Clock {
         &self.clock
     }
@@ -210,8 +215,8 @@ impl<S> fmt::Debug for DistinctLimiter<S> {
     }
 }
 
-/// The arithmetic. To the records a value is what a cost is elsewhere: what is asked of the key.
-/// It is never added to another, so that it is a hash does not matter to them.
+/// The algorithm for the records. The cost that a caller asks for is the hash of a value here; the
+/// records never add costs, so they can carry a hash.
 #[derive(Clone)]
 struct Distinct(SlidingGranules);
 
@@ -253,8 +258,8 @@ impl Algorithm for Distinct {
         values.last()
     }
 
-    /// Values, where it is units of others: those of as many granules in a row as are a window are
-    /// all remembered at the end of the last.
+    /// Counts values instead of units. At the end of the last granule of a window, the values of
+    /// all its granules are still remembered.
     fn bound(&self, within: Duration) -> u64 {
         self.0.bound(within)
     }

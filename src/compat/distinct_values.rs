@@ -1,4 +1,6 @@
 //! [`DistinctValues`]: Sentry's cardinality limits.
+//!
+//! Decides several values in one step of a [`DistinctLimiter`], which counts them.
 
 use std::hash::Hash;
 
@@ -7,11 +9,13 @@ use crate::quota::Quota;
 use crate::sync::Mutex;
 use crate::time::{Clock, Timestamp};
 
-/// Different values for each prefix and window, as Sentry's cardinality limiter grants them: of many
-/// at once those that were seen, and of the others as many as there is room for.
+/// Limits the different values of each prefix and window, like Sentry's cardinality limiter: of the
+/// values of one call, it grants all that were seen before, and as many others as there is room
+/// for.
 ///
-/// It is a [`DistinctLimiter`] that is asked for many values in one step. The number of values, the
-/// window and its granules are those of the limiter, where there they come with each call.
+/// It is a [`DistinctLimiter`] that decides many values in one step. The number of values, the
+/// window and its granules are set for the whole limiter, whereas in Sentry they come with each
+/// call.
 ///
 /// ```
 /// use tollgate::{Clock, Quota};
@@ -25,21 +29,21 @@ use crate::time::{Clock, Timestamp};
 #[derive(Debug)]
 pub struct DistinctValues {
     limiter: DistinctLimiter,
-    /// Held while values are decided, so that they are one step.
+    /// Held while values are decided, so that they are one atomic step.
     step: Mutex<()>,
 }
 
-/// Which of the values asked for may go ahead.
+/// The values that may go ahead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Granted<'a, V> {
-    /// Those, in the order in which they were asked for.
+    /// The granted values, in the order in which they were passed.
     pub granted: Vec<&'a V>,
-    /// Whether there are others.
+    /// Whether any value was not granted.
     pub reached: bool,
 }
 
 impl DistinctValues {
-    /// As [`DistinctLimiter::new`], in so many granules.
+    /// Like [`DistinctLimiter::new`], with `granules` granules in a window.
     pub fn new(quota: Quota, granules: u32, clock: Clock) -> DistinctValues {
         let limiter = DistinctLimiter::builder(quota).granules(granules).clock(clock).build();
         DistinctValues { limiter, step: Mutex::new(()) }
@@ -54,8 +58,8 @@ impl DistinctValues {
         self.check_and_use_at(prefix, values, self.limiter.clock().now())
     }
 
-    /// [`check_and_use`](Self::check_and_use) at `now`, or the time of the prefix's latest value if
-    /// that is later.
+    /// Like [`check_and_use`](Self::check_and_use), at `now` or the time of the prefix's latest
+    /// value if that is later.
     pub fn check_and_use_at<'a, K, V>(
         &self,
         prefix: &K,
@@ -66,7 +70,7 @@ impl DistinctValues {
         K: Hash + ?Sized,
         V: Hash,
     {
-        // The callers' hashes are made before the lock is taken.
+        // Hash before the lock is taken, since the caller's `Hash` runs then.
         let of = |value| (value, self.limiter.value_of(prefix, value));
         let asked: Vec<(&V, ValueOf)> = values.iter().map(of).collect();
         let _one_step = self.step.lock();

@@ -1,4 +1,6 @@
 //! [`DualLimiter`]: Snuba's rate and concurrency.
+//!
+//! Counts the queries of a bucket by one moment each; `Keyed` stores the buckets.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,19 +10,21 @@ use std::time::Duration;
 use super::{Keyed, Lasting};
 use crate::time::{Clock, Timestamp};
 
-/// Queries in progress and queries of the last minute, limited together, as Snuba's `rate_limit`
-/// does for each bucket.
+/// Limits the queries in progress and the queries of the last minute together, like Snuba's
+/// `rate_limit` for each bucket.
 ///
-/// A query is one moment: while it runs its deadline, once it has [finished](Running) its start. Those
-/// whose moment lies ahead are concurrent, this one included; those of the lookback up to now, both
-/// ends included, are recent. It is turned away iff more are concurrent than may be, or iff more are
-/// recent than the rate allows in the lookback; then it is not counted. A query that never finishes is
-/// recent from its deadline on.
+/// A bucket stores one moment per query: its deadline while the query runs, and its start once the
+/// query has [finished](Running). Queries whose moment is in the future are concurrent, including
+/// the new query. Queries whose moment is in the lookback up to now, both ends included, are
+/// recent. A query is denied if and only if more queries are concurrent than allowed, or more are
+/// recent than the rate allows in the lookback; a denied query is not counted. A query that never
+/// finishes is recent from its deadline on.
 ///
-/// Unlike [`all`](crate::all) of a [`SlidingLog`](crate::algorithm::SlidingLog) and slots it counts a query
-/// towards the rate only when it is done. Unlike Snuba, which counts first and looks then, of two that
-/// race for the last place exactly one gets it; and a query finishes in the bucket it started in,
-/// whatever the limits are by then. Rates are in whole queries a second.
+/// Unlike [`all`](crate::all) of a [`SlidingLog`](crate::algorithm::SlidingLog) and slots, this
+/// limiter counts a query towards the rate only when it has finished. Unlike Snuba, which counts
+/// before it checks, this limiter gives the last place to exactly one of two racing queries, and a
+/// query finishes in the bucket it started in, even if the limits have changed. Rates are in whole
+/// queries a second.
 ///
 /// ```
 /// use std::time::Duration;
@@ -43,32 +47,32 @@ pub struct DualLimiter {
     lookback: Duration,
 }
 
-/// How much may be. `None`: any amount.
+/// The limits of a bucket. `None`: any amount.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DualLimit {
-    /// Queries in progress at once.
+    /// Queries in progress at the same time.
     pub concurrent: Option<u64>,
     /// Queries a second, on average over the lookback.
     pub per_second: Option<u64>,
 }
 
-/// How a bucket stood when a query came.
+/// The state of a bucket when a query came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Load {
-    /// Queries in progress, this one included.
+    /// Queries in progress, including this one.
     pub concurrent: u64,
     /// Queries of the lookback that are not in progress.
     pub recent: u64,
 }
 
-/// The query may not run, and was not counted.
+/// The error of a query that may not run; it was not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overloaded {
-    /// How the bucket stood.
+    /// The state of the bucket.
     pub load: Load,
 }
 
-/// A query in progress. Dropping it finishes it, in the bucket it started in.
+/// A query in progress. Dropping it finishes the query, in the bucket it started in.
 #[must_use = "dropping it finishes the query at once"]
 pub struct Running<'a> {
     limiter: &'a DualLimiter,
@@ -78,16 +82,16 @@ pub struct Running<'a> {
     load: Load,
 }
 
-/// The moments of a bucket, and until when they matter.
+/// The moments of a bucket, and the moment until which they matter.
 #[derive(Clone, Default)]
 struct Moments {
     queries: BTreeMap<Timestamp, u64>,
-    /// How many they are together.
+    /// The total number of queries.
     len: u64,
     until: Timestamp,
 }
 
-/// At the end of time nothing is over.
+/// A moment at the end of time is never over.
 fn is_ahead(moment: Timestamp, now: Timestamp) -> bool {
     moment > now || moment == Timestamp::MAX
 }
@@ -108,7 +112,7 @@ impl Moments {
     fn add(&mut self, moment: Timestamp, lookback: Duration) {
         *self.queries.entry(moment).or_default() += 1;
         self.len += 1;
-        // The end of the lookback is included.
+        // The lookback includes its end.
         self.until = self.until.max(moment + lookback + Duration::from_nanos(1));
     }
 
@@ -130,8 +134,8 @@ impl Lasting for Moments {
 }
 
 impl DualLimiter {
-    /// Buckets without queries. A query is in progress for `duration` at most; its rate is that of
-    /// the last `lookback`.
+    /// Creates buckets without queries. A query is in progress for at most `duration`; the rate
+    /// covers the last `lookback`.
     pub fn new(duration: Duration, lookback: Duration, clock: Clock) -> DualLimiter {
         DualLimiter { keys: Keyed::new(clock), duration, lookback }
     }
@@ -139,7 +143,7 @@ impl DualLimiter {
     /// Starts a query in a bucket now, if there is room.
     ///
     /// # Errors
-    /// If there is not.
+    /// If there is no room.
     pub fn start<K>(&self, bucket: &K, limit: DualLimit) -> Result<Running<'_>, Overloaded>
     where
         K: Hash + ?Sized,
@@ -168,7 +172,7 @@ impl DualLimiter {
 }
 
 impl Running<'_> {
-    /// How the bucket stood when the query came.
+    /// The state of the bucket when the query came.
     pub fn load(&self) -> Load {
         self.load
     }
@@ -178,7 +182,7 @@ impl Drop for Running<'_> {
     fn drop(&mut self) {
         let DualLimiter { keys, lookback, .. } = self.limiter;
         keys.update(self.bucket, self.start, |queries, _| {
-            // One as long past as the lookback may be forgotten.
+            // A later `start` may have forgotten the deadline, if it is older than the lookback.
             if queries.remove(self.deadline) {
                 queries.add(self.start, *lookback);
             }

@@ -1,4 +1,6 @@
 //! [`FixedWindowCounter`]: Sentry's API limits.
+//!
+//! Counts hits with the tumbling windows in `counters`.
 
 use std::hash::Hash;
 use std::time::Duration;
@@ -7,15 +9,15 @@ use super::Keyed;
 use super::counters::{Counters, Windows};
 use crate::time::{Clock, Timestamp};
 
-/// Hits of a key in a window, as Sentry's `RedisRateLimiter` counts them: every hit, denied ones
-/// too; limited are those beyond the limit.
+/// Counts the hits of a key in a window, like Sentry's `RedisRateLimiter`: every hit counts,
+/// including denied ones, and hits beyond the limit are limited.
 ///
-/// Limit and window come with each call. Windows are aligned to the beginning of the axis; no
-/// window, or one of length 0, is 60 s. As there, a count is kept by the *number* of its window
-/// alone: two lengths share a count where `now / length` is the same.
+/// Limit and window come with each call. Windows are aligned to the time origin; no window, or a
+/// window of length 0, is 60 s. As in Sentry, a count is kept by the *number* of its window alone:
+/// two lengths share a count where `now / length` is the same.
 ///
-/// Unlike [`FixedWindow::counting_denied`](crate::algorithm::FixedWindow::counting_denied) it tells the count
-/// instead of what remains, and takes any limit: 0 and below limit everything.
+/// Unlike [`FixedWindow::counting_denied`](crate::algorithm::FixedWindow::counting_denied) it
+/// returns the count instead of what remains, and accepts any limit: 0 and below limit every hit.
 ///
 /// ```
 /// use tollgate::Clock;
@@ -33,21 +35,21 @@ pub struct FixedWindowCounter {
     keys: Keyed<Counters>,
 }
 
-/// What came of a hit.
+/// The result of a hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hit {
-    /// Whether it is beyond the limit.
+    /// Whether the hit is beyond the limit.
     pub limited: bool,
-    /// Hits in this window, this one included.
+    /// Hits in this window, including this one.
     pub value: u64,
-    /// When the next window begins.
+    /// The moment at which the next window begins.
     pub reset: Timestamp,
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 impl FixedWindowCounter {
-    /// Counters of which none was hit yet.
+    /// Creates counters without hits.
     pub fn new(clock: Clock) -> FixedWindowCounter {
         FixedWindowCounter { keys: Keyed::new(clock) }
     }
@@ -57,7 +59,7 @@ impl FixedWindowCounter {
         self.hit_at(key, limit, window, self.keys.now())
     }
 
-    /// Counts a hit at `now`, or the time of the key's latest hit if that is later.
+    /// Like [`hit`](Self::hit), at `now` or the time of the key's latest hit if that is later.
     pub fn hit_at<K: Hash + ?Sized>(
         &self,
         key: &K,
@@ -75,7 +77,7 @@ impl FixedWindowCounter {
         })
     }
 
-    /// Hits in the window under way.
+    /// The number of hits in the current window.
     pub fn current<K: Hash + ?Sized>(&self, key: &K, window: Option<Duration>) -> u64 {
         let windows = windows(window);
         let value = self.keys.view(self.keys.tag(key), self.keys.now(), |counters, now| {

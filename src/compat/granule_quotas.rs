@@ -1,4 +1,6 @@
 //! [`GranuleQuotas`]: Sentry's sliding windows.
+//!
+//! The arithmetic of a window is in `algorithm`; this file grants several quotas as one step.
 
 use std::time::Duration;
 
@@ -7,16 +9,16 @@ use crate::algorithm::{History, Span};
 use crate::sync::Mutex;
 use crate::time::{Clock, Timestamp};
 
-/// Units in windows that slide in granules, as Sentry's `RedisSlidingWindowRateLimiter` grants them:
-/// each request as much as all of its quotas have left.
+/// Quotas over windows that slide in granules, like Sentry's `RedisSlidingWindowRateLimiter`: a
+/// request is granted as much as all of its quotas have left.
 ///
 /// A unit used at `t` is free again at `floor(t / granularity) * granularity + window`. Quotas come
-/// with each request; what was used is kept by prefix, window and granularity, so quotas that agree on
-/// those share it, whatever their limits.
+/// with each request. Usage is kept by prefix, window and granularity, so quotas that agree on
+/// those share their usage, whatever their limits.
 ///
-/// It counts as [`SlidingGranules`](crate::algorithm::SlidingGranules) does and grants as
-/// [`Set::grant_up_to`](crate::Set::grant_up_to) does; unlike them it takes any limit, 0 and below
-/// granting nothing, and tells the quotas that were in the way.
+/// It counts like [`SlidingGranules`](crate::algorithm::SlidingGranules) and grants like
+/// [`Set::grant_up_to`](crate::Set::grant_up_to). Unlike those, it accepts any limit (0 and below
+/// grant nothing), and names the quotas that reduced the grant.
 ///
 /// ```
 /// use std::time::Duration;
@@ -38,45 +40,45 @@ use crate::time::{Clock, Timestamp};
 #[derive(Debug)]
 pub struct GranuleQuotas {
     keys: Keyed<Used>,
-    /// Held while requests are decided, so that they are one step.
+    /// Held while requests are decided, so that they are one atomic step.
     step: Mutex<()>,
 }
 
-/// So many units in any window.
+/// A number of units allowed in any window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GranuleQuota<'a> {
-    /// How long the window is. A multiple of the granularity, or a unit is free again that much
-    /// before the end of a granule.
+    /// The length of the window. If it is not a multiple of the granularity, units become free
+    /// within a granule instead of at its end.
     pub window: Duration,
-    /// By how much it slides at a time. 0 counts as a nanosecond.
+    /// The step by which the window slides. 0 counts as a nanosecond.
     pub granularity: Duration,
-    /// How many units it holds.
+    /// The units that the window holds.
     pub limit: i64,
-    /// What to count by instead of the request's prefix.
+    /// The prefix to count by, instead of the request's.
     pub prefix_override: Option<&'a str>,
 }
 
-/// Units that are asked for.
+/// A request for units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
-    /// What to count by.
+    /// The prefix to count by.
     pub prefix: &'a str,
-    /// How many units.
+    /// The number of units.
     pub requested: u64,
-    /// What they must fit into.
+    /// The quotas that the units must fit into.
     pub quotas: &'a [GranuleQuota<'a>],
 }
 
-/// Units that were granted, and used.
+/// The units that were granted, and used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grant {
-    /// How many: the least that was left of a quota, of those requested at most.
+    /// The number of units: the least that any quota had left, at most the number requested.
     pub granted: u64,
-    /// The quotas, by their places, that had less left than those before them would have granted.
+    /// The indices of the quotas that had less left than the quotas before them would have granted.
     pub reached: Vec<usize>,
 }
 
-/// What was used of a key, and how long that matters.
+/// The usage of a key, and the moment until which it matters.
 #[derive(Clone, Default)]
 struct Used {
     history: History,
@@ -89,25 +91,25 @@ impl Lasting for Used {
     }
 }
 
-/// The same algorithm as [`SlidingGranules`](crate::algorithm::SlidingGranules)'.
+/// Uses the algorithm of [`SlidingGranules`](crate::algorithm::SlidingGranules).
 fn span(quota: &GranuleQuota<'_>) -> Span {
     let (window, granule) = (nanos(quota.window), nanos(quota.granularity).max(1));
     Span { count: u64::try_from(quota.limit).unwrap_or(0), granule, life: window.into() }
 }
 
 impl GranuleQuotas {
-    /// Quotas of which nothing was used yet.
+    /// Creates quotas without usage.
     pub fn new(clock: Clock) -> GranuleQuotas {
         GranuleQuotas { keys: Keyed::new(clock), step: Mutex::new(()) }
     }
 
-    /// Grants and uses what each request can have now, one after the other, all in one step.
+    /// Grants and uses what each request can have now, one after the other, all in one atomic step.
     pub fn check_and_use(&self, requests: &[Request<'_>]) -> Vec<Grant> {
         self.check_and_use_at(requests, self.keys.now())
     }
 
-    /// [`check_and_use`](Self::check_and_use) at `now`, or the time of a quota's latest use if that
-    /// is later.
+    /// Like [`check_and_use`](Self::check_and_use), at `now` or the time of a quota's latest use if
+    /// that is later.
     pub fn check_and_use_at(&self, requests: &[Request<'_>], now: Timestamp) -> Vec<Grant> {
         let _one_step = self.step.lock();
         requests.iter().map(|request| self.grant(request, now)).collect()
@@ -131,7 +133,7 @@ impl GranuleQuotas {
         let mut charged = Vec::new();
         for quota in request.quotas.iter().filter(|_| grant.granted > 0) {
             let tag = tag(quota);
-            // What two quotas share is used once.
+            // Quotas that share their usage are charged once.
             if charged.contains(&tag) {
                 continue;
             }

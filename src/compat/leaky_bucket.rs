@@ -1,4 +1,7 @@
 //! [`LeakyBucket`]: Sentry's leaky bucket.
+//!
+//! The arithmetic is that of `algorithm::LeakyBucket`, kept in records. This file adds the two
+//! differences of Sentry's rule.
 
 use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
@@ -12,12 +15,13 @@ use crate::records::{Records, States};
 use crate::sync::RandomState;
 use crate::time::{Clock, Timestamp};
 
-/// A bucket of each key that leaks evenly, as Sentry's `LeakyBucketRateLimiter` has it: what would
-/// overflow it is limited, and changes nothing.
+/// A leaky bucket for each key, like Sentry's `LeakyBucketRateLimiter`: units that would overflow
+/// the bucket are limited and change nothing.
 ///
-/// It decides as [`LeakyBucket`](crate::algorithm::LeakyBucket) does, with two differences: an earlier time
-/// counts as that of the last unit, where the plain one holds such a caller to the bucket as it would
-/// then have been; and what is more than the burst gets a wait too, although it never passes.
+/// It decides like [`LeakyBucket`](crate::algorithm::LeakyBucket), with two differences. A time
+/// before the key's last unit counts as the time of that unit, whereas the plain algorithm uses the
+/// level that the bucket would have had then. A request above the burst also gets a wait, although
+/// it never passes.
 ///
 /// ```
 /// use std::time::Duration;
@@ -46,19 +50,19 @@ impl std::fmt::Debug for Levels {
     }
 }
 
-/// What came of filling a bucket.
+/// The result of filling a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leak {
-    /// Whether it would have overflowed.
+    /// Whether the bucket would have overflowed.
     pub limited: bool,
-    /// Units in the bucket after the call, rounded up.
+    /// The units in the bucket after the call, rounded up.
     pub level: u64,
-    /// How long until the units would fit, rounded up: zero if they did.
+    /// The time until the units would fit, rounded up; zero if they did.
     pub wait: Duration,
 }
 
 impl LeakyBucket {
-    /// Buckets that hold the quota's burst and leak its count in a period.
+    /// Buckets that hold the quota's burst and leak its count in each period.
     pub fn new(quota: Quota, clock: Clock) -> LeakyBucket {
         let bucket = algorithm::LeakyBucket::new(quota);
         let records = Records::new(bucket, MAX_KEYS, Overflow::Allow, clock.clone());
@@ -70,8 +74,8 @@ impl LeakyBucket {
         self.fill_at(key, units, self.clock.now())
     }
 
-    /// [`fill`](Self::fill) at `now`, or the time of the key's last unit if that is later. The wait
-    /// counts from `now`.
+    /// Like [`fill`](Self::fill), at `now` or the time of the key's last unit if that is later. The
+    /// wait counts from `now`.
     pub fn fill_at<K: Hash + ?Sized>(&self, key: &K, units: u64, now: Timestamp) -> Leak {
         let tag = self.hasher.hash_one(key);
         match self.records.0.take(tag, 0, Ask::all(units), now).map(|taken| taken.allowed) {
@@ -91,7 +95,7 @@ impl LeakyBucket {
         }
     }
 
-    /// How long it takes to leak until the level is as far below 0 as `units` are above the burst.
+    /// The time to leak until the level is as far below 0 as `units` are above the burst.
     fn oversize(&self, units: u64, denied: &Denied) -> Duration {
         let below = u128::from(units.saturating_sub(self.quota.burst_size()));
         let period = self.quota.period().as_nanos();

@@ -1,4 +1,6 @@
 //! [`QuotaSet`]: Relay's quotas.
+//!
+//! Decides several quotas as one step; `counters` counts the windows of a key.
 
 use std::hash::Hash;
 use std::time::Duration;
@@ -8,17 +10,17 @@ use super::counters::{Counters, Windows};
 use crate::sync::Mutex;
 use crate::time::{Clock, Timestamp};
 
-/// Quotas that are decided together, as Relay's `is_rate_limited` does: all of them are charged, or
-/// none. Rejecting is a quota of which more than the limit would then be consumed.
+/// Quotas that are decided together, like Relay's `is_rate_limited`: all of them are charged, or
+/// none. A quota rejects if more than its limit would be consumed.
 ///
-/// Windows tumble, those of an organization beginning at the remainder of its number by the window's
-/// length in seconds. What was consumed is kept by key and number of the window. Quotas come with
-/// each call: limits may change between two, and one may ask fewer quotas than another.
+/// Windows tumble. An organization's windows are shifted by its number modulo the window's length,
+/// in seconds. Consumption is kept by key and window number. Quotas come with each call: limits may
+/// change between calls, and a call may pass fewer quotas than another.
 ///
-/// It decides as [`all`](crate::all) of [`FixedWindow`](crate::algorithm::FixedWindow)s does, with what Relay has
-/// besides: a quantity of 0 asks whether the limit is reached, quotas without a limit are counted,
-/// one may be exceeded once, and refunds are not bound to a charge. What is refunded beyond what was
-/// consumed lets that much more pass until the window ends.
+/// It decides like [`all`](crate::all) of [`FixedWindow`](crate::algorithm::FixedWindow)s, with
+/// Relay's additions: a quantity of 0 asks whether the limit is reached, quotas without a limit are
+/// counted, a quota may be exceeded once, and a refund need not match a charge. A refund of more
+/// than was consumed lets that much more pass until the window ends.
 ///
 /// ```
 /// use std::time::Duration;
@@ -37,33 +39,33 @@ use crate::time::{Clock, Timestamp};
 #[derive(Debug)]
 pub struct QuotaSet {
     keys: Keyed<Counters>,
-    /// Held while quotas are decided, so that they are one step.
+    /// Held while quotas are decided, so that they are one atomic step.
     step: Mutex<()>,
 }
 
 /// One quota of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CountedQuota<K> {
-    /// What to count by.
+    /// The key to count by.
     pub key: K,
     /// How much may be consumed in a window. `None` (-1 in Relay): any amount, which is counted.
     pub limit: Option<u64>,
-    /// How long a window is. 0 counts as a nanosecond.
+    /// The length of a window. 0 counts as a nanosecond.
     pub window: Duration,
-    /// By which windows are shifted.
+    /// The number that shifts the windows.
     pub organization: u64,
 }
 
-/// What a quota says.
+/// The answer of a quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuotaAnswer {
-    /// Whether it rejects, in which case none was charged.
+    /// Whether the quota rejects; then no quota was charged.
     pub rejected: bool,
-    /// What is consumed of it after the call. Below 0 if more was refunded.
+    /// The amount consumed after the call. Below 0 if more was refunded.
     pub consumed: i128,
 }
 
-/// A quota whose key is hashed, on its own windows.
+/// A quota with its key hash and its windows.
 #[derive(Clone, Copy)]
 struct Counted {
     tag: u64,
@@ -72,13 +74,14 @@ struct Counted {
 }
 
 impl QuotaSet {
-    /// Quotas of which nothing is consumed yet.
+    /// Creates quotas of which nothing is consumed yet.
     pub fn new(clock: Clock) -> QuotaSet {
         QuotaSet { keys: Keyed::new(clock), step: Mutex::new(()) }
     }
 
-    /// Charges `quantity` to all quotas now, unless one rejects it; says what each does, in their
-    /// order. With `over_accept_once` one only rejects if its limit was reached before.
+    /// Charges `quantity` to all quotas now, unless a quota rejects it; returns the answers in the
+    /// order of the quotas. With `over_accept_once`, a quota rejects only if its limit was reached
+    /// before.
     pub fn check<K: Hash>(
         &self,
         quotas: &[CountedQuota<K>],
@@ -88,8 +91,8 @@ impl QuotaSet {
         self.check_at(quotas, quantity, over_accept_once, self.keys.now())
     }
 
-    /// [`check`](Self::check) at `now`, or the latest time at which a quota was charged if that is
-    /// later.
+    /// Like [`check`](Self::check), at `now` or the latest time at which a quota was charged if
+    /// that is later.
     pub fn check_at<K: Hash>(
         &self,
         quotas: &[CountedQuota<K>],
@@ -119,13 +122,13 @@ impl QuotaSet {
         answers
     }
 
-    /// Gives `quantity` back to all quotas, in the windows of now.
+    /// Gives `quantity` back to all quotas, in the windows of the current time.
     pub fn refund<K: Hash>(&self, quotas: &[CountedQuota<K>], quantity: u64) {
         self.refund_at(quotas, quantity, self.keys.now());
     }
 
-    /// [`refund`](Self::refund) at `now`, or the latest time at which a quota was charged if that is
-    /// later.
+    /// Like [`refund`](Self::refund), at `now` or the latest time at which a quota was charged if
+    /// that is later.
     pub fn refund_at<K: Hash>(&self, quotas: &[CountedQuota<K>], quantity: u64, now: Timestamp) {
         let quotas = self.counted(quotas);
         let _one_step = self.step.lock();
@@ -135,7 +138,7 @@ impl QuotaSet {
     fn counted<K: Hash>(&self, quotas: &[CountedQuota<K>]) -> Vec<Counted> {
         let counted = |quota: &CountedQuota<K>| {
             let window = quota.window.as_nanos().max(1);
-            // Below the window, so it fits if that does.
+            // Less than the window, so it fits if the window does.
             let shift = u128::from(quota.organization) * 1_000_000_000 % window;
             let windows = Windows::new(quota.window, u64::try_from(shift).unwrap_or(0));
             Counted { tag: self.keys.tag(&quota.key), limit: quota.limit, windows }

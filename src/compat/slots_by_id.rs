@@ -1,4 +1,6 @@
 //! [`SlotsById`]: Sentry's limits of concurrent requests.
+//!
+//! `roster` holds the ids of a key and when they end; `Keyed` stores the keys.
 
 use std::hash::Hash;
 use std::time::Duration;
@@ -7,16 +9,18 @@ use super::roster::Roster;
 use super::{Keyed, Lasting};
 use crate::time::{Clock, Timestamp};
 
-/// Requests in progress by an id that the caller chooses, as Sentry's `ConcurrentRateLimiter` keeps
-/// them: a request is held on `[start, start + ttl)`, unless it is finished before.
+/// Limits the requests in progress by ids that the caller chooses, like Sentry's
+/// `ConcurrentRateLimiter`: a request is held on `[start, start + ttl)`, unless it is finished
+/// before.
 ///
-/// The limit comes with each call. Requests that are over are taken away by the next
-/// [`start`](Self::start) of the key, and until then [counted](Self::count). An id that starts again
-/// begins anew; if the limit is reached it is turned away like any other.
+/// The limit comes with each call. The next [`start`](Self::start) of the key removes requests that
+/// are over; until then they are [counted](Self::count). An id that starts again begins anew; if
+/// the limit is reached, it is denied like any other.
 ///
-/// Unlike [`KeyedConcurrencyLimiter`](crate::KeyedConcurrencyLimiter) it has no guard: whoever knows
-/// the id may finish the request, and an id used twice is one request. It is a set of ids and
-/// when they end, not that one's slots with a map of leases beside: those would have to be swept too.
+/// Unlike [`KeyedConcurrencyLimiter`](crate::KeyedConcurrencyLimiter) it has no guard: any caller
+/// that knows the id may finish the request, and an id used twice is one request. It stores ids
+/// with their ends rather than slots with a map of leases, because such a map would need sweeping
+/// too.
 ///
 /// ```
 /// use std::time::Duration;
@@ -35,14 +39,14 @@ pub struct SlotsById {
     ttl: Duration,
 }
 
-/// What came of a start.
+/// The result of a start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Started {
-    /// Requests in progress, with this one if it may go ahead.
+    /// Requests in progress, including this one if it may go ahead.
     pub current: u64,
-    /// Whether it may not.
+    /// Whether the request may not go ahead.
     pub exceeded: bool,
-    /// Requests that were over, and were taken away now.
+    /// Requests that were over and were removed by this call.
     pub cleaned: u64,
 }
 
@@ -53,7 +57,7 @@ impl Lasting for Roster {
 }
 
 impl SlotsById {
-    /// Nothing in progress. Requests are held for `ttl` at most.
+    /// A limiter with no requests in progress. Requests are held for at most `ttl`.
     pub fn new(ttl: Duration, clock: Clock) -> SlotsById {
         SlotsById { keys: Keyed::new(clock), ttl }
     }
@@ -67,7 +71,7 @@ impl SlotsById {
         self.start_at(key, id, limit, self.keys.now())
     }
 
-    /// [`start`](Self::start) at `now`, or the time of the key's latest call if that is later.
+    /// Like [`start`](Self::start), at `now` or the time of the key's latest call if that is later.
     pub fn start_at<K, I>(&self, key: &K, id: &I, limit: u64, now: Timestamp) -> Started
     where
         K: Hash + ?Sized,
@@ -84,7 +88,7 @@ impl SlotsById {
         })
     }
 
-    /// Finishes a request. One that is not in progress is none: that changes nothing.
+    /// Finishes a request. Does nothing if the request is not in progress.
     pub fn finish<K, I>(&self, key: &K, id: &I)
     where
         K: Hash + ?Sized,
@@ -94,8 +98,8 @@ impl SlotsById {
         self.keys.update(key, Timestamp::ZERO, |requests, _| requests.remove(id));
     }
 
-    /// Requests in progress, with those that are over and were not taken away. A key of which all
-    /// are over may be forgotten, and then has none.
+    /// Requests in progress, including requests that are over and were not removed. A key whose
+    /// requests are all over may be forgotten, and then has none.
     pub fn count<K: Hash + ?Sized>(&self, key: &K) -> u64 {
         self.keys.view(self.keys.tag(key), Timestamp::ZERO, |requests, _| requests.len())
     }

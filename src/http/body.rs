@@ -1,4 +1,6 @@
-//! A response's body, which holds its request's permit until it has ended.
+//! [`AdmittedBody`]: a response's body, which holds the permit of its request until it ends.
+//!
+//! [`Settle`] lets a handler correct the cost. The future that creates the body is in `service`.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,11 +12,12 @@ use pin_project_lite::pin_project;
 
 use crate::enforcer::Permit;
 
-/// What a request cost in the end: a handler puts it among the extensions of its response (with axum
-/// `(Extension(Settle(5)), body)`), and when the response has ended the permit is
-/// [settled](crate::Permit::settle) so: limits that take their cost from a fact, or if there is none
-/// all that the request was charged in. More than the burst makes debt, which is paid before anything
-/// else is admitted. The response's own headers still tell of the charge before.
+/// The final cost of a request. A handler adds it to the extensions of its response (with axum
+/// `(Extension(Settle(5)), body)`). When the response has ended, the permit is
+/// [settled](crate::Permit::settle) at this cost: in the limits that take their cost from a fact,
+/// or if there are none, in all limits that charged the request. A cost above the burst makes debt,
+/// which must be repaid before anything else is admitted. The response's own headers still state
+/// the original charge.
 ///
 /// ```
 /// # use tollgate::http::Settle;
@@ -24,9 +27,9 @@ use crate::enforcer::Permit;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settle(pub u64);
 
-/// What an admitted request holds. Dropping it gives it back.
+/// The permit of an admitted request. Dropping it gives the permit back.
 pub(super) struct HeldPermit {
-    /// In a box, since it moves from the future to the body and with both.
+    /// Boxed, because it moves from the future to the body and with both.
     permit: Option<Box<Permit>>,
     settle: Option<Settle>,
 }
@@ -36,7 +39,7 @@ impl HeldPermit {
         HeldPermit { permit: Some(permit), settle: None }
     }
 
-    /// Is held until the body has ended that follows `response`.
+    /// Takes the final cost from `response`; the body then holds the permit until it ends.
     pub(super) fn until_end(self, response: &mut response::Parts) -> HeldPermit {
         let mut held = self;
         held.settle = response.extensions.remove::<Settle>();

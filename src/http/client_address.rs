@@ -1,7 +1,9 @@
-//! Which address a request came from, told from its peer and from what proxies wrote.
+//! [`ClientAddress`] finds the address that a request came from, from its peer and from what
+//! proxies wrote.
 //!
-//! One walk: from the peer to what it reported, which stands last in the header, to what that one
-//! reported, and so on, as long as the hop that is reached is trusted to tell the truth.
+//! It walks from the peer to the address that the peer reported, which is last in the header, to
+//! the address that this hop reported, and so on, while the hop that is reached is trusted.
+//! `entries` reads the header from its end, `node` parses one address, and `key` is the result.
 
 mod entries;
 mod key;
@@ -17,23 +19,22 @@ use entries::HeaderEntries;
 pub use entries::ProxyHeader;
 pub use key::{ClientKey, Ipv6Prefix};
 
-/// Entries of the header that are looked at, counted from its end. Those before them are as if they
-/// were not there.
+/// The number of header entries that are read, counted from the end. Earlier entries are ignored.
 pub const MAX_HOPS: usize = 64;
 
-/// How to tell which address a request came from.
+/// Determines which address a request came from.
 ///
-/// The peer of the connection is the client, unless it is a proxy. A proxy adds to a header the
-/// address that it was called from, *after* what the client sent there: what stands at the right is
-/// the proxy's word, what stands further left may be the client's invention. So entries are counted
-/// from the right, and a proxy is trusted only if one says so:
+/// The peer of the connection is the client, unless it is a proxy. A proxy adds the address that it
+/// was called from to a header, *after* what the client sent there: the proxy wrote the rightmost
+/// entry, but the client may have invented the entries further left. So entries are counted from
+/// the right, and a proxy is trusted only if you configure it:
 ///
 /// | | headers count | right if |
 /// |---|---|---|
 /// | [`peer`](Self::peer), the default | never | clients connect directly |
 /// | [`hops`](Self::hops) | so many entries | every request passes exactly so many proxies |
 /// | [`networks`](Self::networks) | while the hop is in a network of yours | proxies have known addresses |
-/// | [`trusting_everybody`](Self::trusting_everybody) | all | nobody lies: in tests |
+/// | [`trusting_everybody`](Self::trusting_everybody) | all | all clients are honest: in tests |
 ///
 /// ```
 /// use tollgate::http::ClientAddress;
@@ -54,16 +55,17 @@ pub const MAX_HOPS: usize = 64;
 /// ```
 ///
 /// # What counts as an entry
-/// IPv4 and IPv6 addresses, with a port or without: `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`,
-/// `[2001:db8::1]`, `[2001:db8::1]:4711`. An IPv4 address in an IPv6 one (`::ffff:192.0.2.1`) is the
-/// IPv4 address, as a peer and in a network too. Several lines of a header are one list.
+/// IPv4 and IPv6 addresses, with or without a port: `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`,
+/// `[2001:db8::1]`, `[2001:db8::1]:4711`. An IPv4-mapped IPv6 address (`::ffff:192.0.2.1`) counts
+/// as the IPv4 address, also as a peer and in a network. Several lines of a header are one list.
 ///
-/// Anything else ends the walk (`unknown`, `_hidden`, nothing between two commas, text that is no
-/// address): the client is then known only by the hop that reported it, the last address to the
-/// right of that entry, or the peer.
+/// Any other entry ends the walk (`unknown`, `_hidden`, nothing between two commas, text that is
+/// not an address). The client is then the hop that reported the entry: the next address to its
+/// right, or the peer.
 ///
-/// Only one header counts, [`ProxyHeader::XForwardedFor`] unless [another](Self::header) is named,
-/// and it must be the one that the proxies write: a proxy passes on what a client sent in the other.
+/// Only one header counts, [`ProxyHeader::XForwardedFor`] unless [another](Self::header) is chosen.
+/// It must be the header that the proxies write: a proxy forwards what a client sent in the other
+/// one.
 #[derive(Clone, Debug, Default)]
 pub struct ClientAddress {
     trust: Trust,
@@ -71,7 +73,7 @@ pub struct ClientAddress {
     ipv6_prefix: Ipv6Prefix,
 }
 
-/// Whose word counts.
+/// The hops whose reports count.
 #[derive(Clone, Debug, Default)]
 enum Trust {
     #[default]
@@ -87,35 +89,35 @@ impl ClientAddress {
         ClientAddress::default()
     }
 
-    /// Trusts `proxies` proxies, the peer being the first: with 1 the client is the last entry,
-    /// with 2 the last but one. With 0 it is the peer; more than [`MAX_HOPS`] are as many as that.
+    /// Trusts `proxies` proxies, including the peer: with 1 the client is the last entry, with 2
+    /// the last but one. With 0 the client is the peer; more than [`MAX_HOPS`] counts as
+    /// [`MAX_HOPS`].
     ///
-    /// Right only if every request passes all of them, and each adds one entry: who reaches the
-    /// second of two proxies past the first chooses the address that counts.
+    /// Right only if every request passes all of them, and each adds one entry: a client that
+    /// reaches the second of two proxies without the first chooses the address that counts.
     ///
-    /// If there are fewer entries, it is the leftmost. That is safe: what a client sends makes the
-    /// list longer, never shorter, so it cannot bring this about, and the entry taken is nearer to
-    /// here than the one that was asked for.
+    /// If there are fewer entries, the leftmost counts. That is safe: a client can make the list
+    /// longer but not shorter, so it cannot cause this, and the entry that counts was written by a
+    /// proxy nearer to this service than the one asked for.
     pub fn hops(proxies: usize) -> ClientAddress {
         ClientAddress { trust: Trust::Hops(proxies), ..ClientAddress::default() }
     }
 
-    /// Trusts proxies that are in one of these networks: the client is the first hop, from the peer
-    /// on and then from the right, that is in none. A peer that is in none is the client, and so is
-    /// the leftmost entry if all are in one. Without a peer nothing is known.
+    /// Trusts proxies in any of these networks: the client is the first hop that is in none of
+    /// them, from the peer on and then from the right. If all hops are in them, the leftmost entry
+    /// counts. Without a peer no entry counts.
     ///
-    /// A network of addresses `::ffff:0:0/96` or narrower is the IPv4 network that it stands for.
+    /// A network of addresses `::ffff:0:0/96` or narrower counts as the IPv4 network that it maps.
     pub fn networks(proxies: impl IntoIterator<Item = IpNet>) -> ClientAddress {
         let networks = proxies.into_iter().map(unmapped).collect();
         ClientAddress { trust: Trust::Networks(networks), ..ClientAddress::default() }
     }
 
-    /// Trusts whoever wrote the header, so that the leftmost entry counts (of more than [`MAX_HOPS`]
-    /// the leftmost of the last so many).
+    /// Trusts all entries, so that the leftmost counts (the leftmost of the last [`MAX_HOPS`]).
     ///
-    /// **Every client can then be anyone**: with a new address for each request no limit by address
-    /// holds, and with somebody else's it is used up for them. For tests, and where all clients are
-    /// known to be honest.
+    /// **Every client can then claim any address**: with a new address for each request a client
+    /// evades all limits by address, and with another client's address it uses up that client's
+    /// limits. For tests, and where all clients are known to be honest.
     pub fn trusting_everybody() -> ClientAddress {
         ClientAddress { trust: Trust::Everybody, ..ClientAddress::default() }
     }
@@ -125,13 +127,13 @@ impl ClientAddress {
         ClientAddress { header, ..self }
     }
 
-    /// How much of an IPv6 address counts.
+    /// The part of an IPv6 address that counts.
     pub fn ipv6_prefix(self, ipv6_prefix: Ipv6Prefix) -> ClientAddress {
         ClientAddress { ipv6_prefix, ..self }
     }
 
-    /// What to count a request by, `peer` being the address that its connection comes from. None if
-    /// nothing tells: no peer, as on a Unix socket, and no entry that counts.
+    /// The key by which to count a request whose connection comes from `peer`. `None` if the
+    /// address is unknown: no peer, as on a Unix socket, and no entry that counts.
     pub fn of(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Option<ClientKey> {
         let mut client = peer.map(|peer| peer.to_canonical());
         for (passed, entry) in HeaderEntries::new(headers, self.header).take(MAX_HOPS).enumerate() {
@@ -148,7 +150,7 @@ impl ClientAddress {
 }
 
 impl Trust {
-    /// Whether what a hop reports counts, `passed` others between here and it.
+    /// Whether the report of `hop` counts, with `passed` hops between this service and `hop`.
     fn includes(&self, passed: usize, hop: Option<IpAddr>) -> bool {
         match self {
             Trust::Nobody => false,
@@ -161,10 +163,10 @@ impl Trust {
     }
 }
 
-/// The bits before the IPv4 address in an IPv6 one.
+/// The bits before the IPv4 address in an IPv4-mapped IPv6 address.
 const MAPPED_BITS: u8 = 96;
 
-/// The network of IPv4 addresses, if it is one that is written as IPv6.
+/// The IPv4 network, if `network` is an IPv4-mapped one.
 fn unmapped(network: IpNet) -> IpNet {
     let v4 = |network: ipnet::Ipv6Net| {
         let bits = network.prefix_len().checked_sub(MAPPED_BITS)?;

@@ -1,4 +1,7 @@
-//! What an [`AdmitLayer`](super::AdmitLayer) was told to do, and how it decides a request by that.
+//! [`Config`]: the options of an [`AdmitLayer`](super::AdmitLayer), and how it decides a request.
+//!
+//! Reads the facts of a request, asks the enforcer, and builds the response to a refusal. The
+//! futures are in `service`.
 
 use std::borrow::Cow;
 use std::hash::BuildHasher;
@@ -20,7 +23,7 @@ use super::fact::Fact;
 use super::told_policy::ToldPolicy;
 use super::{HeaderStyle, Refusals, grpc_response, is_grpc};
 
-/// Facts of a request that are read without allocating.
+/// The number of facts of a request that are read without allocating.
 const INLINE: usize = 8;
 
 pub(super) type Observe = dyn Fn(&Refused, &str) + Send + Sync;
@@ -53,8 +56,8 @@ impl<H> Config<H> {
     }
 }
 
-/// As the answer to `HEAD`: it says how long the body would be. Over HTTP/1 servers leave it out by
-/// themselves, over HTTP/2 not all do.
+/// Makes a response the answer to `HEAD`, which states the length of the body. Servers omit the
+/// body over HTTP/1, but not all do over HTTP/2.
 fn without_body(response: &mut Response<Bytes>) {
     let body = std::mem::take(response.body_mut());
     if !body.is_empty() {
@@ -62,19 +65,19 @@ fn without_body(response: &mut Response<Bytes>) {
     }
 }
 
-/// Facts that a request has, and their values.
+/// The facts that a request has, with their values.
 type Values<'r> = SmallVec<[(&'r str, Cow<'r, str>); INLINE]>;
 
-/// What became of a request.
+/// The decision on a request.
 pub(super) enum Decided {
     Admitted(HeldPermit, Answers),
     Refused(Response<Bytes>),
-    /// In a box: seldom, and large.
+    /// Boxed, because this case is rare and large.
     Waits(Box<AdmissionWithAnswers>),
 }
 
 impl<H: BuildHasher> Config<H> {
-    /// Decides a request, or begins to wait.
+    /// Decides a request, or starts to wait.
     pub(super) fn decide(&self, request: &Parts) -> Decided {
         let mut values = Values::new();
         let facts = self.facts(request, &mut values);
@@ -99,7 +102,7 @@ impl<H: BuildHasher> Config<H> {
         Decided::Admitted(held, self.with_keys(request, answers))
     }
 
-    /// What follows from the end of a wait, or from a refusal without one.
+    /// The result of a wait, or of a refusal without a wait.
     pub(super) fn told(
         &self,
         request: &Parts,
@@ -115,12 +118,12 @@ impl<H: BuildHasher> Config<H> {
                 }
                 Decided::Refused(self.response(request, &refused, &answers))
             }
-            // The enforcer is there as long as this is, and its clock had a timer.
+            // Not expected: `self` keeps the enforcer alive, and its clock had a timer.
             Err(_) => Decided::Refused(self.refusals.unavailable()),
         }
     }
 
-    /// Says how limits stand.
+    /// Adds the headers that state limits.
     pub(super) fn add_headers(&self, headers: &mut http::HeaderMap, answers: &Answers) {
         match self.refusals.header_style() {
             HeaderStyle::Draft => self.told_policy.add_to(headers, answers),
@@ -145,7 +148,7 @@ impl<H: BuildHasher> Config<H> {
         response
     }
 
-    /// The facts of a request, of which `values` keeps the values.
+    /// The facts of a request. `values` owns their values.
     #[inline(always)]
     fn facts<'v, 'r: 'v>(
         &'r self,
@@ -164,7 +167,7 @@ impl<H: BuildHasher> Config<H> {
         facts
     }
 
-    /// With keys in words, if they are to be shown.
+    /// Adds keys as text, if the layer shows them.
     fn with_keys(&self, request: &Parts, answers: Answers) -> Answers {
         if self.shows_keys { answers.with_keys(self.explain(request)) } else { answers }
     }
@@ -172,7 +175,7 @@ impl<H: BuildHasher> Config<H> {
     #[cold]
     fn key(&self, request: &Parts, refused: &Refused) -> String {
         let mut explained = self.explain(request).into_iter();
-        // A reload may have dropped it just now.
+        // A reload may have dropped the limit meanwhile.
         explained.find(|limit| limit.limit == refused.limit()).map_or(String::new(), |of| of.key)
     }
 
@@ -183,14 +186,15 @@ impl<H: BuildHasher> Config<H> {
     }
 }
 
-/// What is warned of once.
+/// The warnings already given; each is given once.
 #[derive(Default)]
 struct Warned {
     of_facts: AtomicBool,
     of_timer: AtomicBool,
 }
 
-// Relaxed, twice: nothing else goes with it.
+// Relaxed, in both methods: pairs only with the swaps of other threads, and no other data depends
+// on the flags.
 impl<H> Config<H> {
     pub(super) fn warn_of_facts(&self) {
         if !self.warned.of_facts.swap(true, Ordering::Relaxed) {
@@ -199,7 +203,7 @@ impl<H> Config<H> {
         }
     }
 
-    /// A reload may bring a `wait`, too.
+    /// Checked again after each refusal, since a reload may add a `wait`.
     pub(super) fn warn_of_timer(&self) {
         if self.enforcer.lacks_timer() && !self.warned.of_timer.swap(true, Ordering::Relaxed) {
             telemetry::cannot_wait();

@@ -1,4 +1,7 @@
-//! Facts of a request, as a policy names them, read from its head: [`AdmitLayer::fact`].
+//! [`Fact`]: a value of a request, read from its head, by which a policy's limits count. Passed to
+//! [`AdmitLayer::fact`].
+//!
+//! This file has the ready-made facts. Keys for client addresses are in `client_address`.
 //!
 //! [`AdmitLayer::fact`]: super::AdmitLayer::fact
 
@@ -13,32 +16,32 @@ use crate::telemetry;
 
 use super::ClientAddress;
 
-/// Where the value of a fact comes from. Ready ones: [`method`], [`path`], [`header`],
-/// [`extension`], [`client_address`]; any other: [`from_fn`].
+/// The source of a fact's value. Ready-made: [`method`], [`path`], [`header`], [`extension`],
+/// [`client_address`]; otherwise [`from_fn`].
 pub trait Fact: Send + Sync {
-    /// The value; none, or an empty one, if the request has none. Then the policy's `missing` says
-    /// what follows.
+    /// The value, or `None` or an empty string if the request has none. The policy's `missing` then
+    /// decides what happens.
     fn value<'r>(&self, request: &'r Parts) -> Option<Cow<'r, str>>;
 }
 
-/// The method: `GET`.
+/// The method, such as `GET`.
 pub fn method() -> impl Fact {
     from_fn(|request| Some(request.method.as_str().into()))
 }
 
-/// The path as requested, without its query: `/users/42`. (In access logs the fact `path` has the
-/// query.) For a matched route, `/users/{id}`, take the extension that the router leaves, as
-/// `extension(axum::extract::MatchedPath::as_str)`: there are fewer of these, and a client cannot
-/// make up new ones.
+/// The path as requested, without its query: `/users/42`. (In access logs the fact `path` includes
+/// the query.) For a matched route, `/users/{id}`, use the extension that the router adds, as
+/// `extension(axum::extract::MatchedPath::as_str)`: routes are fewer, and a client cannot invent
+/// new ones.
 pub fn path() -> impl Fact {
     from_fn(|request| Some(request.uri.path().into()))
 }
 
-/// The first header of this name, if it is text. A client sends what it likes, unless a proxy or a
-/// layer further out replaces it.
+/// The first header of this name, if it is text. A client can send any value, unless a proxy or an
+/// outer layer replaces the header.
 ///
 /// # Panics
-/// If it is no name of a header.
+/// If `name` is not a valid header name.
 #[track_caller]
 pub fn header(name: &str) -> impl Fact + use<> {
     let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
@@ -50,12 +53,12 @@ pub fn header(name: &str) -> impl Fact + use<> {
     })
 }
 
-/// Text of what a layer further out, or the router, left with the request: of a `User`,
+/// Text from an extension that an outer layer or the router added to the request: for a `User`,
 /// `extension(|user: &User| &*user.id)`.
 ///
-/// Without one the fact is missing, and the limit's `missing` says what follows: by default all such
-/// requests count together. In axum the layer that is added last runs first: what authenticates is
-/// added after [`AdmitLayer`](super::AdmitLayer).
+/// Without the extension the fact is missing, and the limit's `missing` decides what happens: by
+/// default all such requests count together. In axum the layer that is added last runs first, so
+/// add an authentication layer after [`AdmitLayer`](super::AdmitLayer).
 pub fn extension<T, F>(text: F) -> impl Fact
 where
     T: Send + Sync + 'static,
@@ -64,12 +67,12 @@ where
     from_fn(move |request| request.extensions.get::<T>().map(|of| Cow::from(text(of))))
 }
 
-/// The address that the request came from, of the peer that the server left with it: with axum
-/// `client_address(ClientAddress::peer(), |at: &ConnectInfo<SocketAddr>| at.0)`, of an app served by
-/// `into_make_service_with_connect_info::<SocketAddr>()`.
+/// The address that the request came from, given the peer that the server added to the request:
+/// with axum `client_address(ClientAddress::peer(), |at: &ConnectInfo<SocketAddr>| at.0)`, for an
+/// app served by `into_make_service_with_connect_info::<SocketAddr>()`.
 ///
 /// Without a peer, and without a header that counts, the fact is missing, and the limit's `missing`
-/// says what follows: by default all such requests count together.
+/// decides what happens: by default all such requests count together.
 pub fn client_address<T, P, F>(address: ClientAddress, peer: F) -> impl Fact
 where
     T: Send + Sync + 'static,
@@ -79,7 +82,8 @@ where
     let is_told = AtomicBool::new(false);
     from_fn(move |request| {
         let at = request.extensions.get::<T>();
-        // Relaxed: nothing else goes with it.
+        // Relaxed: pairs only with the swaps of other requests, and no other data depends on the
+        // flag.
         if at.is_none() && !is_told.swap(true, Ordering::Relaxed) {
             telemetry::no_peer(std::any::type_name::<T>());
         }
@@ -89,7 +93,7 @@ where
     })
 }
 
-/// Any other: `from_fn(|request| request.uri.host().map(Cow::from))`.
+/// A fact from a function: `from_fn(|request| request.uri.host().map(Cow::from))`.
 pub fn from_fn<F>(value: F) -> impl Fact
 where
     F: for<'r> Fn(&'r Parts) -> Option<Cow<'r, str>> + Send + Sync,

@@ -1,4 +1,6 @@
-//! A refusal as a gRPC response, without any gRPC library.
+//! [`grpc_response`]: a refusal as a gRPC response, without a gRPC library.
+//!
+//! Encodes the few protocol buffer messages by hand. Refusals over plain HTTP are in `refusal`.
 
 use std::time::Duration;
 
@@ -23,9 +25,9 @@ pub fn is_grpc(headers: &HeaderMap) -> bool {
     rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
-/// A refusal as a gRPC response of trailers alone: `RESOURCE_EXHAUSTED`, with
-/// `google.rpc.RetryInfo` among its details and `grpc-retry-pushback-ms`, both only where a wait is
-/// known; where no wait helps, the pushback says not to try again.
+/// A refusal as a trailers-only gRPC response: `RESOURCE_EXHAUSTED`, with `google.rpc.RetryInfo` in
+/// its details and `grpc-retry-pushback-ms`, both only if the wait is known. If no wait helps, the
+/// pushback tells the client not to retry.
 ///
 /// The delay is exact, the pushback in whole milliseconds, rounded up.
 pub fn grpc_response(refused: &Refused, answers: &Answers, style: HeaderStyle) -> Response<Bytes> {
@@ -56,7 +58,8 @@ fn millis_up(wait: Duration) -> u128 {
     wait.as_nanos().div_ceil(1_000_000)
 }
 
-/// As gRPC asks of a message: printable ASCII as it is but for `%`, all else in `%XX`.
+/// Encodes a message as gRPC requires: printable ASCII except `%` as it is, all other bytes as
+/// `%XX`.
 fn percent_encoded(text: &str) -> String {
     let byte = |byte: u8| match byte {
         b' '..=b'~' if byte != b'%' => char::from(byte).to_string(),
@@ -65,8 +68,8 @@ fn percent_encoded(text: &str) -> String {
     text.bytes().map(byte).collect()
 }
 
-/// A `google.rpc.Status` with a `google.rpc.RetryInfo`, in protocol buffers' wire format: three
-/// messages of a few fixed fields.
+/// A `google.rpc.Status` with a `google.rpc.RetryInfo`, in protocol buffers' wire format: nested
+/// messages with few fixed fields.
 fn status(message: &str, wait: Duration) -> Vec<u8> {
     let mut delay = Vec::new();
     number(&mut delay, 1, wait.as_secs());
@@ -83,7 +86,7 @@ fn status(message: &str, wait: Duration) -> Vec<u8> {
     status
 }
 
-/// A field of a number. One of 0 is left out.
+/// A numeric field. A value of 0 is left out.
 fn number(to: &mut Vec<u8>, field: u64, number: u64) {
     if number != 0 {
         varint(to, field << 3);
@@ -91,14 +94,14 @@ fn number(to: &mut Vec<u8>, field: u64, number: u64) {
     }
 }
 
-/// A field of bytes, of text, or of a message.
+/// A field of bytes, text, or a message.
 fn bytes(to: &mut Vec<u8>, field: u64, bytes: &[u8]) {
     varint(to, field << 3 | 2);
     varint(to, bytes.len() as u64);
     to.extend_from_slice(bytes);
 }
 
-/// Seven bits a byte, the lowest first; all bytes but the last have the high bit.
+/// Seven bits per byte, the lowest first; all bytes but the last have the high bit set.
 fn varint(to: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         to.push(number as u8 | 0x80);

@@ -1,4 +1,7 @@
-//! How limits stand, as response headers.
+//! [`HeaderStyle`]: the state of limits as response headers.
+//!
+//! Builds and writes the headers of each style. The syntax of structured fields is in `structured`,
+//! bodies and status codes in `refusal`.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -12,36 +15,38 @@ use crate::quota::Quota;
 
 use super::structured::List;
 
-/// Which headers say how limits stand. Chosen by name: `"draft".parse()`.
+/// The response headers that state how limits stand. Can be parsed from a name: `"draft".parse()`.
 ///
-/// Only limits that were asked for something are told of, not one that refuses a request as it is
-/// ([`LimitAnswer::is_unfit`]). All times are whole seconds, rounded up; what remains is rounded down.
+/// The headers list only limits that the request asked for units or slots, not a limit that refuses
+/// the request as it is ([`LimitAnswer::is_unfit`]). All times are whole seconds, rounded up; what
+/// remains is rounded down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HeaderStyle {
-    /// `draft`: the IETF draft *RateLimit header fields for HTTP* (-10), of every limit.
+    /// `draft`: the IETF draft *RateLimit header fields for HTTP* (-10), for every limit.
     ///
     /// ```text
     /// RateLimit-Policy: "user";q=100;w=2, "queries";q=50;qu="concurrent-requests"
     /// RateLimit: "user";r=99;t=1, "queries";r=49
     /// ```
     ///
-    /// `q` is the burst and `w` the time in which it refills, `r` what remains and `t` the time to
-    /// the next unit; on a refusal, of each limit that refuses, the same as `Retry-After`. `t` is
-    /// left out where nothing is missing and where no time is known that helps. The name of a
-    /// limit is a string of ASCII: bytes of other characters are written as `%XX`.
+    /// `q` is the burst and `w` the time in which it refills, `r` what remains and `t` the time
+    /// until the next unit; for each limit that refuses, `t` equals `Retry-After`. `t` is absent if
+    /// nothing is missing, or if no time is known that helps. The name of a limit is an ASCII
+    /// string: the bytes of other characters are written as `%XX`.
     #[default]
     Draft,
-    /// `triple`: the drafts before (-03 to -07): `RateLimit-Limit`, `RateLimit-Remaining`,
-    /// `RateLimit-Reset`, of one limit: the first that refuses, or the rate of which the least
-    /// remains. The reset is the time until the whole burst is there again; slots have none.
+    /// `triple`: the drafts -03 to -07: `RateLimit-Limit`, `RateLimit-Remaining` and
+    /// `RateLimit-Reset`, for one limit: the first limit that refuses, or else the rate with the
+    /// least remaining. The reset is the time until the whole burst is available again; slots have
+    /// none.
     Triple,
-    /// `x-ratelimit`: the same as `X-RateLimit-Limit`, `-Remaining` and `-Reset`. The reset is in
-    /// seconds from now.
+    /// `x-ratelimit`: the same values as `X-RateLimit-Limit`, `-Remaining` and `-Reset`. The reset
+    /// is in seconds from now.
     XRateLimit,
-    /// `x-sentry`: `X-Sentry-Rate-Limit-Limit`, `-Remaining` and `-Reset` of the rate, and
-    /// `-ConcurrentLimit` and `-ConcurrentRemaining` of the slots, that refuse or of which the
-    /// least remains. The reset is a time in seconds since 1970.
+    /// `x-sentry`: `X-Sentry-Rate-Limit-Limit`, `-Remaining` and `-Reset` of a rate, and
+    /// `-ConcurrentLimit` and `-ConcurrentRemaining` of slots: of the first that refuses, or else
+    /// the one with the least remaining. The reset is a time in seconds since 1970.
     XSentry,
     /// `none`: no headers. A refusal still has its `Retry-After`.
     None,
@@ -56,7 +61,7 @@ impl HeaderStyle {
         ("none", HeaderStyle::None),
     ];
 
-    /// Puts the headers of `answers` among `headers`, in place of any that have their names.
+    /// Adds the headers of `answers` to `headers`, and replaces headers of the same names.
     ///
     /// ```
     /// use tollgate::http::HeaderStyle;
@@ -86,7 +91,7 @@ impl HeaderStyle {
     }
 }
 
-/// A name that no style of headers has.
+/// The error for a name that is not a header style.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownStyle(String);
 
@@ -120,8 +125,8 @@ impl std::fmt::Display for UnknownStyle {
 
 impl std::error::Error for UnknownStyle {}
 
-/// The longest key that is told, in bytes: clients choose keys, and take no headers that are too
-/// long.
+/// The longest key that the headers state, in bytes: clients choose keys, and reject headers that
+/// are too long.
 const MAX_KEY: usize = 256;
 
 /// Whole seconds, rounded up.
@@ -129,13 +134,13 @@ pub(super) fn secs_up(time: Duration) -> u64 {
     time.as_secs().saturating_add((time.subsec_nanos() > 0).into())
 }
 
-/// The value of `Retry-After`: whole seconds, rounded up, at least 1. None where no wait is known
+/// The value of `Retry-After`: whole seconds, rounded up, at least 1. `None` if no wait is known
 /// that helps.
 pub fn retry_after(retry: Retry) -> Option<u64> {
     retry.after().map(|wait| secs_up(wait).max(1))
 }
 
-/// The time in which the whole burst refills; of a burst of 0, the period.
+/// The time in which the whole burst refills; for a burst of 0, the period.
 fn window(quota: &Quota) -> u64 {
     let units = if quota.burst_size() == 0 { quota.count() } else { quota.burst_size() };
     let nanos = u128::from(units) * quota.period().as_nanos();
@@ -143,17 +148,17 @@ fn window(quota: &Quota) -> u64 {
     u64::try_from(secs).unwrap_or(u64::MAX)
 }
 
-/// What the draft's headers say of a request's limits in every response.
+/// The part of the draft's headers that is the same in every response for the same limits.
 #[derive(Clone)]
 pub(super) struct DraftPolicy {
     /// The value of `RateLimit-Policy`.
     policy: HeaderValue,
-    /// How each member of `RateLimit` begins, up to what remains.
+    /// The start of each member of `RateLimit`, up to what remains.
     members: Vec<Box<[u8]>>,
 }
 
 impl DraftPolicy {
-    /// `None` if no limit was asked for anything.
+    /// `None` if the request asked no limit for anything.
     pub(super) fn of(answers: &Answers) -> Option<DraftPolicy> {
         let mut policy = List::with_room(answers.limits.len());
         let mut members = Vec::new();
@@ -180,12 +185,12 @@ impl DraftPolicy {
     }
 }
 
-/// The limits that were asked for something.
+/// The limits that the request asked for units or slots.
 fn asked(answers: &Answers) -> impl Iterator<Item = &LimitAnswer> {
     answers.limits.iter().filter(|answer| !answer.is_unfit)
 }
 
-/// The key, if it is to be told.
+/// The key, if the headers state it.
 fn told_key(answer: &LimitAnswer) -> Option<&[u8]> {
     answer.key.as_ref().map(String::as_bytes).filter(|key| key.len() <= MAX_KEY)
 }
@@ -193,7 +198,7 @@ fn told_key(answer: &LimitAnswer) -> Option<&[u8]> {
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LEFT: HeaderName = HeaderName::from_static("ratelimit");
 
-/// The headers of the draft. `policy` is of the same limits.
+/// Adds the headers of the draft. `policy` is for the same limits as `answers`.
 pub(super) fn draft(headers: &mut HeaderMap, answers: &Answers, policy: &DraftPolicy) {
     let mut left = List::with_room(answers.limits.len());
     let refused = answers.retry();
@@ -267,7 +272,7 @@ fn units(answer: &LimitAnswer) -> u64 {
     }
 }
 
-/// The first that refuses, or else the one of which the least remains.
+/// The first limit that refuses, or else the one with the least remaining.
 fn tightest(answers: &Answers, of: impl Fn(&LimitAnswer) -> bool) -> Option<&LimitAnswer> {
     let kind = || asked(answers).filter(|answer| of(answer));
     let refusing = kind().find(|answer| answer.answer.is_err());
@@ -275,7 +280,7 @@ fn tightest(answers: &Answers, of: impl Fn(&LimitAnswer) -> bool) -> Option<&Lim
 }
 
 pub(super) fn set_text(headers: &mut HeaderMap, name: HeaderName, text: String) {
-    // What is written here is printable ASCII.
+    // The text consists of printable ASCII.
     if let Ok(value) = HeaderValue::try_from(text) {
         headers.insert(name, value);
     }

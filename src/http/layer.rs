@@ -1,4 +1,6 @@
-//! [`AdmitLayer`]: every request of a service is decided by an enforcer.
+//! [`AdmitLayer`]: a tower layer in which an enforcer decides every request of a service.
+//!
+//! This file is the builder; `config` decides requests, and `service` runs them.
 
 use bytes::Bytes;
 use http::Response;
@@ -14,8 +16,8 @@ use super::config::Config;
 use super::fact::Fact;
 use super::service::Admit;
 
-/// A layer that lets an [`Enforcer`] decide every request of a service, whatever it is made with:
-/// axum, tonic, hyper.
+/// A layer in which an [`Enforcer`] decides every request of a service, whether built with axum,
+/// tonic or hyper.
 ///
 /// ```
 /// use tollgate::http::{AdmitLayer, fact};
@@ -30,46 +32,49 @@ use super::service::Admit;
 /// # Ok::<(), tollgate::PolicyError>(())
 /// ```
 ///
-/// All clones share the enforcer, and so do all connections. A request costs 1, or what the fact
-/// says that a limit takes its cost from. Its permit is held until the body of the response has
-/// ended, or the client is gone, the handler panics, or the service is dropped: whatever comes
-/// first. (After an upgrade, as to a WebSocket, the response has no body: the permit ends there.)
-/// A handler can [settle](super::Settle) the cost.
+/// All clones of a layer and all connections share the enforcer. A request costs 1, or in a limit
+/// that takes its cost from a fact, the value of that fact. The response holds the permit until its
+/// body has ended, the client disconnects, the handler panics, or the service is dropped, whichever
+/// comes first. (After an upgrade, such as to a WebSocket, the response has no body, and the permit
+/// ends there.) A handler can [settle](super::Settle) the cost.
 ///
-/// A request that is refused never reaches the service: it is answered at once as [`Refusals`] says,
-/// and gRPC by its own rules. Where the policy lets it `wait`, it waits, holding nothing, and leaves
-/// the line if its client goes away; that needs a clock with a timer, `Clock::tokio()`. On another
-/// clock nobody waits.
+/// A refused request never reaches the service: the layer answers it immediately as configured by
+/// [`Refusals`], and gRPC requests by gRPC's rules. If the policy lets it `wait`, the request waits
+/// without holding anything, and leaves the line if its client disconnects. That needs a clock with
+/// a timer, such as `Clock::tokio()`; on other clocks no request waits.
 ///
-/// A fact that a request lacks is the policy's `missing`, never an error. With the feature `tracing`
-/// it is warned of, once, if the layer does not give a fact that the policy counts by, or a policy
-/// has a `wait` and the clock no timer.
+/// If a request lacks a fact, the policy's `missing` applies; that is never an error. With the
+/// feature `tracing` the layer warns, once, if it does not give a fact that the policy counts by,
+/// or if the policy has a `wait` and the clock has no timer.
 pub struct AdmitLayer<H = RandomState> {
     config: Arc<Config<H>>,
 }
 
 impl<H> AdmitLayer<H> {
-    /// A layer over the enforcer, which may be shared: `enforcer.clone()` of an `Arc`.
+    /// A layer with this enforcer, which may be shared: `enforcer.clone()` of an `Arc`.
     pub fn new(enforcer: impl Into<Arc<Enforcer<H>>>) -> AdmitLayer<H> {
         AdmitLayer { config: Arc::new(Config::new(enforcer.into())) }
     }
 
-    /// Gives each request the fact `name`. Of several of one name the first that a request has counts.
+    /// Gives each request the fact `name`. If several facts have the same name, the first with a
+    /// value counts.
     #[must_use]
     pub fn fact(mut self, name: impl Into<Box<str>>, fact: impl Fact + 'static) -> AdmitLayer<H> {
         self.change().facts.push((name.into(), Arc::new(fact)));
         self
     }
 
-    /// How refusals are told, and by which headers limits are. Default: [`Refusals::default`].
+    /// How the layer answers refused requests, and the headers that state limits. Default:
+    /// [`Refusals::default`].
     #[must_use]
     pub fn refusals(mut self, refusals: Refusals) -> AdmitLayer<H> {
         self.change().refusals = refusals;
         self
     }
 
-    /// The response to a refused request, in place of [`Refusals::response`] and gRPC's. Nothing is
-    /// added to it, neither headers of limits nor `Retry-After`: begin with one of these two.
+    /// The response to a refused request, instead of [`Refusals::response`] and gRPC's response.
+    /// The layer adds nothing to it, neither headers of limits nor `Retry-After`: start from one of
+    /// these two.
     #[must_use]
     pub fn respond<F>(mut self, respond: F) -> AdmitLayer<H>
     where
@@ -79,7 +84,8 @@ impl<H> AdmitLayer<H> {
         self
     }
 
-    /// Is shown each refusal by a limit, and the request's key there in words: `ip=192.0.2.1`.
+    /// A callback for each refusal by a limit, with the request's key in that limit as text:
+    /// `ip=192.0.2.1`.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -102,9 +108,9 @@ impl<H> AdmitLayer<H> {
         self
     }
 
-    /// Has the headers of the draft say the key of each limit, as the parameter `pk`: the bytes of
-    /// `ip=192.0.2.1`, in base64. A client then reads every fact that it is counted by. Keys of more
-    /// than 256 bytes are left out.
+    /// Makes the headers of the draft state the key of each limit, as the parameter `pk`: the bytes
+    /// of `ip=192.0.2.1`, in base64. A client can then read every fact that it is counted by. Keys
+    /// of more than 256 bytes are left out.
     #[must_use]
     pub fn show_keys(mut self) -> AdmitLayer<H> {
         self.change().shows_keys = true;
@@ -126,7 +132,7 @@ impl<H, Inner> Layer<Inner> for AdmitLayer<H> {
     }
 }
 
-// By hand: nothing asks that the hasher can be cloned, or shown.
+// By hand, because the derives would require `H: Clone` and `H: Debug`.
 impl<H> Clone for AdmitLayer<H> {
     fn clone(&self) -> Self {
         AdmitLayer { config: self.config.clone() }

@@ -1,4 +1,7 @@
-//! A refusal as a response.
+//! [`Refusals`]: a refusal as an HTTP response.
+//!
+//! Chooses the status and writes the body. Headers that state limits are in `headers`, gRPC
+//! responses in `grpc`.
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
@@ -10,7 +13,7 @@ use crate::enforcer::Answers;
 use super::headers::{HeaderStyle, retry_after};
 use super::structured::is_plain;
 
-/// How refusals are told: status, headers and body.
+/// How to answer refused requests: status, headers and body.
 ///
 /// ```
 /// use http::StatusCode;
@@ -38,19 +41,19 @@ pub struct Refusals {
     body: RefusalBody,
 }
 
-/// What a refusal says in its body.
+/// The body of a refusal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RefusalBody {
     /// `application/problem+json` (RFC 9457): `type` (`quota-exceeded`;
-    /// `temporary-reduced-capacity` of shared capacity; `about:blank` of a request that cannot be
-    /// decided as it is), `title`, `status`, `detail`, and as `violated-policies` the names of all
-    /// limits that refuse.
+    /// `temporary-reduced-capacity` for shared capacity; `about:blank` for a request that cannot be
+    /// decided as it is), `title`, `status`, `detail`, and `violated-policies` with the names of
+    /// all limits that refuse.
     #[default]
     Problem,
-    /// A sentence.
+    /// One sentence.
     Plain,
-    /// Nothing.
+    /// No body.
     Empty,
 }
 
@@ -68,50 +71,51 @@ impl Default for Refusals {
 }
 
 impl Refusals {
-    /// The status where a limit refuses that is the caller's own. Default: 429.
+    /// The status if a limit of the caller's own refuses. Default: 429.
     #[must_use]
     pub fn own_status(self, own: StatusCode) -> Refusals {
         Refusals { own, ..self }
     }
 
-    /// The status where capacity refuses that is shared. Default: 503.
+    /// The status if shared capacity refuses. Default: 503.
     #[must_use]
     pub fn shared_status(self, shared: StatusCode) -> Refusals {
         Refusals { shared, ..self }
     }
 
-    /// The status where a limit refuses the request as it is: a fact of its key is missing
-    /// ([`Missing::Refuse`](crate::policy::Missing::Refuse)), or its cost is no whole number. Default: 400.
+    /// The status if a limit refuses the request as it is: a fact of its key is missing
+    /// ([`Missing::Refuse`](crate::policy::Missing::Refuse)), or its cost is not a whole number.
+    /// Default: 400.
     #[must_use]
     pub fn unfit_status(self, unfit: StatusCode) -> Refusals {
         Refusals { unfit, ..self }
     }
 
-    /// Limits that are shared capacity though they have a key. Those without a key always are.
+    /// Limits that are shared capacity although they have a key. Limits without a key always are.
     #[must_use]
     pub fn shared_limits<T: Into<String>>(self, names: impl IntoIterator<Item = T>) -> Refusals {
         Refusals { shared_limits: names.into_iter().map(Into::into).collect(), ..self }
     }
 
-    /// Which headers say how limits stand. Default: [`HeaderStyle::Draft`].
+    /// The headers that state limits. Default: [`HeaderStyle::Draft`].
     #[must_use]
     pub fn style(self, style: HeaderStyle) -> Refusals {
         Refusals { style, ..self }
     }
 
-    /// What the body says. Default: [`RefusalBody::Problem`].
+    /// The kind of body. Default: [`RefusalBody::Problem`].
     #[must_use]
     pub fn body(self, body: RefusalBody) -> Refusals {
         Refusals { body, ..self }
     }
 
-    /// Which headers say how limits stand.
+    /// The headers that state limits.
     #[cfg_attr(not(feature = "tower"), allow(dead_code))]
     pub(crate) fn header_style(&self) -> HeaderStyle {
         self.style
     }
 
-    /// The status of a refusal: by the first limit that refuses.
+    /// The status of a refusal, according to the first limit that refuses.
     pub fn status(&self, refused: &Refused, answers: &Answers) -> StatusCode {
         self.status_of(self.cause(refused, answers))
     }
@@ -129,7 +133,7 @@ impl Refusals {
         self.response_with(refused, answers, |headers| self.style.add_to(headers, answers))
     }
 
-    /// As [`response`](Self::response), by who has another way to say how limits stand.
+    /// Like [`response`](Self::response), for a caller with its own way to state limits.
     pub(crate) fn response_with(
         &self,
         refused: &Refused,
@@ -163,7 +167,7 @@ impl Refusals {
         response
     }
 
-    /// Where the service can say no more than that it cannot serve.
+    /// The response if the service only knows that it cannot serve.
     #[cfg_attr(not(feature = "tower"), allow(dead_code))]
     pub(crate) fn unavailable(&self) -> Response<Bytes> {
         let mut response = Response::new(Bytes::new());
@@ -185,20 +189,20 @@ impl Refusals {
     }
 }
 
-/// What a request is refused for.
+/// The reason for a refusal.
 #[derive(Clone, Copy)]
 enum Cause {
     /// A limit of the caller's own.
     Own,
-    /// Capacity that is shared.
+    /// Shared capacity.
     Shared,
-    /// It cannot be decided as it is.
+    /// The request cannot be decided as it is.
     Unfit,
 }
 
-/// A refusal in the words of its headers, in whole seconds, to `text`.
+/// Appends a refusal in words to `text`, with the wait in whole seconds as in its headers.
 fn push_words(text: &mut String, refused: &Refused, push_name: fn(&mut String, &str)) {
-    // Without the machinery of `format!`: each refusal says it.
+    // Avoids `format!`, since every refusal runs this.
     text.push_str("refused by limit ");
     push_name(text, refused.limit());
     match retry_after(refused.retry()) {
@@ -212,8 +216,8 @@ fn push_words(text: &mut String, refused: &Refused, push_name: fn(&mut String, &
     }
 }
 
-/// How a problem of each of the draft's two types begins. Constant: escaping this text took an eighth of
-/// a refusal.
+/// The start of a problem of each of the draft's two types. Constant, because escaping this text
+/// took an eighth of the time of a refusal.
 const OWN_BEGINNING: &str = concat!(
     r#"{"type":"https://iana.org/assignments/http-problem-types#quota-exceeded","#,
     r#""title":"Request cannot be satisfied as assigned quota has been exceeded","#,
@@ -223,7 +227,7 @@ const SHARED_BEGINNING: &str = concat!(
     r#""title":"Request cannot be satisfied due to temporary server capacity constraints","#,
 );
 
-/// Room for a problem of a few limits.
+/// Enough for a problem that names a few limits.
 const PROBLEM_BYTES: usize = 384;
 
 fn problem(refused: &Refused, answers: &Answers, cause: Cause, status: StatusCode) -> String {
@@ -231,7 +235,7 @@ fn problem(refused: &Refused, answers: &Answers, cause: Cause, status: StatusCod
     match cause {
         Cause::Own => text.push_str(OWN_BEGINNING),
         Cause::Shared => text.push_str(SHARED_BEGINNING),
-        // No more than the status says.
+        // `about:blank` says no more than the status.
         Cause::Unfit => {
             text.push_str(r#"{"type":"about:blank","title":""#);
             push_json(&mut text, status.canonical_reason().unwrap_or_default());
@@ -262,8 +266,8 @@ fn problem(refused: &Refused, answers: &Answers, cause: Cause, status: StatusCod
     text
 }
 
-/// What stands between the quotes of a string of JSON. Most names need no escaping, which takes ten
-/// times as long.
+/// Appends the content of a JSON string, without its quotes. Most names need no escaping, which
+/// takes ten times as long.
 fn push_json(text: &mut String, string: &str) {
     if is_plain(string) {
         return text.push_str(string);

@@ -1,4 +1,7 @@
-//! A service whose requests an enforcer decides: the service, and the future of its response.
+//! [`Admit`]: a service whose requests an enforcer decides, and [`Admitted`], the future of a
+//! response.
+//!
+//! The decision is in `config`; the body of the response, which holds the permit, in `body`.
 
 use std::future::Future;
 use std::hash::BuildHasher;
@@ -18,7 +21,7 @@ use crate::sync::{Arc, RandomState};
 use super::body::{AdmittedBody, HeldPermit};
 use super::config::{Config, Decided};
 
-/// What [`AdmitLayer`](super::AdmitLayer) makes of a service.
+/// The service that [`AdmitLayer`](super::AdmitLayer) wraps around another service.
 pub struct Admit<Inner, H = RandomState> {
     inner: Inner,
     config: Arc<Config<H>>,
@@ -55,7 +58,8 @@ where
             }
             Decided::Refused(response) => Stage::Refused { response: Some(response) },
             Decided::Waits(admission) => {
-                // The one that is ready is the one to be called.
+                // Call the instance that `poll_ready` made ready, and keep the clone for the next
+                // request.
                 let next = self.inner.clone();
                 let ready = std::mem::replace(&mut self.inner, next);
                 Stage::Waits { admission, call: Some((ready, parts, body)) }
@@ -66,7 +70,7 @@ where
 }
 
 pin_project! {
-    /// The response of a service whose requests are decided.
+    /// The response future of [`Admit`].
     #[must_use = "a future does nothing unless it is awaited"]
     pub struct Admitted<Inner, H, B>
     where
@@ -102,7 +106,7 @@ where
             let next = match this.stage.as_mut().project() {
                 StageNow::Waits { admission, call } => {
                     let (admitted, answers) = ready!(Pin::new(admission).poll(cx));
-                    // Polled after it was ready: there is nothing more.
+                    // Polled again after completion.
                     let Some((mut inner, parts, body)) = call.take() else { return Poll::Pending };
                     match this.config.told(&parts, admitted, answers) {
                         Decided::Admitted(held, answers) => {

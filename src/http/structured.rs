@@ -1,39 +1,41 @@
 //! Structured field values (RFC 9651), as far as headers of limits need them.
+//!
+//! [`List`] writes the values; `headers` decides what they contain.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 
-/// The largest integer a structured field can have.
+/// The largest integer of a structured field.
 const MAX_INTEGER: u64 = 999_999_999_999_999;
 
-/// Members of a list, one after the other.
+/// A list under construction: its members in wire format.
 pub(super) struct List(Vec<u8>);
 
 impl List {
-    /// Of about so many members.
+    /// An empty list with capacity for about `members` members.
     pub(super) fn with_room(members: usize) -> List {
         List(Vec::with_capacity(members * 32))
     }
 
-    /// Begins a member: a string, to which parameters follow.
+    /// Starts a member: a string, which parameters may follow.
     ///
-    /// A string has printable ASCII only: the bytes of any other character are written as `%XX`.
+    /// A string has only printable ASCII: the bytes of any other character are written as `%XX`.
     pub(super) fn string(&mut self, text: &str) {
         self.separate();
         self.quote(text);
     }
 
-    /// Adds what another list has, a member at least.
+    /// Appends the bytes of another list, which must have at least one member.
     pub(super) fn member(&mut self, written: &[u8]) {
         self.separate();
         self.0.extend_from_slice(written);
     }
 
-    /// A parameter, `";q="`: a whole number. What is larger than one can be counts as the largest.
+    /// An integer parameter; `key` is `";q="`. Larger values count as the largest integer.
     pub(super) fn integer(&mut self, key: &str, number: u64) {
         self.0.extend_from_slice(key.as_bytes());
-        // Without the machinery of `write!`, of which a response would have nine times.
+        // Avoids `write!`, which a response would run nine times.
         let mut digits = itoa::Buffer::new();
         self.0.extend_from_slice(digits.format(number.min(MAX_INTEGER)).as_bytes());
     }
@@ -43,7 +45,7 @@ impl List {
         self.quote(text);
     }
 
-    /// Bytes, in base64.
+    /// A parameter of bytes, in base64.
     pub(super) fn bytes(&mut self, key: &str, bytes: &[u8]) {
         self.0.extend_from_slice(key.as_bytes());
         self.0.push(b':');
@@ -51,7 +53,7 @@ impl List {
         self.0.push(b':');
     }
 
-    /// As the value of a header. What is written here is printable ASCII, so there is one.
+    /// The list as a header value. The content is printable ASCII, so this succeeds.
     pub(super) fn into_value(self) -> Option<HeaderValue> {
         HeaderValue::try_from(self.0).ok()
     }
@@ -88,9 +90,9 @@ impl List {
     }
 }
 
-/// Whether it is printable ASCII of which nothing is escaped in a string, here and in JSON.
+/// Whether `text` is printable ASCII that needs no escaping in a string, here and in JSON.
 pub(super) fn is_plain(text: &str) -> bool {
     let is_plain = |byte: u8| matches!(byte, b' '..=b'~') & (byte != b'"') & (byte != b'\\');
-    // Without a way out: several bytes at once.
+    // No early exit, so that the compiler checks several bytes at once.
     text.bytes().fold(true, |all, byte| all & is_plain(byte))
 }

@@ -1,5 +1,8 @@
-//! What the draft's headers say of limits in every response, kept for as long as requests meet the
-//! same limits.
+//! A cache of the part of the draft's headers that is the same in every response for the same
+//! limits.
+//!
+//! `headers` computes and writes the values; this file only keeps them while requests meet the same
+//! limits.
 
 use arc_swap::ArcSwap;
 use http::HeaderMap;
@@ -10,8 +13,8 @@ use crate::sync::Arc;
 
 use super::headers::{DraftPolicy, draft};
 
-/// Policies that are kept. Requests meet few sets of limits; where there are more, and after reloads,
-/// it begins anew.
+/// The number of policies in the cache. Requests meet few sets of limits; when more of them, or
+/// reloads, have filled the cache, it starts anew.
 const MOST: usize = 8;
 
 #[derive(Default)]
@@ -35,7 +38,8 @@ impl CachedPolicy {
     }
 }
 
-/// Keys in words are of one client, and a limit that was asked for nothing is not told of.
+/// A key is specific to one client, and the headers do not state a limit that was asked for
+/// nothing.
 fn is_kept(answer: &LimitAnswer) -> bool {
     answer.key.is_none() && !answer.is_unfit
 }

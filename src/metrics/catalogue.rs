@@ -1,4 +1,6 @@
-//! The names of all metrics, with what they mean.
+//! The names, units and descriptions of all metrics, and [`describe`], which registers them.
+//!
+//! `metrics` records their values and documents their labels.
 
 use ::metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
@@ -32,8 +34,9 @@ const GAUGES: [(&str, Option<Unit>, &str); 7] = [
     ("tollgate_limit_memory_bytes", Some(Unit::Bytes), "Bytes allocated for keys."),
 ];
 
-/// Tells the recorder what each metric means and its unit. [`Enforcer::record_metrics`] does that,
-/// too: this is for who has tasks alone. Doing it again changes nothing.
+/// Registers the description and unit of each metric with the recorder.
+/// [`Enforcer::record_metrics`] does this too, so call it only if you use tasks alone. Calling it
+/// again changes nothing.
 ///
 /// [`Enforcer::record_metrics`]: crate::Enforcer::record_metrics
 pub fn describe() {

@@ -1,10 +1,12 @@
-//! A task of the user's, counted however it ends.
+//! [`Task`]: counts a task of the user's, however it ends.
+//!
+//! Counters of limits are in `metrics`.
 
 use ::metrics::{Counter, counter};
 
-/// A piece of work that counts itself in `tollgate_tasks_total`: as `started`, and in the end as
-/// `completed` or, if it is dropped without that, as `error`: an early return, a panic or a future
-/// that is dropped.
+/// A piece of work that counts itself in `tollgate_tasks_total`: first as `started`, and at its end
+/// as `completed`. If it is dropped before that (an early return, a panic or a dropped future), it
+/// counts as `error`.
 ///
 /// ```
 /// use tollgate::metrics::Task;
@@ -19,7 +21,7 @@ use ::metrics::{Counter, counter};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
-/// The name becomes a label, so it is for a kind of task and not for one of them.
+/// The name becomes a label, so it should name a kind of task and not a single task.
 #[must_use = "a task that is dropped at once is counted as an error"]
 pub struct Task {
     completed: Counter,
@@ -31,16 +33,16 @@ impl Task {
     /// Counts a task as started.
     pub fn start(task: &'static str) -> Task {
         of(task, "started").increment(1);
-        // Both are there from now on, with 0: a rate sees the first one, too.
+        // Registers both counters, with 0, so that a rate also sees their first increment.
         Task { completed: of(task, "completed"), error: of(task, "error"), is_complete: false }
     }
 
-    /// Counts a task that was not started, since it was refused.
+    /// Counts a task that was not started, because it was refused.
     pub fn skipped(task: &'static str) {
         of(task, "skipped").increment(1);
     }
 
-    /// Counts it as completed.
+    /// Counts the task as completed.
     pub fn complete(mut self) {
         self.is_complete = true;
         self.completed.increment(1);

@@ -1,4 +1,6 @@
-//! The batches of a stream, as a stream.
+//! [`PacedStream`]: the batches of a stream, as a stream.
+//!
+//! Compiled with the feature `stream`. The batches of an iterator are in `pacer`.
 
 use std::fmt;
 use std::future::Future;
@@ -18,19 +20,19 @@ pub struct PacedStream<S: Stream> {
     pacer: Pacer,
     items: Pin<Box<S>>,
     ended: bool,
-    /// What has come of the next batch.
+    /// The items received for the next batch.
     batch: Vec<S::Item>,
-    /// The pause ends then.
+    /// The end of the pause.
     earliest: Timestamp,
     pause: Option<Sleep>,
 }
 
 impl Pacer {
-    /// The batches of the stream `items`. A batch is handed out when it is full or the stream has
-    /// ended, and the pause is over: items gather during the pause, and a slow stream makes one
-    /// wait for a whole batch.
+    /// The batches of the stream `items`. A batch is handed out once the pause is over and the
+    /// batch is full or the stream has ended: items gather during the pause, and a slow stream
+    /// delays the batch until it is full.
     ///
-    /// A clock without a timer is an error in the first batch's place, and the end.
+    /// On a clock without a timer, the stream yields an error instead of the first batch, and ends.
     pub fn stream<S: Stream>(&self, items: S) -> PacedStream<S> {
         PacedStream {
             pacer: self.clone(),
@@ -43,7 +45,7 @@ impl Pacer {
     }
 }
 
-/// Nothing in it is pinned but what is boxed.
+/// Only the boxed stream is pinned.
 impl<S: Stream> Unpin for PacedStream<S> {}
 
 impl<S: Stream> Stream for PacedStream<S> {
@@ -80,7 +82,7 @@ impl<S: Stream> Stream for PacedStream<S> {
     fn size_hint(&self) -> (usize, Option<usize>) {
         let most = if self.ended { Some(0) } else { self.items.size_hint().1 };
         let most = most.and_then(|most| most.checked_add(self.batch.len()));
-        // Not more at least: an error ends it.
+        // At least one batch if an item has come, but no more: an error ends the stream.
         let least = usize::from(!self.batch.is_empty());
         (least, most.map(|most| most.div_ceil(self.pacer.size)))
     }

@@ -1,4 +1,6 @@
-//! Batches that go as soon as there are slots for them.
+//! [`BatchesWhenFree`]: batches that are handed out as soon as slots are free for their items.
+//!
+//! Combines `Batches` with a `ConcurrencyLimiter`, which keeps the wait line.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,7 +10,7 @@ use crate::queue::WaitError;
 
 use super::{Batches, Pacer};
 
-/// The batches of an iterator, each item with its slot: see [`Pacer::batches_when_free`].
+/// The batches of an iterator, with a slot for each item: see [`Pacer::batches_when_free`].
 #[must_use = "nothing is handed out until it is asked for"]
 pub struct BatchesWhenFree<'a, I: Iterator> {
     batches: Batches<I>,
@@ -19,11 +21,11 @@ pub struct BatchesWhenFree<'a, I: Iterator> {
 type Leased<T> = Vec<(T, Lease)>;
 
 impl Pacer {
-    /// The batches of `items`, each item with a slot of its own. A batch is handed out as soon as
-    /// the pause is over (with a pause of zero: at once) and one slot is free, and has as many
-    /// items as there are slots then, up to the size.
+    /// The batches of `items`, with a slot for each item. A batch is handed out as soon as the
+    /// pause is over (with a pause of zero: immediately) and one slot is free. It has as many items
+    /// as there are free slots, up to the batch size.
     ///
-    /// The slots should be on the pacer's clock, on which the pause is counted.
+    /// The slots should use the pacer's clock, which times the pause.
     pub fn batches_when_free<'a, I: IntoIterator>(
         &self,
         items: I,
@@ -34,14 +36,14 @@ impl Pacer {
 }
 
 impl<I: Iterator> BatchesWhenFree<'_, I> {
-    /// The next batch, or `None` once there are no more items. Waits in the line of the slots for
-    /// the first, however long it takes, and takes what others are free without waiting.
+    /// The next batch, or `None` if no items are left. Waits in line for the first slot, for as
+    /// long as needed, and takes further slots only if they are free.
     ///
-    /// Dropping the future loses no item and no slot, but the place in line.
+    /// Dropping the future gives up the place in line, but loses no item and no slot.
     ///
     /// # Errors
     /// As [`ConcurrencyLimiter::acquire`]: if the clock has no timer, the line is full or the cap
-    /// is 0. No item is lost, so it can be asked again.
+    /// is 0. No item is lost, so the caller can call again.
     pub async fn next(&mut self) -> Result<Option<Leased<I::Item>>, WaitError> {
         if !self.batches.ready().await.map_err(|_| WaitError::NoTimer)? {
             return Ok(None);
@@ -66,7 +68,7 @@ impl<I: Iterator> BatchesWhenFree<'_, I> {
         let Batches { pacer, items, earliest } = &mut self.batches;
         let mut batch = Vec::new();
         let mut slot = Some(first);
-        // An item is taken once there is a slot for it.
+        // Takes an item only if there is a slot for it.
         while let Some(lease) = slot.take() {
             let Some(item) = items.next() else { break };
             batch.push((item, lease));

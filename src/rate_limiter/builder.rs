@@ -1,4 +1,6 @@
-//! What a [`RateLimiter`] is built from.
+//! [`RateLimiterBuilder`] and the constructors of [`RateLimiter`].
+//!
+//! A builder holds the options of a limiter until `build` creates the tables.
 
 use std::marker::PhantomData;
 
@@ -12,7 +14,7 @@ use crate::time::Clock;
 
 use super::{Rate, RateLimiter, Store};
 
-/// What a [`RateLimiter`] is built from: [`RateLimiter::builder`].
+/// The options of a [`RateLimiter`]: [`RateLimiter::builder`].
 #[derive(Clone, Debug)]
 pub struct RateLimiterBuilder<A = Gcra, S = RandomState> {
     algorithm: A,
@@ -25,12 +27,12 @@ pub struct RateLimiterBuilder<A = Gcra, S = RandomState> {
 }
 
 impl RateLimiter {
-    /// A limiter on the system's clock for up to about a million keys in debt at once.
+    /// A limiter on the system's clock, for up to about a million keys in debt at the same time.
     pub fn new(quota: Quota) -> Self {
         Self::builder(quota).build()
     }
 
-    /// A limiter with another algorithm, clock, capacity, overflow or hasher.
+    /// A builder, to choose another algorithm, clock, capacity, overflow or hasher.
     pub fn builder(quota: Quota) -> RateLimiterBuilder {
         RateLimiterBuilder {
             algorithm: Gcra::new(quota),
@@ -45,7 +47,7 @@ impl RateLimiter {
 }
 
 impl<A: Algorithm> RateLimiter<A> {
-    /// A limiter by another algorithm than GCRA; otherwise as [`new`](RateLimiter::new).
+    /// A limiter with another algorithm than GCRA; otherwise like [`new`](RateLimiter::new).
     ///
     /// ```
     /// use tollgate::{Quota, RateLimiter};
@@ -60,49 +62,49 @@ impl<A: Algorithm> RateLimiter<A> {
 }
 
 impl<A: Algorithm, S> RateLimiterBuilder<A, S> {
-    /// How a key's quota is counted. Default: [`Gcra`]. Brings a quota of its own.
+    /// The algorithm, with its own quota, which replaces the builder's. Default: [`Gcra`].
     pub fn algorithm<B: Algorithm>(self, algorithm: B) -> RateLimiterBuilder<B, S> {
         let RateLimiterBuilder { clock, max_keys, overflow, max_waiters, hasher, name, .. } = self;
         RateLimiterBuilder { algorithm, clock, max_keys, overflow, max_waiters, hasher, name }
     }
 
-    /// Where stamps come from. Default: [`Clock::monotonic`].
+    /// The clock that gives the timestamps. Default: [`Clock::monotonic`].
     pub fn clock(self, clock: Clock) -> Self {
         RateLimiterBuilder { clock, ..self }
     }
 
-    /// How many keys can be in debt at once. Memory grows with use: up to 24 bytes for each where
-    /// its state is a word, else its state and 40 to 100 more.
+    /// How many keys can be in debt at the same time. Memory grows with use: up to 24 bytes for
+    /// each key whose state is a word; otherwise the size of the state and 40 to 100 bytes more.
     /// Default: 1,048,576. 0 counts as 1.
     pub fn max_keys(self, max_keys: usize) -> Self {
         RateLimiterBuilder { max_keys, ..self }
     }
 
-    /// What happens to a key beyond that. Default: [`Overflow::Pool`].
+    /// What happens to a key that finds `max_keys` keys in debt. Default: [`Overflow::Pool`].
     pub fn overflow(self, overflow: Overflow) -> Self {
         RateLimiterBuilder { overflow, ..self }
     }
 
-    /// How many callers may wait in line for one key; more are denied. Default: 1,000.
+    /// How many callers may wait in line for one key; further callers are denied. Default: 1,000.
     pub fn max_waiters(self, max_waiters: usize) -> Self {
         RateLimiterBuilder { max_waiters, ..self }
     }
 
-    /// What a refusal by a set of limits calls this one. Default: its place in the set. Kept for
-    /// the life of the process: for names you choose, not one for each tenant.
+    /// The name that a refusal by a set of limits gives this limit. Default: its place in the set.
+    /// The process keeps the name until it exits, so choose names in code and not one per tenant.
     pub fn name(self, name: &str) -> Self {
         RateLimiterBuilder { name: Some(intern(name)), ..self }
     }
 
-    /// How keys are hashed. Default: std's SipHash, keyed at random. Another must be keyed too if
-    /// callers choose the keys, and good in all 64 bits.
+    /// The hasher of keys. Default: std's SipHash with a random key. Another hasher must be keyed
+    /// too if callers choose the keys, and good in all 64 bits.
     pub fn hasher<T>(self, hasher: T) -> RateLimiterBuilder<A, T> {
         let RateLimiterBuilder { algorithm, clock, max_keys, overflow, max_waiters, name, .. } =
             self;
         RateLimiterBuilder { algorithm, clock, max_keys, overflow, max_waiters, hasher, name }
     }
 
-    /// The limiter.
+    /// Creates the limiter.
     pub fn build(self) -> RateLimiter<A, S> {
         let RateLimiterBuilder { algorithm, clock, max_keys, overflow, max_waiters, hasher, name } =
             self;

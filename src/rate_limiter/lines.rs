@@ -1,4 +1,8 @@
-//! [`Rate`]: the states of the keys of a limiter, and lines before those that callers wait for.
+//! [`Rate`]: the states of a limiter's keys, and the wait lines of those keys that callers wait
+//! for.
+//!
+//! A line exists while it is in use and then serves its waiters through `queue`. [`RatePlan`] is
+//! what a waiter of a key does at its turn.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,14 +19,14 @@ use super::store::Store;
 pub(crate) struct Rate {
     pub(crate) store: Store,
     pub(crate) clock: Clock,
-    /// What a refusal by a set calls it.
+    /// The name that a refusal by a set gives this limiter.
     pub(crate) name: Option<&'static str>,
     max_waiters: AtomicU64,
-    /// The lines there are, by the tags of their keys.
+    /// The existing lines, by key hash.
     lines: Mutex<HashMap<u64, Weak<KeyLine>>>,
 }
 
-/// The line before one key. It is there as long as somebody has to do with it.
+/// The wait line of one key. Dropped with its last waiter or serving thread.
 pub(crate) struct KeyLine {
     rate: Arc<Rate>,
     tag: u64,
@@ -40,13 +44,13 @@ impl Rate {
         Arc::new(Rate { store, clock, name, max_waiters, lines: Mutex::new(HashMap::new()) })
     }
 
-    /// For lines that are yet to be.
+    /// Applies to lines created after this call.
     pub(crate) fn set_max_waiters(&self, max_waiters: usize) {
-        // Relaxed: nothing goes with it.
+        // Relaxed: pairs with the load in `line`; no other data is published with the value.
         self.max_waiters.store(max_waiters as u64, Ordering::Relaxed);
     }
 
-    /// The line of a key, made if it is not there.
+    /// The line of a key, created if it does not exist.
     pub(crate) fn line(self: &Arc<Self>, tag: u64) -> Arc<KeyLine> {
         let mut lines = self.lines.lock();
         if let Some(line) = lines.get(&tag).and_then(Weak::upgrade) {
@@ -59,16 +63,16 @@ impl Rate {
         line
     }
 
-    /// Decides `cost` for the key where the fast path does not.
+    /// Decides `cost` for the key on the slow path.
     #[cold]
     pub(crate) fn decide(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
-        // A denial may find those who wait ready: nobody tells them that time has passed.
+        // After a denial the key's waiters may be ready: time has passed and no event woke them.
         self.store.decide(tag, cost, now).inspect_err(|_| self.serve_queued(tag))
     }
 
-    /// Serves whoever waits for the key, if anybody. A turn that only time has brought needs
-    /// somebody to look: on a real clock that is its waiter's task, if that runs, or else the next
-    /// caller.
+    /// Serves the callers that wait for the key, if there are any. If time alone makes a turn due,
+    /// a thread must check for it: on a real clock that is the waiter's task, if it runs, or else
+    /// the next caller.
     #[inline]
     pub(crate) fn serve_queued(&self, tag: u64) {
         if self.store.queued().any() {
@@ -84,7 +88,7 @@ impl Rate {
         }
     }
 
-    /// Serves all who wait, after something changed for all keys.
+    /// Serves all waiters, after a change that affects all keys.
     pub(crate) fn serve_all(&self) {
         self.each(|line| queue::serve(&*line, self.clock.now()));
     }
@@ -95,7 +99,7 @@ impl Rate {
         }
     }
 
-    /// Settles, and says whether somebody may wait for what that gave back.
+    /// Settles, and says whether callers may wait for the units that this gave back.
     pub(crate) fn settle_unserved(&self, charge: &Charge, cost: u64) -> bool {
         self.store.settle(charge, cost);
         news();
@@ -107,7 +111,7 @@ impl Rate {
         self.serve_all();
     }
 
-    /// As `set_quota`, if it is another one, without asking those who wait.
+    /// Like `set_quota`, if the quota differs, but without serving the waiters.
     pub(crate) fn set_quota_unserved(&self, quota: Quota) {
         if self.store.quota() != quota {
             self.store.set_quota(quota, self.clock.latest());
@@ -127,7 +131,7 @@ impl Rate {
         self.serve_all();
     }
 
-    /// How many callers wait.
+    /// The number of callers that wait.
     pub(crate) fn waiting(&self) -> usize {
         let mut waiting = 0;
         self.each(|line| waiting += line.line.len());
@@ -138,7 +142,7 @@ impl Rate {
         self.each(|line| queue::close(&*line));
     }
 
-    /// Visits the lines there are, with no lock held.
+    /// Visits each existing line, with no lock held.
     fn each(&self, visit: impl FnMut(Arc<KeyLine>)) {
         news();
         if self.store.queued().any() {
@@ -148,8 +152,9 @@ impl Rate {
     }
 }
 
-/// Between what changed and the look whether anybody waits. Whoever joins a line says so before it
-/// looks at the key, with a fence between (`Queued::set`): so one of the two sees the other.
+/// The fence between a change and the check whether callers wait. A caller that joins a line marks
+/// its key before it reads the key's state, with a fence in between (`Queued::set`), so one of the
+/// two sees the other.
 fn news() {
     fence(Ordering::SeqCst);
 }
@@ -167,14 +172,14 @@ impl QueueOwner for KeyLine {
 impl Drop for KeyLine {
     fn drop(&mut self) {
         let mut lines = self.rate.lines.lock();
-        // Unless there is another by now.
+        // `line` may have inserted a new line for the key meanwhile.
         if lines.get(&self.tag).is_some_and(|line| line.strong_count() == 0) {
             lines.remove(&self.tag);
         }
     }
 }
 
-/// Waiting for units of one key.
+/// A wait for units of one key.
 pub(super) struct RatePlan {
     rate: Arc<Rate>,
     tag: u64,
@@ -183,7 +188,7 @@ pub(super) struct RatePlan {
     deadline: Timestamp,
 }
 
-/// A turn that nobody took yet: dropping it gives it back.
+/// A turn that its waiter has not taken yet. Dropping it gives the charge back.
 pub(super) struct Turn {
     rate: Arc<Rate>,
     charge: Option<Charge>,
@@ -225,7 +230,7 @@ impl Plan for RatePlan {
 
     fn attempt(&self, turn: bool, now: Timestamp) -> Attempt<Turn, Denied> {
         let store = &self.rate.store;
-        // The head of the line comes after nobody.
+        // No waiter is ahead of the head of the line.
         let ahead = if turn { 0 } else { store.ahead(self.tag) };
         match store.take(self.tag, ahead, Ask::all(self.cost), now) {
             Ok(Taken { charge, allowed, .. }) => {
@@ -237,7 +242,8 @@ impl Plan for RatePlan {
                 let at = self.rate.line(self.tag);
                 let place = QueuePlace { at, units: self.cost, deadline: self.deadline };
                 match (turn, denied.retry()) {
-                    // If that is too late now, what it is told must count those behind it.
+                    // Wait even if that is past the deadline: the line then answers with `refusal`,
+                    // which also counts the waiters behind this one.
                     (true, Retry::After(wait)) => {
                         Attempt::Wait { place, again: Some(now + wait), is_certain: true }
                     }

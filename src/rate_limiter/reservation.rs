@@ -1,4 +1,6 @@
-//! [`Reservation`]: a charge that can still be corrected.
+//! [`Reservation`]: a charge that its holder can correct later.
+//!
+//! The charge is made in `cells` or `records`; this file only keeps what is needed to settle it.
 
 use std::time::Duration;
 
@@ -9,9 +11,9 @@ use crate::time::Timestamp;
 
 use super::lines::Rate;
 
-/// A charge that can still be corrected: [`reserve`](crate::RateLimiter::reserve),
-/// [`book`](crate::RateLimiter::book), [`grant_up_to`](crate::RateLimiter::grant_up_to). Dropping it
-/// keeps the charge.
+/// A charge that can still be corrected, from [`reserve`](crate::RateLimiter::reserve),
+/// [`book`](crate::RateLimiter::book) or [`grant_up_to`](crate::RateLimiter::grant_up_to). Dropping
+/// it keeps the charge.
 #[must_use = "without `settle` or `cancel` the charge stays as reserved"]
 pub struct Reservation<'a> {
     pub(super) rate: &'a Rate,
@@ -19,14 +21,14 @@ pub struct Reservation<'a> {
 }
 
 impl Reservation<'_> {
-    /// Makes the charge `cost`, more or less than was reserved.
+    /// Changes the charge to `cost`, more or less than was reserved.
     ///
-    /// What time has already given back is not given back again: by GCRA, of `c` units too many,
-    /// charged at `t0`, at `t1` at most `c - (t1 - t0) * count / period` return. More than was
-    /// reserved makes debt, whatever the burst.
+    /// Units that time has already given back are not given back again: with GCRA, of `c` units too
+    /// many, charged at `t0`, at most `c - (t1 - t0) * count / period` return at `t1`. A cost above
+    /// the reservation adds debt, whatever the burst.
     ///
-    /// `t1` is the latest moment that the limiter's clock has shown. Stamps of one's own
-    /// ([`check_at`](crate::RateLimiter::check_at)) must not be ahead of it.
+    /// `t1` is the latest moment that the limiter's clock has shown. Timestamps that the caller
+    /// supplies ([`check_at`](crate::RateLimiter::check_at)) must not be ahead of it.
     pub fn settle(self, cost: u64) {
         self.rate.settle(&self.taken.charge, cost);
         if mutant("settle_twice") {
@@ -39,22 +41,22 @@ impl Reservation<'_> {
         self.settle(0);
     }
 
-    /// How long after the call its turn comes: zero unless it was booked ahead.
+    /// How long after the call the turn comes: zero unless it was booked ahead.
     pub fn wait(&self) -> Duration {
         self.taken.wait
     }
 
-    /// When its turn comes.
+    /// The moment at which the turn comes.
     pub fn turn(&self) -> Timestamp {
         self.taken.charge.at + self.taken.wait
     }
 
-    /// The answer at which it was reserved.
+    /// The answer given when the units were reserved.
     pub fn allowed(&self) -> Allowed {
         self.taken.allowed
     }
 
-    /// Units reserved.
+    /// The number of units reserved.
     pub fn cost(&self) -> u64 {
         self.taken.charge.cost
     }

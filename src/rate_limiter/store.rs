@@ -1,4 +1,7 @@
-//! Where the states of keys are: a word each in the cells, or a record each.
+//! [`Store`] holds the states of a limiter's keys: a word each in the cells, or a record each.
+//!
+//! It picks one of the two for the algorithm and forwards each call; most calls go through
+//! [`States`].
 
 use std::ops::Deref;
 
@@ -10,7 +13,7 @@ use crate::time::{Clock, Timestamp};
 
 use super::words::Words;
 
-// A limiter has one, and what it decides with stands beside what it looks up.
+// A limiter has one store. Not boxed: the fast path reads the words without another pointer.
 #[allow(clippy::large_enum_variant)]
 pub(crate) enum Store {
     Words(Words),
@@ -31,7 +34,7 @@ impl Store {
         }
     }
 
-    /// [`Cells::decide_fast`], where the keys are words.
+    /// [`Cells::decide_fast`], if the states are words.
     #[inline(always)]
     pub(crate) fn decide_fast(
         &self,
@@ -57,7 +60,7 @@ impl Store {
         }
     }
 
-    /// What `decide` would say, charging nothing.
+    /// The answer that `decide` would give, without a charge.
     pub(crate) fn peek(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
         let peeked = match self {
             Store::Words(words) => words.cells.peek_fast(tag, cost, now),
@@ -66,7 +69,7 @@ impl Store {
         peeked.unwrap_or_else(|| self.peek_past(tag, 0, cost, now))
     }
 
-    /// As `peek`, `own` of the units that the key's line waits for being the caller's.
+    /// Like `peek`, for a caller that itself waits for `own` units in the key's line.
     pub(crate) fn peek_past(
         &self,
         tag: u64,
@@ -77,7 +80,7 @@ impl Store {
         self.peek_behind(tag, self.ahead(tag).saturating_sub(own), cost, now)
     }
 
-    /// How a key stood right after a charge on the fast path: [`Cells::stood`].
+    /// The state of a key right after a charge on the fast path: [`Cells::stood`].
     pub(crate) fn stood(&self, charge: &Charge, full: u64) -> Option<Allowed> {
         match self {
             Store::Words(words) => words.cells.stood(charge, full),
@@ -85,12 +88,12 @@ impl Store {
         }
     }
 
-    /// Units that callers wait for in the line of the key.
+    /// The units that callers wait for in the key's line.
     pub(crate) fn ahead(&self, tag: u64) -> u64 {
         self.queued().ahead(tag)
     }
 
-    /// Brings what is known of the key near, without waiting for it.
+    /// Prefetches the key's slot, without waiting for the memory.
     #[inline]
     pub(crate) fn touch(&self, tag: u64) -> u64 {
         match self {

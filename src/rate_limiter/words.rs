@@ -1,9 +1,8 @@
-//! Keys whose states are words, and of those the few that have left for a table apart.
+//! Keys whose states are words, and a second table for the few keys that leave the first.
 //!
-//! One axis serves all words of a table, and it follows the limiter's clock. A key that is charged at
-//! a stamp beyond the axis, where the clock has not got, leaves: its word says so for good, and it is
-//! decided in a second table, whose axis follows such stamps. So a stamp far ahead stops no other key
-//! from refilling, and raises the mark of none when its key is forgotten.
+//! All words of a table share one range of timestamps, which follows the clock. A key that is
+//! charged beyond that range moves to a second table, whose range follows such timestamps: so they
+//! neither keep other keys from refilling nor become the start of a group's unknown keys.
 
 use crate::algorithm::Refill;
 use crate::cells::{Ask, Cells, Charge, Overflow, Queued, Taken};
@@ -13,15 +12,15 @@ use crate::records::States;
 use crate::sync::{AtomicU64, OnceLock, Ordering};
 use crate::time::{Clock, Timestamp};
 
-/// As many keys may leave. More of them are newcomers without room.
+/// The number of keys that may leave. Further keys are treated as new keys without room.
 const FAR_KEYS: usize = 1024;
 
 pub(crate) struct Words {
     pub(crate) cells: Cells,
     far: OnceLock<Box<Cells>>,
-    /// How many keys have left.
+    /// The number of keys that have left.
     left: AtomicU64,
-    /// The latest stamp at which one was asked for beyond the axis, in nanoseconds.
+    /// The latest timestamp beyond the range of the first table, in nanoseconds.
     far_latest: AtomicU64,
     clock: Clock,
 }
@@ -43,7 +42,7 @@ impl Words {
         }
     }
 
-    /// Where the key is decided at `now`. `cost`: units that it may be charged.
+    /// The table that decides the key at `now`. `cost`: units that the key may be charged.
     #[inline]
     pub(crate) fn place(&self, tag: u64, cost: u64, now: Timestamp) -> &Cells {
         if self.far.get().is_none() && self.cells.reaches(now) {
@@ -66,29 +65,31 @@ impl Words {
             let make = || Box::new(self.cells.apart(FAR_KEYS, now));
             self.cells.unchanged(|| self.far.get_or_init(make))
         });
-        // Relaxed: as of when debts are converted is one of the stamps that came before.
+        // Relaxed: pairs with the load in `set_quota`, which converts debts as of the stamp it
+        // reads. Any of the stamps that came before will do.
         self.far_latest.fetch_max(now.as_nanos(), Ordering::Relaxed);
         far.reach(now, now);
         let is_charged = (1..=self.cells.quota().burst_size()).contains(&cost);
-        // What a peek or a denial sees of an idle key it sees of one that is not there.
+        // A peek or a denial answers the same for an idle key as for an absent one, so an idle key
+        // leaves only to be charged.
         if (is_charged || self.cells.owes(tag, now)) && !self.cells.has_left(tag) {
             self.leave(tag, now, far);
         }
         far
     }
 
-    /// Has the key leave, unless it has or too many have.
+    /// Makes the key leave, unless it has left already or too many keys have.
     fn leave(&self, tag: u64, now: Timestamp, far: &Cells) {
-        // Relaxed: a count.
+        // Relaxed: a counter; no other data depends on it.
         let is_room = self.left.fetch_add(1, Ordering::Relaxed) < FAR_KEYS as u64;
         if !is_room || !self.cells.leave_for(far, tag, now) {
             self.left.fetch_sub(1, Ordering::Relaxed);
         }
-        // Callers that wait for it come first there, too.
+        // The key's waiters come first in the far table too.
         far.set_queued(tag, self.cells.queued().ahead(tag));
     }
 
-    /// The tables there are.
+    /// The existing tables.
     fn tables(&self) -> impl Iterator<Item = &Cells> {
         [&self.cells].into_iter().chain(self.far.get().map(|far| &**far))
     }
@@ -110,7 +111,7 @@ impl States for Words {
     }
 
     fn len(&self, now: Timestamp) -> usize {
-        // Those that have left are counted here.
+        // The first table also counts the keys that have left it.
         self.cells.len(now)
     }
 
@@ -137,7 +138,8 @@ impl States for Words {
 
     fn set_quota(&self, quota: Quota, now: Timestamp) {
         self.cells.set_quota(quota, now);
-        // Asked after the change: a table made meanwhile has either quota, and then this one.
+        // Load `far` after the change: a table created meanwhile has the old or the new quota, and
+        // gets the new one here.
         if let Some(far) = self.far.get() {
             let latest = Timestamp::from_nanos(self.far_latest.load(Ordering::Relaxed));
             far.set_quota(quota, now.max(latest));
@@ -145,9 +147,9 @@ impl States for Words {
     }
 
     fn reset(&self, tag: u64, now: Timestamp) {
-        // It is decided at home again.
+        // After the reset, the first table decides the key again.
         if self.cells.reset(tag, now) {
-            // Relaxed: a count.
+            // Relaxed: a counter; no other data depends on it.
             self.left.fetch_sub(1, Ordering::Relaxed);
         }
         if let Some(far) = self.far.get() {
@@ -156,7 +158,7 @@ impl States for Words {
     }
 
     fn reset_all(&self, now: Timestamp) {
-        // Relaxed: a count.
+        // Relaxed: a counter; no other data depends on it.
         self.left.fetch_sub(self.cells.reset_all(now), Ordering::Relaxed);
         if let Some(far) = self.far.get() {
             far.reset_all(now);
@@ -164,7 +166,7 @@ impl States for Words {
     }
 
     fn settle(&self, charge: &Charge, cost: u64) {
-        // Of a key that has left the first table settles nothing.
+        // A table returns `false` for a key that has left it.
         for cells in self.tables() {
             if cells.settle(charge, cost, &self.clock) {
                 return;

@@ -1,4 +1,7 @@
-//! What a set is made of, and its fast path: a macro for each number of keys.
+//! The types that [`all`](crate::all) accepts, and the fast path of sets.
+//!
+//! A macro expands the fast path for tuples of one to eight keys. The slow path is in `slow`, the
+//! participants and their commit in `transaction`.
 
 use crate::concurrency_limiter::SlotKey;
 use crate::decision::{Allowed, Refused};
@@ -8,18 +11,18 @@ use crate::transaction::{FastParticipant, Refusal, commit_last};
 
 use super::{Charged, Leases, Member, MemberKind, SetPermit};
 
-/// What [`all`](crate::all) takes: a tuple of up to eight keys, or an array.
+/// The argument of [`all`](crate::all): a tuple of up to eight keys, or an array.
 pub trait Keys<'a, const N: usize> {
     #[doc(hidden)]
     fn list(&self) -> [Member<'a>; N];
 
-    /// The clock of the first.
+    /// The clock of the first member.
     #[doc(hidden)]
     fn clock(&self) -> Option<&'a Clock>;
 
-    /// Decides rates whose keys are words that stand in their slots, each listed once, under quotas
-    /// whose ticks are whole if `WHOLE`. `None`: something else, or something came between; nothing is
-    /// written.
+    /// Decides rates whose states are words in slots of the table, each key listed once; with
+    /// `WHOLE` only under quotas with a whole number of ticks in a nanosecond. `None`, with nothing
+    /// written: the set contains something else, or another thread wrote in between.
     #[doc(hidden)]
     fn admit_fast<const WHOLE: bool>(
         &self,
@@ -28,7 +31,7 @@ pub trait Keys<'a, const N: usize> {
     ) -> Option<Result<SetPermit<'a, N>, Refused>>;
 }
 
-/// What a set is made of: a [`Key`] of a rate, a [`SlotKey`], or a [`Member`] that is one of both.
+/// A member of a set: a [`Key`] of a rate, a [`SlotKey`], or a [`Member`] that holds either.
 pub trait SetKey<'a>: Clone + Into<Member<'a>> {
     #[doc(hidden)]
     fn rate(&self) -> Option<Key<'a>>;
@@ -97,8 +100,8 @@ impl<'a> Key<'a> {
     }
 }
 
-/// Holds each key while those after it are charged, and the last by one compare-and-swap, which is
-/// the moment of the decision. Nothing in between can panic.
+/// Holds each key while the keys after it are charged, and charges the last key by one
+/// compare-and-swap, which is the moment of the decision. No code in between can panic.
 macro_rules! commit {
     ($last:ident) => { commit_last(&$last) };
     ($first:ident $($rest:ident)+) => {
@@ -110,18 +113,18 @@ macro_rules! commit {
     };
 }
 
-/// The fast path of a set of these keys. Values of one key each, rather than an array of them, stay
-/// in registers, and what the caller drops is not computed.
+/// The fast path for these keys. A variable per key, instead of an array, stays in registers, and
+/// the compiler removes what the caller drops.
 macro_rules! fast {
     ($cost:ident, $now:ident, $($key:ident $part:ident $place:literal)+) => {{
-        // All keys first: with slots among them nothing is looked at in vain.
+        // Resolves all keys first, so that a set with slots returns before it takes a snapshot.
         $(let $key = $key.rate()?;)+
         $(let $key = ($key, $now(&$key.rate.clock));
         let $part = FastParticipant::new::<WHOLE>(&$key.0.rate.store, $key.0.tag, $cost, $key.1)?;)+
         if $($part.is_denied())||+ {
-            // They were all so at one moment if all still are. A key that is listed twice is asked
-            // for twice its cost, which the transaction knows; if it is allowed, the second hold of
-            // it fails.
+            // If all snapshots are still valid, there was a moment at which the whole answer was
+            // true. A key that is listed twice is asked for twice the cost, which only the
+            // transaction handles; if it is allowed here, its second hold fails.
             if !($($part.is_valid())&&+) || repeats(&[$($key.0),+]) {
                 return None;
             }
@@ -147,7 +150,7 @@ macro_rules! fast {
     }};
 }
 
-/// Whether two of the keys are one.
+/// Whether any key is listed twice.
 #[inline(always)]
 pub(super) fn repeats(keys: &[Key<'_>]) -> bool {
     match keys {
@@ -190,7 +193,7 @@ macro_rules! tuple {
                 Some(self.0.clock())
             }
 
-            // Always inlined: then a caller that drops the permit does not pay for it.
+            // Always inlined, so that a caller that drops the permit does not pay for it.
             #[inline(always)]
             #[allow(non_snake_case)]
             fn admit_fast<const WHOLE: bool>(

@@ -1,4 +1,7 @@
-//! Sets that the fast path does not decide: as a transaction.
+//! The slow path of sets: what the fast path in `keys` does not decide.
+//!
+//! First a list of snapshots (arrays, keys without a slot, concurrency slots), then the general
+//! transaction. Both build on `transaction`.
 
 use crate::cells::{Ask, Charge, ChargedTo};
 use crate::concurrency_limiter::{Lease, SlotKey};
@@ -13,11 +16,11 @@ use smallvec::SmallVec;
 use super::keys::{SetKey, repeats};
 use super::{Charged, Key, Leases, Member, MemberKind, SetPermit};
 
-/// The keys of a set, in the order in which they are listed.
+/// The members of a set, in the order in which they are listed.
 pub(super) struct Members<'a, const N: usize>(pub(super) [Member<'a>; N]);
 
 impl<'a, const N: usize> Members<'a, N> {
-    /// Decides them, and leaves the answer in `decided`.
+    /// Decides the members, and writes the answer to `decided`.
     #[cold]
     pub(super) fn decide(
         &self,
@@ -29,7 +32,8 @@ impl<'a, const N: usize> Members<'a, N> {
         *decided = Some(fast.unwrap_or_else(|| self.decided(ask, now)));
     }
 
-    /// The fast path for what that of tuples leaves out: arrays, keys without a slot, and slots.
+    /// The fast path for arrays, for keys without a slot, and for slots, which the tuples' path
+    /// leaves out.
     fn fast(
         &self,
         cost: u64,
@@ -42,7 +46,7 @@ impl<'a, const N: usize> Members<'a, N> {
         for (place, (member, charged)) in (0..).zip(self.0.iter().zip(&mut permit.charges)) {
             let key = match &member.0 {
                 MemberKind::Rate(key) => *key,
-                // A cost of 0 is a peek.
+                // A cost of 0 is a peek, left to the transaction.
                 MemberKind::Slots(_) if cost == 0 => return None,
                 MemberKind::Slots(key) => {
                     if let Some(weight) = self.weight(place as usize, key) {
@@ -97,7 +101,7 @@ impl<'a, const N: usize> Members<'a, N> {
                     entries.push(Entry::rate(&key.rate.store, key.tag, asked));
                 }
                 MemberKind::Slots(key) => {
-                    // What is listed several times is asked for once, together.
+                    // All listings of the same slots are asked for together, at the first.
                     if let Some(weight) = self.weight(index, key) {
                         let asked = asked(weight.into(), now(key.clock));
                         entries.push(Entry::slots(key.semaphore.clone(), asked));
@@ -127,8 +131,8 @@ impl<'a, const N: usize> Members<'a, N> {
         Ok(permit)
     }
 
-    /// What is asked of the key at `index`: of one that is listed several times the first time all,
-    /// then nothing.
+    /// The cost to ask of the key at `index`. The first listing of a key asks for all of its
+    /// listings, and each later listing asks for nothing.
     fn cost(&self, index: usize, key: &Key<'_>, cost: u64) -> u64 {
         let same = |other: &&Member<'_>| other.rate().is_some_and(|other| other.is_same(key));
         if self.0.iter().take(index).any(|other| same(&other)) {
@@ -150,7 +154,7 @@ impl<'a, const N: usize> Members<'a, N> {
         Refused::new(self.0[index].name(), index, refusal.denied)
     }
 
-    /// The listing that was too much, of a rate that is listed several times, `first` at first.
+    /// The listing that exceeds a rate that is listed several times; `first` is its first listing.
     fn named(
         &self,
         first: usize,
@@ -171,7 +175,7 @@ impl<'a, const N: usize> Members<'a, N> {
         })
     }
 
-    /// What all listings of the slots weigh, if `index` is the first of them.
+    /// The weight of all listings of the slots, if `index` is the first of them.
     fn weight(&self, index: usize, key: &SlotKey<'_>) -> Option<u32> {
         let same = |other: &SlotKey<'_>| Arc::ptr_eq(&other.semaphore, &key.semaphore);
         let listed = self.0.iter().enumerate().filter_map(|(at, other)| match &other.0 {
@@ -194,7 +198,7 @@ fn lease(HeldSlots { semaphore, held, .. }: HeldSlots) -> Lease {
 }
 
 impl Member<'_> {
-    /// After a refusal: waiters may be ready, and nobody tells them that time has passed.
+    /// After a refusal: waiters may be ready, since time has passed and no event woke them.
     fn serve_queued(&self) {
         match &self.0 {
             MemberKind::Rate(key) => key.rate.serve_queued(key.tag),

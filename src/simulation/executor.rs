@@ -1,4 +1,6 @@
-//! The tasks of a simulation, and the queue of those that were woken.
+//! [`Executor`]: the tasks of a simulation, and the queue of woken tasks.
+//!
+//! Moves a virtual clock from alarm to alarm. Handles to single tasks are in `task`.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::{BTreeMap, VecDeque};
@@ -13,14 +15,14 @@ use rand_pcg::rand_core::SeedableRng;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use crate::time::{Clock, Simulated, Sleep, Timestamp, VirtualClock};
 
-/// Nothing of a task's (poll, drop, waker) is called while one of its cells is borrowed.
+/// No code of a task (poll, drop, waker) runs while one of these cells is borrowed.
 pub(super) struct Executor {
     time: VirtualClock,
     random: RefCell<Pcg64>,
-    /// By number, which is the order of spawning. The one being polled is not among them.
+    /// By number, which is the order of spawning. Without the task that is being polled.
     tasks: RefCell<BTreeMap<u64, Spawned>>,
     spawned: Cell<u64>,
-    /// The task that is being polled, until it is aborted meanwhile.
+    /// The task that is being polled; `None` once it is aborted.
     polled: Cell<Option<u64>>,
     ready: Arc<Ready>,
 }
@@ -30,21 +32,22 @@ struct Spawned {
     waker: Waker,
 }
 
-/// Who is to be polled, in the order of waking. Any thread may wake.
+/// The tasks to poll, in the order of waking. Any thread may wake a task.
 #[derive(Default)]
 struct Ready(Mutex<Queue>);
 
 #[derive(Default)]
 struct Queue {
     woken: VecDeque<Arc<Wakeup>>,
-    /// The simulation is gone: nobody will be polled.
+    /// The simulation is gone, and no task will be polled.
     closed: bool,
 }
 
-/// What the wakers of one task share.
+/// The state that all wakers of one task share.
 struct Wakeup {
     task: u64,
-    /// Whether it is in the queue. Read and written under the queue's lock, so relaxed.
+    /// Whether the task is in the queue. Relaxed: all accesses are under the queue's lock, which
+    /// orders them.
     queued: AtomicBool,
     ready: Arc<Ready>,
 }
@@ -91,7 +94,7 @@ impl Executor {
         self.random.borrow_mut()
     }
 
-    /// Puts a task at the end of the queue. Returns its number.
+    /// Adds a task to the end of the queue. Returns its number.
     pub(super) fn spawn(&self, future: Pin<Box<dyn Future<Output = ()>>>) -> u64 {
         let task = self.spawned.get();
         self.spawned.set(task + 1);
@@ -104,7 +107,7 @@ impl Executor {
         task
     }
 
-    /// Drops a task that is not done; one that is being polled once it has been.
+    /// Drops an unfinished task; a task that is being polled is dropped after the poll.
     pub(super) fn abort(&self, task: u64) {
         if self.polled.get() == Some(task) {
             self.polled.set(None);
@@ -115,8 +118,8 @@ impl Executor {
         }
     }
 
-    /// Runs what happens until `end`, included; time stands where the last of it did. Returns how
-    /// many tasks are not done.
+    /// Runs all events until `end`, inclusive, and leaves the time at the last of them. Returns the
+    /// number of unfinished tasks.
     pub(super) fn run_until(&self, end: Timestamp) -> usize {
         let _simulated = Simulated::enter();
         self.run_ready();
@@ -127,14 +130,14 @@ impl Executor {
         self.tasks.borrow().len()
     }
 
-    /// Polls who is ready and who becomes so by that, in order.
+    /// Polls all ready tasks, and tasks that become ready meanwhile, in order.
     fn run_ready(&self) {
         while let Some(task) = self.ready.next() {
             let found = self.tasks.borrow_mut().remove(&task);
-            // Not there: it is done, and woken late.
+            // A task that is not there has finished and was woken late.
             let Some(mut polled) = found else { continue };
             self.polled.set(Some(task));
-            // If this panics the task is gone, and nothing else has happened.
+            // If the poll panics, the task is gone and the executor is otherwise unchanged.
             let pending =
                 polled.future.as_mut().poll(&mut Context::from_waker(&polled.waker)).is_pending();
             if pending && self.polled.take().is_some() {
@@ -146,12 +149,12 @@ impl Executor {
         }
     }
 
-    /// Moves time to `at` and wakes who waits until then.
+    /// Moves the time to `at` and wakes the tasks that wait until then.
     pub(super) fn jump_to(&self, at: Timestamp) {
         self.time.advance(at.since(self.time.now()));
     }
 
-    /// Drops all tasks. None can be spawned or woken from now on.
+    /// Drops all tasks. From now on no task can be spawned or woken.
     pub(super) fn close(&self) {
         let woken = {
             let mut queue = self.ready.0.lock();
@@ -168,7 +171,7 @@ impl Executor {
 }
 
 impl Spawned {
-    /// Drops the future, as a part of the simulation.
+    /// Drops the future, with this thread marked as simulated.
     fn end(self) {
         let _simulated = Simulated::enter();
         drop(self);
@@ -176,7 +179,7 @@ impl Spawned {
 }
 
 impl Ready {
-    /// Takes the first that was woken. It can be woken again from now on.
+    /// Takes the first woken task, which can be woken again from now on.
     fn next(&self) -> Option<u64> {
         let mut queue = self.0.lock();
         let wakeup = queue.woken.pop_front()?;

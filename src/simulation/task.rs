@@ -1,4 +1,6 @@
-//! What becomes of a task.
+//! [`Task`]: the handle to a spawned task, and the future of its output.
+//!
+//! Polling and waking tasks is up to `executor`.
 
 use std::cell::Cell;
 use std::fmt;
@@ -9,16 +11,17 @@ use std::task::{Context, Poll, Waker};
 
 use super::executor::Executor;
 
-/// A future that a [`Simulation`](super::Simulation) runs, and itself a future of the output.
+/// A handle to a future that a [`Simulation`](super::Simulation) runs. Awaiting it gives the
+/// output.
 ///
-/// Dropping it does not stop the task: [`abort`](Self::abort) does.
+/// Dropping the handle does not stop the task; [`abort`](Self::abort) does.
 pub struct Task<T> {
     number: u64,
     executor: Rc<Executor>,
     outcome: Rc<Outcome<T>>,
 }
 
-/// The task was aborted, or it panicked, or its simulation is gone.
+/// The task was aborted, it panicked, or its simulation is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Aborted;
 
@@ -30,7 +33,7 @@ enum TaskState<T> {
     Aborted,
 }
 
-/// Held by the task itself: says how it ended.
+/// Held by the task's future; on drop it marks an unfinished task as aborted.
 struct Promise<T>(Rc<Outcome<T>>);
 
 impl<T: 'static> Task<T> {
@@ -50,18 +53,18 @@ impl<T: 'static> Task<T> {
 }
 
 impl<T> Task<T> {
-    /// Drops the future where it waits: what a caller who is cancelled does. A task that aborts
-    /// itself is dropped when it waits next. Does nothing if the task is done.
+    /// Drops the future at the point where it waits, as happens to a cancelled caller. A task that
+    /// aborts itself is dropped when it waits next. Does nothing if the task is done.
     pub fn abort(&self) {
         self.executor.abort(self.number);
     }
 
-    /// Whether it is done, or was aborted.
+    /// Whether the task is done or was aborted.
     pub fn is_finished(&self) -> bool {
         !self.outcome.is_running()
     }
 
-    /// What it came to, if it is done.
+    /// The output of the task, if it is done.
     pub fn output(self) -> Option<T> {
         match self.outcome.0.replace(TaskState::Aborted) {
             TaskState::Done(output) => Some(output),
@@ -74,14 +77,14 @@ impl<T> Future for Task<T> {
     type Output = Result<T, Aborted>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, Aborted>> {
-        // First: cloning a waker is foreign code.
+        // Before the state is taken: cloning a waker runs foreign code.
         let waker = cx.waker().clone();
         match self.outcome.0.replace(TaskState::Aborted) {
             TaskState::Done(output) => Poll::Ready(Ok(output)),
             TaskState::Aborted => Poll::Ready(Err(Aborted)),
             TaskState::Running(old) => {
                 self.outcome.0.set(TaskState::Running(Some(waker)));
-                // Last: so is dropping one.
+                // After the state is set: dropping a waker runs foreign code too.
                 drop(old);
                 Poll::Pending
             }

@@ -1,4 +1,6 @@
-//! Log events, by `tracing`, of the target `tollgate`.
+//! Log events by `tracing`, with the target `tollgate`.
+//!
+//! Compiled with the feature `tracing`; otherwise `no_logs` takes its place.
 
 use std::fmt::{Debug, Display};
 
@@ -6,10 +8,10 @@ use tracing::{debug, info, warn};
 
 use super::is_sampled;
 
-/// Whether anybody may listen.
+/// Whether a subscriber may exist.
 pub(crate) const LOGS: bool = true;
 
-/// A request was refused, by `limit` about the `nth` time.
+/// A request was refused by `limit`, about the `nth` time.
 pub(crate) fn refused(limit: &'static str, retry: &dyn Debug, nth: u64) {
     if is_sampled(nth) {
         debug!(target: "tollgate", limit, ?retry, nth, "refused");
@@ -21,7 +23,7 @@ pub(crate) fn leases_expired(limit: &'static str, leases: u64) {
     warn!(target: "tollgate", limit, leases, "lease expired: it was not given back in time");
 }
 
-/// For keys of a limit there was no room, `total` times so far.
+/// A limit had no room for a key, `total` times so far.
 pub(crate) fn overflowed(limit: &'static str, total: u64) {
     warn!(target: "tollgate", limit, total, "overflow: more keys are in debt than `max_keys`");
 }
@@ -34,7 +36,7 @@ pub(crate) fn reload_failed(why: &dyn Display) {
     warn!(target: "tollgate", %why, "policy not replaced");
 }
 
-/// A layer does not give a fact that the policy counts by, or gives one that it does not know.
+/// A layer lacks facts that the policy counts by, or gives facts that the policy does not name.
 #[cfg_attr(not(feature = "tower"), allow(dead_code))]
 pub(crate) fn facts_differ(lacking: &[&str], unknown: &[&str]) {
     warn!(
@@ -46,7 +48,7 @@ pub(crate) fn facts_differ(lacking: &[&str], unknown: &[&str]) {
     );
 }
 
-/// A request has no address of its peer.
+/// A request has no extension with its peer's address.
 #[cfg_attr(not(feature = "tower"), allow(dead_code))]
 pub(crate) fn no_peer(wanted: &'static str) {
     warn!(
@@ -57,7 +59,7 @@ pub(crate) fn no_peer(wanted: &'static str) {
     );
 }
 
-/// A policy lets requests wait, and they cannot.
+/// A policy lets requests wait, but the clock has no timer.
 #[cfg_attr(not(feature = "tower"), allow(dead_code))]
 pub(crate) fn cannot_wait() {
     warn!(

@@ -1,4 +1,6 @@
-//! Nobody listens.
+//! The functions of `logs` without the feature `tracing`: all do nothing.
+//!
+//! The signatures must stay equal to those in `logs`.
 
 use std::fmt::{Debug, Display};
 

@@ -1,4 +1,6 @@
-//! Nobody listens.
+//! The function of `waits` without the feature `metrics`: does nothing.
+//!
+//! The signature must stay equal to the one in `waits`.
 
 use std::time::Duration;
 

@@ -1,4 +1,6 @@
-//! Waiting on a thread of its own for a moment of a clock.
+//! Blocks a thread until a clock reaches a moment.
+//!
+//! [`InSimulation`] is the error of all calls that block. Waits under `.await` are in `sleep`.
 
 use std::fmt;
 
@@ -7,7 +9,8 @@ use crate::sync::{Arc, Signal};
 use super::virtual_clock::{Due, VirtualTime, is_simulated};
 use super::{Clock, Timestamp};
 
-/// A call that blocks its thread, on a thread that runs a simulation: nobody would move its time.
+/// The error of a call that blocks its thread on a thread that runs a simulation: no other thread
+/// would move its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InSimulation;
 
@@ -21,7 +24,7 @@ impl Due for Signal {
 fn wait(time: &VirtualTime, until: Timestamp) {
     let signal = Arc::new(Signal::default());
     let alarm = time.set_alarm(until, Arc::downgrade(&(signal.clone() as Arc<dyn Due>)));
-    // After the alarm is set: whoever moved the time before that is seen here.
+    // Read the time after the alarm is set: this sees every move that missed the alarm.
     if time.now() < until.as_nanos() {
         signal.wait(None);
     }
@@ -29,15 +32,15 @@ fn wait(time: &VirtualTime, until: Timestamp) {
 }
 
 impl InSimulation {
-    /// Before a call that may block: an error whether it would or not.
+    /// Fails inside a simulation, before a call that may block, even if the call would not.
     pub(crate) fn check() -> Result<(), InSimulation> {
         if is_simulated() { Err(InSimulation) } else { Ok(()) }
     }
 }
 
 impl Clock {
-    /// Blocks this thread until the clock has reached `at`. On a virtual clock another thread has
-    /// to move it there.
+    /// Blocks this thread until the clock has reached `at`. On a virtual clock another thread must
+    /// move the time there.
     pub(crate) fn block_until(&self, at: Timestamp) -> Result<(), InSimulation> {
         InSimulation::check()?;
         loop {
@@ -96,7 +99,7 @@ mod tests {
         let time = VirtualClock::starting_at(Timestamp::from_secs(5));
         let clock = time.clock();
         assert_eq!(clock.block_until(Timestamp::from_secs(5)), Ok(()));
-        // Nor if it came while the thread was about to wait, and nothing stays behind.
+        // The same if the time comes while the thread prepares to wait; and the alarm is removed.
         let time = clock.virtual_time().unwrap();
         wait(time, Timestamp::from_secs(5));
         assert!(time.is_unwatched());

@@ -1,4 +1,6 @@
-//! Waiting under `.await` for a moment of a clock.
+//! [`Sleep`], a future that waits for a moment of a clock, and the timers of the clocks.
+//!
+//! Waits that block a thread are in `block`.
 
 use std::fmt;
 use std::future::Future;
@@ -11,11 +13,11 @@ use crate::sync::{Arc, Mutex};
 use super::virtual_clock::{Alarm, Due, VirtualClock, VirtualTime};
 use super::{Clock, ClockKind, Timed, Timestamp};
 
-/// A wait under `.await` on a clock that has no timer.
+/// The error of a wait under `.await` on a clock that has no timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoTimer;
 
-/// Ends when its clock has reached a moment: [`Clock::sleep_until`].
+/// A future that completes when its clock has reached a moment: [`Clock::sleep_until`].
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct Sleep(How);
 
@@ -35,7 +37,7 @@ enum How {
     },
 }
 
-/// Who is to be woken.
+/// The task to wake, if the future was polled.
 #[derive(Default)]
 struct Sleeper {
     waker: Mutex<Option<Waker>>,
@@ -51,10 +53,10 @@ impl Due for Sleeper {
 }
 
 impl Clock {
-    /// Ends when this clock has reached `at`.
+    /// A future that completes when this clock has reached `at`.
     ///
     /// # Errors
-    /// If the clock has no timer; and on tokio's outside a runtime.
+    /// If the clock has no timer, or is tokio's and the call is outside a runtime.
     pub fn sleep_until(&self, at: Timestamp) -> Result<Sleep, NoTimer> {
         match &self.0 {
             ClockKind::Virtual(time) => Ok(Sleep::on(time, at)),
@@ -73,7 +75,7 @@ impl Clock {
         }
     }
 
-    /// Ends when this clock has moved on by `by`.
+    /// A future that completes when this clock has moved on by `by`.
     ///
     /// # Errors
     /// As [`sleep_until`](Self::sleep_until).
@@ -81,7 +83,7 @@ impl Clock {
         self.sleep_until(self.now() + by)
     }
 
-    /// Whether one can wait on it under `.await`, here and now.
+    /// Whether a caller can wait on this clock under `.await`, here and now.
     pub(crate) fn has_timer(&self) -> bool {
         match &self.0 {
             ClockKind::Virtual(_) | ClockKind::Timed(_) => true,
@@ -91,7 +93,7 @@ impl Clock {
         }
     }
 
-    /// The time that its waits are kept by, if that is virtual.
+    /// The virtual time that keeps this clock's waits, if the clock is virtual.
     pub(crate) fn virtual_time(&self) -> Option<&Arc<VirtualTime>> {
         match &self.0 {
             ClockKind::Virtual(time) => Some(time),
@@ -101,7 +103,7 @@ impl Clock {
 }
 
 impl VirtualClock {
-    /// Ends when the time has moved on by `by`.
+    /// A future that completes when the time has moved on by `by`.
     pub fn sleep(&self, by: Duration) -> Sleep {
         Sleep::on(&self.time, self.now() + by)
     }
@@ -120,16 +122,16 @@ impl Future for Sleep {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.0 {
             How::Virtual { time, until, alarm, sleeper } => {
-                // Before the lock: cloning a waker is foreign code, and so is dropping one.
+                // Outside the lock: cloning or dropping a waker runs foreign code.
                 let waker = cx.waker().clone();
                 let old = sleeper.waker.lock().replace(waker);
                 drop(old);
-                // It may have rung, and the clock been set back since.
+                // The alarm may have fired and the clock been set back since.
                 if time.now() < until.as_nanos() && alarm.is_none_or(|alarm| !time.is_set(alarm)) {
                     let due = Arc::downgrade(&(sleeper.clone() as Arc<dyn Due>));
                     *alarm = Some(time.set_alarm(*until, due));
                 }
-                // After the alarm is set: whoever moved the time before that is seen here.
+                // Read the time after the alarm is set: this sees every move that missed the alarm.
                 if time.now() >= until.as_nanos() { Poll::Ready(()) } else { Poll::Pending }
             }
             #[cfg(feature = "tokio")]
@@ -141,7 +143,7 @@ impl Future for Sleep {
                 if timer.clock.now() >= *until {
                     return Poll::Ready(());
                 }
-                // It ended early: ask again, and let the executor have its turn.
+                // The timer ended early: start it again, after other tasks had a chance to run.
                 *sleep = (timer.sleep_until)(*until);
                 cx.waker().wake_by_ref();
                 Poll::Pending

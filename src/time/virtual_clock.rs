@@ -1,4 +1,7 @@
-//! Time that moves only when told to, and stops at each moment that something waits for.
+//! [`VirtualClock`]: time that moves only when the caller moves it.
+//!
+//! The clock stops at each alarm on the way and runs it on the thread that moves the time. `sleep`
+//! and `block` set alarms; the executor of simulations is in `simulation`.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -10,7 +13,7 @@ use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Weak};
 
 use super::{Clock, ClockKind, Timestamp, saturating_nanos};
 
-/// Time that moves only when told to: for tests, simulations and replays.
+/// A clock whose time moves only when you move it: for tests, simulations and replays.
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,27 +33,27 @@ pub struct VirtualClock {
 
 pub(crate) struct VirtualTime {
     now: AtomicU64,
-    /// The latest that `now` had been when it was last set back.
+    /// The latest value of `now` before the clock was set back.
     highest: AtomicU64,
-    /// Held while time moves. Nothing is called meanwhile.
+    /// Held while the time moves. No alarm runs under this lock.
     alarms: Mutex<Alarms>,
 }
 
-/// What is to be called, by the moment and then by who asked first.
+/// The pending calls, by moment, and then in the order in which they were set.
 #[derive(Default)]
 struct Alarms {
     by_time: BTreeMap<Alarm, Weak<dyn Due>>,
     asked: u64,
 }
 
-/// One moment that something waits for.
+/// A moment that a caller waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Alarm {
     at: u64,
     number: u64,
 }
 
-/// Something to be done when a virtual clock reaches a moment, by the thread that moves the clock.
+/// A callback for when a virtual clock reaches a moment, run by the thread that moves the clock.
 pub(crate) trait Due: Send + Sync {
     fn due(&self, now: Timestamp);
 }
@@ -58,17 +61,19 @@ pub(crate) trait Due: Send + Sync {
 impl VirtualTime {
     #[inline]
     pub(super) fn now(&self) -> u64 {
-        // Acquire: whoever sees the time moved sees what the mover did before.
+        // Acquire: pairs with the store in `show`; a reader of the new time sees what the mover did
+        // before.
         self.now.load(Ordering::Acquire)
     }
 
     pub(super) fn latest(&self) -> u64 {
-        // Acquire, and before `highest`: whoever sees the clock set back sees from where.
+        // Acquire, and before `highest`: pairs with the store in `show`, so a reader that sees the
+        // clock set back also sees the `highest` written before.
         let now = self.now.load(Ordering::Acquire);
         now.max(self.highest.load(Ordering::Relaxed))
     }
 
-    /// Has `due` called when time reaches `at`; at once the next time it moves if it has.
+    /// Calls `due` when the time reaches `at`; if it has already, at the next move.
     pub(crate) fn set_alarm(&self, at: Timestamp, due: Weak<dyn Due>) -> Alarm {
         let mut alarms = self.alarms.lock();
         alarms.asked += 1;
@@ -77,18 +82,18 @@ impl VirtualTime {
         alarm
     }
 
-    /// Whether it has yet to ring.
+    /// Whether the alarm has yet to fire.
     pub(super) fn is_set(&self, alarm: Alarm) -> bool {
         self.alarms.lock().by_time.contains_key(&alarm)
     }
 
     pub(crate) fn cancel(&self, alarm: Alarm) {
         let cancelled = self.alarms.lock().by_time.remove(&alarm);
-        // What it held is dropped here, after the lock.
+        // Dropped here, after the lock is released.
         drop(cancelled);
     }
 
-    /// The next moment that something waits for.
+    /// The next pending alarm.
     #[cfg(feature = "simulation")]
     pub(crate) fn next_alarm(&self) -> Option<Timestamp> {
         self.alarms.lock().by_time.keys().next().map(|alarm| Timestamp(alarm.at))
@@ -99,8 +104,8 @@ impl VirtualTime {
         self.alarms.lock().by_time.is_empty()
     }
 
-    /// Moves on by `left`, or to the next alarm before that: then what is to be called, and what
-    /// is left.
+    /// Moves on by `left`, or to the next alarm before that: then returns the callback to run and
+    /// the time that is left.
     fn step(&self, left: u64) -> Option<(Weak<dyn Due>, u64)> {
         let mut alarms = self.alarms.lock();
         let now = self.now();
@@ -120,18 +125,19 @@ impl VirtualTime {
     }
 
     fn show(&self, at: u64) {
-        // Release: publishes what the mover did before. Movers hold the lock.
+        // Release: pairs with the loads in `now` and `latest`, and publishes what the mover did
+        // before. All stores happen under the lock.
         self.now.store(at, Ordering::Release);
     }
 }
 
 impl VirtualClock {
-    /// A clock that stands at 0.
+    /// A clock that shows 0.
     pub fn new() -> Self {
         Self::starting_at(Timestamp::ZERO)
     }
 
-    /// A clock that stands at `start`.
+    /// A clock that shows `start`.
     pub fn starting_at(start: Timestamp) -> Self {
         let time = VirtualTime {
             now: AtomicU64::new(start.0),
@@ -146,17 +152,17 @@ impl VirtualClock {
         Clock(ClockKind::Virtual(self.time.clone()))
     }
 
-    /// The moment it stands at.
+    /// The current moment.
     pub fn now(&self) -> Timestamp {
         Timestamp(self.time.now())
     }
 
-    /// Moves on by `by`, at most to [`Timestamp::MAX`], and stops on the way at each moment that
-    /// something waits for: a lease that ends, a turn that comes, a [`Sleep`](super::Sleep). What is due then is
-    /// decided then, in order, by this thread.
+    /// Moves on by `by`, at most to [`Timestamp::MAX`], and stops on the way at each awaited
+    /// moment: the end of a lease, the turn of a waiter, the end of a [`Sleep`](super::Sleep). This
+    /// thread decides what is due there, in order of time.
     ///
-    /// One thread moves the time. If several do, what each decides is stamped right, but not in
-    /// the order of time.
+    /// Let only one thread move the time. If several do, each decision has the right timestamp, but
+    /// decisions are not made in order of time.
     pub fn advance(&self, by: Duration) {
         let mut left = saturating_nanos(by);
         while let Some((due, rest)) = self.time.step(left) {
@@ -167,14 +173,14 @@ impl VirtualClock {
         }
     }
 
-    /// Jumps to `to`, also backwards, as a clock of the real world may. What was due before is
-    /// decided at `to`.
+    /// Jumps to `to`, also backwards, as a real clock may. Decides at `to` what was due before.
     pub fn set(&self, to: Timestamp) {
         {
             let _alarms = self.time.alarms.lock();
             let old = self.time.now();
             if to.0 < old {
-                // Relaxed: published by what follows.
+                // Relaxed: published by the Release store in `show` below, which pairs with the
+                // loads in `latest`.
                 self.time.highest.fetch_max(old, Ordering::Relaxed);
             }
             self.time.show(to.0);
@@ -182,7 +188,7 @@ impl VirtualClock {
         self.advance(Duration::ZERO);
     }
 
-    /// The next moment that something waits for.
+    /// The next pending alarm.
     #[cfg(feature = "simulation")]
     pub(crate) fn next_alarm(&self) -> Option<Timestamp> {
         self.time.next_alarm()
@@ -203,17 +209,17 @@ impl std::fmt::Debug for VirtualTime {
 
 thread_local!(static SIMULATED: Cell<bool> = const { Cell::new(false) });
 
-/// Whether this thread runs a simulation: nobody else would move its time.
+/// Whether this thread runs a simulation, so that no other thread moves its time.
 pub(crate) fn is_simulated() -> bool {
-    // A thread that is being torn down runs none.
+    // A thread that is being torn down runs no simulation.
     SIMULATED.try_with(Cell::get).unwrap_or(false)
 }
 
-/// While it lives, this thread runs a simulation.
+/// Marks this thread as running a simulation until dropped.
 #[cfg(feature = "simulation")]
 pub(crate) struct Simulated {
     before: bool,
-    /// It belongs to its thread.
+    /// Keeps the value on its thread.
     here: PhantomData<*const ()>,
 }
 

@@ -1,4 +1,6 @@
-//! Why a policy file was not taken.
+//! [`WatchError`]: why the watcher did not take a policy file.
+//!
+//! Contains the texts of these errors. Problems within a policy are formatted by `policy`.
 
 use std::error::Error;
 use std::fmt;
@@ -8,9 +10,10 @@ use crate::policy::PolicyError;
 
 use super::file::{MAX_FILE, Unread};
 
-/// Why a policy file was not taken. The policy that was in force before still is.
+/// Why the watcher did not take a policy file. The previous policy stays in force.
 ///
-/// Prints what is wrong and where; its source is the [`PolicyError`] if the policy is wrong.
+/// The `Display` text says what is wrong and where; the error's source is the [`PolicyError`] if
+/// the policy is invalid.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WatchError {
     path: PathBuf,
@@ -28,7 +31,7 @@ impl WatchError {
         WatchError { path: path.to_owned(), why }
     }
 
-    /// The file, as it was given.
+    /// The path of the file, as passed to the watcher.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -60,7 +63,7 @@ impl fmt::Display for WatchError {
                 let count = error.problems().len();
                 write!(f, "{path} has {count} problem{}", if count == 1 { "" } else { "s" })?;
                 for (nth, problem) in error.problems().iter().enumerate() {
-                    // Blocks of several lines are told apart by an empty one.
+                    // An empty line separates problems, which have several lines.
                     let apart = if nth == 0 { "\n" } else { "\n\n" };
                     write!(f, "{apart}{path}:{problem}")?;
                 }

@@ -1,4 +1,6 @@
-//! What a policy file holds, or why that is not known.
+//! Reads a policy file, with a limit on its size.
+//!
+//! Parsing the text is up to `policy`.
 
 use std::fs;
 use std::io::{self, ErrorKind, Read};
@@ -9,29 +11,29 @@ pub(super) const MAX_FILE: u64 = 4 << 20;
 
 pub(super) type Contents = Vec<u8>;
 
-/// Why a file was not read as text.
+/// Why a file could not be read as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Unread {
     Io(ErrorKind, String),
     NoFile,
     TooLarge,
     Empty,
-    /// After so many bytes that are text.
+    /// The number of bytes before the first that is not UTF-8.
     NoText(usize),
 }
 
 pub(super) fn read(path: &Path) -> Result<Contents, Unread> {
-    // A pipe would let the look wait for whoever writes there.
+    // Opening a pipe would block until a process writes to it.
     if !fs::metadata(path)?.is_file() {
         return Err(Unread::NoFile);
     }
     let mut contents = Vec::new();
-    // Not by the size it says: some files say 0, and others grow meanwhile.
+    // Does not rely on the reported size: some files report 0, and others grow meanwhile.
     fs::File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut contents)?;
     if contents.len() as u64 > MAX_FILE { Err(Unread::TooLarge) } else { Ok(contents) }
 }
 
-/// The text of a file in which there is something.
+/// The text of a file that is not empty.
 pub(super) fn text(contents: &[u8]) -> Result<&str, Unread> {
     let text =
         std::str::from_utf8(contents).map_err(|error| Unread::NoText(error.valid_up_to()))?;

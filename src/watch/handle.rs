@@ -1,4 +1,6 @@
-//! [`WatchHandle`]: the thread that looks.
+//! [`WatchHandle`]: the thread that looks at the policy file.
+//!
+//! A look itself is in `watch`; this file starts, times and stops them.
 
 use std::hash::BuildHasher;
 use std::io;
@@ -9,7 +11,7 @@ use crate::time::Clock;
 
 use super::{PolicyWatcher, WatchCounts, WatchError, WatchEvent};
 
-/// As a debugger shows it; Linux keeps 15 bytes.
+/// The thread's name in a debugger; Linux keeps 15 bytes.
 const THREAD_NAME: &str = "tollgate-watch";
 
 /// The shortest time between two looks.
@@ -17,14 +19,14 @@ const LEAST_PAUSE: Duration = Duration::from_millis(1);
 
 /// A thread that looks at a policy file: [`PolicyWatcher::spawn`].
 ///
-/// It ends when this is dropped, which waits for the look that is under way, so that no policy is
-/// taken after that; and when the enforcer is gone.
+/// The thread ends when the enforcer is gone, or when this handle is dropped. The drop waits for a
+/// look in progress, so that no policy is taken afterwards.
 #[must_use = "when it is dropped nobody looks any more"]
 #[derive(Debug)]
 pub struct WatchHandle {
     record: Arc<WatchCounts>,
     halt: Arc<Halt>,
-    /// There until it is joined.
+    /// `None` once the thread is joined.
     thread: Option<JoinHandle<()>>,
 }
 
@@ -35,8 +37,8 @@ struct Halt {
 }
 
 impl<S: BuildHasher + Send + Sync + 'static> PolicyWatcher<S> {
-    /// Looks on a thread of its own, at once and then `every` so often, at most once a millisecond.
-    /// A change is in force after between one and two times `every`.
+    /// Starts a thread that looks immediately and then every `every`, at most once a millisecond. A
+    /// change takes effect after one to two times `every`.
     ///
     /// # Errors
     /// If the thread cannot be started.
@@ -68,7 +70,7 @@ impl WatchHandle {
         self.record.reloads()
     }
 
-    /// How often the file could not be taken, each time it was reported.
+    /// How often a failure to take the file was reported.
     pub fn failures(&self) -> u64 {
         self.record.failures()
     }
@@ -78,7 +80,7 @@ impl WatchHandle {
         self.record.last_error()
     }
 
-    /// Whether nobody looks any more, since the enforcer is gone.
+    /// Whether the thread has ended, because the enforcer is gone.
     pub fn has_ended(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
@@ -87,7 +89,8 @@ impl WatchHandle {
 impl Drop for WatchHandle {
     fn drop(&mut self) {
         self.halt.ask();
-        // The thread itself may drop it: with the last of the enforcer, in a look.
+        // A look that drops the last reference to the enforcer may drop this handle too, on the
+        // thread itself.
         let other = |thread: &JoinHandle<()>| thread.thread().id() != current_thread().id();
         if let Some(thread) = self.thread.take().filter(other) {
             let _ = thread.join();
@@ -96,7 +99,8 @@ impl Drop for WatchHandle {
 }
 
 impl Halt {
-    // Relaxed: the signal's lock orders it.
+    // Relaxed: pairs with the load in `is_asked`; the signal's lock, taken in `set` and `wait`,
+    // orders them.
     fn ask(&self) {
         self.is_asked.store(true, Ordering::Relaxed);
         self.asked.set();
@@ -106,7 +110,8 @@ impl Halt {
         self.is_asked.load(Ordering::Relaxed)
     }
 
-    /// Waits so long, or until it is asked. No shorter: a file must rest so long to be taken.
+    /// Waits for `pause`, or until asked to halt. Never shorter, since a file must stay the same
+    /// for this time before it is taken.
     fn rest(&self, clock: &Clock, pause: Duration) {
         let until = clock.now() + pause;
         loop {

@@ -1,7 +1,7 @@
-//! What proxies wrote, from the last entry to the first.
+//! [`HeaderEntries`]: the entries that proxies wrote, from the last to the first.
 //!
-//! Lines are read from their right end. So a proxy's entry means the same whatever a client sent
-//! before it: read from the left, a quote that the client never closes would swallow it.
+//! Lines are read from their right end, so that a proxy's entry means the same whatever a client
+//! sent before it: read from the left, a quote that the client never closes would swallow it.
 
 use std::net::IpAddr;
 
@@ -11,21 +11,22 @@ use super::node;
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The header in which proxies say whom they were called by.
+/// The header in which proxies name the address that called them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProxyHeader {
     /// `X-Forwarded-For`: addresses between commas.
     #[default]
     XForwardedFor,
-    /// `Forwarded` (RFC 7239): of each entry what `for=` says.
+    /// `Forwarded` (RFC 7239): the `for=` parameter of each entry.
     Forwarded,
 }
 
-/// The entries of all lines of a header, the last first; None for one that is no address.
+/// The entries of all lines of a header, the last first; `None` for an entry that is not an
+/// address.
 pub(super) struct HeaderEntries<'a> {
     header: ProxyHeader,
     lines: std::iter::Rev<<GetAll<'a, HeaderValue> as IntoIterator>::IntoIter>,
-    /// What is left of a line.
+    /// The unread rest of the current line.
     line: Option<&'a [u8]>,
 }
 
@@ -65,7 +66,7 @@ impl Iterator for HeaderEntries<'_> {
     }
 }
 
-/// The last comma that is in no quoted string, told by what follows it alone.
+/// The last comma outside quoted strings, determined only by the bytes after it.
 fn last_unquoted_comma(line: &[u8]) -> Option<usize> {
     let mut is_quoted = false;
     let mut at = line.len();
@@ -74,7 +75,8 @@ fn last_unquoted_comma(line: &[u8]) -> Option<usize> {
         match line[at] {
             b',' if !is_quoted => return Some(at),
             b'"' if is_quoted => {
-                // Within a string a quote is its beginning, unless an odd number of `\` escape it.
+                // Within a string, a quote is the opening one unless an odd number of `\` escape
+                // it.
                 let escapes = line[..at].iter().rev().take_while(|byte| **byte == b'\\').count();
                 is_quoted = escapes % 2 == 1;
                 at -= escapes;
@@ -86,7 +88,7 @@ fn last_unquoted_comma(line: &[u8]) -> Option<usize> {
     None
 }
 
-/// What `for=` says in an entry of `Forwarded`. It may be there once.
+/// The value of `for=` in an entry of `Forwarded`. `None` if the entry has several.
 fn forwarded_for(entry: &[u8]) -> Option<IpAddr> {
     let mut is_quoted = false;
     let mut is_escaped = false;

@@ -1,29 +1,33 @@
-//! What a client is counted by.
+//! [`ClientKey`]: the text by which a client is counted, stored inline.
+//!
+//! [`Ipv6Prefix`] decides how much of an IPv6 address the text has. `ClientAddress` finds the
+//! address.
 
 use std::fmt::{self, Write};
 use std::net::{IpAddr, Ipv6Addr};
 
-/// How much of an IPv6 address counts.
+/// The part of an IPv6 address that counts.
 ///
-/// One customer has at least a /64, and within it 2^64 addresses to choose from: a limit by single
-/// addresses limits nobody.
+/// One customer has at least a /64, with 2^64 addresses to choose from, so a limit by single
+/// addresses does not limit anyone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ipv6Prefix {
     /// A site: the most that a provider usually gives to one customer.
     Slash48,
-    /// What many providers give to a home.
+    /// The prefix that many providers give to a home.
     Slash56,
     /// One network: the least that a customer has.
     #[default]
     Slash64,
-    /// A single address. Only for clients who cannot choose theirs, as within a cluster.
+    /// A single address. Only for clients that cannot choose theirs, as within a cluster.
     Slash128,
 }
 
 /// The longest text: an address of 39 bytes, or one with a prefix, which is shorter.
 const MAX_TEXT: usize = 39;
 
-/// What a client is counted by: `192.0.2.1`, `2001:db8::/64`. A key and the value of a fact.
+/// The text by which a client is counted: `192.0.2.1`, `2001:db8::/64`. Usable as a key and as the
+/// value of a fact.
 ///
 /// ```
 /// use tollgate::http::ClientAddress;
@@ -56,13 +60,13 @@ impl ClientKey {
     pub(super) fn new(client: IpAddr, ipv6_prefix: Ipv6Prefix) -> ClientKey {
         let mut text = Text { bytes: [0; MAX_TEXT], length: 0 };
         let bits = ipv6_prefix.bits();
-        // What does not fit is left out, and everything does.
+        // Cannot fail: every text fits.
         let _ = match client {
             IpAddr::V6(v6) if bits < 128 => {
                 let network = Ipv6Addr::from_bits(v6.to_bits() & !(u128::MAX >> bits));
                 write!(text, "{network}/{bits}")
             }
-            // Without the machinery of `write!`, which takes as long as three checks.
+            // Avoids `write!`, which takes as long as three checks.
             IpAddr::V4(v4) => v4.octets().iter().enumerate().try_for_each(|(at, octet)| {
                 text.write_str(if at > 0 { "." } else { "" })?;
                 text.write_str(itoa::Buffer::new().format(*octet))

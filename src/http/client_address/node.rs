@@ -1,12 +1,14 @@
-//! One address as proxies write it, perhaps with a port.
+//! Parses one address as proxies write it, perhaps with a port.
+//!
+//! `entries` splits a header into these nodes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Bytes of a quoted address that are looked at: the longest with a port has 53.
+/// The most bytes of a quoted address that are read: the longest with a port has 53.
 const MAX_QUOTED: usize = 64;
 
-/// The address of `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]` or
-/// `[2001:db8::1]:4711`; None of anything else.
+/// Parses `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:4711`;
+/// `None` for anything else.
 pub(super) fn address(node: &[u8]) -> Option<IpAddr> {
     let node = std::str::from_utf8(node).ok()?;
     let address = if let Some(bracketed) = node.strip_prefix('[') {
@@ -23,7 +25,7 @@ pub(super) fn address(node: &[u8]) -> Option<IpAddr> {
     Some(address.to_canonical())
 }
 
-/// The address of what stands between two quotes.
+/// Parses the address between two quotes.
 pub(super) fn quoted_address(inside: &[u8]) -> Option<IpAddr> {
     let mut plain = [0; MAX_QUOTED];
     let mut length = 0;
@@ -39,7 +41,7 @@ pub(super) fn quoted_address(inside: &[u8]) -> Option<IpAddr> {
     address(&plain[..length])
 }
 
-/// Digits, or a name that hides them (RFC 7239, section 6).
+/// A number, or an obfuscated port (RFC 7239, section 6).
 fn is_port(text: &str) -> bool {
     let is_hidden = |name: &str| {
         !name.is_empty()
