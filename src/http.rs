@@ -14,12 +14,12 @@ mod grpc;
 mod headers;
 #[cfg(feature = "tower")]
 mod layer;
+#[cfg(feature = "tower")]
+mod policy_header;
 mod refusal;
 #[cfg(feature = "tower")]
 mod service;
 mod structured;
-#[cfg(feature = "tower")]
-mod told_policy;
 
 #[cfg(feature = "tower")]
 pub use body::{AdmittedBody, Settle};

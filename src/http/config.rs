@@ -20,7 +20,7 @@ use crate::telemetry;
 
 use super::body::HeldPermit;
 use super::fact::Fact;
-use super::told_policy::ToldPolicy;
+use super::policy_header::PolicyHeader;
 use super::{HeaderStyle, Refusals, grpc_response, is_grpc};
 
 /// The number of facts of a request that are read without allocating.
@@ -38,7 +38,7 @@ pub(super) struct Config<H> {
     pub(super) on_refused: Option<Arc<Observe>>,
     pub(super) shows_keys: bool,
     warned: Warned,
-    told_policy: Arc<ToldPolicy>,
+    policy_header: Arc<PolicyHeader>,
 }
 
 impl<H> Config<H> {
@@ -51,7 +51,7 @@ impl<H> Config<H> {
             on_refused: None,
             warned: Warned::default(),
             shows_keys: false,
-            told_policy: Arc::default(),
+            policy_header: Arc::default(),
         }
     }
 }
@@ -92,7 +92,7 @@ impl<H: BuildHasher> Config<H> {
             Ok(permit) => self.admitted(request, permit, answers),
             Err(refused) => {
                 self.warn_of_timer();
-                self.told(request, Err(WaitError::Denied(refused)), answers)
+                self.ended(request, Err(WaitError::Denied(refused)), answers)
             }
         }
     }
@@ -103,7 +103,7 @@ impl<H: BuildHasher> Config<H> {
     }
 
     /// The result of a wait, or of a refusal without a wait.
-    pub(super) fn told(
+    pub(super) fn ended(
         &self,
         request: &Parts,
         admitted: Result<Permit, WaitError<Refused>>,
@@ -126,7 +126,7 @@ impl<H: BuildHasher> Config<H> {
     /// Adds the headers that state limits.
     pub(super) fn add_headers(&self, headers: &mut http::HeaderMap, answers: &Answers) {
         match self.refusals.header_style() {
-            HeaderStyle::Draft => self.told_policy.add_to(headers, answers),
+            HeaderStyle::Draft => self.policy_header.add_to(headers, answers),
             style => style.add_to(headers, answers),
         }
     }
@@ -221,7 +221,7 @@ impl<H> Clone for Config<H> {
             on_refused: self.on_refused.clone(),
             warned: Warned::default(),
             shows_keys: self.shows_keys,
-            told_policy: self.told_policy.clone(),
+            policy_header: self.policy_header.clone(),
         }
     }
 }

@@ -79,12 +79,12 @@ where
     P: Into<Option<SocketAddr>>,
     F: Fn(&T) -> P + Send + Sync,
 {
-    let is_told = AtomicBool::new(false);
+    let is_logged = AtomicBool::new(false);
     from_fn(move |request| {
         let at = request.extensions.get::<T>();
         // Relaxed: pairs only with the swaps of other requests, and no other data depends on the
         // flag.
-        if at.is_none() && !is_told.swap(true, Ordering::Relaxed) {
+        if at.is_none() && !is_logged.swap(true, Ordering::Relaxed) {
             telemetry::no_peer(std::any::type_name::<T>());
         }
         let peer = at.and_then(|of| peer(of).into());

@@ -174,7 +174,7 @@ impl DraftPolicy {
                     policy.word(";qu=", "concurrent-requests");
                 }
             }
-            if let Some(key) = told_key(answer) {
+            if let Some(key) = policy_key(answer) {
                 policy.bytes(";pk=", key);
             }
             let mut member = List::with_room(1);
@@ -191,7 +191,7 @@ fn asked(answers: &Answers) -> impl Iterator<Item = &LimitAnswer> {
 }
 
 /// The key, if the headers state it.
-fn told_key(answer: &LimitAnswer) -> Option<&[u8]> {
+fn policy_key(answer: &LimitAnswer) -> Option<&[u8]> {
     answer.key.as_ref().map(String::as_bytes).filter(|key| key.len() <= MAX_KEY)
 }
 
@@ -212,7 +212,7 @@ pub(super) fn draft(headers: &mut HeaderMap, answers: &Answers, policy: &DraftPo
         if let Some(next) = next {
             left.integer(";t=", next);
         }
-        if let Some(key) = told_key(answer) {
+        if let Some(key) = policy_key(answer) {
             left.bytes(";pk=", key);
         }
     }

@@ -108,7 +108,7 @@ where
                     let (admitted, answers) = ready!(Pin::new(admission).poll(cx));
                     // Polled again after completion.
                     let Some((mut inner, parts, body)) = call.take() else { return Poll::Pending };
-                    match this.config.told(&parts, admitted, answers) {
+                    match this.config.ended(&parts, admitted, answers) {
                         Decided::Admitted(held, answers) => {
                             let future = inner.call(Request::from_parts(parts, body));
                             Stage::Runs { future, held: Some(held), answers }

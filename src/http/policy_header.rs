@@ -18,7 +18,7 @@ use super::headers::{DraftPolicy, draft};
 const MOST: usize = 8;
 
 #[derive(Default)]
-pub(super) struct ToldPolicy {
+pub(super) struct PolicyHeader {
     kept: ArcSwap<Vec<CachedPolicy>>,
 }
 
@@ -44,7 +44,7 @@ fn is_kept(answer: &LimitAnswer) -> bool {
     answer.key.is_none() && !answer.is_unfit
 }
 
-impl ToldPolicy {
+impl PolicyHeader {
     /// Adds the headers of the draft.
     pub(super) fn add_to(&self, headers: &mut HeaderMap, answers: &Answers) {
         let kept = self.kept.load();
