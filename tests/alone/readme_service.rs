@@ -13,8 +13,7 @@ async fn serve(app: axum::Router, listener: tokio::net::TcpListener) -> Result<(
     // The README's, from here
     use std::{net::SocketAddr, sync::Arc};
     use axum::{extract::ConnectInfo, routing::get};
-    use tollgate::{Enforcer, Limit, Policy, Quota, http::{AdmitLayer, ClientAddress, fact}};
-    use tollgate::policy::Missing;
+    use tollgate::{Enforcer, Limit, Policy, Quota, policy::Missing, http::{AdmitLayer, ClientAddress, fact}};
 
     let policy = Policy::new()
         .limit(Limit::new("user", Quota::per_second(50).burst(100)).key(["user|ip"]))
