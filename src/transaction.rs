@@ -1,7 +1,7 @@
 //! The transaction: decides several limits as one step, and charges all or none.
 //!
 //! A participant has four operations: snapshot, hold, commit, release. First the transaction takes
-//! a snapshot of every participant and writes nothing. If one denies, the refusal is valid if no
+//! a snapshot of every participant and charges nothing. If one denies, the refusal is valid if no
 //! participant has changed: then there was a moment at which the whole answer was true. If all
 //! agree, it holds all but the innermost and commits the innermost with one compare-and-swap, which
 //! is the moment of the decision. The release then charges the others. A record needs neither hold
