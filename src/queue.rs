@@ -9,8 +9,9 @@
 //! If another queue owner refuses the step, the waiter gives up its turn and moves to the end of
 //! the line of that owner. It holds nothing meanwhile.
 //!
-//! A line is served one waiter at a time. No user code runs under its lock: wakers are called, and
-//! abandoned answers dropped, between two steps. The locks of two lines are never held together.
+//! A line is served one waiter at a time. Its lock is not held while wakers are called or abandoned
+//! answers are dropped: both happen between two steps. The locks of two lines are never held
+//! together.
 //!
 //! `order` has the order of the waiters, `line` one step under the lock, `serve` the sequence of
 //! steps and their work outside the lock, `waiter` one waiter, `acquire` the wait as a future or on

@@ -1,7 +1,8 @@
 //! A wait as a future under any executor ([`Acquire`]) or on the calling thread
 //! ([`acquire_blocking`]).
 //!
-//! Both serve the line themselves when the time of their waiter has come; `waiter` has the rest.
+//! Except on a virtual clock, both serve the line themselves when the time of their waiter has
+//! come. The state of the wait is in `waiter`.
 
 use std::cell::LazyCell;
 use std::future::Future;

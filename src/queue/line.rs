@@ -1,8 +1,8 @@
 //! One line: its state, one step under its lock, and the time at which it must be served even if
 //! nothing changes.
 //!
-//! No user code runs here. A [`LineStep`] returns the wakers and answers, and `serve` handles them
-//! after the unlock.
+//! Nothing here calls wakers or drops waiters: a [`LineStep`] returns them, and `serve` handles
+//! them after the unlock.
 
 use crate::sync::{Arc, Mutex, MutexGuard, OnceLock, mutant};
 use crate::time::{Alarm, Clock, Due, Timestamp};
@@ -149,8 +149,8 @@ impl LineState {
         self.step(at, now, is_due)
     }
 
-    /// Tries the head if there is news or its time has come. If no waiter left the line by that,
-    /// refuses one waiter whose deadline has come.
+    /// Tries the head if something has changed (`is_news`) or its time has come. If no waiter left
+    /// the line by that, refuses one waiter whose deadline has come.
     pub(super) fn step(&mut self, at: &dyn QueueOwner, now: Timestamp, is_news: bool) -> LineStep {
         let mut left = Left::Nobody;
         if is_news || self.again <= now {

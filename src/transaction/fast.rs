@@ -49,7 +49,7 @@ impl<'a> FastParticipant<'a> {
         self.step.err().map(|at| Refusal { place, denied: self.sight.denied(at) })
     }
 
-    /// The tick at which its bucket is full after the charge, or at which the cost would be allowed.
+    /// As the field `step`.
     #[inline(always)]
     pub(crate) fn step(&self) -> Result<u64, u64> {
         self.step

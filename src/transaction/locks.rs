@@ -20,7 +20,7 @@ pub(super) type Which = (usize, usize);
 pub(super) struct Locks<'a>(SmallVec<[(Which, LockedAs<'a, dyn Locked>); INLINE]>);
 
 impl<'a> Locks<'a> {
-    /// Locks those of these shards that are not yet locked. `None`: a quota is being changed.
+    /// Locks the shards of `shards` that are not yet locked. `None`: a quota is being changed.
     pub(super) fn lock(
         &mut self,
         shards: impl Iterator<Item = (Which, &'a dyn Recorded)> + Clone,

@@ -46,7 +46,7 @@ impl<'a> RecordParticipant<'a> {
         (std::ptr::from_ref(self.records).addr(), tagged::shard(self.tag))
     }
 
-    /// Whether both are charged in one record, as keys of one limiter that share the pool of a shard.
+    /// Whether both are charged in one record: keys of one limiter that share the pool of a shard.
     pub(super) fn shares_with(&self, other: &RecordParticipant<'_>) -> bool {
         let pools = [self, other].map(|record| record.look.pool().is_some());
         pools == [true; 2] && self.shard() == other.shard()
