@@ -103,7 +103,7 @@ pub(crate) fn grant(entries: &mut [Entry<'_>], up_to: u64) -> Result<u64, Refusa
     let mut most = up_to;
     until_decided(entries, |entries, locks| {
         ask(entries, locks, &costs, 0);
-        // If nothing remains, the answer is the refusal of one unit.
+        // If nothing remains, decide one unit.
         let times = left(entries).clamp(1, most);
         let states: SmallVec<[_; INLINE]> = entries.iter().map(Entry::state).collect();
         ask(entries, locks, &costs, times);
