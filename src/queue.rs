@@ -1,20 +1,21 @@
-//! The one wait queue: lines before concurrency limits and before keys of rates.
+//! The wait lines of concurrency limits and of the keys of rate limits, first in, first out.
 //!
-//! First come, first served. A line belongs to a [`QueueOwner`]; while callers wait in it, a caller
-//! who does not wait is turned away there. The thread that brings news (slots given back, time moved,
-//! a deadline come, a limit changed) *serves* the line: it runs the whole step of the head, and leaves
-//! the answer with the waiter. So a turn needs nobody to be awake: a lease starts when its slot came
-//! free, and if its waiter never looks, it ends like any other.
+//! A line belongs to a [`QueueOwner`]. While callers wait in it, a caller that does not wait is
+//! refused. The thread that brings a change (slots given back, time moved, a deadline reached, a
+//! limit changed) *serves* the line: it runs the whole step of the head and stores the answer in
+//! the waiter. So the waiter need not be awake: a lease starts when its slot becomes free, and if
+//! the waiter never reads its answer, the lease ends like any other.
 //!
-//! A step that is refused by another turnstile passes its turn on and goes to the end of that
-//! one's line. It holds nothing meanwhile.
+//! If another queue owner refuses the step, the waiter gives up its turn and moves to the end of
+//! the line of that owner. It holds nothing meanwhile.
 //!
-//! A line is served one waiter at a time. Under its lock nothing of the user's runs: a waker is called,
-//! and an answer that nobody wants any more is dropped, between two steps. Locks of two lines are never
-//! held together.
+//! A line is served one waiter at a time. Its lock is not held while wakers are called or abandoned
+//! answers are dropped: both happen between two steps. The locks of two lines are never held
+//! together.
 //!
-//! `order`: who stands where. `line`: what one step under the lock does. `serve`: the steps, and what
-//! they leave to be done without the lock. `waiter`: one who waits. `acquire`: as a future or a thread.
+//! `order` has the order of the waiters, `line` one step under the lock, `serve` the sequence of
+//! steps and their work outside the lock, `waiter` one waiter, `acquire` the wait as a future or on
+//! a thread.
 
 mod acquire;
 mod line;
@@ -34,62 +35,62 @@ pub(crate) use serve::{close, serve};
 pub use wait_error::WaitError;
 pub(crate) use waiter::{Attempt, Plan};
 
-/// How many callers may wait in one line where nothing else is said.
+/// The default limit on the number of waiters in one line.
 pub(crate) const MAX_WAITERS: usize = 1_000;
 
-/// What callers queue at: one concurrency limit, or one key of a rate.
+/// The owner of a line: one semaphore, or one key of a rate limit.
 pub(crate) trait QueueOwner: Send + Sync {
     fn line(&self) -> &WaitLine;
 
-    /// Tells those who do not queue how many units are queued for; 0: nobody queues. Called under
-    /// the lock of the line, when that has changed.
+    /// Publishes the number of units that callers wait for, for callers that do not wait; 0 if the
+    /// line is empty. Called under the lock of the line, when the number has changed.
     fn set_queued(&self, units: u64);
 }
 
-/// A waiter, whatever it waits for. Called under the lock of its line, so a waker is given back and not
-/// woken.
+/// A waiter of any [`Plan`]. Its methods run under the lock of its line, so they return wakers
+/// instead of calling them.
 trait Waits: Send + Sync {
-    /// Runs the whole step at the head of the line of `here`, and keeps the answer if there is
+    /// Runs the whole step at the head of the line of `here`, and stores the answer if there is
     /// one.
     fn try_at(&self, here: &dyn QueueOwner, now: Timestamp) -> Tried;
 
-    /// Keeps a refusal as the answer: it waited too long, or there is no place in the line.
+    /// Stores a refusal as the answer: the deadline has passed, or the line is full.
     fn refuse(&self, now: Timestamp) -> Option<Wake>;
 
-    /// Keeps as the answer that what it queued for is gone.
+    /// Stores [`WaitError::Gone`] as the answer.
     fn dismiss(&self) -> Option<Wake>;
 
-    /// Notes where it stands; false if it does not wait any more.
+    /// Stores the line and the ticket of this waiter. Returns false if it no longer waits.
     fn stand(&self, here: &Arc<dyn QueueOwner>, ticket: u64) -> bool;
 
-    /// To be woken though it has no answer: it must look at the time.
+    /// Takes the waker without an answer: the waiter must compute again when to serve the line.
     fn wake_unanswered(&self) -> Option<Wake>;
 }
 
-/// What became of a step.
+/// The result of a step.
 enum Tried {
-    /// It has its answer.
+    /// The waiter has its answer.
     Settled {
         wake: Option<Wake>,
         /// As in [`Attempt::Granted`].
         full_until: Option<Timestamp>,
     },
-    /// It stays where it is.
+    /// The waiter stays at the head of the line.
     Stays {
-        /// When to try again if nothing happens before.
+        /// When to try again if nothing changes before.
         again: Option<Timestamp>,
-        /// Nothing that others do makes that sooner.
+        /// Whether no other caller can make it sooner.
         is_certain: bool,
     },
-    /// Another limit refuses: to the end of that line.
+    /// Another limit refuses: the waiter moves to the end of that limit's line.
     Moves(QueuePlace),
 }
 
-/// A place in a line to be taken.
+/// The line that a waiter enters, and its terms.
 pub(crate) struct QueuePlace {
     pub(crate) at: Arc<dyn QueueOwner>,
     pub(crate) units: u64,
-    /// It waits until then, and not a nanosecond longer.
+    /// The last instant at which the waiter may be admitted.
     pub(crate) deadline: Timestamp,
 }
 

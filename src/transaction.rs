@@ -1,17 +1,17 @@
-//! The transaction: several limits decided as one step, charged all or none.
+//! The transaction: decides several limits as one step, and charges all or none.
 //!
-//! A participant does four things: it is *looked* at, *held*, *committed* and *released*. First
-//! every one is looked at and nothing is written. If one denies, the refusal stands if all are still
-//! what they were: then there was a moment at which the whole answer was true. If all agree, all but
-//! the innermost are held, and the innermost is committed by one compare-and-swap, which is the
-//! moment of the decision; the others are charged as they are released. A record has no such step:
-//! its shard is locked from before the look until it is charged.
+//! A participant has four operations: snapshot, hold, commit, release. First the transaction takes
+//! a snapshot of every participant and charges nothing. If one denies, the refusal is valid if no
+//! participant has changed: then there was a moment at which the whole answer was true. If all
+//! agree, it holds all but the innermost and commits the innermost with one compare-and-swap, which
+//! is the moment of the decision. The release then charges the others. A record needs neither hold
+//! nor commit: its shard is locked from before the snapshot until the charge.
 //!
-//! A caller that meets a hold waits. One that meets a hold while holding lets go of everything and
-//! starts over, so that no order is needed and no deadlock exists.
+//! A thread that finds a hold waits for its release. If that thread holds participants itself, it
+//! releases them and starts over, so holds need no order and cannot deadlock.
 //!
-//! This is the general way, a cold loop. Where all limits are words that stand in their slots,
-//! callers first try the same four things with [`FastParticipant`]s, or a list of them ([`Listed`]).
+//! This file has the slow path. The fast path runs the same operations on [`FastParticipant`]s or
+//! on a list of participants ([`Listed`]); callers try it first.
 
 mod asked;
 mod entry;
@@ -37,10 +37,10 @@ use locks::Locks;
 pub(crate) use slot_participant::HeldSlots;
 use slot_participant::SLOTS;
 
-/// As many limits of one request as are decided without allocating.
+/// Up to this many limits of one request are decided without allocating.
 pub(crate) const INLINE: usize = 8;
 
-/// The first limit that refuses, and how long until none would.
+/// The first limit that refuses, with the wait until no limit would refuse.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Refusal {
     pub(crate) place: u32,
@@ -48,7 +48,7 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    /// That of both: the first in the order of the limits, and the longer wait.
+    /// Combines two refusals: the first in the order of the limits, with the longer wait.
     #[inline(always)]
     pub(crate) fn and(self, other: Refusal) -> Refusal {
         let first = if self.place <= other.place { self } else { other };
@@ -57,21 +57,22 @@ impl Refusal {
     }
 }
 
-/// Something came between: nothing is written, start over.
+/// A participant has changed since its snapshot. Nothing is charged; start over.
 struct Conflict;
 
-/// Charges and takes all, or none.
+/// Charges all rates and takes all slots, or none.
 pub(crate) fn admit(entries: &mut [Entry<'_>]) -> Result<(), Refusal> {
     until_decided(entries, |entries, locks| attempt(entries, locks, true))
 }
 
-/// What `admit` would say, charging nothing.
+/// The answer that `admit` would give. Charges nothing.
 pub(crate) fn peek(entries: &mut [Entry<'_>]) -> Result<(), Refusal> {
     let said = |entries: &[Entry<'_>]| refusal(entries).map_or(Ok(()), Err);
     until_decided(entries, |entries, _| validate(entries).then(|| said(entries)))
 }
 
-/// Runs `attempt` with the records locked, until nothing comes between. Waits with nothing locked.
+/// Runs `attempt` with the records locked until it decides. Between attempts it waits with nothing
+/// locked.
 fn until_decided<'a, R>(
     entries: &mut [Entry<'a>],
     mut attempt: impl FnMut(&mut [Entry<'a>], &mut Locks<'a>) -> Option<R>,
@@ -88,8 +89,8 @@ fn until_decided<'a, R>(
     }
 }
 
-/// Charges each rate as many times what it asks as all have room for, `up_to` so many times, and
-/// takes the slots; says how many times. A rate asks what one unit costs it.
+/// Charges each rate `n` times its cost and takes the slots, for the largest `n` up to `up_to` that
+/// all rates have room for. Returns `n`. The cost asked of a rate is for one unit.
 pub(crate) fn grant(entries: &mut [Entry<'_>], up_to: u64) -> Result<u64, Refusal> {
     let costs: SmallVec<[u64; INLINE]> = entries.iter().map(|entry| entry.asked.cost).collect();
     let left = |entries: &[Entry<'_>]| {
@@ -102,15 +103,16 @@ pub(crate) fn grant(entries: &mut [Entry<'_>], up_to: u64) -> Result<u64, Refusa
     let mut most = up_to;
     until_decided(entries, |entries, locks| {
         ask(entries, locks, &costs, 0);
-        // If nothing remains, answer as for one unit.
+        // If nothing remains, decide one unit.
         let times = left(entries).clamp(1, most);
         let states: SmallVec<[_; INLINE]> = entries.iter().map(Entry::state).collect();
         ask(entries, locks, &costs, times);
-        // Unless something came between the two looks.
+        // Both snapshots must be of the same state.
         if entries.iter().zip(&states).any(|(entry, state)| entry.state() != *state) {
             return None;
         }
-        // A line of waiting callers is in the way of all, and so may be a place that two keys share.
+        // A wait line blocks any number of units, and a place that two keys share may do so: retry
+        // with one unit.
         if times > 1 && refusal(entries).is_some() {
             most = 1;
             return None;
@@ -119,7 +121,7 @@ pub(crate) fn grant(entries: &mut [Entry<'_>], up_to: u64) -> Result<u64, Refusa
     })
 }
 
-/// Asks each rate for `times` its cost.
+/// Sets the cost of each rate to `times` its own, and takes new snapshots.
 fn ask<'a>(entries: &mut [Entry<'a>], locks: &mut Locks<'a>, costs: &[u64], times: u64) {
     for (entry, cost) in entries.iter_mut().zip(costs) {
         if entry.tag().is_some() {
@@ -130,7 +132,7 @@ fn ask<'a>(entries: &mut [Entry<'a>], locks: &mut Locks<'a>, costs: &[u64], time
     }
 }
 
-/// Locks the shards of all records, and looks at these. `None`: a quota changes.
+/// Locks the shards of all records, and takes their snapshots. `None`: a quota is being changed.
 fn lock<'a>(entries: &mut [Entry<'a>], locks: &mut Locks<'a>) -> Option<()> {
     let shards = |entry: &Entry<'a>| match &entry.part {
         Participant::Record(record) => Some((record.shard(), record.records)),
@@ -149,9 +151,9 @@ fn lock<'a>(entries: &mut [Entry<'a>], locks: &mut Locks<'a>) -> Option<()> {
     Some(())
 }
 
-/// One attempt at what was looked at. `None`: something came between.
+/// Tries to decide on the snapshots. `None`: a participant has changed.
 ///
-/// `may_look_again`: the innermost may be decided on a later state than was seen.
+/// `may_look_again`: the innermost may be decided on a later state than its snapshot.
 fn attempt<'a>(
     entries: &mut [Entry<'a>],
     locks: &mut Locks<'a>,
@@ -160,7 +162,7 @@ fn attempt<'a>(
     let mut refused = refusal(entries);
     if refused.is_none() && entries.iter().any(Entry::needs_insert) {
         insert_new(entries, locks).ok()?;
-        // A seat where there is no room may refuse.
+        // An insert may refuse if the table is full.
         refused = refusal(entries);
     }
     let decided = match refused {
@@ -177,10 +179,10 @@ fn attempt<'a>(
     Some(decided)
 }
 
-/// Whether what was seen was so at one moment.
+/// Whether all snapshots were true at one moment.
 fn validate(entries: &[Entry<'_>]) -> bool {
-    // Keys without a slot first: only the table can say that they have none, and does so now. The others
-    // are confirmed after that, and have not changed since they were looked at.
+    // Absent keys first: the table confirms now that they have no slot. The others are validated
+    // after that, so they did not change between their snapshot and that moment.
     let all = |absent: bool| {
         let mut some = entries.iter().filter(|entry| entry.is_absent() == absent);
         some.all(Entry::is_valid)
@@ -192,20 +194,21 @@ fn refusal(entries: &[Entry<'_>]) -> Option<Refusal> {
     entries.iter().filter_map(Entry::refusal).reduce(Refusal::and)
 }
 
-/// Charges every entry that agrees and takes the slots, unless something came between.
+/// Charges every entry that agrees and takes the slots, unless a participant has changed.
 fn commit(entries: &mut [Entry<'_>], may_look_again: bool) -> Result<(), Conflict> {
     if !entries.iter().any(Entry::is_charged) {
-        // Nothing to charge: what was seen must have been so at one moment.
+        // No charge to commit, so the snapshots must have been true at one moment.
         validate(entries).then_some(()).ok_or(Conflict)?;
     }
     let innermost = innermost(entries);
     let (taken, seen) = {
         let entries = &*entries;
-        // While it has claims the caller waits for nobody.
+        // This thread must not wait while it has claims: exclusive access to the slots waits for
+        // claimed records.
         let claims = claim(entries)?;
         let outer = entries.iter().enumerate().filter(|(at, _)| innermost != Some(*at));
         let outer = outer.map(|(_, entry)| entry).filter(|entry| entry.is_charged());
-        // Nothing can panic until the last is released.
+        // No code can panic before the last release.
         let held = outer.clone().take_while(|entry| entry.hold()).count();
         let all_held = outer.clone().count() == held;
         let seen = if all_held {
@@ -236,7 +239,7 @@ fn commit(entries: &mut [Entry<'_>], may_look_again: bool) -> Result<(), Conflic
     Ok(())
 }
 
-/// Claims records for all slots that are enforced, in the order of the entries.
+/// Claims lease records for the slots of all enforced limits, in the order of the entries.
 fn claim<'s>(entries: &'s [Entry<'_>]) -> Result<SmallVec<[Claim<'s>; SLOTS]>, Conflict> {
     let slots = entries.iter().filter_map(|Entry { asked, part }| match part {
         Participant::Slots(slots) if asked.enforced => Some(slots),
@@ -245,13 +248,14 @@ fn claim<'s>(entries: &'s [Entry<'_>]) -> Result<SmallVec<[Claim<'s>; SLOTS]>, C
     slots.map(|slots| slots.claim().ok_or(Conflict)).collect()
 }
 
-/// What the innermost entry was when it was committed, if that is not what was looked at.
+/// The snapshot on which the innermost entry was committed, if it may differ from the first one.
 enum Seen<'a> {
     Word(WordSnapshot<'a>),
     Slots(slots::SlotSnapshot),
 }
 
-/// The entry that is committed while the others are held: slots if there are any, or else a word.
+/// The index of the entry that is committed while the others are held: the last slots if there are
+/// any, or else the last word.
 fn innermost(entries: &[Entry<'_>]) -> Option<usize> {
     let last = |is_it: fn(&Participant<'_>) -> bool| {
         entries.iter().rposition(|entry| is_it(&entry.part) && entry.is_charged())
@@ -260,14 +264,14 @@ fn innermost(entries: &[Entry<'_>]) -> Option<usize> {
         .or_else(|| last(|part| matches!(part, Participant::Word(_))))
 }
 
-/// Commits the innermost entry. All others are held, so if it agrees the decision is made.
+/// Commits the innermost entry. All others are held, so its commit is the moment of the decision.
 fn commit_innermost<'a>(
     entries: &[Entry<'a>],
     innermost: Option<usize>,
     may_look_again: bool,
 ) -> Result<Option<Seen<'a>>, Conflict> {
-    // Two keys of one limiter are not decided under two quotas of it: a change waits for the locks of
-    // records, but not for words that are only looked at.
+    // Two keys of one limiter must not be decided under two of its quotas. A change of quota waits
+    // for the locks of records, but not for words of which this thread only has a snapshot.
     let all_current = || {
         let mut parts = entries.iter().map(|entry| &entry.part);
         parts.all(|part| !matches!(part, Participant::Word(look) if !look.is_current()))
@@ -285,7 +289,7 @@ fn commit_innermost<'a>(
         _ => return Err(Conflict),
     };
     loop {
-        // Lost the compare-and-swap. Keys are held, so look again without waiting.
+        // Lost the compare-and-swap. Keys are held, so retry without waiting.
         seen = if mutant("wait_while_holding") {
             seen.cells.look(seen.tag, 0, asked.cost, asked.now)
         } else {
@@ -300,7 +304,8 @@ fn commit_innermost<'a>(
     }
 }
 
-/// Gives new keys a place to be held in. Nothing is charged, and a place not charged is free.
+/// Inserts absent keys, so that they can be held. Nothing is charged, and another key may take a
+/// place without a charge.
 fn insert_new<'a>(entries: &mut [Entry<'a>], locks: &mut Locks<'a>) -> Result<(), Conflict> {
     for index in 0..entries.len() {
         if !entries[index].needs_insert() {
@@ -311,7 +316,7 @@ fn insert_new<'a>(entries: &mut [Entry<'a>], locks: &mut Locks<'a>) -> Result<()
         let Some(entry) = after.first_mut() else { continue };
         let Some(at) = before.iter().position(|other| other.shares_with(entry)) else { continue };
         let cost = entry.asked.cost;
-        // The other charges for both.
+        // The earlier entry charges for both.
         let Entry { asked, part } = &mut before[at];
         match (&mut entry.part, part) {
             (Participant::Word(sharing), Participant::Word(look)) => {
@@ -328,7 +333,8 @@ fn insert_new<'a>(entries: &mut [Entry<'a>], locks: &mut Locks<'a>) -> Result<()
     Ok(())
 }
 
-/// Gives the key of the entry at `index` a place, and takes none for it from the others.
+/// Inserts the key of the entry at `index`, but not in the place of another key of this
+/// transaction.
 fn insert_one<'a>(
     entries: &mut [Entry<'a>],
     index: usize,

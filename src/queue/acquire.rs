@@ -1,4 +1,8 @@
-//! Waiting as a future under any executor, or as a thread.
+//! A wait as a future under any executor ([`Acquire`]) or on the calling thread
+//! ([`acquire_blocking`]).
+//!
+//! Except on a virtual clock, both serve the line themselves when the time of their waiter has
+//! come. The state of the wait is in `waiter`.
 
 use std::cell::LazyCell;
 use std::future::Future;
@@ -11,7 +15,7 @@ use crate::time::{NoTimer, Sleep, Timestamp, is_simulated};
 use super::waiter::{Answer, InLine, Plan, begin};
 use super::{WaitError, Wake};
 
-/// Waits on this thread.
+/// Blocks this thread until the wait ends.
 pub(crate) fn acquire_blocking<P: Plan>(plan: P) -> Answer<P> {
     if is_simulated() {
         return Err(WaitError::InSimulation);
@@ -44,14 +48,14 @@ pub(crate) fn acquire_blocking<P: Plan>(plan: P) -> Answer<P> {
     }
 }
 
-/// Waits under `.await`.
+/// The future of a wait.
 pub(crate) enum Acquire<P: Plan> {
     New(P),
     Waits { waiter: InLine<P>, sleep: Option<(Timestamp, Sleep)> },
     Done,
 }
 
-// Nothing in it is pinned.
+// No field is pinned structurally.
 impl<P: Plan> Unpin for Acquire<P> {}
 
 impl<P: Plan> Future for Acquire<P> {
@@ -76,7 +80,7 @@ impl<P: Plan> Future for Acquire<P> {
                 Err(answer) => return Poll::Ready(answer),
             }
         }
-        // Polled after it was ready: there is nothing to wait for.
+        // Polled again after `Ready`: no answer is left.
         let Acquire::Waits { waiter, sleep } = this else { return Poll::Pending };
         let ended = loop {
             if due.is_none() {

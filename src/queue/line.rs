@@ -1,4 +1,8 @@
-//! A line: what one step under its lock does, and when it must be served though nothing happens.
+//! One line: its state, one step under its lock, and the time at which it must be served even if
+//! nothing changes.
+//!
+//! Nothing here calls wakers or drops waiters: a [`LineStep`] returns them, and `serve` handles
+//! them after the unlock.
 
 use crate::sync::{Arc, Mutex, MutexGuard, OnceLock, mutant};
 use crate::time::{Alarm, Clock, Due, Timestamp};
@@ -9,49 +13,49 @@ use super::{QueueOwner, QueuePlace, Tried, Waits, Wake};
 pub(crate) struct WaitLine {
     clock: Clock,
     max_waiters: usize,
-    /// Made for the first who waits: most keys see none.
+    /// Created for the first waiter: most keys never have one.
     state: OnceLock<Box<Mutex<LineState>>>,
 }
 
 #[derive(Default)]
 pub(super) struct LineState {
     pub(super) order: Order,
-    /// What the turnstile was told last.
+    /// The last argument of `QueueOwner::set_queued`.
     published: u64,
-    /// Time alone gives nothing to the head before. `ZERO`: the head was not tried yet.
+    /// Time alone cannot admit the head before this. `ZERO`: the head has not been tried yet.
     again: Timestamp,
-    /// On a clock that does not ring: the head that keeps the time, and until when it sleeps.
+    /// On a clock without alarms: the head that times the line, and until when it sleeps.
     kept: Option<(u64, Timestamp)>,
-    /// On one that does.
+    /// On a virtual clock: the alarm that is set, and for when.
     alarm: Option<(Timestamp, Alarm)>,
     bell: Option<Arc<dyn Due>>,
     is_closed: bool,
 }
 
-/// What a step leaves to be done once the lock is released.
+/// The work that a step leaves for after the unlock.
 pub(super) struct LineStep {
     pub(super) left: Left,
-    /// The head, which must look at the time.
+    /// Wakes the head without an answer, so that it times the line anew.
     pub(super) unanswered: Option<Wake>,
-    /// The next step is to follow, as of this time.
+    /// If set, another step must follow, as of this time.
     pub(super) next: Option<Timestamp>,
 }
 
 impl LineStep {
-    /// Whether nothing is left to be done.
+    /// Whether the step left no work.
     pub(super) fn is_quiet(&self) -> bool {
         matches!(self.left, Left::Nobody) && self.unanswered.is_none() && self.next.is_none()
     }
 }
 
-/// The waiter that left the line, if one did.
+/// The waiter that left the line, if any.
 pub(super) enum Left {
     Nobody,
     Answered(Arc<dyn Waits>, Option<Wake>),
     Moved(Arc<dyn Waits>, QueuePlace),
 }
 
-/// Why nobody can stand there.
+/// Why a line does not accept a waiter.
 pub(super) enum NoPlace {
     Full,
     Closed,
@@ -67,7 +71,7 @@ impl WaitLine {
         &self.clock
     }
 
-    /// How many wait.
+    /// The number of waiters.
     pub(crate) fn len(&self) -> usize {
         self.state.get().map_or(0, |state| state.lock().order.len())
     }
@@ -77,7 +81,7 @@ impl WaitLine {
         self.state.get_or_init(Box::default).lock()
     }
 
-    /// The line, if one more may stand in it.
+    /// Locks the line, if it has a place for one more waiter.
     pub(super) fn enter(&self) -> Result<MutexGuard<'_, LineState>, NoPlace> {
         let state = self.lock();
         if state.is_closed && !mutant("join_closed") {
@@ -88,18 +92,18 @@ impl WaitLine {
 }
 
 impl LineState {
-    /// Puts a waiter at the end of the line.
+    /// Inserts a waiter at the end of the line.
     pub(super) fn push(&mut self, at: &dyn QueueOwner, waiting: InOrder) {
         if self.order.is_empty() {
             self.again = if mutant("join_unserved") { Timestamp::MAX } else { Timestamp::ZERO };
-            // It looks at the time itself, after this.
+            // The new head reads its due time itself after this step.
             self.kept = Some((self.order.next_ticket(), Timestamp::ZERO));
         }
         self.order.push(waiting);
         self.tell(at);
     }
 
-    /// Whether a virtual clock keeps the time of this line and has nothing to ring.
+    /// Whether the line is on a virtual clock and has no alarm handler yet.
     pub(super) fn lacks_bell(&self, at: &dyn QueueOwner) -> bool {
         self.bell.is_none() && at.line().clock.virtual_time().is_some()
     }
@@ -108,7 +112,7 @@ impl LineState {
         self.bell = Some(bell);
     }
 
-    /// Takes out the waiter that has `ticket`.
+    /// Removes the waiter with this ticket.
     pub(super) fn remove(&mut self, at: &dyn QueueOwner, ticket: u64) -> Option<InOrder> {
         let left = self.order.remove(ticket);
         self.tell(at);
@@ -123,7 +127,7 @@ impl LineState {
         }
     }
 
-    /// When the waiter that has `ticket` must next look at the time.
+    /// When the waiter with this ticket must next serve the line.
     pub(super) fn due_of(&self, ticket: u64, deadline: Timestamp) -> Timestamp {
         match self.order.head() {
             Some((head, _)) if head == ticket => self.again.min(deadline),
@@ -131,20 +135,22 @@ impl LineState {
         }
     }
 
-    /// When time alone may change something.
+    /// When time alone may change the line.
     fn due(&self) -> Option<Timestamp> {
         let (deadline, _) = self.order.first_deadline()?;
         Some(self.again.min(deadline))
     }
 
-    /// The step after a waiter came. Behind another nothing changes but when it is over: a thread that
-    /// brings news sees that somebody queues. The first may have missed what came before it stood there.
+    /// The step after an insert. A first waiter is due immediately: it may have missed a change
+    /// before its insert. Behind another waiter only time can make a step due: a thread that brings
+    /// a change sees that callers wait, and serves the line.
     pub(super) fn begin(&mut self, at: &dyn QueueOwner, now: Timestamp) -> LineStep {
         let is_due = self.due().is_some_and(|due| due <= now);
         self.step(at, now, is_due)
     }
 
-    /// Tries the head, if there is news or its time has come; else turns away one whose time is over.
+    /// Tries the head if something has changed (`is_news`) or its time has come. If no waiter left
+    /// the line by that, refuses one waiter whose deadline has come.
     pub(super) fn step(&mut self, at: &dyn QueueOwner, now: Timestamp, is_news: bool) -> LineStep {
         let mut left = Left::Nobody;
         if is_news || self.again <= now {
@@ -191,7 +197,8 @@ impl LineState {
         }
     }
 
-    /// It is told what anybody would be who comes now: after those who wait on, not after itself.
+    /// Refuses a waiter as if it came now. It is removed first, so the refusal counts only the
+    /// units of the waiters that remain.
     fn turn_away(&mut self, ticket: u64, at: &dyn QueueOwner, now: Timestamp) -> Left {
         if self.order.head().is_some_and(|(head, _)| head == ticket) {
             self.again = Timestamp::ZERO;
@@ -211,9 +218,9 @@ impl LineState {
         self.remove(at, ticket).map_or(Left::Nobody, |waiting| left(waiting.waiter))
     }
 
-    /// Sees to it that the line is served when it is `due` though nothing happens: a virtual clock rings;
-    /// on others the head keeps the time, and may have to be nudged for that. Also says when to go on, if
-    /// a virtual clock shows that already.
+    /// Ensures that the line is served at `due` even if nothing changes: by an alarm of a virtual
+    /// clock, or else by the head, which may have to be woken to sleep less long. Also returns the
+    /// time of the next step, if the virtual clock has already reached `due`.
     fn rest(
         &mut self,
         due: Option<Timestamp>,
@@ -230,26 +237,26 @@ impl LineState {
         }
         let (Some(due), Some(bell)) = (due, &self.bell) else { return (None, None) };
         self.alarm = Some((due, time.set_alarm(due, Arc::downgrade(bell))));
-        // After the alarm is set: if the time was moved before that, it does not ring.
+        // Read the time after setting the alarm: a move before that did not fire the alarm.
         let later = clock.now();
         let is_due = now < later && due <= later && !mutant("alarm_unchecked");
         (None, is_due.then_some(later))
     }
 
-    /// The head, if it sleeps longer than it may.
+    /// Takes the waker of the head, if the head sleeps longer than it may.
     fn wake_unanswered(&mut self) -> Option<Wake> {
         let (ticket, head) = self.order.head()?;
         let until = self.again.min(head.deadline);
         let is_kept = match self.kept {
             Some((keeper, kept)) if keeper == ticket => kept <= until,
-            // At its deadline each looks by itself.
+            // Every waiter wakes up at its own deadline.
             _ => until == head.deadline,
         };
         self.kept = Some((ticket, until));
         if is_kept { None } else { head.waiter.wake_unanswered() }
     }
 
-    /// Takes out all, and lets nobody in any more. Says who is to be woken how.
+    /// Dismisses all waiters and refuses new ones. Returns the dismissed waiters with their wakers.
     pub(super) fn close(&mut self, at: &dyn QueueOwner) -> Vec<(Arc<dyn Waits>, Option<Wake>)> {
         self.is_closed = true;
         let mut all = Vec::new();

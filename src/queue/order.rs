@@ -1,4 +1,7 @@
-//! Who stands in a line: in the order of coming, and by deadline.
+//! The waiters of one line, in order of arrival and by deadline.
+//!
+//! A plain data structure without locks or clocks: `line` decides when a waiter is inserted or
+//! removed.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -16,19 +19,20 @@ pub(super) struct InOrder {
 #[derive(Default)]
 pub(super) struct Order {
     tickets: u64,
-    /// By ticket. A waiter that leaves before the head does leaves a gap; the first place is no gap.
+    /// By ticket. A waiter that is removed before the head leaves a gap. The first place is never a
+    /// gap.
     places: VecDeque<(u64, Option<InOrder>)>,
     gaps: usize,
-    /// Deadlines that are sooner than that of a waiter who came before. Most waiters are not in here:
-    /// where all wait equally long, the first deadline is the head's.
+    /// Waiters whose deadline is earlier than the deadline of a waiter before them. Empty if all
+    /// callers wait equally long: the head then has the first deadline.
     sooner: BTreeSet<(Timestamp, u64)>,
-    /// No waiter has a later deadline.
+    /// An upper bound of all deadlines.
     latest: Timestamp,
-    /// Units of all who wait.
+    /// The sum of the units of all waiters.
     units: u64,
 }
 
-/// Gaps that are always left alone: fewer than that cost nothing.
+/// Up to this many gaps are always kept.
 const FEW: usize = 16;
 
 impl Order {
@@ -40,7 +44,7 @@ impl Order {
         self.places.is_empty()
     }
 
-    /// The ticket of whoever comes next.
+    /// The ticket of the next waiter to be pushed.
     pub(super) fn next_ticket(&self) -> u64 {
         self.tickets
     }
@@ -67,7 +71,7 @@ impl Order {
         Some(self.sooner.first().map_or(head, |sooner| head.min(*sooner)))
     }
 
-    /// Takes out whoever has `ticket`.
+    /// Removes the waiter with this ticket.
     pub(super) fn remove(&mut self, ticket: u64) -> Option<InOrder> {
         let is_head = self.places.front().is_some_and(|(head, _)| *head == ticket);
         let waiting = if is_head {
@@ -84,7 +88,8 @@ impl Order {
             self.places.pop_front();
             self.gaps -= 1;
         }
-        // So a line is not longer than twice those who wait, and a removal seldom costs more.
+        // Keeps `places` at about twice the number of waiters or less. The cost is amortized over
+        // the removals that left the gaps.
         if self.gaps > FEW.max(self.len()) {
             self.places.retain(|(_, waiting)| waiting.is_some());
             self.gaps = 0;
@@ -95,7 +100,8 @@ impl Order {
         Some(waiting)
     }
 
-    /// What those who do not queue are told: 0 if nobody does.
+    /// The argument of [`QueueOwner::set_queued`](super::QueueOwner::set_queued): at least 1 while
+    /// callers wait, else 0.
     pub(super) fn queued(&self) -> u64 {
         if self.places.is_empty() { 0 } else { self.units.max(1) }
     }
@@ -126,7 +132,7 @@ mod tests {
         }
     }
 
-    /// Beside a list that does as it says.
+    /// Compares `Order` with a naive list.
     #[test]
     fn it_keeps_the_order_whoever_leaves_and_stays_small() {
         let (mut order, mut naive) = (Order::default(), Vec::<(u64, u64, u64)>::new());
@@ -136,7 +142,7 @@ mod tests {
             (random >> 33) % n
         };
         for step in 0..20_000 {
-            // The first stays for long, so that gaps come up behind it.
+            // The head stays long, so that gaps form behind it.
             if next(2) == 0 || naive.len() < 2 {
                 let (units, deadline) = (next(5), next(50));
                 naive.push((order.next_ticket(), units, deadline));

@@ -1,4 +1,8 @@
-//! Serving a line: one step after the other, and between two of them what must not run under the lock.
+//! Serving a line: runs its steps one after the other, and between two steps the work that must
+//! not run under the lock.
+//!
+//! That work is calling wakers, dropping waiters, and moving waiters to other lines. The step
+//! itself is in `line`.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -10,13 +14,14 @@ use super::line::{Left, LineState, LineStep, NoPlace};
 use super::order::InOrder;
 use super::{QueueOwner, QueuePlace, Waits, Wake};
 
-/// Tries the head of the line, as long as there is one who can go; turns away those whose time is over.
+/// Tries the head of the line until a head must go on waiting. Refuses the waiters whose deadline
+/// has passed.
 pub(crate) fn serve(at: &dyn QueueOwner, now: Timestamp) {
     let step = at.line().lock().step(at, now, true);
     finish(at, step, now);
 }
 
-/// Sends all who wait away: what they wait for is gone.
+/// Answers all waiters with [`WaitError::Gone`](super::WaitError::Gone), and closes the line.
 pub(crate) fn close(at: &dyn QueueOwner) {
     let all = at.line().lock().close(at);
     let mut after = After::default();
@@ -26,14 +31,14 @@ pub(crate) fn close(at: &dyn QueueOwner) {
     after.end();
 }
 
-/// The line of `at`, if one more may stand in it.
+/// Locks the line of `at`, if it has a place for one more waiter.
 pub(super) fn enter(
     at: &dyn QueueOwner,
     now: Timestamp,
 ) -> Result<MutexGuard<'_, LineState>, NoPlace> {
     at.line().enter().or_else(|no_place| match no_place {
         NoPlace::Full => {
-            // Waiters may have expired or become ready; drain them first.
+            // Waiters may have expired or become ready: serve them first.
             serve(at, now);
             at.line().enter()
         }
@@ -41,7 +46,7 @@ pub(super) fn enter(
     })
 }
 
-/// Puts a waiter at the end of the line of `at`.
+/// Inserts a waiter at the end of the line of `at`.
 pub(super) fn push(line: &mut LineState, at: &Arc<dyn QueueOwner>, waiting: InOrder) {
     if line.lacks_bell(&**at) {
         line.hang_bell(Arc::new(Bell(Arc::downgrade(at))));
@@ -49,7 +54,7 @@ pub(super) fn push(line: &mut LineState, at: &Arc<dyn QueueOwner>, waiting: InOr
     line.push(&**at, waiting);
 }
 
-/// Takes the waiter that has `ticket` out of the line.
+/// Removes the waiter with this ticket from the line, and serves the line if it was there.
 pub(super) fn leave(at: &dyn QueueOwner, ticket: u64) {
     let left = at.line().lock().remove(at, ticket);
     if left.is_some() && !mutant("cancel_wakes_nobody") {
@@ -57,7 +62,7 @@ pub(super) fn leave(at: &dyn QueueOwner, ticket: u64) {
     }
 }
 
-/// Does what a step has left to be done, and the steps that follow.
+/// Does the work that a step left for after the unlock, and runs the steps that follow.
 pub(super) fn finish(at: &dyn QueueOwner, step: LineStep, now: Timestamp) {
     let mut after = After::default();
     after.go_on(at, step, now);
@@ -68,7 +73,7 @@ pub(super) fn finish(at: &dyn QueueOwner, step: LineStep, now: Timestamp) {
     after.end();
 }
 
-/// Rings at a line when a virtual clock reaches the moment.
+/// Serves a line when a virtual clock reaches its alarm.
 struct Bell(Weak<dyn QueueOwner>);
 
 impl Due for Bell {
@@ -79,12 +84,12 @@ impl Due for Bell {
     }
 }
 
-/// What is left to be done after some steps.
+/// The work that steps have left.
 #[derive(Default)]
 struct After {
-    /// Lines to which waiters have moved.
+    /// Lines that waiters have moved to, and that are to be served.
     lines: Vec<Arc<dyn QueueOwner>>,
-    /// The first panic of a waker. It is passed on when all are awake.
+    /// The first panic of user code. It is resumed when all waiters are awake.
     panic: Option<Box<dyn Any + Send>>,
 }
 
@@ -110,12 +115,12 @@ impl After {
             if let Some(wake) = wake {
                 wake.wake();
             }
-            // With an answer that nobody wants any more.
+            // May drop an abandoned answer, which runs user code.
             drop(waiter);
         });
     }
 
-    /// Puts a waiter that comes from another line at the end of this one.
+    /// Inserts a waiter that comes from another line at the end of the line of `place`.
     fn arrive(&mut self, waiter: Arc<dyn Waits>, place: QueuePlace, now: Timestamp) {
         let QueuePlace { at, units, deadline } = place;
         let wake = match at.line().enter() {
@@ -128,7 +133,8 @@ impl After {
                     let waiting = InOrder { waiter: waiter.clone(), units, deadline };
                     push(&mut line, &at, waiting);
                     self.lines.push(at.clone());
-                    // A head that keeps the time of one line does not keep that of the other.
+                    // The waiter's timer is for the old line. If it is the head here, it must time
+                    // this line.
                     waiter.wake_unanswered()
                 }
             }
@@ -136,14 +142,14 @@ impl After {
         self.wake(waiter, wake);
     }
 
-    /// Runs what is not ours.
+    /// Runs user code, and keeps its panic for `end`.
     fn run(&mut self, foreign: impl FnOnce()) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(foreign)) {
             self.panic.get_or_insert(panic);
         }
     }
 
-    /// Passes on a panic, unless this thread unwinds already.
+    /// Resumes the panic, if any, unless this thread already unwinds.
     fn end(self) {
         if let Some(panic) = self.panic.filter(|_| !is_panicking()) {
             resume_unwind(panic);

@@ -1,21 +1,23 @@
-//! [`WaitError`]: why a wait ended in vain.
+//! [`WaitError`]: why a wait ended without a grant.
+//!
+//! Its parameter is the refusal of the limiter that the caller waited for.
 
 use std::fmt;
 
 use crate::decision::Denied;
 use crate::time::NoTimer;
 
-/// Why a wait ended without what was waited for.
+/// Why a wait ended without a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WaitError<R = Denied> {
-    /// It was not its turn in time, could not have been, or the line was full.
+    /// The call was not admitted in time, could not have been, or the line was full.
     Denied(R),
-    /// A wait under `.await` needs a clock with a timer.
+    /// The clock has no timer, which a wait under `.await` needs.
     NoTimer,
-    /// A simulation runs on one thread: if that waits, nobody moves the time.
+    /// The call would block the thread of a simulation, which is the one that moves the time.
     InSimulation,
-    /// The limiter was dropped meanwhile.
+    /// The limiter was dropped while the call waited.
     Gone,
 }
 

@@ -1,4 +1,7 @@
-//! A waiter: what it waits for, where it stands, and its answer.
+//! One waiter: its plan, its place in a line, and its answer.
+//!
+//! [`Plan`] is what a limiter implements to wait. `begin` starts a wait and [`InLine`] is the
+//! caller's handle of it. The line that the waiter stands in is in `line`.
 
 use crate::decision::Retry;
 use crate::sync::{Arc, Mutex, mutant};
@@ -9,33 +12,33 @@ use super::order::InOrder;
 use super::serve::{enter, finish, leave, push, serve};
 use super::{QueueOwner, QueuePlace, Tried, WaitError, Waits, Wake};
 
-/// What is waited for.
+/// The request of a waiter.
 pub(crate) trait Plan: Send + Sync + 'static {
     type Granted: Send;
     type Refusal: Send;
 
-    /// By which its waits are timed.
+    /// The clock of the deadline and of all attempts.
     fn clock(&self) -> &Clock;
 
-    /// The wait begins.
+    /// Called once, before the first attempt.
     fn begin(&mut self, now: Timestamp);
 
-    /// Runs the whole step; as the head of a line, if `turn`.
+    /// Attempts the whole request. With `turn`, the waiter is the head of a line.
     fn attempt(&self, turn: bool, now: Timestamp) -> Attempt<Self::Granted, Self::Refusal>;
 
-    /// What a caller who does not wait would be told.
+    /// The refusal that a caller that does not wait would get.
     fn refusal(&self, now: Timestamp) -> Self::Refusal;
 
-    /// It was refused without standing in line: perhaps it is the turn of those who do, and nobody
-    /// told them. No lock is held.
+    /// Called after a refusal outside the line, with no lock held: the head of the line may be due
+    /// without a thread that serves it.
     fn serve_others(&self);
 }
 
 pub(crate) enum Attempt<G, R> {
     Granted {
         granted: G,
-        /// If nothing is left: when time alone may give one unit to the next in line, unless it would
-        /// have given one to this waiter sooner.
+        /// Set if no slot is left: when time alone may next free one (the end of the granted
+        /// lease), unless an earlier lease ends sooner.
         full_until: Option<Timestamp>,
     },
     Refused(R),
@@ -47,7 +50,8 @@ pub(crate) enum Attempt<G, R> {
 }
 
 impl<G, R> Attempt<G, R> {
-    /// What follows from a refusal: a wait in line, if that can help in time.
+    /// The result of a refused attempt: a wait in line, if the request may be admitted by its
+    /// deadline.
     pub(crate) fn waiting(refusal: R, retry: Retry, place: QueuePlace, now: Timestamp) -> Self {
         let (again, is_certain) = match retry {
             Retry::Never => return Attempt::Refused(refusal),
@@ -70,7 +74,7 @@ struct Waiter<P: Plan> {
 enum Stage<P: Plan> {
     InOrder {
         wake: Option<Wake>,
-        /// Where it stands, and its ticket; between two lines nowhere.
+        /// The queue owner and the ticket; `None` while the waiter moves between two lines.
         at: Option<(Arc<dyn QueueOwner>, u64)>,
         deadline: Timestamp,
     },
@@ -88,7 +92,7 @@ impl<P: Plan> Waiter<P> {
                     std::mem::forget(answer);
                     return None;
                 }
-                // Cancelled: what was granted is given back when the line is let go of.
+                // Cancelled: the grant is given back when the waiter is dropped, outside the lock.
                 Stage::Over => std::mem::replace(&mut *stage, Stage::Answered(answer)),
                 Stage::Answered(_) => return None,
             }
@@ -97,7 +101,8 @@ impl<P: Plan> Waiter<P> {
     }
 
     fn look(&self, is_same: impl Fn(&Wake) -> bool, wake: impl Fn() -> Wake) -> Option<Answer<P>> {
-        // Made without the lock, and dropped after it, as the old one is: wakers are foreign code.
+        // Wakers are user code: the new one is made without the lock, and `made` is declared before
+        // the guard, so the old one is dropped after the unlock.
         let mut made;
         let mut stage = self.stage.lock();
         if let Stage::InOrder { wake: old, .. } = &*stage {
@@ -111,7 +116,7 @@ impl<P: Plan> Waiter<P> {
                 std::mem::swap(old, &mut made);
                 return None;
             }
-            // The answer came meanwhile.
+            // The waiter got its answer while the lock was released.
         }
         match std::mem::replace(&mut *stage, Stage::Over) {
             Stage::Answered(answer) => Some(answer),
@@ -119,7 +124,7 @@ impl<P: Plan> Waiter<P> {
         }
     }
 
-    /// Where it stands, its ticket and its deadline.
+    /// The queue owner, the ticket and the deadline, if the waiter is in a line.
     fn place(&self) -> Option<(Arc<dyn QueueOwner>, u64, Timestamp)> {
         match &*self.stage.lock() {
             Stage::InOrder { at: Some((at, ticket)), deadline, .. } => {
@@ -141,12 +146,12 @@ impl<P: Plan> Waits for Waiter<P> {
                 Tried::Settled { wake, full_until: None }
             }
             Attempt::Wait { place, again, is_certain } => {
-                // Their addresses tell, whatever tables they came with.
+                // Compares addresses only: the vtables of one object may differ.
                 if std::ptr::addr_eq(Arc::as_ptr(&place.at), here) {
                     Tried::Stays { again, is_certain }
                 } else {
                     if let Stage::InOrder { at, deadline, .. } = &mut *self.stage.lock() {
-                        // The line still holds what is dropped here.
+                        // This drop is not the last: `here` borrows the same queue owner.
                         *at = None;
                         *deadline = place.deadline;
                     }
@@ -182,14 +187,14 @@ impl<P: Plan> Waits for Waiter<P> {
     }
 }
 
-/// A caller's hold of its waiter. Dropping it, unwinding included, leaves the line.
+/// A caller's handle of its waiter. Dropping it, also while unwinding, leaves the line.
 pub(crate) struct InLine<P: Plan> {
     waiter: Arc<Waiter<P>>,
     has_answer: bool,
 }
 
-/// Begins to wait, unless the answer is there at once. Also says when the caller must look at the time;
-/// `None`: at once, and for an answer too.
+/// Starts a wait, or returns the answer as the error if there is one immediately. The timestamp is
+/// when the caller must serve the line; `None`: the caller must first call `look` and then `due`.
 #[allow(clippy::type_complexity)]
 pub(super) fn begin<P: Plan>(
     mut plan: P,
@@ -205,7 +210,7 @@ pub(super) fn begin<P: Plan>(
         }
         Attempt::Wait { place, .. } => place,
     };
-    // Before the lock: a waker may be cloned here, which is foreign code.
+    // Before the lock: `wake` may clone a waker, which is user code.
     let wake = Some(wake());
     let mut line = match enter(&*at, now) {
         Ok(line) => line,
@@ -221,7 +226,7 @@ pub(super) fn begin<P: Plan>(
     drop(line);
     let waiter = InLine { waiter, has_answer: false };
     if due.is_none() {
-        // May unwind, if a waker does.
+        // May unwind if a waker panics. `InLine` then leaves the line.
         finish(&*at, step, now);
     }
     Ok((waiter, due))
@@ -232,8 +237,8 @@ impl<P: Plan> InLine<P> {
         self.waiter.plan.clock()
     }
 
-    /// The answer, if there is one. If not, the caller is woken when there is: by `wake`, unless
-    /// `is_same` says that the waiter has that already.
+    /// The answer, if there is one. If not, stores the result of `wake`, which wakes the caller
+    /// later, unless `is_same` returns true for the stored one.
     pub(super) fn look(
         &mut self,
         is_same: impl Fn(&Wake) -> bool,
@@ -244,15 +249,15 @@ impl<P: Plan> InLine<P> {
         answer
     }
 
-    /// When the caller must next look at the time. `None`: it has its answer, or is woken when it
-    /// stands in line.
+    /// When the caller must next serve the line. `None`: the waiter has its answer, or moves
+    /// between two lines and wakes the caller when it is in the next.
     pub(super) fn due(&self) -> Option<Timestamp> {
         let (at, ticket, deadline) = self.waiter.place()?;
         let due = at.line().lock().due_of(ticket, deadline);
         Some(due)
     }
 
-    /// Serves the line in which it stands: its time has come.
+    /// Serves the line of the waiter, at the time that `due` gave.
     pub(super) fn serve(&self, now: Timestamp) {
         if let Some((at, ..)) = self.waiter.place() {
             serve(&*at, now);

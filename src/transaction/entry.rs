@@ -1,4 +1,7 @@
-//! One limit's part in a decision: what is asked of it, and a participant of its kind.
+//! [`Entry`]: one limit's part in a transaction, with its request and its participant.
+//!
+//! It dispatches to the kind of participant: a word (`WordSnapshot`), a record or slots. The
+//! transaction that uses the entries is in `transaction`.
 
 use smallvec::SmallVec;
 
@@ -14,7 +17,7 @@ use super::record_participant::RecordParticipant;
 use super::slot_participant::{HeldSlots, SlotParticipant};
 use super::{INLINE, Refusal};
 
-/// One limit's part in a decision.
+/// One limit's part in a transaction.
 pub(crate) struct Entry<'a> {
     pub(crate) asked: Asked,
     pub(super) part: Participant<'a>,
@@ -28,13 +31,13 @@ pub(super) enum Participant<'a> {
     Slots(SlotParticipant),
 }
 
-/// Looks at a word. Waits while others hold it.
+/// Takes the snapshot of a word. Waits while another transaction holds it.
 fn look_at<'a>(cells: &'a Cells, tag: u64, asked: &Asked) -> WordSnapshot<'a> {
     cells.look(tag, asked.ahead(cells.queued(), tag), asked.cost, asked.now)
 }
 
 impl<'a> Entry<'a> {
-    /// Asks a rate, and looks at it once if it is a word.
+    /// An entry for a rate, with a first snapshot if its state is a word.
     pub(crate) fn rate(store: &'a Store, tag: u64, asked: Asked) -> Entry<'a> {
         let part = match store {
             Store::Words(words) => {
@@ -45,12 +48,12 @@ impl<'a> Entry<'a> {
         Entry { asked, part }
     }
 
-    /// Asks for slots, and looks at them once.
+    /// An entry for slots, with a first snapshot.
     pub(crate) fn slots(semaphore: Arc<Semaphore>, asked: Asked) -> Entry<'a> {
         Entry { asked, part: Participant::Slots(SlotParticipant::new(semaphore, &asked)) }
     }
 
-    /// What this limit says.
+    /// The limit's answer.
     pub(crate) fn answer(&self) -> Result<Allowed, Denied> {
         match &self.part {
             Participant::Word(look) => look.answer,
@@ -59,7 +62,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// Whether this limit agrees.
+    /// Whether the limit agrees.
     fn agrees(&self) -> bool {
         match &self.part {
             Participant::Word(look) => look.answer.is_ok(),
@@ -68,7 +71,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// The key of a rate.
+    /// The key hash, for a rate.
     pub(crate) fn tag(&self) -> Option<u64> {
         match &self.part {
             Participant::Word(look) => Some(look.tag),
@@ -77,7 +80,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// What slots are taken of.
+    /// The semaphore, for slots.
     pub(crate) fn semaphore(&self) -> Option<&Arc<Semaphore>> {
         match &self.part {
             Participant::Slots(slots) => Some(&slots.semaphore),
@@ -85,7 +88,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// What was charged, if it was and is this entry's alone.
+    /// The charge, if there is one and it is for this entry alone.
     pub(crate) fn charge(&self) -> Option<Charge> {
         match &self.part {
             Participant::Word(look) if self.is_charged() => {
@@ -96,7 +99,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// What was taken, for a caller that gives it back.
+    /// The slots that were taken, which the caller must give back.
     pub(crate) fn taken(self) -> Option<HeldSlots> {
         match self.part {
             Participant::Slots(slots) => slots.taken(),
@@ -108,19 +111,19 @@ impl<'a> Entry<'a> {
         match &mut self.part {
             Participant::Word(look) => *look = look_at(look.cells, look.tag, &self.asked),
             Participant::Slots(slots) => slots.look_again(&self.asked),
-            // Looked at again under its lock.
+            // `look_again_locked` does this under the lock.
             Participant::Record(_) => {}
         }
     }
 
-    /// As `look_again`, for a record, whose shard is locked.
+    /// `look_again` for a record, under the lock of its shard.
     pub(super) fn look_again_locked(&mut self, locks: &mut Locks<'a>) {
         if let Participant::Record(record) = &mut self.part {
             record.look_again(&self.asked, locks);
         }
     }
 
-    /// Whether its key has no slot.
+    /// Whether the key has no slot.
     pub(super) fn is_absent(&self) -> bool {
         matches!(&self.part, Participant::Word(look) if look.is_absent())
     }
@@ -129,12 +132,12 @@ impl<'a> Entry<'a> {
         match &self.part {
             Participant::Word(look) => look.is_valid(),
             Participant::Slots(slots) => slots.is_valid(),
-            // A record is locked.
+            // A record is locked, so it has not changed.
             Participant::Record(_) => true,
         }
     }
 
-    /// What it refuses the request with, if it does.
+    /// The refusal, if this limit refuses the request.
     pub(crate) fn refusal(&self) -> Option<Refusal> {
         if self.agrees() || !self.asked.enforced {
             return None;
@@ -149,12 +152,12 @@ impl<'a> Entry<'a> {
             && match &self.part {
                 Participant::Word(look) => look.is_counted(),
                 Participant::Record(record) => record.look.is_counted,
-                // Slots in shadow are taken after the decision.
+                // Slots that are not enforced are taken after the decision.
                 Participant::Slots(_) => self.asked.enforced,
             }
     }
 
-    /// Whether its key must be given a place before it can be held.
+    /// Whether the key must be inserted before it can be held.
     pub(super) fn needs_insert(&self) -> bool {
         self.is_charged()
             && match &self.part {
@@ -164,7 +167,7 @@ impl<'a> Entry<'a> {
             }
     }
 
-    /// Whether both are charged in one place: keys of one limiter that share its pool.
+    /// Whether both are charged in one place, as keys of one limiter that share its pool.
     pub(super) fn shares_with(&self, other: &Entry<'_>) -> bool {
         match (&self.part, &other.part) {
             (Participant::Word(a), Participant::Word(b)) => a.shares_cell_with(b),
@@ -173,7 +176,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// Whether it is the key `tag` of the same limiter as `other`.
+    /// Whether this entry is for the key hash `tag` of the limiter of `other`.
     pub(super) fn is_beside(&self, other: &Entry<'_>, tag: u64) -> bool {
         self.tag() == Some(tag)
             && match (&self.part, &other.part) {
@@ -201,7 +204,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// The state of a word that was decided on.
+    /// The state that the snapshot of a word is of; zeros for records and slots.
     pub(super) fn state(&self) -> [u64; 3] {
         match &self.part {
             Participant::Word(look) => look.state(),

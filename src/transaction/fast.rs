@@ -1,4 +1,7 @@
-//! The fast path of a transaction: keys whose words stand in their slots.
+//! The fast path of a transaction: [`FastParticipant`], for a key that has a word in the table.
+//!
+//! Keys without a slot, concurrency slots and lists of limits are in `listed`. The slow path is in
+//! `transaction`.
 
 use std::time::Duration;
 
@@ -10,18 +13,19 @@ use crate::time::Timestamp;
 
 use super::Refusal;
 
-/// A key on the fast path, looked at.
+/// The snapshot of a key on the fast path.
 #[derive(Clone, Copy)]
 pub(crate) struct FastParticipant<'a> {
     cells: &'a Cells,
     sight: Sight<'a>,
-    /// The tick at which its bucket is full after the charge, or at which it would be allowed.
+    /// `Ok`: the tick at which its bucket is full after the charge. `Err`: the tick at which the
+    /// cost would be allowed.
     step: Result<u64, u64>,
 }
 
 impl<'a> FastParticipant<'a> {
-    /// Looks at the key: if `WHOLE` only under a quota whose ticks are whole. `None`: the fast path does
-    /// not decide it.
+    /// Takes a snapshot of the key; with `WHOLE`, only under a quota with whole ticks. `None`: the
+    /// fast path does not decide this key.
     #[inline(always)]
     pub(crate) fn new<const WHOLE: bool>(
         store: &'a Store,
@@ -45,7 +49,7 @@ impl<'a> FastParticipant<'a> {
         self.step.err().map(|at| Refusal { place, denied: self.sight.denied(at) })
     }
 
-    /// The tick at which its bucket is full after the charge, or at which it would be allowed.
+    /// As the field `step`.
     #[inline(always)]
     pub(crate) fn step(&self) -> Result<u64, u64> {
         self.step
@@ -65,9 +69,9 @@ impl<'a> FastParticipant<'a> {
         }
     }
 
-    /// What the key says of a request that is decided: if it agreed, how it stands after the charge, or
-    /// uncharged if the request `is_refused`, and how long until it has one unit more (`None`: nothing is
-    /// missing); if it denies, how long until it would agree.
+    /// The answer of the key once the request is decided, and a wait. If the key agrees: its state
+    /// after the charge (without the charge if `is_refused`), and the time until it has one more
+    /// unit (`None`: its bucket is full). If it denies: the time until it would agree.
     pub(crate) fn answer_with_next(
         &self,
         is_refused: bool,
@@ -80,13 +84,13 @@ impl<'a> FastParticipant<'a> {
         (Ok(allowed), next)
     }
 
-    /// What is kept of it until the decision. What is denied is not charged.
+    /// The part that is kept until the decision. It is not charged if the key denies.
     #[inline(always)]
     pub(crate) fn pending(&self) -> FastPending<'a> {
         self.pending_until(self.step.unwrap_or(0))
     }
 
-    /// The same, of a key whose bucket is full at the tick `full` after the charge.
+    /// `pending` for a key whose bucket is full at the tick `full` after the charge.
     #[inline(always)]
     pub(crate) fn pending_until(&self, full: u64) -> FastPending<'a> {
         self.sight.pending(self.cells, full)
@@ -97,17 +101,18 @@ impl<'a> FastParticipant<'a> {
         self.step.is_err()
     }
 
-    /// Whether the key is still as it was seen, under the same quota.
+    /// Whether the key has not changed since the snapshot, and the quota is the same.
     #[inline(always)]
     pub(crate) fn is_valid(&self) -> bool {
         self.pending_until(0).is_valid()
     }
 }
 
-/// What a key says on the fast path. Borrowed: it is large, and a copy that is read at once is slow.
+/// A key's answer on the fast path. Borrowed, because a copy is large and slow to read right after
+/// it is made.
 pub(crate) enum Said<'s, 'a> {
     Seen(&'s FastParticipant<'a>),
-    /// A key without a slot, which agrees.
+    /// A key without a slot. It agrees.
     New(&'s Newcomer<'a>),
 }
 
@@ -121,7 +126,7 @@ impl Said<'_, '_> {
     }
 }
 
-/// Charges the last of several keys, while the others are held: the moment of the decision.
+/// Charges the last of several keys while the others are held. This is the moment of the decision.
 #[inline(always)]
 pub(crate) fn commit_last(last: &FastPending<'_>) -> bool {
     while mutant("wait_while_holding") && !last.is_valid() {

@@ -1,5 +1,7 @@
-//! Several limits on the fast path, as a list: where their number is not known before, or keys have no
-//! slot yet, or concurrency slots are among them.
+//! [`Listed`]: a list of limits that is decided as one step on the fast path.
+//!
+//! For requests whose number of limits is not known at compile time, with keys without a slot, or
+//! with concurrency slots. A single key on the fast path is in `fast`.
 
 use smallvec::SmallVec;
 
@@ -14,21 +16,21 @@ use crate::time::Timestamp;
 use super::slot_participant::{HeldSlots, SLOTS, SlotParticipant, SlotParticipants};
 use super::{FastParticipant, INLINE, Refusal, Said, commit_last};
 
-/// Limits that were looked at, to be decided as one.
+/// The snapshots of limits that are to be decided as one step.
 #[derive(Default)]
 pub(crate) struct Listed<'a> {
     keys: SmallVec<[FastPending<'a>; INLINE]>,
     newcomers: SmallVec<[Newcomer<'a>; 2]>,
     slots: SlotParticipants,
-    /// Read where it stands: it is large, and a copy that is read at once is slow.
+    /// Read it in place: a copy is large and slow to read right after it is made.
     pub(crate) refusal: Option<Refusal>,
 }
 
 impl<'a> Listed<'a> {
-    /// Looks at the key that is to be charged, and notes the generation of its quota. Gives the tick at
-    /// which its bucket is full after the charge; 0 if it is denied. `says` is told what the key says.
-    /// `place`: that of its limit among those of the request. `None`: the fast path does not decide
-    /// it.
+    /// Takes a snapshot of the key of `charge`. Returns the tick at which the bucket is full after
+    /// the charge, and sets the generation of the quota in `charge`; returns 0 if the key denies.
+    /// `says` gets the answer of the key. `place` is the place of the limit in the request. `None`:
+    /// the fast path does not decide the key.
     #[inline(always)]
     pub(crate) fn look(
         &mut self,
@@ -64,7 +66,7 @@ impl<'a> Listed<'a> {
         })
     }
 
-    /// Looks at slots that are to be taken. `None`: as of `look`.
+    /// Takes a snapshot of slots that are to be taken. `None`: the fast path does not decide them.
     #[inline(never)]
     pub(crate) fn look_slots(
         &mut self,
@@ -81,7 +83,7 @@ impl<'a> Listed<'a> {
         self.slots.push(part)
     }
 
-    /// Looks at a key without a slot.
+    /// `look` for a key without a slot.
     #[cold]
     #[inline(never)]
     fn look_again(&mut self, store: &'a Store, charge: &mut Charge) -> Option<&Newcomer<'a>> {
@@ -92,8 +94,7 @@ impl<'a> Listed<'a> {
         self.newcomers.last()
     }
 
-    /// Charges and takes all, or confirms the refusal. Says whether it did: something may have come
-    /// between.
+    /// Charges and takes all, or validates the refusal. Returns false if a participant has changed.
     #[inline(always)]
     pub(crate) fn decide(&mut self) -> bool {
         if self.refusal.is_some() {
@@ -103,12 +104,11 @@ impl<'a> Listed<'a> {
         is_seated && if self.slots.is_empty() { self.commit() } else { self.commit_and_take() }
     }
 
-    /// Whether all was as it was seen at one moment, since it still is.
+    /// Whether all snapshots were true at one moment.
     #[inline(always)]
     pub(crate) fn is_valid(&self) -> bool {
-        // The tables are asked now whether newcomers have slots, and the others are confirmed after
-        // that: they have not changed since they were looked at, so all was so at a moment at which the
-        // tables answered.
+        // Newcomers first: the tables confirm now that they have no slot. The others are validated
+        // after that, so they did not change between their snapshot and that moment.
         let are_absent = match &*self.newcomers {
             [] => true,
             [newcomer] => newcomer.is_valid(),
@@ -124,12 +124,12 @@ impl<'a> Listed<'a> {
         !self.slots.is_empty()
     }
 
-    /// What each concurrency limit says, and its place.
+    /// The place and the answer of each concurrency limit.
     pub(crate) fn slot_answers(&self) -> impl Iterator<Item = (u32, Result<Allowed, Denied>)> {
         self.slots.iter().map(|part| (part.place, part.answer()))
     }
 
-    /// How the concurrency limit stands of which the least remains, and its place.
+    /// The place and the answer of the concurrency limit with the fewest remaining slots.
     pub(crate) fn tightest_slots(&self) -> Option<(u32, Allowed)> {
         let stood = self.slot_answers().filter_map(|(place, answer)| Some((place, answer.ok()?)));
         stood.reduce(tighter)
@@ -140,7 +140,7 @@ impl<'a> Listed<'a> {
         self.slots.take().filter_map(SlotParticipant::taken)
     }
 
-    /// Gives each newcomer a slot, since all keys agree. Says whether all have one.
+    /// Inserts all newcomers. Called only if all limits agree. Returns whether all were inserted.
     #[cold]
     #[inline(never)]
     fn insert_new(&mut self) -> bool {
@@ -150,8 +150,8 @@ impl<'a> Listed<'a> {
         self.keys.len() - before == self.newcomers.len()
     }
 
-    /// Charges all, or none if something came between: each is held while those after it are charged.
-    /// Nothing in between can panic.
+    /// Charges all keys, or none if one has changed: holds all but the last and then charges the
+    /// last. No code in between can panic.
     #[inline(always)]
     fn commit(&self) -> bool {
         let Some((last, outer)) = self.keys.split_last() else { return true };
@@ -161,11 +161,11 @@ impl<'a> Listed<'a> {
         is_charged
     }
 
-    /// As `commit`, and takes the slots: all keys are held, and all slots but the last.
+    /// Charges all keys and takes all slots, or none: holds all keys and all slots but the last.
     #[inline(never)]
     fn commit_and_take(&mut self) -> bool {
         if mutant("slots_before_words") {
-            // They refuse others then, and nobody keeps them.
+            // The taken slots then refuse other callers even if the charge fails.
             self.slots.iter_mut().for_each(SlotParticipant::take_anyway);
             let is_charged = self.commit();
             if !is_charged {
@@ -177,8 +177,8 @@ impl<'a> Listed<'a> {
         let (taken, seen) = {
             let mut outer = self.slots.iter().rev();
             let Some(last) = outer.next() else { return self.commit() };
-            // While it has claims the caller waits for nobody. Made before anything is held: that may
-            // allocate.
+            // This thread must not wait while it has claims: exclusive access to the slots waits
+            // for claimed records. A claim may allocate, so it is made before the first hold.
             let mut claims = [const { None }; SLOTS];
             for (claim, part) in claims.iter_mut().zip(self.slots.iter()) {
                 let Some(claimed) = part.claim() else { return false };
@@ -207,8 +207,8 @@ impl<'a> Listed<'a> {
     }
 }
 
-/// Whether there was a moment at which no newcomer had a slot: each has none before it, and none after
-/// it, and has not been forgotten in between.
+/// Whether there was a moment at which no newcomer had a slot. The two passes bracket that moment:
+/// each key has no slot in either pass, and no key of its group was forgotten in between.
 #[cold]
 #[inline(never)]
 fn all_absent(newcomers: &[Newcomer<'_>]) -> bool {
@@ -220,13 +220,13 @@ fn all_absent(newcomers: &[Newcomer<'_>]) -> bool {
     newcomers.iter().zip(&before).all(is_still)
 }
 
-/// The tighter of two limits, and its place: if the same remains of both, the first.
+/// The limit that has less remaining, with its place; the first one if both have the same.
 pub(crate) fn tighter(one: (u32, Allowed), other: (u32, Allowed)) -> (u32, Allowed) {
     let (first, second) = if one.0 <= other.0 { (one, other) } else { (other, one) };
     if second.1.is_tighter(&first.1) { second } else { first }
 }
 
-/// Holds the keys, and says how many: fewer than all if something came between.
+/// Holds the keys in order until one has changed, and returns the number of held keys.
 #[inline(always)]
 fn hold(keys: &[FastPending<'_>]) -> usize {
     let mut held = 0;
@@ -239,7 +239,7 @@ fn hold(keys: &[FastPending<'_>]) -> usize {
     held
 }
 
-/// Lets go of the first `held` keys: charged, or as they were.
+/// Releases the first `held` keys, charged or unchanged.
 #[inline(always)]
 fn release(keys: &[FastPending<'_>], held: usize, is_charged: bool) {
     for key in keys.iter().take(held) {

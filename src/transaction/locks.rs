@@ -1,8 +1,9 @@
-//! The shards of the records of a transaction, locked.
+//! [`Locks`]: the locked record shards of a transaction.
 //!
-//! They are locked in one order, by limiter and number, before anything is held, and unlocked after
-//! all is charged: what is decided on cannot change, so it needs no second look. A holder of a word
-//! or of slots waits for no lock, so a wait for a hold under these locks ends.
+//! Shards are locked in one order, by limiter and number, before anything is held, and unlocked
+//! after all charges. So a record cannot change after its snapshot and needs no validation. A
+//! thread that holds a word or slots waits for no lock, so waiting for a hold under these locks
+//! ends.
 
 use smallvec::SmallVec;
 
@@ -11,15 +12,15 @@ use crate::sync::{LockedAs, mutant};
 
 use super::INLINE;
 
-/// A shard by its limiter's address and its number: in this order they are locked.
+/// A shard: the address of its limiter's records, and its number. Shards are locked in this order.
 pub(super) type Which = (usize, usize);
 
-/// Filled in place: it is large.
+/// Large, so it is filled in place.
 #[derive(Default)]
 pub(super) struct Locks<'a>(SmallVec<[(Which, LockedAs<'a, dyn Locked>); INLINE]>);
 
 impl<'a> Locks<'a> {
-    /// Locks these shards, those excepted that are locked already. `None`: a quota changes.
+    /// Locks the shards of `shards` that are not yet locked. `None`: a quota is being changed.
     pub(super) fn lock(
         &mut self,
         shards: impl Iterator<Item = (Which, &'a dyn Recorded)> + Clone,

@@ -1,5 +1,7 @@
-//! A key whose state is a record, as a part of a transaction. Its shard is locked from before it is
-//! looked at until it is charged. Algorithms run before the first hold and after the last.
+//! [`RecordParticipant`]: a key whose state is a record, as a participant of a transaction.
+//!
+//! Its shard is locked (`locks`) from before the snapshot until the charge. An algorithm may be
+//! user code, so it runs only before the first hold and after the last release.
 
 use crate::cells::Charge;
 use crate::records::{Locked, RecordSnapshot, Recorded};
@@ -13,13 +15,13 @@ use super::locks::{Locks, Which};
 pub(super) struct RecordParticipant<'a> {
     pub(super) records: &'a dyn Recorded,
     pub(super) tag: u64,
-    /// What it charges for entries that turned out to share its record.
+    /// The cost that is charged for other entries that share its record.
     merged_cost: u64,
     pub(super) look: RecordSnapshot,
 }
 
 impl<'a> RecordParticipant<'a> {
-    /// Not yet looked at: that takes the lock.
+    /// Without a snapshot, which needs the lock of the shard.
     pub(super) fn new(records: &'a dyn Recorded, tag: u64) -> RecordParticipant<'a> {
         RecordParticipant { records, tag, merged_cost: 0, look: RecordSnapshot::NONE }
     }
@@ -44,13 +46,14 @@ impl<'a> RecordParticipant<'a> {
         (std::ptr::from_ref(self.records).addr(), tagged::shard(self.tag))
     }
 
-    /// Whether both are one record: keys of one limiter that share the pool of a shard.
+    /// Whether both are charged in one record: keys of one limiter that share the pool of a shard.
     pub(super) fn shares_with(&self, other: &RecordParticipant<'_>) -> bool {
         let pools = [self, other].map(|record| record.look.pool().is_some());
         pools == [true; 2] && self.shard() == other.shard()
     }
 
-    /// With a record for its key, which had none.
+    /// Inserts a record for the key, which has none, and takes a new snapshot. Does not evict a key
+    /// for which `taken` returns true.
     pub(super) fn insert_new(
         mut self,
         asked: &Asked,
@@ -64,7 +67,7 @@ impl<'a> RecordParticipant<'a> {
         self
     }
 
-    /// Leaves its charge to another entry.
+    /// Leaves the charge to another entry.
     pub(super) fn share(&mut self) {
         self.look = self.look.as_shared();
     }
@@ -78,12 +81,12 @@ impl<'a> RecordParticipant<'a> {
         });
     }
 
-    /// What was charged, if that is this entry's alone.
+    /// The charge, if it is for this entry alone.
     pub(super) fn charge(&self, asked: &Asked) -> Option<Charge> {
         (self.merged_cost == 0).then(|| self.look.charge(self.tag, asked.cost))
     }
 
-    /// Writes what was decided: the charge, or its denial if the algorithm counts those.
+    /// Writes the charge, or the denial if the algorithm counts denials.
     pub(super) fn write(&mut self, asked: &Asked, is_admitted: bool, locks: &mut Locks<'a>) {
         self.look.count_overflow(self.records);
         if self.look.answer.is_ok() && !is_admitted && !mutant("charge_first") {

@@ -1,4 +1,7 @@
-//! Slots as a part of a transaction.
+//! [`SlotParticipant`]: slots of one semaphore, as a participant of a transaction.
+//!
+//! It wraps the operations of `slots` with the semaphore and the time. [`SlotParticipants`] are the
+//! slots of one request on the fast path, [`HeldSlots`] slots that were taken.
 
 use std::mem::ManuallyDrop;
 
@@ -10,28 +13,29 @@ use crate::time::Timestamp;
 
 use super::asked::Asked;
 
-/// As many concurrency limits of one request as are decided without allocating, and on the fast path.
+/// Up to this many concurrency limits of one request are decided without allocating, and on the
+/// fast path.
 pub(super) const SLOTS: usize = 2;
 
-/// Slots, looked at.
+/// A snapshot of the slots of one semaphore.
 pub(crate) struct SlotParticipant {
-    /// The place of their limit among all limits of the request.
+    /// The place of the limit among all limits of the request.
     pub(super) place: u32,
     now: Timestamp,
     pub(super) semaphore: Arc<Semaphore>,
     pub(super) look: SlotSnapshot,
-    /// What was taken.
+    /// The slots that were taken, if any.
     pub(super) held: Option<Held>,
 }
 
-/// Those of one request, the first ones first. Most have none: dropping none is one comparison at the
-/// caller.
+/// The slots of one request, filled from the front. Most requests have none, and dropping an empty
+/// list is one comparison at the caller.
 #[derive(Default)]
 pub(super) struct SlotParticipants(ManuallyDrop<[Option<SlotParticipant>; SLOTS]>);
 
-/// Slots that were taken, for a caller that gives them back.
+/// Slots that were taken, which the caller must give back.
 pub(crate) struct HeldSlots {
-    /// As of [`SlotParticipant`].
+    /// The place of the limit among all limits of the request.
     pub(crate) place: u32,
     pub(crate) semaphore: Arc<Semaphore>,
     pub(crate) held: Held,
@@ -43,7 +47,7 @@ impl SlotParticipants {
         self.0[0].is_none()
     }
 
-    /// `None`: there is no place for one more.
+    /// `None`: the list is full.
     #[inline]
     pub(super) fn push(&mut self, part: SlotParticipant) -> Option<()> {
         *self.0.iter_mut().find(|part| part.is_none())? = Some(part);
@@ -81,13 +85,13 @@ impl Drop for SlotParticipants {
 }
 
 impl SlotParticipant {
-    /// Looks at them, and shuts them if it must.
+    /// Takes a snapshot, with exclusive access to the slots if needed.
     pub(super) fn new(semaphore: Arc<Semaphore>, asked: &Asked) -> SlotParticipant {
         let look = semaphore.slots.look(units(asked), asked.now, asked.turn);
         SlotParticipant { place: asked.place, now: asked.now, semaphore, look, held: None }
     }
 
-    /// Looks at them. `None`: the fast path does not decide them.
+    /// Takes a snapshot. `None`: the fast path does not decide these slots.
     #[inline]
     pub(super) fn fast(
         place: u32,
@@ -103,7 +107,7 @@ impl SlotParticipant {
         self.look = self.semaphore.slots.look(units(asked), asked.now, asked.turn);
     }
 
-    /// Whether they can be taken.
+    /// Whether the slots can be taken.
     #[inline]
     pub(super) fn agrees(&self) -> bool {
         self.look.agrees()
@@ -118,7 +122,7 @@ impl SlotParticipant {
         mutant("slots_unconfirmed") || self.semaphore.slots.is_valid(&self.look)
     }
 
-    /// A record for what may be taken.
+    /// Claims a lease record for the slots. `None`: no record is free, and none can be added.
     #[inline]
     pub(super) fn claim(&self) -> Option<Claim<'_>> {
         self.semaphore.slots.claim(self.look.units(), self.now)
@@ -134,18 +138,19 @@ impl SlotParticipant {
         self.semaphore.slots.release(&self.look, is_taken);
     }
 
-    /// Takes the slots, and says as what they were then seen. If all else is held, the decision is made.
+    /// Takes the slots, and returns the snapshot on which it did. If all other participants are
+    /// held, this is the moment of the decision. `None`: the slots have changed.
     #[inline]
     pub(super) fn commit(&self) -> Option<SlotSnapshot> {
         self.semaphore.slots.commit(&self.look)
     }
 
-    /// Takes them whether or not there is room.
+    /// Takes the slots even if there is no room.
     pub(super) fn take_anyway(&mut self) {
         self.held = self.semaphore.slots.take_anyway(self.look.units(), self.now);
     }
 
-    /// What was taken, for a caller that gives it back.
+    /// The slots that were taken, which the caller must give back.
     #[inline]
     pub(crate) fn taken(self) -> Option<HeldSlots> {
         let SlotParticipant { place, semaphore, held, .. } = self;
@@ -153,7 +158,7 @@ impl SlotParticipant {
     }
 }
 
-/// A policy's and a set's weights fit.
+/// The cost as a number of slots. The weights of policies and sets fit in `u32`.
 fn units(asked: &Asked) -> u32 {
     u32::try_from(asked.cost).unwrap_or(u32::MAX)
 }
