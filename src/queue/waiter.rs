@@ -72,7 +72,7 @@ struct Waiter<P: Plan> {
 }
 
 enum Stage<P: Plan> {
-    InOrder {
+    Waiting {
         wake: Option<Wake>,
         /// The queue owner and the ticket; `None` while the waiter moves between two lines.
         at: Option<(Arc<dyn QueueOwner>, u64)>,
@@ -87,7 +87,7 @@ impl<P: Plan> Waiter<P> {
         let before = {
             let mut stage = self.stage.lock();
             match *stage {
-                Stage::InOrder { .. } => std::mem::replace(&mut *stage, Stage::Answered(answer)),
+                Stage::Waiting { .. } => std::mem::replace(&mut *stage, Stage::Answered(answer)),
                 Stage::Over if mutant("grant_forgotten") => {
                     std::mem::forget(answer);
                     return None;
@@ -97,7 +97,7 @@ impl<P: Plan> Waiter<P> {
                 Stage::Answered(_) => return None,
             }
         };
-        if let Stage::InOrder { wake, .. } = before { wake } else { None }
+        if let Stage::Waiting { wake, .. } = before { wake } else { None }
     }
 
     fn look(&self, is_same: impl Fn(&Wake) -> bool, wake: impl Fn() -> Wake) -> Option<Answer<P>> {
@@ -105,14 +105,14 @@ impl<P: Plan> Waiter<P> {
         // the guard, so the old one is dropped after the unlock.
         let mut made;
         let mut stage = self.stage.lock();
-        if let Stage::InOrder { wake: old, .. } = &*stage {
+        if let Stage::Waiting { wake: old, .. } = &*stage {
             if old.as_ref().is_some_and(is_same) {
                 return None;
             }
             drop(stage);
             made = Some(wake());
             stage = self.stage.lock();
-            if let Stage::InOrder { wake: old, .. } = &mut *stage {
+            if let Stage::Waiting { wake: old, .. } = &mut *stage {
                 std::mem::swap(old, &mut made);
                 return None;
             }
@@ -127,7 +127,7 @@ impl<P: Plan> Waiter<P> {
     /// The queue owner, the ticket and the deadline, if the waiter is in a line.
     fn place(&self) -> Option<(Arc<dyn QueueOwner>, u64, Timestamp)> {
         match &*self.stage.lock() {
-            Stage::InOrder { at: Some((at, ticket)), deadline, .. } => {
+            Stage::Waiting { at: Some((at, ticket)), deadline, .. } => {
                 Some((at.clone(), *ticket, *deadline))
             }
             _ => None,
@@ -150,7 +150,7 @@ impl<P: Plan> Waits for Waiter<P> {
                 if std::ptr::addr_eq(Arc::as_ptr(&place.at), here) {
                     Tried::Stays { again, is_certain }
                 } else {
-                    if let Stage::InOrder { at, deadline, .. } = &mut *self.stage.lock() {
+                    if let Stage::Waiting { at, deadline, .. } = &mut *self.stage.lock() {
                         // This drop is not the last: `here` borrows the same queue owner.
                         *at = None;
                         *deadline = place.deadline;
@@ -171,7 +171,7 @@ impl<P: Plan> Waits for Waiter<P> {
 
     fn stand(&self, here: &Arc<dyn QueueOwner>, ticket: u64) -> bool {
         match &mut *self.stage.lock() {
-            Stage::InOrder { at, .. } => {
+            Stage::Waiting { at, .. } => {
                 *at = Some((here.clone(), ticket));
                 true
             }
@@ -181,7 +181,7 @@ impl<P: Plan> Waits for Waiter<P> {
 
     fn wake_unanswered(&self) -> Option<Wake> {
         match &mut *self.stage.lock() {
-            Stage::InOrder { wake, .. } => wake.take(),
+            Stage::Waiting { wake, .. } => wake.take(),
             _ => None,
         }
     }
@@ -218,7 +218,7 @@ pub(super) fn begin<P: Plan>(
         Err(NoPlace::Closed) => return Err(Err(WaitError::Gone)),
     };
     let ticket = line.order.next_ticket();
-    let stage = Stage::InOrder { wake, at: Some((at.clone(), ticket)), deadline };
+    let stage = Stage::Waiting { wake, at: Some((at.clone(), ticket)), deadline };
     let waiter = Arc::new(Waiter { plan, stage: Mutex::new(stage) });
     push(&mut line, &at, InOrder { waiter: waiter.clone(), units, deadline });
     let step = line.begin(&*at, now);
@@ -271,7 +271,7 @@ impl<P: Plan> Drop for InLine<P> {
             return;
         }
         let stage = std::mem::replace(&mut *self.waiter.stage.lock(), Stage::Over);
-        if let Stage::InOrder { at: Some((at, ticket)), .. } = &stage {
+        if let Stage::Waiting { at: Some((at, ticket)), .. } = &stage {
             leave(&**at, *ticket);
         }
     }
