@@ -99,8 +99,8 @@ impl<A: Keep> RecordShard<A> {
         }
     }
 
-    /// The state that a new key starts with, and as of when. `None` is the default state. If the pool
-    /// is in debt, the key may have been counted there, so it starts with the pool's state.
+    /// The state that a new key starts with, and as of when. `None` is the default state. If the
+    /// pool is in debt, the key may have been counted there, so it starts with the pool's state.
     fn newcomer(&self, tag: u64, now: Timestamp) -> (Option<&A::Kept>, Timestamp) {
         let from = self.forgotten + self.algorithm.time_ahead(tag);
         match &self.pool {
@@ -165,8 +165,8 @@ impl<A: Keep> RecordShard<A> {
     }
 
     /// Admits a new key: to a record of its own, to the pool, or nowhere. Does not evict a key that
-    /// is `taken`, even an idle one. `elsewhere` makes room in other shards and returns whether there
-    /// is any.
+    /// is `taken`, even an idle one. `elsewhere` makes room in other shards and returns whether
+    /// there is any.
     pub(super) fn admit(
         &mut self,
         tag: u64,
@@ -239,7 +239,7 @@ impl<A: Keep> RecordShard<A> {
         self.records.iter().filter(is_live).count()
     }
 
-    /// Bytes allocated by this shard on the heap.
+    /// Bytes that the records take on the heap.
     pub(super) fn memory(&self) -> usize {
         let beside = |record: &KeyRecord<A::Kept>| {
             A::kept_bytes(&record.state).saturating_sub(size_of::<A::Kept>())
@@ -254,8 +254,8 @@ impl<A: Keep> RecordShard<A> {
 }
 
 impl<A: Algorithm> RecordShard<A> {
-    /// The most units that time can have given back since a charge at `at`, if the quota has changed
-    /// since: the sum over all quotas in force since. 0 if the quota has not changed.
+    /// The most units that time can have given back since a charge at `at`: the sum over all quotas
+    /// in force since. 0 if the quota has not changed since.
     pub(super) fn given_back(&self, generation: u64, at: Timestamp, now: Timestamp) -> u64 {
         let changes = self.generation.saturating_sub(generation);
         if changes == 0 {

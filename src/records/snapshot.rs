@@ -38,7 +38,7 @@ pub(crate) trait Locked {
         now: Timestamp,
     ) -> RecordSnapshot;
     /// Admits a key without a record and takes a snapshot of it. Evicts no key that the same
-    /// transaction has `taken`, since such a key may still be idle. `elsewhere` makes room in other
+    /// transaction has `taken`, since that key may still be idle. `elsewhere` makes room in other
     /// shards and returns whether there is any.
     fn insert_new(
         &mut self,
@@ -48,7 +48,7 @@ pub(crate) trait Locked {
         elsewhere: &dyn Fn() -> bool,
         taken: &dyn Fn(u64) -> bool,
     ) -> RecordSnapshot;
-    /// Charges `cost` if the snapshot allows it, or denies it and the algorithm counts denied costs.
+    /// Charges `cost` if the snapshot allows it, or if the algorithm counts denied costs.
     fn charge(
         &mut self,
         tag: u64,
