@@ -1,5 +1,5 @@
-//! [`FixedWindow`]: a count per window of one period. Windows are aligned, shifted per key, or begin
-//! at the first hit.
+//! [`FixedWindow`]: a count per window of one period. Windows are aligned, shifted per key, or
+//! begin at the first hit.
 
 use std::time::Duration;
 

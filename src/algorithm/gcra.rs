@@ -1,5 +1,5 @@
-//! [`Gcra`], the generic cell rate algorithm as an [`Algorithm`]. The arithmetic is in `bucket`, which
-//! `cells` uses without this file.
+//! [`Gcra`], the generic cell rate algorithm as an [`Algorithm`]. The arithmetic is in `bucket`,
+//! which `cells` uses without this file.
 
 use std::time::Duration;
 

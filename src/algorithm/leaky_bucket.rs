@@ -1,5 +1,5 @@
-//! [`LeakyBucket`], the leaky bucket as a meter: it wraps [`Gcra`], which decides, and adds the level
-//! of the bucket.
+//! [`LeakyBucket`], the leaky bucket as a meter: it wraps [`Gcra`], which decides, and adds the
+//! level of the bucket.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! [`SlidingGranules`], the sliding window in granules. This file computes the granules of a quota;
-//! the counts per granule and the decisions are in `history`.
+//! [`SlidingGranules`], the sliding window in granules. This file computes the granules of a
+//! quota; the counts per granule and the decisions are in `history`.
 
 use std::time::Duration;
 
@@ -35,14 +35,15 @@ pub struct SlidingGranules {
 impl SlidingGranules {
     /// The window of a quota in `granules` granules, at least 1.
     ///
-    /// Granules begin at multiples of their length, which is the period divided by `granules`, rounded
-    /// up to whole nanoseconds. A window is the least number of granules that cover the period.
+    /// Granules begin at multiples of their length, which is the period divided by `granules`,
+    /// rounded up to whole nanoseconds. A window is the least number of granules that cover the
+    /// period.
     pub fn new(quota: Quota, granules: u32) -> SlidingGranules {
         SlidingGranules { quota, granules, strict: false }
     }
 
-    /// Frees units a granule later. No half-open window then holds more than the count, but waits are
-    /// up to a granule too long.
+    /// Frees units a granule later. No half-open window then holds more than the count, but waits
+    /// are up to a granule too long.
     #[must_use]
     pub fn strict(self) -> SlidingGranules {
         SlidingGranules { strict: true, ..self }

@@ -1,5 +1,5 @@
-//! [`SlidingLog`], the sliding log. This file sets the span of a quota; the log of timestamps and the
-//! decisions are in `history`.
+//! [`SlidingLog`], the sliding log. This file sets the span of a quota; the log of timestamps and
+//! the decisions are in `history`.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use crate::time::Timestamp;
 ///
 /// A unit charged at `t` is free again at `t + period`. The quota's burst has no effect.
 /// **Bound**: `count * (floor(t / period) + 1)` units in any closed interval of length `t`, so at
-/// most `count` in any that is shorter than the period. **Worst case**: `n` at once, and `n` again a
-/// period later. **Memory**: 16 bytes for each timestamp within a period at which units were
+/// most `count` in any that is shorter than the period. **Worst case**: `n` at once, and `n` again
+/// a period later. **Memory**: 16 bytes for each timestamp within a period at which units were
 /// charged. A decision reads a few timestamps; a correction writes all after the corrected charge.
 /// When the quota changes, held units are free again a new period after their timestamps; free
 /// units stay free.

@@ -9,8 +9,8 @@ use crate::decision::{Allowed, Denied, Retry};
 use crate::quota::Quota;
 use crate::time::Timestamp;
 
-/// The sliding window counter (Cloudflare 2017, Upstash): the units used in the previous window fade
-/// as the current window passes, as if they had been used evenly.
+/// The sliding window counter (Cloudflare 2017, Upstash): the units used in the previous window
+/// fade as the current window passes, as if they had been used evenly.
 ///
 /// Windows last one period and are aligned to the time origin. A cost is allowed if the sum of the
 /// cost, the units of the current window, and the unfaded units of the previous window is at most
@@ -74,8 +74,8 @@ impl SlidingWindow {
         u128::from(period).saturating_sub(left) as u64
     }
 
-    /// The time, in nanoseconds, from which on `cost` is allowed. `cost` must be at most the count and
-    /// denied now.
+    /// The time, in nanoseconds, from which on `cost` is allowed. `cost` must be at most the count
+    /// and denied now.
     fn allowed_at(&self, windows: &TwoWindows, cost: u64) -> u128 {
         let room = self.quota.count() - cost;
         let start = u128::from(windows.start.as_nanos());
