@@ -43,7 +43,7 @@ pub use sliding_window::{SlidingWindow, TwoWindows};
 /// 4. At a time before its latest charge, a state allows no more than at the time of that charge. A
 ///    limiter never asks at an earlier time anyway.
 /// 5. At `now` plus the wait of a denial the same cost is allowed, a nanosecond earlier it is not.
-/// 6. Every sequence of decisions is allowed at most [`bound`](Self::bound) units.
+/// 6. No interval admits more than [`bound`](Self::bound) units, whatever the calls are.
 ///
 /// A limiter calls these methods under the lock of the key, and of all other keys of the same
 /// transaction. They must not call a limiter, and should not panic: a panic leaves the state as it

@@ -30,7 +30,7 @@ impl Standing {
         Standing { capacity: burst, room: remaining, reset, ..Standing::NONE }
     }
 
-    /// The standing as seen from a time that is earlier by `by`, so everything is later by that.
+    /// The same standing as seen from a time that is earlier by `by`: the reset takes `by` longer.
     pub(crate) fn later(self, by: Duration) -> Standing {
         let by = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
         Standing { reset: self.reset_nanos().saturating_add(by), per_nano: 1, ..self }

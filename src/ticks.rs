@@ -35,8 +35,8 @@ impl Scale {
     ///
     /// One unit takes `per / count` ns, so `unit * count / per` ticks pass per nanosecond. In order
     /// of preference, `unit` gives a whole number of ticks per nanosecond (no time is rounded), a
-    /// whole number per second (no whole second is rounded), or ticks of at most 1 ns. If the bucket
-    /// does not fit with any of these, `unit` gives the finest ticks with which it fits.
+    /// whole number per second (no whole second is rounded), or ticks of at most 1 ns. If the
+    /// bucket does not fit with any of these, `unit` gives the finest ticks with which it fits.
     pub(crate) const fn fit(count: u64, per: u64, burst: u64) -> Result<Scale, QuotaError> {
         if count == 0 {
             return Err(QuotaError::ZeroCount);
