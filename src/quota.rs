@@ -41,8 +41,8 @@ impl Quota {
     /// `count` per second; the burst is the count.
     ///
     /// # Panics
-    /// If `count` is 0 or above 2^36; in a `const` the panic is a compile error. For values that
-    /// are only known at run time use [`Quota::new`].
+    /// If `count` is 0 or the rate is above 2^36 units per second; in a `const` the panic is a
+    /// compile error. For values that are only known at run time use [`Quota::new`].
     pub const fn per_second(count: u64) -> Quota {
         Quota::literal(count, SECOND, count)
     }
