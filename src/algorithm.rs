@@ -1,7 +1,7 @@
-//! Algorithms: pure functions from a state to a decision. No clock, no key, no lock.
+//! Algorithms: pure functions from a state and a time to a decision. No clock, no key, no lock.
 //!
-//! [`Algorithm`] is what each is, and says the laws. `bucket` is the arithmetic of those whose
-//! state is one number, and so fits a word of the cells.
+//! [`Algorithm`] is the trait that each implements and states the laws that it obeys. `bucket` is
+//! the arithmetic of the algorithms whose state is one number and so fits a word of `cells`.
 
 mod axis;
 mod bucket;
@@ -30,50 +30,52 @@ pub use sliding_granules::SlidingGranules;
 pub use sliding_log::SlidingLog;
 pub use sliding_window::{SlidingWindow, TwoWindows};
 
-/// The arithmetic of a quota: from what is remembered of a key to a decision.
+/// The arithmetic of a quota: decides and charges costs, given the state of a key.
 ///
-/// Pure functions of a small value. The time is an argument; keys, locks and forgetting are the
-/// limiter's. A state's default means "never seen".
+/// The methods are pure functions of a small value and take the time as an argument. The limiter
+/// does the rest: keys, locks, eviction. The default state means "never seen".
 ///
-/// The laws, which a limiter relies on and `tests/core/algorithms` holds each algorithm to:
+/// A limiter relies on these laws, and `tests/core/algorithms` tests each algorithm against them:
 /// 1. A cost of 0 is allowed, whatever the state, and charging it changes nothing.
-/// 2. [`charge`](Self::charge) is called only with what [`decide`](Self::decide) just allowed, or
-///    denied if the algorithm [counts those](Self::counts_denied).
-/// 3. From [`idle_at`](Self::idle_at) on a state decides as the default does, for good.
-/// 4. A state decides no more at an earlier time than at the latest it was charged at. A limiter
-///    sees to that too: it never asks at an earlier one.
+/// 2. A limiter calls [`charge`](Self::charge) only with a cost that [`decide`](Self::decide) just
+///    allowed, or denied if the algorithm [counts denied costs](Self::counts_denied).
+/// 3. From [`idle_at`](Self::idle_at) on, a state decides as the default state does, for good.
+/// 4. At a time before its latest charge, a state allows no more than at the time of that charge. A
+///    limiter never asks at an earlier time anyway.
 /// 5. At `now` plus the wait of a denial the same cost is allowed, a nanosecond earlier it is not.
-/// 6. No sequence of decisions, however chosen, is allowed more than [`bound`](Self::bound).
+/// 6. No interval admits more than [`bound`](Self::bound) units, whatever the calls are.
 ///
-/// It is asked under the lock of the key, and of all others that a set decides with it: it must not
-/// call a limiter, and is expected not to panic (a panic leaves the state as it is at that moment).
+/// A limiter calls these methods under the lock of the key, and of all other keys of the same
+/// transaction. They must not call a limiter, and should not panic: a panic leaves the state as it
+/// is at that moment.
 pub trait Algorithm: Clone + Send + Sync + 'static {
-    /// What is remembered of a key.
+    /// The state of a key.
     type State: Clone + Default + Send + 'static;
 
-    /// How much per how long.
+    /// The quota that the algorithm enforces.
     fn quota(&self) -> Quota;
 
-    /// The same arithmetic for another quota. States made under the old one stay: what they mean
-    /// under the new is for [`convert`](Self::convert) to say.
+    /// Replaces the quota. States made under the old quota remain; [`convert`](Self::convert) gives
+    /// them their meaning under the new one.
     fn set_quota(&mut self, quota: Quota);
 
-    /// What `cost` units would get at `now`. What [remains](Allowed::remaining) is counted after
-    /// the charge, if it is allowed.
+    /// Decides `cost` units at `now` without charging them. An allowed answer states what
+    /// [remains](Allowed::remaining) after the charge.
     fn decide(&self, state: &Self::State, cost: u64, now: Timestamp) -> Result<Allowed, Denied>;
 
-    /// Charges what `decide` allowed.
+    /// Charges `cost` units that [`decide`](Self::decide) allowed at `now`.
     fn charge(&self, state: &mut Self::State, cost: u64, now: Timestamp);
 
-    /// From when on nobody can tell the state from the default.
+    /// The time from which on the state is equivalent to the default state.
     fn idle_at(&self, state: &Self::State) -> Timestamp;
 
-    /// The most units that any closed interval of this length admits, whatever the callers do.
+    /// The most units that any closed interval of length `within` admits, whatever the callers do.
     fn bound(&self, within: Duration) -> u64;
 
-    /// Makes a charge of `charged` units, made at `at`, one of `cost`: units that time has not
-    /// given back are given back, more than was charged makes debt. Default: the charge stays, also
-    /// one that is cancelled, or of a waiter who leaves as its turn comes.
+    /// Corrects a charge of `charged` units, made at `at`, to `cost` units. If `cost` is lower,
+    /// gives back the difference, less the units that time has already given back; if higher,
+    /// charges the difference as debt. The default leaves the charge as it is, even if the caller
+    /// cancels it or is a waiter that leaves as its turn comes.
     fn settle(
         &self,
         _state: &mut Self::State,
@@ -84,44 +86,46 @@ pub trait Algorithm: Clone + Send + Sync + 'static {
     ) {
     }
 
-    /// Whether what is denied is charged too: it then keeps others out. Default: no.
+    /// Whether denied costs are charged too, and so keep others out. Default: no.
     fn counts_denied(&self) -> bool {
         false
     }
 
-    /// By how much the time of a key is ahead, so that not all keys begin a window at one moment.
-    /// `identity` is the key's hash. The same whatever the quota. Default: by nothing.
+    /// How far the time of a key is ahead of the clock, so that keys begin their windows at
+    /// different times. `identity` is the key hash. Must not depend on the quota. Default: zero.
     fn ahead(&self, _identity: u64) -> Duration {
         Duration::ZERO
     }
 
-    /// Makes a state of `before` one of this, when the quota changes at `now`. Default: as it is.
+    /// Converts a state of `before` into a state of `self` when the quota changes at `now`. The
+    /// default leaves the state as it is.
     fn convert(&self, _before: &Self, _state: &mut Self::State, _now: Timestamp) {}
 
-    /// Bytes that a state takes, the heap included.
+    /// Bytes that a state takes, including the heap.
     fn bytes(_state: &Self::State) -> usize {
         size_of::<Self::State>()
     }
 
-    /// How its state is a word, if it is one of ours whose state is.
+    /// How the state fits in a word. `Some` only for algorithms of this crate whose state does.
     #[doc(hidden)]
     fn in_word(&self) -> Option<InWord> {
         None
     }
 }
 
-/// A state that is a word: the tick at which a bucket is full.
+/// Marks an algorithm whose state fits in a word: the tick at which the bucket is full again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InWord {
     pub(crate) refill: Refill,
 }
 
-/// When units come back.
+/// How units come back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Refill {
-    /// Each when its time has come.
+    /// One by one, evenly.
     #[default]
     Steady,
-    /// A whole period's at its end. Periods are aligned to the beginning of the axis.
+    /// The count of a period all together at the end of the period. Periods are aligned to the
+    /// beginning of the time axis.
     Stepped,
 }

@@ -1,4 +1,5 @@
-//! [`Busiest`]: the keys that are refused most.
+//! [`Busiest`]: the keys that each limit refuses most. The counts of one limit are in
+//! `space_saving`.
 
 mod space_saving;
 
@@ -9,13 +10,14 @@ use crate::tagged::TagMap;
 
 use space_saving::SpaceSaving;
 
-/// The longest text of a key, in bytes. Keys that begin with the same so many are one.
+/// The most bytes of a key's text that are kept. Keys that differ only after these bytes count as
+/// one key.
 const MAX_TEXT: usize = 256;
 
-/// The keys that each limit refused most, in bounded memory: for a page of explanations, a report,
-/// a question in the night.
+/// The keys that each limit refused most, in bounded memory, for a status page, a report or the
+/// analysis of an incident.
 ///
-/// It counts what it is told, under the text that it is told:
+/// The caller counts each refusal, under a text of its choice for the key:
 ///
 /// ```
 /// use tollgate::{Busiest, Enforcer, Limit, Policy, Quota};
@@ -37,14 +39,14 @@ const MAX_TEXT: usize = 256;
 /// ```
 ///
 /// For each limit the counts of at most `k` keys are kept, by Space-Saving (Metwally, Agrawal,
-/// El Abbadi: Efficient Computation of Frequent and Top-k Elements in Data Streams, 2005). Of a
-/// limit that was refused `n` times
-/// - every key that has more than `n / k` of them is there,
-/// - none is shown with fewer than it has, or with more than `n / k` too many,
-/// - and as long as there are no more than `k` keys, all counts are exact.
+/// El Abbadi: Efficient Computation of Frequent and Top-k Elements in Data Streams, 2005). For a
+/// limit that refused `n` times
+/// - every key with more than `n / k` refusals is kept,
+/// - the count of a key is never too low, and at most `n / k` too high,
+/// - all counts are exact as long as there are at most `k` keys.
 ///
-/// So a flood of fresh keys does not hide the ones that matter, and costs no memory. A count takes
-/// one lock and time in the logarithm of `k`, and allocates nothing for a key that is there. The
+/// So a flood of new keys does not hide the busiest keys, and does not grow the memory. A count
+/// takes one lock and time logarithmic in `k`, and does not allocate for a key that is kept. The
 /// same counts in the same order give the same answers.
 ///
 /// Share it by reference or in an `Arc`.
@@ -57,11 +59,12 @@ pub struct Busiest {
 /// A key that was refused, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BusyKey {
-    /// Its text, as it was told; of a longer one the first 256 bytes or a few less.
+    /// The text that was passed to [`Busiest::count`], cut to at most 256 bytes between two
+    /// characters.
     pub key: String,
-    /// It was not refused more often.
+    /// The key was refused at most this many times.
     pub at_most: u64,
-    /// It was not refused less often.
+    /// The key was refused at least this many times.
     pub at_least: u64,
 }
 
@@ -72,10 +75,11 @@ struct CountsByLimit {
 }
 
 impl Busiest {
-    /// Limits whose keys are kept. The refusals of further ones are [not](Self::uncounted).
+    /// The most limits whose keys are kept. The refusals of further limits are
+    /// [not counted](Self::uncounted).
     pub const MAX_LIMITS: usize = 1024;
 
-    /// Keeps `k` keys of each limit, at least 1, once there are so many: each takes at most 550 bytes.
+    /// Keeps up to `k` keys of each limit, at least 1. Each key takes at most 550 bytes.
     pub fn new(k: usize) -> Busiest {
         Busiest { keys: k.max(1), hasher: RandomState::default(), counts: Mutex::default() }
     }
@@ -83,7 +87,8 @@ impl Busiest {
     /// Counts that `limit` refused `key`.
     pub fn count(&self, limit: &str, key: &str) {
         let key = beginning(key);
-        // Equal hashes are equal keys: they are keyed at random, so nobody can choose them so.
+        // Equal hashes count as equal keys. The hasher is keyed at random, so a caller cannot
+        // choose keys that collide.
         let (limit, tag) = (self.hasher.hash_one(limit), self.hasher.hash_one(key));
         let mut counts = self.counts.lock();
         let CountsByLimit { limits, uncounted } = &mut *counts;
@@ -95,7 +100,7 @@ impl Busiest {
     }
 
     /// The keys of a limit, the busiest first: by `at_most`, then `at_least`, then the text. Copies
-    /// them all, during which nobody can count.
+    /// all keys under the lock, so concurrent counts wait.
     pub fn top(&self, limit: &str) -> Vec<BusyKey> {
         let limit = self.hasher.hash_one(limit);
         let counts = self.counts.lock();
@@ -107,12 +112,13 @@ impl Busiest {
         top
     }
 
-    /// How many refusals were not counted since there were [`MAX_LIMITS`](Self::MAX_LIMITS) other limits.
+    /// The number of refusals that were not counted because there were already
+    /// [`MAX_LIMITS`](Self::MAX_LIMITS) other limits.
     pub fn uncounted(&self) -> u64 {
         self.counts.lock().uncounted
     }
 
-    /// Starts again with nothing, for a report on what follows.
+    /// Drops all counts, for example at the start of a reporting period.
     pub fn reset(&self) {
         let before = std::mem::take(&mut *self.counts.lock());
         drop(before);
@@ -125,7 +131,7 @@ impl std::fmt::Debug for Busiest {
     }
 }
 
-/// As much of a text as is kept, cut between two characters.
+/// The part of a text that is kept: at most [`MAX_TEXT`] bytes, cut between two characters.
 fn beginning(text: &str) -> &str {
     let cut = (0..=MAX_TEXT.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
     text.get(..cut.unwrap_or(0)).unwrap_or_default()

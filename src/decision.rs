@@ -1,4 +1,5 @@
-//! What a limiter answers: [`Allowed`] or [`Denied`], and when to come back: [`Retry`].
+//! The answers of a limiter: [`Allowed`] or [`Denied`], with [`Retry`] for when to come back, and
+//! [`Refused`] where several limits decide together.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,21 +7,21 @@ use std::time::Duration;
 
 use crate::sync::PlainMutex;
 
-/// How a key stands with its limit. Part of both answers.
+/// The state of a key relative to its limit. Part of both answers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Standing {
-    /// The whole burst, and what remains of it, in parts of which `unit` make one. Only a caller that
-    /// asks for units divides.
+    /// The whole burst (`capacity`) and what remains of it (`room`), in parts: `unit` parts are one
+    /// unit. Kept in parts so that only a caller that reads units divides.
     pub(crate) capacity: u64,
     pub(crate) room: u64,
     pub(crate) unit: u64,
-    /// What is missing to the whole burst, in ticks of which `per_nano` pass in a nanosecond.
+    /// The time until the whole burst is there, in ticks: `per_nano` ticks are one nanosecond.
     pub(crate) reset: u64,
     pub(crate) per_nano: u64,
 }
 
 impl Standing {
-    /// Of nothing, nothing remains.
+    /// A burst of 0 with nothing remaining.
     pub(crate) const NONE: Standing =
         Standing { capacity: 0, room: 0, unit: 1, reset: 0, per_nano: 1 };
 
@@ -29,13 +30,13 @@ impl Standing {
         Standing { capacity: burst, room: remaining, reset, ..Standing::NONE }
     }
 
-    /// As seen so much earlier.
+    /// The same standing as seen from a time that is earlier by `by`: the reset takes `by` longer.
     pub(crate) fn later(self, by: Duration) -> Standing {
         let by = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
         Standing { reset: self.reset_nanos().saturating_add(by), per_nano: 1, ..self }
     }
 
-    /// Rounded up.
+    /// Nanoseconds until the whole burst is there, rounded up.
     #[inline]
     fn reset_nanos(&self) -> u64 {
         self.reset.div_ceil(self.per_nano.max(1))
@@ -62,46 +63,46 @@ impl PartialEq for Standing {
 
 impl Eq for Standing {}
 
-/// The request may go ahead, and was charged.
+/// The request may go ahead and was charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowed(pub(crate) Standing);
 
-/// The request may not go ahead, and was not charged.
+/// The request may not go ahead and was not charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Denied {
     pub(crate) standing: Standing,
     pub(crate) retry: Retry,
 }
 
-/// When the same call would be allowed, if nobody else calls.
+/// When the same call would be allowed if no other call comes before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Retry {
-    /// After exactly this long, and not a nanosecond sooner.
+    /// After exactly this duration, and not a nanosecond sooner.
     After(Duration),
-    /// As soon as there is room, which depends on others: on who gives back a slot, or on a key
-    /// that becomes idle where no more keys fit ([`Overflow::Deny`](crate::Overflow::Deny)).
+    /// As soon as another caller makes room: by giving back a slot, or by letting a key become idle
+    /// where no more keys fit ([`Overflow::Deny`](crate::Overflow::Deny)).
     Unknown {
-        /// When enough leases will be over: by then at the latest, unless others wait in line.
-        /// `None` if they have no end.
+        /// The time until enough leases expire: there is room then at the latest, unless others
+        /// wait in line. `None` if the leases do not expire.
         at_latest: Option<Duration>,
     },
-    /// Never, however long one waits: the cost is above the burst, the weight above the cap, or a
-    /// policy's limit refuses the request as it is (a fact of its key is missing, its cost is no
-    /// whole number).
+    /// Never: the cost is above the burst, the weight is above the cap, or a limit of a policy
+    /// refuses the request as it is (a fact of its key is missing, or its cost is not a whole
+    /// number).
     Never,
 }
 
 impl Allowed {
-    /// The answer of an algorithm: of a limit that admits `burst` units at once, `remaining` are
-    /// left, and all are back after `reset_after`.
+    /// The answer of an algorithm that admits at most `burst` units at once: `remaining` are left,
+    /// and all are back after `reset_after`.
     pub fn new(burst: u64, remaining: u64, reset_after: Duration) -> Allowed {
         Allowed(Standing::new(burst, remaining, reset_after))
     }
 }
 
 impl Denied {
-    /// The answer of an algorithm; as [`Allowed::new`].
+    /// The answer of an algorithm, with the parameters of [`Allowed::new`] and when to retry.
     pub fn new(burst: u64, remaining: u64, reset_after: Duration, retry: Retry) -> Denied {
         Denied { standing: Standing::new(burst, remaining, reset_after), retry }
     }
@@ -115,7 +116,7 @@ macro_rules! standing {
                 self.$($at)+.burst()
             }
 
-            /// Whole units that could be had right after this answer, rounded down.
+            /// Units that could be charged right after this answer, rounded down.
             pub fn remaining(&self) -> u64 {
                 self.$($at)+.remaining()
             }
@@ -131,19 +132,19 @@ standing!(Allowed, 0);
 standing!(Denied, standing);
 
 impl Denied {
-    /// Denied for now, though it could be had this moment: it is somebody else's turn.
+    /// A denial of a cost that has room, because it is the turn of another caller.
     pub(crate) fn just_now(Allowed(standing): Allowed) -> Denied {
         Denied { standing, retry: Retry::Unknown { at_latest: Some(Duration::ZERO) } }
     }
 
-    /// When the same call would be allowed, if nobody else calls.
+    /// When the same call would be allowed if no other call comes before it.
     pub fn retry(&self) -> Retry {
         self.retry
     }
 }
 
 impl Retry {
-    /// The wait, if one is known that helps.
+    /// The wait after which the same call is allowed, if it is known.
     pub fn after(self) -> Option<Duration> {
         match self {
             Retry::After(wait) => Some(wait),
@@ -151,7 +152,7 @@ impl Retry {
         }
     }
 
-    /// The longer of two waits: what a call must wait that needs both.
+    /// The longer of two waits, for a call that needs both limits.
     #[inline(always)]
     pub(crate) fn max(self, other: Retry) -> Retry {
         match (self, other) {
@@ -173,29 +174,29 @@ impl Allowed {
     pub const UNLIMITED: Allowed =
         Allowed(Standing { capacity: u64::MAX, room: u64::MAX, ..Standing::NONE });
 
-    /// The answer of which less remains.
+    /// The answer with fewer units remaining.
     #[inline(always)]
     pub(crate) fn tighter(self, other: Allowed) -> Allowed {
-        // By value, so that nothing is compared for a caller who does not read the answer.
+        // By value, so that the compiler can drop the comparison if the caller ignores the answer.
         if other.is_tighter(&self) { other } else { self }
     }
 
-    /// Whether fewer units remain.
+    /// Whether fewer units remain than in `other`.
     #[inline(always)]
     pub(crate) fn is_tighter(&self, other: &Allowed) -> bool {
         let (ours, others) = (&self.0, &other.0);
         let parts = |a: &Standing, b: &Standing| u128::from(a.room) * u128::from(b.unit);
         let (less, more) = (parts(ours, others), parts(others, ours));
         let unit = u128::from(ours.unit) * u128::from(others.unit);
-        // Most are told apart without dividing: by less than none, or by a whole unit.
+        // Avoid the division in most cases: `less` is not smaller, or smaller by a whole unit.
         less < more && (more - less >= unit || ours.remaining() < others.remaining())
     }
 }
 
-/// Denied by one of several limits, and charged by none.
+/// The request was denied by at least one of several limits and charged by none.
 ///
-/// Names the first limit, in their order, that denies; [`retry`](Self::retry) is the wait until
-/// none does.
+/// It names the first limit, in their order, that denies; [`retry`](Self::retry) is the wait until
+/// no limit denies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused {
     limit: Option<&'static str>,
@@ -208,7 +209,7 @@ impl Refused {
         Refused { limit, index, denied }
     }
 
-    /// The name of the limit that refused, or its place (`first`, `second` …) if it has none.
+    /// The name of the limit that refused, or its place (`first`, `second` …) if it has no name.
     pub fn limit(&self) -> &'static str {
         const PLACES: [&str; 8] =
             ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth"];
@@ -218,24 +219,25 @@ impl Refused {
         }
     }
 
-    /// The place of the limit that refused, from 0.
+    /// The place of the limit that refused, counted from 0.
     pub fn index(&self) -> usize {
         self.index
     }
 
-    /// When the same call would be admitted by all limits, if nobody else calls.
+    /// When all limits would admit the same call if no other call comes before it.
     pub fn retry(&self) -> Retry {
         self.denied.retry
     }
 
-    /// How the limit that refused stands.
+    /// The answer of the limit that refused.
     pub fn denied(&self) -> Denied {
         self.denied
     }
 }
 
-/// The one copy of a limit's name, kept for good: a refusal can then name its limit without
-/// touching a count that all threads share. Names are few, and the operator's own.
+/// Returns the only copy of a limit's name, which is never freed: a refusal can then name its limit
+/// without a reference count that all threads share. The operator chooses the names, and there are
+/// few.
 pub(crate) fn intern(name: &str) -> &'static str {
     static NAMES: PlainMutex<BTreeSet<&'static str>> = PlainMutex::new(BTreeSet::new());
     let mut names = NAMES.lock().unwrap_or_else(|poisoned| poisoned.into_inner());

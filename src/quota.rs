@@ -1,4 +1,5 @@
-//! A quota: how much per how long, and how much at once.
+//! [`Quota`]: a count of units per period, and the burst. Parsing and printing are here too; the
+//! conversion to ticks is in `ticks`.
 
 mod error;
 
@@ -16,7 +17,7 @@ const SECOND: u64 = 1_000_000_000;
 ///
 /// With GCRA a quota admits at most `burst + floor(t * count / period)` units in any closed
 /// interval of length `t`. In plain words: "100 per minute" with a burst of 100 admits 100 at
-/// once and then one every 600 ms, so up to 199 in some minute. [`Quota::strict`] never does.
+/// once and then one every 600 ms, so up to 199 in some minute. [`Quota::strict`] avoids this.
 ///
 /// A quota is kept as given, never as a rounded interval, and prints as it parses:
 ///
@@ -40,8 +41,8 @@ impl Quota {
     /// `count` per second; the burst is the count.
     ///
     /// # Panics
-    /// If `count` is 0 or above 2^36: in a `const` when it is compiled. For values that are
-    /// only known when running use [`Quota::new`].
+    /// If `count` is 0 or the rate is above 2^36 units per second; in a `const` the panic is a
+    /// compile error. For values that are only known at run time use [`Quota::new`].
     pub const fn per_second(count: u64) -> Quota {
         Quota::literal(count, SECOND, count)
     }
@@ -73,8 +74,8 @@ impl Quota {
     /// The same rate with another burst. A burst of 0 denies everything.
     ///
     /// # Panics
-    /// If the bucket does not fit ([`QuotaError`] says when): in a `const` when it is compiled.
-    /// For values use [`Quota::with_burst`].
+    /// If the bucket does not fit ([`QuotaError`] says when); in a `const` the panic is a compile
+    /// error. For values that are only known at run time use [`Quota::with_burst`].
     #[must_use]
     pub const fn burst(self, burst: u64) -> Quota {
         Quota::literal(self.count, self.per_nanos, burst)
@@ -89,10 +90,10 @@ impl Quota {
         Quota::checked(count, nanos as u64, count)
     }
 
-    /// Never more than `n` in any half-open interval of length `period`: `n` per `period`,
-    /// evenly spaced.
+    /// Admits at most `n` in any half-open interval of length `period`: `n` per `period`, evenly
+    /// spaced.
     ///
-    /// The price is the burst, which is 1. Where a burst of `b` is worth `b - 1` of the rate,
+    /// The burst is 1. For a burst of `b` at a rate that is lower by `b - 1`,
     /// `Quota::new(n - b + 1, period)?.with_burst(b)?` never admits more than `n` either.
     pub const fn strict(n: u64, period: Duration) -> Result<Quota, QuotaError> {
         match Quota::new(n, period) {
@@ -138,12 +139,12 @@ impl Quota {
         }
     }
 
-    /// A quota from the parts of one, which were checked when it was made.
+    /// A quota from the parts of an existing one, whose constructor has checked them.
     pub(crate) fn known(count: u64, per_nanos: u64, burst: u64) -> Quota {
         Quota { count, per_nanos, burst }
     }
 
-    /// The scale of its ticks. Every constructor has tried it.
+    /// The scale of the quota's ticks. Every constructor has checked that it exists.
     pub(crate) fn scale(&self) -> Scale {
         Scale::fit(self.count, self.per_nanos, self.burst).unwrap_or(Scale {
             unit: 1,
@@ -154,7 +155,7 @@ impl Quota {
     }
 }
 
-/// Names of periods, the longest first: printing takes the first that divides.
+/// Names of periods, the longest first, since printing takes the first that divides.
 const PERIODS: [(&str, u64); 7] = [
     ("d", 86_400 * SECOND),
     ("h", 3600 * SECOND),
@@ -183,9 +184,10 @@ impl fmt::Display for Quota {
 impl FromStr for Quota {
     type Err = QuotaError;
 
-    /// Reads `count/period`, then perhaps ` burst n`: `50/s`, `100/10s burst 20`.
+    /// Parses `count/period`, optionally followed by ` burst n`: `50/s`, `100/10s burst 20`.
     ///
-    /// Counts are whole numbers; periods are `ns us ms s m h d`, with a whole number before.
+    /// Counts are whole numbers. A period is one of `ns us ms s m h d`, optionally after a whole
+    /// number.
     fn from_str(text: &str) -> Result<Quota, QuotaError> {
         let mut words = text.split_whitespace();
         let rate = words.next().unwrap_or("");
@@ -235,7 +237,7 @@ pub(crate) fn period_nanos(text: &str) -> Result<u64, QuotaError> {
 }
 
 fn whole(text: &str, otherwise: &'static str) -> Result<u64, QuotaError> {
-    // `parse` alone would take a sign.
+    // `parse` alone would accept a sign.
     match text.parse() {
         Ok(number) if text.bytes().all(|b| b.is_ascii_digit()) => Ok(number),
         _ => Err(QuotaError::Syntax(otherwise)),
@@ -284,7 +286,7 @@ mod tests {
 
     #[test]
     fn per_second_means_n_per_second() {
-        // Peer bug 24: elsewhere it means one per n seconds.
+        // Peer bug 24: in a peer library `per_second(n)` means one per n seconds.
         assert_eq!(Quota::per_second(5), Quota::new(5, Duration::from_secs(1)).unwrap());
     }
 }

@@ -1,18 +1,18 @@
-//! State that does not fit a word: for each key a record, decided on under a short lock.
+//! Key states that do not fit in a word: one record per key, decided under a short lock.
 //!
-//! `shard` is one lock and what stands under it; `look` is a shard as decisions see it, whatever the
-//! algorithm. A transaction keeps all shards that it needs locked until it has charged them: see
-//! `transaction/record.rs`.
+//! `shard` holds the records behind one lock; `snapshot` is the view of a locked shard that
+//! decisions use, whatever the algorithm. States that fit in a word are in `cells`. A transaction
+//! keeps all shards that it needs locked until it has charged them: see `transaction/record.rs`.
 //!
 //! # What is weaker than in the cells
 //!
-//! - A decision takes the lock of its key's shard, of which there are 64, and a map that grows is
-//!   hashed anew under it. Forgetting is as bounded: a newcomer looks at two others, and when all is
-//!   full at two of each of four other shards and at two more.
-//! - So at `max_keys` a newcomer may find no room though some key has become idle; and who waits
-//!   in line where newcomers are denied is not told when one does.
-//! - Behind a line of waiting callers a stated wait is the least that those ahead make possible.
-//! - A change of quota visits every record, each shard's under its lock.
+//! - A decision takes the lock of its key's shard, one of 64, and a map that grows is rehashed
+//!   under that lock. Eviction is bounded: a new key checks two records of its shard, and if the
+//!   limiter is full, two of each of four other shards and two more of its own.
+//! - So at `max_keys` a new key may find no room although some key is idle. If new keys are denied
+//!   there, a waiter in line is not notified when a key becomes idle.
+//! - Behind a line of waiters the stated wait is a lower bound.
+//! - A change of quota visits every record, shard by shard, under the shard's lock.
 
 mod answer;
 mod capacity;
@@ -39,27 +39,29 @@ pub(crate) use keep::Keep;
 use shard::{RecordPlace, RecordShard};
 pub(crate) use snapshot::{Locked, RecordSnapshot};
 
-/// Other shards that a newcomer looks at when all is full.
+/// How many other shards a new key evicts idle records from when the limiter is full.
 const LOOKED_ELSEWHERE: usize = 4;
 
 pub(crate) struct Records<A: Keep> {
     shards: Box<[CachePadded<Mutex<RecordShard<A>>>]>,
     room: Arc<Capacity>,
     overflows: AtomicU64,
-    /// The shard that is next to be looked at by newcomers of others, when all is full.
+    /// Round-robin counter: the shard that the next new key of a full limiter checks.
     elsewhere: AtomicU64,
     queued: Queued,
-    /// Held while the quota changes, so that changes come one at a time.
+    /// Held during a change of quota, so that only one runs at a time.
     changes: Mutex<()>,
-    /// Whether it does: then no transaction looks, so that none sees keys under two quotas.
+    /// Whether the quota is changing. Transactions then take no snapshot, so that none decides its
+    /// keys under two quotas.
     is_changing: AtomicBool,
 }
 
-/// The states of a limiter's keys: words or records.
+/// The states of a limiter's keys, kept as words or as records.
 pub(crate) trait States: Send + Sync {
-    /// Decides `ask` for the key behind `ahead` units of its line, and charges what is allowed.
+    /// Decides `ask` for the key, behind the `ahead` units that its waiters want, and charges what
+    /// is allowed.
     fn take(&self, tag: u64, ahead: u64, ask: Ask, now: Timestamp) -> Result<Taken, Denied>;
-    /// What `take` would say to `cost`, charging nothing.
+    /// The answer that `take` would give for `cost`, without charging.
     fn peek_behind(
         &self,
         tag: u64,
@@ -67,15 +69,15 @@ pub(crate) trait States: Send + Sync {
         cost: u64,
         now: Timestamp,
     ) -> Result<Allowed, Denied>;
-    /// Makes a charge what it should have been.
+    /// Corrects a charge to `cost` units.
     fn settle(&self, charge: &Charge, cost: u64);
-    /// Makes the key as if never seen.
+    /// Resets the key to the state of a key never seen.
     fn reset(&self, tag: u64, now: Timestamp);
-    /// Makes every key as if never seen.
+    /// Resets every key to the state of a key never seen.
     fn reset_all(&self, now: Timestamp);
-    /// Keys that are not idle at `now`. Looks at all.
+    /// The number of keys that are not idle at `now`. Visits every key.
     fn len(&self, now: Timestamp) -> usize;
-    /// Bytes allocated. Looks at every record.
+    /// Bytes allocated. Visits every record.
     fn memory(&self) -> usize;
     /// How many calls found no room for their key.
     fn overflows(&self) -> u64;
@@ -83,17 +85,17 @@ pub(crate) trait States: Send + Sync {
     fn set_quota(&self, quota: Quota, now: Timestamp);
     /// The units that callers wait for, by key.
     fn queued(&self) -> &Queued;
-    /// Says how many units callers wait for in the line of the key.
+    /// Sets how many units the waiters in the key's line want.
     fn set_queued(&self, tag: u64, units: u64);
 }
 
 /// Records of any algorithm, as a transaction uses them.
 pub(crate) trait Recorded: States {
-    /// Locks a shard for a transaction, which locks several in order. `None`: the quota changes, and
-    /// of two keys one might be decided under the old one.
+    /// Locks a shard for a transaction, which locks several in order. `None` while the quota
+    /// changes, since two keys could then be decided under different quotas.
     fn lock(&self, shard: usize) -> Option<LockedAs<'_, dyn Locked>>;
-    /// Forgets idle keys of other shards, while some are locked; whether there is room. Their locks
-    /// are only tried.
+    /// Evicts idle keys of other shards and returns whether there is room now. The caller may hold
+    /// locks of shards, so this only tries the locks.
     fn look_elsewhere(&self, now: Timestamp) -> bool;
     fn count_overflow(&self);
 }
@@ -126,7 +128,7 @@ impl<A: Keep> Records<A> {
     /// [`Recorded::look_elsewhere`].
     fn make_room(&self, now: Timestamp) -> bool {
         for _ in 0..LOOKED_ELSEWHERE {
-            // Relaxed: any shard will do.
+            // Relaxed: the counter guards no data, and any shard will do.
             let next = self.elsewhere.fetch_add(1, Ordering::Relaxed) as usize % SHARDS;
             if let Some(mut shard) = self.shards[next].try_lock() {
                 shard.forget_idle(now, &|_| false);
@@ -135,7 +137,7 @@ impl<A: Keep> Records<A> {
         !self.room.is_full()
     }
 
-    /// Where the key is counted, which becomes known if it was not.
+    /// Where the key is counted. Admits the key if it has no record.
     fn place(&self, shard: &mut RecordShard<A>, tag: u64, now: Timestamp) -> RecordPlace {
         match shard.place(tag) {
             RecordPlace::New => shard.admit(tag, now, &|| self.make_room(now), &|_| false),
@@ -191,12 +193,12 @@ impl<A: Algorithm> States for Records<A> {
         }
         let tag = charge.tag;
         let mut shard = self.shard(tag);
-        // Read under the lock: before it, it would give back too much once others charged, and gave
-        // back, at a later time.
+        // Read the clock under the lock. A time read before it may be earlier than charges and
+        // refunds that other callers make meanwhile, and would then give back too much.
         let now = self.room.clock.latest();
         if shard.record(tag, place).is_none() {
             if cost <= charge.cost {
-                // Forgotten: what it may get back time has given.
+                // The key was evicted, so time has given back everything it could get.
                 return;
             }
             place = self.place(&mut shard, tag, now);
@@ -266,8 +268,9 @@ impl<A: Algorithm> States for Records<A> {
 impl<A: Algorithm> Recorded for Records<A> {
     fn lock(&self, shard: usize) -> Option<LockedAs<'_, dyn Locked>> {
         let shard = LockedAs::lock(&self.shards[shard], |shard| shard as &mut dyn Locked);
-        // Relaxed: if the change has been in a shard that is locked, that lock makes it visible; if
-        // not, it waits before that shard.
+        // Relaxed: pairs with the store in `Changing::begin`. If the change has already visited
+        // this shard, the shard's lock makes the store visible. If not, the change waits for that
+        // lock.
         let is_changing = self.is_changing.load(Ordering::Relaxed) && !mutant("mixed_quotas");
         (!is_changing).then_some(shard)
     }
@@ -278,17 +281,19 @@ impl<A: Algorithm> Recorded for Records<A> {
 
     #[cold]
     fn count_overflow(&self) {
-        // Relaxed: a count.
+        // Relaxed: a statistic that guards no other data.
         self.overflows.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// While it lives the quota changes. Unwinding included: an algorithm may panic.
+/// Marks a change of quota for as long as it lives. The drop clears the mark also on unwinding,
+/// since an algorithm may panic.
 struct Changing<'a>(&'a AtomicBool);
 
 impl<'a> Changing<'a> {
     fn begin(is_changing: &'a AtomicBool) -> Changing<'a> {
-        // Relaxed, as in `drop`: the locks of the shards that are changed order it.
+        // Relaxed, as in `drop`: pairs with the load in `Recorded::lock`; the locks of the changed
+        // shards order the two.
         is_changing.store(true, Ordering::Relaxed);
         Changing(is_changing)
     }

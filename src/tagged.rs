@@ -1,18 +1,19 @@
-//! Maps whose keys are tags: hashes already, and so their own.
+//! [`TagMap`], a map by key hash (`tag` in the code), and the shard of a key hash. The map uses a
+//! key hash as its own hash.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 pub(crate) type TagMap<T> = HashMap<u64, T, BuildHasherDefault<Tagged>>;
 
-/// How many shards a map is in, so that callers seldom meet on one lock. A power of two.
+/// The number of shards of a map, so that callers seldom contend for one lock. A power of two.
 #[cfg(not(tollgate_loom))]
 pub(crate) const SHARDS: usize = 64;
 #[cfg(tollgate_loom)]
 pub(crate) const SHARDS: usize = 2;
 
-/// The shard of a tag: by bits of the middle, since the map in the shard uses the lowest and the
-/// highest.
+/// The shard of a key hash, from its middle bits, since the map in the shard uses the lowest and
+/// the highest bits.
 pub(crate) fn shard(tag: u64) -> usize {
     (tag >> 32) as usize % SHARDS
 }

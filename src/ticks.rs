@@ -1,14 +1,16 @@
-//! How a quota's units and the clock's nanoseconds map onto one whole number: ticks.
+//! Ticks: the scale on which both a quota's units and the clock's nanoseconds are whole numbers.
 //!
-//! A charge of n units adds exactly `n * unit` ticks, so sums never drift, whatever the rate.
-//! Only a stamp that falls between two ticks is rounded, and callers say which way.
+//! A charge of n units adds exactly `n * unit` ticks, so sums never drift, whatever the rate. Only
+//! a time that falls between two ticks is rounded, and the caller chooses the direction. The
+//! decisions in ticks are in `algorithm::bucket`.
 
 use crate::quota::QuotaError;
 
-/// The longest full bucket, in ticks. A word holds twice that (see `cells`).
+/// The largest capacity of a bucket, in ticks. A word holds twice that (see `cells`).
 pub(crate) const MAX_CAPACITY: u64 = 1 << 60;
 
-/// The finest ticks. At this rate a limiter's axis is 97 days long before it moves its origin.
+/// The finest ticks. With them a limiter's time axis reaches 145 days ahead of the time for which
+/// its origin was chosen (see `cells::parameters`); later times move the origin.
 const MAX_TICKS_PER_SECOND: u128 = 1 << 36;
 
 /// The coarsest tick, in nanoseconds. A quota that would need a coarser one is refused.
@@ -16,13 +18,14 @@ const MAX_TICK_NANOS: u128 = 1_000_000;
 
 const NANOS_PER_SECOND: u128 = 1_000_000_000;
 
-/// `unit` ticks are one unit; `num / den` ticks pass in a nanosecond, or all of a step's at its end.
+/// `unit` ticks are one unit, and `num / den` ticks pass per nanosecond. With a `step`, the ticks
+/// of each step pass all at its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Scale {
     pub(crate) unit: u64,
     pub(crate) num: u64,
     pub(crate) den: u64,
-    /// Time passes in steps of so many nanoseconds, of which each is a whole number of ticks. 0:
+    /// The length of a step in nanoseconds, in which a whole number of ticks pass. 0: time passes
     /// steadily.
     pub(crate) step: u64,
 }
@@ -30,10 +33,10 @@ pub(crate) struct Scale {
 impl Scale {
     /// The scale of `count` units per `per` nanoseconds whose full bucket holds `burst` units.
     ///
-    /// One unit takes `per / count` ns, so `unit` ticks a unit make `unit * count / per` ticks a
-    /// nanosecond. In order of preference `unit` gives whole ticks a nanosecond (no stamp is ever
-    /// rounded), whole ticks a second (stamps of whole seconds are not), or ticks of at most 1 ns;
-    /// and if the bucket does not fit then, the finest ticks with which it does.
+    /// One unit takes `per / count` ns, so `unit * count / per` ticks pass per nanosecond. In order
+    /// of preference, `unit` gives a whole number of ticks per nanosecond (no time is rounded), a
+    /// whole number per second (no whole second is rounded), or ticks of at most 1 ns. If the
+    /// bucket does not fit with any of these, `unit` gives the finest ticks with which it fits.
     pub(crate) const fn fit(count: u64, per: u64, burst: u64) -> Result<Scale, QuotaError> {
         if count == 0 {
             return Err(QuotaError::ZeroCount);
@@ -45,7 +48,7 @@ impl Scale {
         if c * NANOS_PER_SECOND > MAX_TICKS_PER_SECOND * p {
             return Err(QuotaError::TooFast);
         }
-        // With a burst of 0 nothing is ever charged and any unit fits.
+        // With a burst of 0 nothing is ever charged, so any unit fits.
         let widest = match MAX_CAPACITY.checked_div(burst) {
             Some(widest) => widest as u128,
             None => MAX_CAPACITY as u128,
@@ -62,7 +65,8 @@ impl Scale {
         let nanosecond = p.div_ceil(c);
         let second = p / gcd(NANOS_PER_SECOND * c, p);
         let unit = nanosecond.div_ceil(second) * second;
-        // No overflow: a unit is below 2^64 + second <= 2^65, a count below 2^64.
+        // No overflow: `unit` is below 2^65, and the product is only computed if `unit` is at most
+        // `widest`, which is at most 2^60; `c` is below 2^64.
         if unit <= widest && unit * c <= (MAX_TICKS_PER_SECOND * p) / NANOS_PER_SECOND {
             return Scale::of(unit, c, p);
         }
@@ -83,24 +87,26 @@ impl Scale {
         if unit > MAX_CAPACITY as u128 {
             return Err(QuotaError::TooSlow);
         }
-        // Only where period and count are both of centuries of nanoseconds.
+        // Only if `per` and `count` sum to over 2^64.
         if num > u64::MAX as u128 {
             return Err(QuotaError::PeriodTooLong);
         }
         Ok(Scale { unit: unit as u64, num: num as u64, den: den as u64, step: 0 })
     }
 
-    /// How many ticks pass in how many nanoseconds: evenly, or all at the end if time passes in steps.
+    /// How many ticks pass in how many nanoseconds: evenly, or if time passes in steps, all at the
+    /// end of a step.
     pub(crate) fn passes(&self) -> (u64, u64) {
         if self.step == 0 {
             return (self.num, self.den);
         }
         let ticks = u128::from(self.step) * u128::from(self.num) / u128::from(self.den);
-        // More than fit only where a step is longer than all time that a word can tell.
+        // Saturates only if a step is longer than all time that a word can hold.
         (u64::try_from(ticks).unwrap_or(u64::MAX), self.step)
     }
 
-    /// Whole ticks in `nanos`, rounded down, at most `u64::MAX`; and whether anything was cut off.
+    /// Whole ticks in `nanos`, rounded down and at most `u64::MAX`, and whether a fraction was cut
+    /// off.
     #[inline]
     pub(crate) fn ticks(&self, nanos: u64) -> (u64, bool) {
         let nanos = nanos - nanos.checked_rem(self.step).unwrap_or(0);
@@ -111,7 +117,7 @@ impl Scale {
         self.ticks_cut(nanos)
     }
 
-    /// Apart, since it is rare and long: it would keep `ticks` from being inlined.
+    /// A separate function, because this rare and long part would prevent inlining of `ticks`.
     #[inline(never)]
     fn ticks_cut(&self, nanos: u64) -> (u64, bool) {
         let (floor, ceil) = ticks_around(nanos, self.num, self.den);
@@ -137,15 +143,15 @@ impl Scale {
         nanos_until(ticks, self.num, self.den)
     }
 
-    /// The most nanoseconds that are at most `ticks` ticks, rounded down.
+    /// The most nanoseconds in which at most `ticks` ticks pass, if time passes steadily.
     pub(crate) fn span(&self, ticks: u64) -> u64 {
         let nanos = u128::from(ticks) * u128::from(self.den) / u128::from(self.num);
         u64::try_from(nanos).unwrap_or(u64::MAX)
     }
 }
 
-/// The ticks before and after `nanos`, or the one at it, if `num` pass in `den` nanoseconds: at most
-/// `u64::MAX`.
+/// The last tick at or before `nanos` and the first at or after it, if `num` ticks pass in `den`
+/// nanoseconds. Each is at most `u64::MAX`.
 #[inline(always)]
 pub(crate) fn ticks_around(nanos: u64, num: u64, den: u64) -> (u64, u64) {
     let (ticks, den) = (u128::from(nanos) * u128::from(num), u128::from(den));
@@ -153,7 +159,8 @@ pub(crate) fn ticks_around(nanos: u64, num: u64, den: u64) -> (u64, u64) {
     (at_most(ticks / den), at_most(ticks.div_ceil(den)))
 }
 
-/// Nanoseconds until at least `ticks` have passed, if `num` pass in `den` nanoseconds: at most `u64::MAX`.
+/// Nanoseconds until at least `ticks` have passed, if `num` ticks pass in `den` nanoseconds; at
+/// most `u64::MAX`.
 #[inline(always)]
 pub(crate) fn nanos_until(ticks: u64, num: u64, den: u64) -> u64 {
     let nanos = (u128::from(ticks) * u128::from(den)).div_ceil(u128::from(num));
@@ -198,7 +205,7 @@ mod tests {
             (3, 10, 10),
         ] {
             let scale = Scale::fit(count, per, burst).unwrap();
-            // unit / (num / den) ns a unit is per / count ns a unit.
+            // unit / (num / den) and per / count are both the nanoseconds per unit.
             assert_eq!(
                 u128::from(scale.unit) * u128::from(scale.den) * u128::from(count),
                 u128::from(scale.num) * u128::from(per),
@@ -239,7 +246,7 @@ mod tests {
         z ^ (z >> 31)
     }
 
-    /// Any number, each order of magnitude as likely.
+    /// A random number, with each number of bits equally likely.
     fn magnitude(state: &mut u64) -> u64 {
         let bits = random(state) % 64;
         random(state) >> bits
@@ -265,7 +272,7 @@ mod tests {
                         QuotaError::ZeroPeriod => per == 0,
                         QuotaError::TooFast => c * NANOS_PER_SECOND > MAX_TICKS_PER_SECOND * p,
                         QuotaError::BurstTooLarge => burst > MAX_CAPACITY,
-                        // A whole bucket takes more than 2^60 ticks of about a millisecond.
+                        // A full bucket takes more than 2^60 ticks of about 1 ms.
                         QuotaError::TooSlow => {
                             let whole_nanos = p.checked_mul(b).map_or(u128::MAX, |w| w / c);
                             whole_nanos >> 60 >= MAX_TICK_NANOS / 2
@@ -280,13 +287,13 @@ mod tests {
             fitted += 1;
             let Scale { unit, num, den, .. } = scale;
             let (u, n, d) = (u128::from(unit), u128::from(num), u128::from(den));
-            // Both sides are units' ticks a nanosecond, in lowest terms and whole.
+            // Both sides are the ticks per nanosecond, as a fraction in lowest terms.
             assert!(n > 0 && d > 0 && gcd(n, d) == 1);
             let common = gcd(u * c, p);
             assert_eq!((u * c / common, p / common), (n, d), "{count}/{per} burst {burst}");
             assert!(u * b.max(1) <= u128::from(MAX_CAPACITY));
             assert!(n <= d * MAX_TICKS_PER_SECOND.div_ceil(NANOS_PER_SECOND));
-            // A tick is at most a nanosecond, unless the bucket does not fit then.
+            // A tick is at most 1 ns long, unless the bucket does not fit with such ticks.
             if n < d {
                 coarse += 1;
                 assert!(d <= MAX_TICK_NANOS * n);

@@ -1,8 +1,8 @@
 //! The bucket of a quota in ticks: GCRA in its virtual scheduling form (ITU-T I.371).
 //!
 //! The state is one number: the tick at which the bucket is full again (the theoretical arrival
-//! time, TAT). A charge moves it on; time catches up with it. Everything is in ticks, in which a
-//! unit is a whole number (see `ticks`).
+//! time, TAT). A charge moves the TAT forward, and time catches up with it. All arithmetic is in
+//! ticks, in which a unit is a whole number; `ticks` converts them from and to nanoseconds.
 
 use std::time::Duration;
 
@@ -12,23 +12,23 @@ use crate::ticks::Scale;
 
 use super::Refill;
 
-/// The latest tick that a booking may reach: well within what a word can say.
+/// The latest TAT that a booking may result in, well within what a word can hold.
 const MAX_BOOKED: u64 = 1 << 60;
 
-/// A stamp on the axis of ticks. It may fall between two: a busy period starts at `ceil` and time
-/// has passed only to `floor`, so rounding always denies.
+/// A time in ticks. If the time falls between two ticks, a busy period starts at the later one
+/// (`ceil`) and time has passed only to the earlier one (`floor`), so rounding never allows more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Moment {
-    /// Nanoseconds since the axis begins.
+    /// Nanoseconds since tick 0.
     pub(crate) nanos: u64,
-    /// By how many nanoseconds the stamp lies before the axis. It is decided as if at 0.
+    /// How many nanoseconds the time lies before tick 0. It is decided as if at tick 0.
     pub(crate) early: u64,
     pub(crate) floor: u64,
     pub(crate) ceil: u64,
 }
 
 impl Moment {
-    /// Nanoseconds until `floor` reaches `tick`.
+    /// Nanoseconds until `floor` reaches `tick`; 0 if it has.
     #[inline]
     pub(crate) fn until(&self, tick: u64, scale: &Scale) -> u64 {
         match scale.nanos(tick).saturating_sub(self.nanos) {
@@ -38,7 +38,7 @@ impl Moment {
     }
 }
 
-/// The numbers of one quota.
+/// The parameters of one quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bucket {
     pub(crate) scale: Scale,
@@ -47,12 +47,11 @@ pub(crate) struct Bucket {
     pub(crate) capacity: u64,
 }
 
-/// The step of GCRA, in ticks: decides a charge, which is at most the `capacity`, for a key whose
-/// bucket is full at `state`. `Ok`: when it is full after the charge. `Err`: the tick at which the
-/// charge would be allowed.
+/// The step of GCRA, in ticks: decides a charge of at most `capacity` for a key whose bucket is
+/// full at `state`. `Ok` is the tick at which the bucket is full after the charge, `Err` the tick
+/// at which the charge would be allowed.
 ///
-/// `now` lies between two ticks, `floor` and `ceil`, or on one: a busy period begins at the later
-/// and time has passed only to the earlier, so rounding always denies.
+/// `floor` and `ceil` are the ticks around now, see [`Moment`].
 #[inline(always)]
 pub(crate) fn step(
     state: u64,
@@ -62,7 +61,7 @@ pub(crate) fn step(
     ceil: u64,
 ) -> Result<u64, u64> {
     let room = capacity - charge;
-    // No sum wraps: a capacity is at most 2^60, and `floor` is below 2^62.
+    // No sum wraps: `capacity` is at most 2^60, and `floor` is below 2^62.
     if state <= floor + room { Ok(state.max(ceil) + charge) } else { Err(state - room) }
 }
 
@@ -82,16 +81,16 @@ impl Bucket {
         if self.scale.step == 0 { Refill::Steady } else { Refill::Stepped }
     }
 
-    /// The moment `nanos` after the axis begins, or `early` before.
+    /// The moment `nanos` nanoseconds after tick 0, or `early` nanoseconds before.
     #[inline]
     pub(crate) fn moment(&self, nanos: u64, early: u64) -> Moment {
         let (floor, cut) = self.scale.ticks(nanos);
         Moment { nanos, early, floor, ceil: floor.saturating_add(u64::from(cut)) }
     }
 
-    /// Decides `cost` at `now` for a key whose bucket is full at `tat`. A cost of 0 is allowed
-    /// and gives the state back as it was.
-    // Inlined always: then a caller that only asks whether does not divide.
+    /// Decides `cost` at `now` for a key whose bucket is full at `tat`, and returns the TAT after
+    /// the charge. A cost of 0 is allowed and leaves the TAT as it is.
+    // Always inlined, so that a caller that ignores the numbers of the answer does not divide.
     #[inline(always)]
     pub(crate) fn decide(
         &self,
@@ -108,9 +107,9 @@ impl Bucket {
             _ => return Err(self.denied(debt, tat, Retry::Never, now)),
         };
         match step(tat, charge, self.capacity, now.floor, now.ceil) {
-            // What was rounded up at the start of a busy period cannot be had either.
+            // The part that was rounded up at the start of a busy period does not remain either.
             Ok(next) => Ok((next, Allowed(self.standing(next - now.floor, next, now)))),
-            // Allowed once `floor` reaches this tick, and at no earlier nanosecond.
+            // The charge is allowed once `floor` reaches `tick`, and at no earlier nanosecond.
             Err(tick) => {
                 let wait = Duration::from_nanos(now.until(tick, &self.scale));
                 Err(self.denied(debt, tat, Retry::After(wait), now))
@@ -118,7 +117,7 @@ impl Bucket {
         }
     }
 
-    /// `decide` for who comes after others that wait for `ahead` units.
+    /// `decide` for a caller behind others that wait for `ahead` units.
     pub(crate) fn decide_behind(
         &self,
         tat: u64,
@@ -133,7 +132,8 @@ impl Bucket {
         let Some(charge) = self.charge(cost) else {
             return Err(self.denied(debt, tat, Retry::Never, now));
         };
-        // While they wait the bucket is never full, so each charge moves on from the last.
+        // The bucket is never full while the others wait, so each charge starts at the TAT that the
+        // previous one left.
         let others = ahead.saturating_mul(self.scale.unit);
         let after = tat.max(now.ceil).saturating_add(others);
         let wait =
@@ -141,8 +141,8 @@ impl Bucket {
         Err(self.denied(debt, tat, Retry::After(Duration::from_nanos(wait.max(1))), now))
     }
 
-    /// Charges `cost` now for a turn that comes within `max_wait`: the state then, and how long it
-    /// is until the turn. The bucket may owe more than its burst meanwhile.
+    /// Charges `cost` now for a turn that comes within `max_wait`. Returns the TAT after the charge
+    /// and the wait until the turn. Until then the bucket may owe more than its burst.
     pub(crate) fn book(
         &self,
         tat: u64,
@@ -154,7 +154,7 @@ impl Bucket {
             Ok((next, allowed)) => Ok((next, Duration::ZERO, allowed)),
             Err(denied) => match (denied.retry, self.charge(cost)) {
                 (Retry::After(wait), Some(charge)) if wait <= max_wait => {
-                    // Never wraps: a state and a charge are both below 2^62.
+                    // Never wraps: a TAT and a charge are both below 2^62.
                     let next = tat.max(now.ceil) + charge;
                     if next > MAX_BOOKED {
                         return Err(denied);
@@ -167,12 +167,12 @@ impl Bucket {
         }
     }
 
-    /// Ticks of `cost`, unless that is above the burst.
+    /// The ticks of `cost`; `None` if `cost` is above the burst.
     fn charge(&self, cost: u64) -> Option<u64> {
         cost.checked_mul(self.scale.unit).filter(|charge| *charge <= self.capacity)
     }
 
-    /// Whether nobody can tell `tat` from a key never seen, now or later.
+    /// Whether `tat` decides as a key never seen does, now and later.
     #[inline]
     pub(crate) fn is_idle(tat: u64, now: Moment) -> bool {
         tat < now.floor

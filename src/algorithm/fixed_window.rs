@@ -1,4 +1,5 @@
-//! The fixed window.
+//! [`FixedWindow`]: a count per window of one period. Windows are aligned, shifted per key, or
+//! begin at the first hit.
 
 use std::time::Duration;
 
@@ -8,18 +9,20 @@ use crate::decision::{Allowed, Denied, Retry};
 use crate::quota::Quota;
 use crate::time::Timestamp;
 
-/// The fixed window: units are counted, and come back all at once when a window of one period ends.
+/// The fixed window: counts units, which come back all at once when a window of one period ends.
 ///
-/// Windows begin at multiples of the period since the axis begins (1970), the same for all keys,
+/// Windows begin at multiples of the period since the time origin (1970), the same for all keys,
 /// unless an option below says otherwise. A window holds the quota's burst, and `count` units come
-/// back at its end: by default the burst is the count, the classic window that begins anew, and
-/// with another burst it is a bucket refilled once a period.
+/// back at its end. By default the burst is the count, so each window begins empty, as in the
+/// classic fixed window; with another burst it is a bucket that is refilled once a period.
 ///
 /// **Bound**: `burst + min(count, burst) * ceil(t / period)` units in any closed interval of length
-/// `t`, since so many windows may end in it; where denied requests count, `burst` for each.
-/// **Worst case**: `2n` of `n` within a nanosecond, around the end of a window; from the first hit
-/// `2n - 1`, since a unit began the window. **Memory**: a state of 16 bytes, in the plain form a word. When the
-/// quota changes what is used stays used, in the window under way, which then has the new period.
+/// `t`, since up to `ceil(t / period)` windows end in it. If denied requests count, each end gives
+/// back up to `burst`. **Worst case**: with a burst of `n`, `2n` units within a nanosecond, around
+/// the end of a window; `2n - 1` with windows from the first hit, since one unit began the window.
+/// **Memory**: a state of 16 bytes, or a word with aligned windows that do not count denied
+/// requests. When the quota changes, used units stay used in the current window, which then has
+/// the new period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FixedWindow {
     quota: Quota,
@@ -27,19 +30,19 @@ pub struct FixedWindow {
     counts_denied: bool,
 }
 
-/// When a window begins.
+/// When windows begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Begins {
     Aligned,
-    /// Each key by another part of so many nanoseconds ahead, whatever the quota is later: a key's
-    /// time must not jump.
+    /// Aligned, with the time of each key ahead by its own part of `within` nanoseconds. A change
+    /// of quota leaves `within` as it is, since a key's time must not jump.
     AlignedAhead {
         within: u64,
     },
     FirstHit,
 }
 
-/// What [`FixedWindow`] remembers of a key: a window, and what was used of it.
+/// The state that [`FixedWindow`] keeps of a key: a window, and the units used in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Window {
     start: Timestamp,
@@ -47,38 +50,39 @@ pub struct Window {
 }
 
 impl FixedWindow {
-    /// Windows of a quota, aligned to the beginning of the axis.
+    /// Windows of a quota, aligned to the time origin.
     pub fn new(quota: Quota) -> FixedWindow {
         FixedWindow { quota, begins: Begins::Aligned, counts_denied: false }
     }
 
-    /// A window begins with the first charge after everything came back, so no key can know the
-    /// window of another.
+    /// A window begins with the first charge after all units have come back, so the window of one
+    /// key does not reveal the window of another.
     #[must_use]
     pub fn from_first_hit(self) -> FixedWindow {
         FixedWindow { begins: Begins::FirstHit, ..self }
     }
 
-    /// Aligned windows, but of each key at another moment of the period, so that not all keys
-    /// come back at once. A change of quota leaves it at that moment.
+    /// Aligned windows, shifted for each key by its own part of the period, so that the units of
+    /// different keys come back at different times. A change of quota does not change the shift.
     ///
-    /// Keys that share a pool for want of room ([`Overflow::Pool`](crate::Overflow::Pool)) share its
-    /// windows, each at its own moment: the bound is not kept for all of them together.
+    /// Keys that share a pool for lack of room ([`Overflow::Pool`](crate::Overflow::Pool)) share
+    /// its windows, each key with its own shift, so the bound does not hold for them together.
     #[must_use]
     pub fn shifted_per_key(self) -> FixedWindow {
         let within = period(&self.quota);
         FixedWindow { begins: Begins::AlignedAhead { within }, ..self }
     }
 
-    /// What is denied is charged too, as counters that only increment do: who keeps asking keeps
-    /// himself and others of the key out until the window ends. All is forgotten then, also what a
-    /// burst other than the count would carry.
+    /// Charges denied requests too, as counters that only increment do: a caller that keeps asking
+    /// keeps itself and others with the same key out until the window ends. All units come back
+    /// then, including those that a burst other than the count would carry over.
     #[must_use]
     pub fn counting_denied(self) -> FixedWindow {
         FixedWindow { counts_denied: true, ..self }
     }
 
-    /// The window it is, and what is used of it. An earlier time is in the state's window.
+    /// The window at `now`, and the units used in it. A time before the state's window counts as in
+    /// that window.
     fn current(&self, state: &Window, now: Timestamp) -> Window {
         let elapsed = now.since(state.start).as_nanos() as u64;
         let ended = elapsed / period(&self.quota);
@@ -101,7 +105,7 @@ impl FixedWindow {
         Window { start, used: current.used.saturating_add(cost) }
     }
 
-    /// The moment at which `units` of what is used have come back.
+    /// The time, in nanoseconds, at which `units` of the used units have come back.
     fn back_at(&self, window: &Window, units: u64) -> u128 {
         let ends =
             if self.counts_denied { units.min(1) } else { units.div_ceil(self.quota.count()) };
@@ -115,7 +119,7 @@ impl FixedWindow {
         }
     }
 
-    /// How many windows end after `from`, and until `to`.
+    /// How many windows end after `from` and not after `to`.
     fn ends(&self, state: &Window, from: Timestamp, to: Timestamp) -> u128 {
         let nth = |at: Timestamp| {
             let after = i128::from(at.as_nanos()) - i128::from(state.start.as_nanos());

@@ -1,4 +1,5 @@
-//! GCRA, the generic cell rate algorithm.
+//! [`Gcra`], the generic cell rate algorithm as an [`Algorithm`]. The arithmetic is in `bucket`,
+//! which `cells` uses without this file.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::time::Timestamp;
 ///
 /// Units come back one by one, evenly. **Bound**: `burst + floor(t * count / period)` units in any
 /// closed interval of length `t`. **Worst case**: after a pause the whole burst passes at once and
-/// the rate goes on at once, so with a burst of `n` up to `2n - 1` pass within a period.
+/// further units follow at the rate, so with a burst of `n` up to `2n - 1` pass within a period.
 /// **Memory**: a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gcra {
@@ -20,12 +21,13 @@ pub struct Gcra {
     bucket: Bucket,
 }
 
-/// What [`Gcra`] remembers of a key: the theoretical arrival time, when its bucket is full again.
+/// The state that [`Gcra`] keeps of a key: the theoretical arrival time, at which its bucket is
+/// full again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tat {
-    /// When the busy period began. Ticks are counted from here, so none is rounded at its start.
+    /// When the busy period began. Ticks are counted from this time, so its start is never rounded.
     since: Timestamp,
-    /// Ticks after that.
+    /// Ticks after `since`.
     ticks: u64,
 }
 
@@ -41,7 +43,7 @@ impl Gcra {
         self.bucket.moment(nanos, early)
     }
 
-    /// The ticks owed now, in a busy period that begins now if none is under way.
+    /// The state at `now`, with a busy period that begins at `now` if none is in progress.
     fn rebased(&self, state: &Tat, now: Timestamp) -> Tat {
         let moment = self.moment(state, now);
         let since = now.max(state.since);
@@ -116,7 +118,7 @@ impl Algorithm for Gcra {
     }
 }
 
-/// Debt beyond this many ticks, decades at least, counts as this much.
+/// `ticks` of debt, capped at `MAX_OWED`, which is at least a year.
 fn within_reach(ticks: u128) -> u64 {
     const MAX_OWED: u64 = 1 << 61;
     u64::try_from(ticks).map_or(MAX_OWED, |ticks| ticks.min(MAX_OWED))

@@ -1,4 +1,5 @@
-//! The history of a key: units by the stamp at which they were charged.
+//! [`History`], the units of a key by the timestamp at which they were charged, and [`Span`], the
+//! arithmetic on it. `sliding_log` and `sliding_granules` are the algorithms that use them.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,41 +8,41 @@ use super::axis::{aligned, stamp, until};
 use crate::decision::{Allowed, Denied, Retry};
 use crate::time::Timestamp;
 
-/// What [`SlidingLog`](super::SlidingLog) and [`SlidingGranules`](super::SlidingGranules) remember
-/// of a key: units by stamp, 16 bytes each.
+/// The state that [`SlidingLog`](super::SlidingLog) and [`SlidingGranules`](super::SlidingGranules)
+/// keep of a key: units by timestamp, 16 bytes per timestamp.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
-    /// Stamps rise, and beside each stand the units up to it, its own included: so that what any
-    /// run of stamps holds is one subtraction. An entry of which all was given back stays, and
-    /// still says how late it is.
+    /// Timestamps in ascending order, each with the sum of the units up to it, including its own,
+    /// so that the units of any range of entries are one subtraction. An entry stays when all its
+    /// units are given back, since the latest timestamp must not go back.
     entries: VecDeque<(Timestamp, u64)>,
-    /// Units up to the stamp before the first.
+    /// The sum of the units before the first entry.
     before: u64,
 }
 
-/// What a history is held against: at most `count` units, each for `life` nanoseconds after the
-/// beginning of the granule it was charged in.
+/// The limit on a history: at most `count` units at any time. A unit is held for `life` nanoseconds
+/// after the beginning of the granule in which it was charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) count: u64,
-    /// Above 0.
+    /// The length of a granule in nanoseconds. Above 0.
     pub(crate) granule: u64,
     pub(crate) life: u128,
 }
 
 impl History {
-    /// No time before this is believed.
+    /// The latest timestamp. A charge at an earlier time counts as at this time.
     fn latest(&self) -> Timestamp {
         self.entries.back().map_or(Timestamp::ZERO, |(at, _)| *at)
     }
 
     /// Units of the entries from `index` on.
     fn held_from(&self, index: usize) -> u64 {
-        // Sums may wrap; what is between two of them is below 2^64.
+        // Sums may wrap, but their differences are below 2^64.
         self.up_to(self.entries.len()).wrapping_sub(self.up_to(index))
     }
 
-    /// The sum before the entry at `index`.
+    /// The sum of the units before the entry at `index`.
     fn up_to(&self, index: usize) -> u64 {
         let last = index.checked_sub(1).and_then(|last| self.entries.get(last));
         last.map_or(self.before, |(_, sum)| *sum)
@@ -58,11 +59,11 @@ impl History {
 }
 
 impl Span {
-    /// The moment from which on at most `units` are held.
+    /// The time, in nanoseconds, from which on at most `units` are held.
     fn down_to(&self, units: u64, history: &History) -> u128 {
         let mut from = 0;
         let mut to = history.entries.len();
-        // The least number of entries without which they are.
+        // Find the least number of oldest entries without which at most `units` are held.
         while from < to {
             let middle = from.midpoint(to);
             if history.held_from(middle) <= units { to = middle } else { from = middle + 1 }
@@ -71,12 +72,12 @@ impl Span {
         last.map_or(0, |(at, _)| self.end(*at))
     }
 
-    /// The moment at which what was charged at `at` is free again.
+    /// The time, in nanoseconds, at which units of an entry at `at` are free again.
     fn end(&self, at: Timestamp) -> u128 {
         u128::from(at.as_nanos()) + self.life
     }
 
-    /// How many entries are free again.
+    /// How many entries hold units that are free again at `now`.
     fn over(&self, history: &History, now: Timestamp) -> usize {
         let now = u128::from(now.as_nanos());
         history.entries.partition_point(|(at, _)| self.end(*at) <= now)
@@ -86,7 +87,7 @@ impl Span {
         self.count.saturating_sub(history.held_from(self.over(history, now)))
     }
 
-    /// The stamp of a charge.
+    /// The timestamp of an entry for a charge at `now`.
     fn entry(&self, history: &History, now: Timestamp) -> Timestamp {
         aligned(now, self.granule).max(history.latest())
     }
@@ -119,7 +120,7 @@ impl Span {
         }
         let at = self.entry(history, now);
         history.forget(self.over(history, now));
-        // No more than can be told apart from nothing held.
+        // Cap the held units at `u64::MAX`: beyond that, differences of sums would wrap.
         let cost = cost.min(u64::MAX - history.held_from(0));
         match history.entries.back_mut() {
             Some((last, sum)) if *last == at => *sum = sum.wrapping_add(cost),
@@ -134,7 +135,7 @@ impl Span {
         stamp(self.down_to(0, history)).max(history.latest())
     }
 
-    /// Makes a charge of `charged` units at `at` one of `cost`.
+    /// Corrects a charge of `charged` units at `at` to `cost` units.
     pub(super) fn settle(
         &self,
         history: &mut History,
@@ -155,7 +156,7 @@ impl Span {
         }
     }
 
-    /// What was free again under `before` at `now` stays so.
+    /// Drops the units that are free again under `before` at `now`, so that they stay free.
     pub(super) fn convert(&self, before: &Span, history: &mut History, now: Timestamp) {
         let over = before.over(history, now);
         let latest = history.latest();
@@ -165,8 +166,8 @@ impl Span {
         }
     }
 
-    /// The most units that a closed interval of length `within` admits, if `granules` in a row
-    /// hold at most the count: it touches that many granules, and so many rows.
+    /// The most units that a closed interval of length `within` admits, if each `granules`
+    /// consecutive granules hold at most the count.
     pub(super) fn bound(&self, granules: u128, within: Duration) -> u64 {
         let touched = within.as_nanos().div_ceil(u128::from(self.granule)) + 1;
         let units = touched.div_ceil(granules).saturating_mul(u128::from(self.count));

@@ -1,4 +1,5 @@
-//! The leaky bucket as a meter.
+//! [`LeakyBucket`], the leaky bucket as a meter: it wraps [`Gcra`], which decides, and adds the
+//! level of the bucket.
 
 use std::time::Duration;
 
@@ -7,14 +8,14 @@ use crate::decision::{Allowed, Denied};
 use crate::quota::Quota;
 use crate::time::Timestamp;
 
-/// The leaky bucket as a meter (ITU-T I.371, nginx's `limit_req`): each unit fills it by one, it
-/// leaks evenly, and what would overflow is denied.
+/// The leaky bucket as a meter (ITU-T I.371, nginx's `limit_req`): each unit raises the level by
+/// one, the bucket leaks evenly, and a cost that would make it overflow is denied.
 ///
-/// It decides as [`Gcra`] does, which is the same bucket seen from above, and tells its
-/// [`level`](Self::level) too. **Bound**: `burst + floor(t * count / period)` units in any closed
-/// interval of length `t`. **Worst case**: an empty bucket takes the whole burst at once and what
-/// leaks from then on, so with a burst of `n` up to `2n - 1` pass within a period. **Memory**: a
-/// word. When the quota changes the level stays, and leaks at the new rate.
+/// It decides as [`Gcra`] does, which counts the free part of the same bucket, and also has the
+/// [`level`](Self::level). **Bound**: `burst + floor(t * count / period)` units in any closed
+/// interval of length `t`. **Worst case**: an empty bucket takes the whole burst at once and then
+/// the units that leak, so with a burst of `n` up to `2n - 1` pass within a period. **Memory**: a
+/// word. When the quota changes, the level stays and leaks at the new rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeakyBucket(Gcra);
 
@@ -24,7 +25,7 @@ impl LeakyBucket {
         LeakyBucket(Gcra::new(quota))
     }
 
-    /// Units in the bucket, rounded up. Debt beyond a full bucket is not told.
+    /// Units in the bucket at `now`, rounded up. At most the burst, even if a key owes more.
     pub fn level(&self, state: &Tat, now: Timestamp) -> u64 {
         let remaining = self.decide(state, 0, now).map_or(0, |allowed| allowed.remaining());
         self.quota().burst_size() - remaining

@@ -1,4 +1,5 @@
-//! The sliding window in granules.
+//! [`SlidingGranules`], the sliding window in granules. This file computes the granules of a
+//! quota; the counts per granule and the decisions are in `history`.
 
 use std::time::Duration;
 
@@ -11,19 +12,19 @@ use crate::decision::{Allowed, Denied};
 use crate::quota::Quota;
 use crate::time::Timestamp;
 
-/// The sliding window in granules (Sentry's `redis_sliding_window`): a log that keeps one count
-/// for each granule of time instead of each stamp.
+/// The sliding window in granules (Sentry's `redis_sliding_window`): a log that keeps one count per
+/// granule of time instead of one per timestamp.
 ///
 /// A unit charged at `t` is free again a window after the granule of `t` began, so up to a granule
-/// early; if [`strict`](Self::strict), a granule later than that. The quota's burst plays no part.
+/// early; if [`strict`](Self::strict), a granule later than that. The quota's burst has no effect.
 ///
-/// **Bound**: any window of `k` granules in a row (strict: `k + 1`) holds at most `count`, and a
-/// closed interval of length `t` touches `ceil(t / granule) + 1`, so
-/// `count * ceil((ceil(t / granule) + 1) / k)`. **Worst case**: `n` at the end of a granule and `n`
-/// a window after it began, so `2n` within a window less a granule; strict: never more than `n`
-/// in a half-open window. **Memory**: 16 bytes for each granule of a window in which units were
-/// charged. When the quota changes, units are free again a new window after their stamps; those
-/// already free stay so.
+/// **Bound**: `count * ceil((ceil(t / granule) + 1) / k)` units in any closed interval of length
+/// `t`, since `k` consecutive granules (strict: `k + 1`) hold at most `count`, and the interval
+/// touches `ceil(t / granule) + 1`. **Worst case**: `n` at the end of a granule and `n` a window
+/// after it began, so `2n` within a window less a granule; if strict, never more than `n` in a
+/// half-open window. **Memory**: 16 bytes for each granule of a window in which units were charged.
+/// When the quota changes, held units are free again a new window after their timestamps; free
+/// units stay free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlidingGranules {
     quota: Quota,
@@ -34,14 +35,15 @@ pub struct SlidingGranules {
 impl SlidingGranules {
     /// The window of a quota in `granules` granules, at least 1.
     ///
-    /// Granules begin at multiples of their length, which is whole nanoseconds: the period through
-    /// `granules`, rounded up. A window is the fewest of them that are not shorter than the period.
+    /// Granules begin at multiples of their length, which is the period divided by `granules`,
+    /// rounded up to whole nanoseconds. A window is the least number of granules that cover the
+    /// period.
     pub fn new(quota: Quota, granules: u32) -> SlidingGranules {
         SlidingGranules { quota, granules, strict: false }
     }
 
-    /// Units are free again a granule later: at the price of a wait that is up to a granule too
-    /// long, no half-open window ever holds more than the count.
+    /// Frees units a granule later. No half-open window then holds more than the count, but waits
+    /// are up to a granule too long.
     #[must_use]
     pub fn strict(self) -> SlidingGranules {
         SlidingGranules { strict: true, ..self }
@@ -52,7 +54,7 @@ impl SlidingGranules {
         Duration::from_nanos(self.granule_nanos())
     }
 
-    /// When what is charged at `at` is free again.
+    /// When units charged at `at` are free again.
     #[cfg(feature = "compat")]
     pub(crate) fn free_at(&self, at: Timestamp) -> Timestamp {
         let Span { granule, life, .. } = self.span();
@@ -63,7 +65,7 @@ impl SlidingGranules {
         period(&self.quota).div_ceil(u64::from(self.granules.max(1)))
     }
 
-    /// How many granules in a row hold at most the count.
+    /// How many consecutive granules hold at most the count.
     fn row(&self) -> u64 {
         let window = period(&self.quota).div_ceil(self.granule_nanos());
         window + u64::from(self.strict)
@@ -76,7 +78,6 @@ impl SlidingGranules {
     }
 }
 
-/// Ten granules, as good a default as any: a tenth of a window early at most.
 impl Algorithm for SlidingGranules {
     type State = History;
 

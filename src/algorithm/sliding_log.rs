@@ -1,4 +1,5 @@
-//! The sliding log.
+//! [`SlidingLog`], the sliding log. This file sets the span of a quota; the log of timestamps and
+//! the decisions are in `history`.
 
 use std::time::Duration;
 
@@ -9,14 +10,15 @@ use crate::decision::{Allowed, Denied};
 use crate::quota::Quota;
 use crate::time::Timestamp;
 
-/// The sliding log: the stamp of every unit of the last period is kept, so it is exact.
+/// The sliding log: keeps the timestamp of every unit of the last period, so it is exact.
 ///
-/// A unit charged at `t` is free again at `t + period`. The quota's burst plays no part.
+/// A unit charged at `t` is free again at `t + period`. The quota's burst has no effect.
 /// **Bound**: `count * (floor(t / period) + 1)` units in any closed interval of length `t`, so at
-/// most `count` in any that is shorter than the period. **Worst case**: `n` at once, and again a
-/// period later. **Memory**: 16 bytes for each stamp within a period at which units were charged;
-/// a decision looks at a few of them, a correction at those after its own. When the quota changes,
-/// units are free again a new period after their stamps; those already free stay so.
+/// most `count` in any that is shorter than the period. **Worst case**: `n` at once, and `n` again
+/// a period later. **Memory**: 16 bytes for each timestamp within a period at which units were
+/// charged. A decision reads a few timestamps; a correction writes all after the corrected charge.
+/// When the quota changes, held units are free again a new period after their timestamps; free
+/// units stay free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlidingLog {
     quota: Quota,

@@ -1,4 +1,5 @@
-//! The sliding window counter: two fixed windows, weighted.
+//! [`SlidingWindow`], the sliding window counter: two fixed windows, the earlier one weighted. The
+//! exact sliding window is in `sliding_log`.
 
 use std::time::Duration;
 
@@ -8,28 +9,30 @@ use crate::decision::{Allowed, Denied, Retry};
 use crate::quota::Quota;
 use crate::time::Timestamp;
 
-/// The sliding window counter (Cloudflare 2017, Upstash): what was used in the last window fades
-/// as this one passes, as if it had come evenly.
+/// The sliding window counter (Cloudflare 2017, Upstash): the units used in the previous window
+/// fade as the current window passes, as if they had been used evenly.
 ///
-/// Windows are of one period, aligned to the beginning of the axis. A cost is allowed if it, what
-/// is used of this window, and the share of the last that a window up to now still covers are
-/// `count` at most. The quota's burst plays no part.
+/// Windows last one period and are aligned to the time origin. A cost is allowed if the sum of the
+/// cost, the units of the current window, and the unfaded units of the previous window is at most
+/// `count`. The previous window's share is the part that a window ending now still covers. The
+/// quota's burst has no effect.
 ///
 /// **Bound**: `count + floor(count * (t - 1 ns) / period)` units in any closed interval of length
-/// `t` of 1 ns or more: each window holds `count` at most, and the last two hold
-/// `count + count * e / period` at most when `e` of the last has passed. An interval in which
-/// `m > 0` windows begin lasts `(m - 1) * period + e + 1 ns` at least. **Worst case**: `n` just
-/// before a window ends and the rate from then on, so up to `2n - 1` pass within a period.
+/// `t` of 1 ns or more: each window holds at most `count`, and two consecutive windows hold at most
+/// `count + count * e / period` when `e` of the later one has passed. An interval in which `m > 0`
+/// windows begin lasts at least `(m - 1) * period + e + 1 ns`. **Worst case**: `n` just before a
+/// window ends and then further units at the rate, so up to `2n - 1` pass within a period.
 /// **Memory**: a state of 24 bytes.
 ///
-/// When the count changes what was used stays used; when the period does, what has not faded
-/// counts as used in the window under way.
+/// When the count changes, used units stay used. When the period changes, the unfaded units count
+/// as used in the current window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlidingWindow {
     quota: Quota,
 }
 
-/// What [`SlidingWindow`] remembers of a key: what was used of a window and of the one before.
+/// The state that [`SlidingWindow`] keeps of a key: the units used in a window and in the previous
+/// window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TwoWindows {
     start: Timestamp,
@@ -43,7 +46,7 @@ impl SlidingWindow {
         SlidingWindow { quota }
     }
 
-    /// The windows it is. An earlier time is at the start of the state's.
+    /// The windows at `now`. A time before the state's window counts as its start.
     fn passed(&self, state: &TwoWindows, now: Timestamp) -> TwoWindows {
         let period = period(&self.quota);
         let ended = now.since(state.start).as_nanos() as u64 / period;
@@ -55,7 +58,7 @@ impl SlidingWindow {
         }
     }
 
-    /// Units that count now, rounded up: costs are whole, so that denies the same.
+    /// Units that count at `now`, rounded up. Costs are whole, so rounding changes no decision.
     fn counted(&self, windows: &TwoWindows, now: Timestamp) -> u128 {
         let period = u128::from(period(&self.quota));
         let left = period - now.since(windows.start).as_nanos();
@@ -63,15 +66,16 @@ impl SlidingWindow {
         unfaded + u128::from(windows.current)
     }
 
-    /// The least nanosecond of a window at which at most `room` of the last one's `units` count,
-    /// more than `room` of them; the window's end if there is none.
+    /// The first nanosecond of a window at which at most `room` of the previous window's `units`
+    /// count, where `units` is above `room`; the window's end if there is none.
     fn faded_to(&self, room: u64, units: u64) -> u64 {
         let period = period(&self.quota);
         let left = u128::from(room) * u128::from(period) / u128::from(units.max(1));
         u128::from(period).saturating_sub(left) as u64
     }
 
-    /// The moment from which on `cost`, at most the count, is allowed, while it is denied.
+    /// The time, in nanoseconds, from which on `cost` is allowed. `cost` must be at most the count
+    /// and denied now.
     fn allowed_at(&self, windows: &TwoWindows, cost: u64) -> u128 {
         let room = self.quota.count() - cost;
         let start = u128::from(windows.start.as_nanos());
@@ -117,7 +121,7 @@ impl Algorithm for SlidingWindow {
         let mut windows = self.passed(state, now);
         let left = u128::from(count).saturating_sub(self.counted(&windows, now)) as u64;
         if cost <= left {
-            // Never wraps: what is used is below the count then.
+            // Never wraps: the sum is at most the count.
             windows.current += cost;
             return Ok(Allowed::new(count, left - cost, self.reset_after(&windows, now)));
         }

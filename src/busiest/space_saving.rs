@@ -1,5 +1,6 @@
-//! Space-Saving: a newcomer takes the place of the key with the lowest count, and that count with
-//! it, since it may have been there before.
+//! Space-Saving, the counts of one limit. When all counters are taken, a new key takes over the
+//! counter of the key with the lowest count, and keeps that count as an upper bound, since the new
+//! key may have been counted and replaced before.
 
 use crate::tagged::TagMap;
 
@@ -9,25 +10,25 @@ use super::BusyKey;
 #[derive(Default)]
 pub(super) struct SpaceSaving {
     counters: Vec<BusyCount>,
-    /// Where the counter of a key is.
+    /// The index in `counters` by key hash.
     by_tag: TagMap<usize>,
-    /// Places of counters, as a heap: none counts less than its parent, the first least.
+    /// Indices in `counters`, as a min-heap by count: the first has the lowest count.
     heap: Vec<usize>,
 }
 
 struct BusyCount {
     tag: u64,
     text: String,
-    /// The key was counted at most so often,
+    /// An upper bound of how often the key was counted.
     count: u64,
-    /// and at most so many of these are others'.
+    /// The part of `count` that was taken over from replaced keys.
     inherited: u64,
-    /// Its place in the heap.
+    /// The index of this counter in `heap`.
     place: usize,
 }
 
 impl SpaceSaving {
-    /// Counts the key once, `most` keys being kept, at least 1.
+    /// Counts the key once. At most `most` keys are kept; `most` must be at least 1.
     pub(super) fn count(&mut self, most: usize, tag: u64, text: &str) {
         match self.by_tag.get(&tag).copied() {
             Some(at) => self.raise(at),
@@ -59,7 +60,7 @@ impl SpaceSaving {
         self.by_tag.insert(tag, at);
         least.tag = tag;
         least.inherited = least.count;
-        // In its room: a flood of fresh keys does not allocate for each.
+        // Reuse the string, so that a flood of new keys does not allocate for each.
         least.text.clear();
         least.text.reserve_exact(text.len());
         least.text.push_str(text);

@@ -1,24 +1,26 @@
-//! Why a quota cannot be.
+//! [`QuotaError`]: the reasons for which a constructor or the parser of
+//! [`Quota`](crate::Quota) refuses its input.
 
 use std::fmt;
 
-/// Why a quota cannot be.
+/// Why a quota is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum QuotaError {
     /// A count of 0 would never refill.
     ZeroCount,
-    /// A period of 0 is no rate.
+    /// A period of 0 gives no rate.
     ZeroPeriod,
     /// More than 2^36 units a second cannot be counted exactly.
     TooFast,
-    /// A full bucket takes so long to refill that a tick would pass 1 ms.
+    /// A full bucket takes so long to refill that a tick would be longer than 1 ms.
     TooSlow,
-    /// A burst above 2^60 units does not fit the state.
+    /// A burst above 2^60 units does not fit in the state.
     BurstTooLarge,
-    /// The period is longer than a clock can run (584 years), or nearly so and the count as large.
+    /// The period is longer than a clock can run (2^64 ns, 584 years), or so close to this that the
+    /// quota's ticks overflow. For that its nanoseconds and the count must sum to over 2^64.
     PeriodTooLong,
-    /// The text is not a quota; says what it should be.
+    /// The text is not a quota. The message says what is expected.
     Syntax(&'static str),
 }
 

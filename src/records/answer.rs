@@ -1,4 +1,5 @@
-//! What is answered to who comes late, or after others.
+//! Adjustments of an algorithm's answer: for a clock that lags behind the state, and for callers
+//! behind others in the line. The algorithms themselves know of neither.
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use crate::algorithm::Algorithm;
 use crate::decision::{Allowed, Denied, Retry};
 use crate::time::Timestamp;
 
-/// The same, with waits that are longer by as much as the clock lags behind the state.
+/// The same answer with its waits longer by `by`, the time that the clock lags behind the state.
 pub(super) fn later(answer: Result<Allowed, Denied>, by: Duration) -> Result<Allowed, Denied> {
     if by.is_zero() {
         return answer;
@@ -23,7 +24,7 @@ pub(super) fn later(answer: Result<Allowed, Denied>, by: Duration) -> Result<All
     }
 }
 
-/// What a state says to `cost` after `ahead` units were had by others.
+/// The decision on `cost` for a caller that comes after `ahead` units of others.
 pub(super) fn behind<A: Algorithm>(
     algorithm: &A,
     state: &A::State,
@@ -39,7 +40,8 @@ pub(super) fn behind<A: Algorithm>(
         Err(denied) => denied,
         Ok(allowed) => Denied::just_now(allowed),
     };
-    // Those ahead are served one after the other, so no sooner than all at once.
+    // The callers ahead are served one by one, which takes no less time than all at once, so this
+    // wait is a lower bound.
     let most = alone.burst().min(ahead.saturating_add(cost));
     let wait = match algorithm.decide(state, most, now) {
         Err(Denied { retry: Retry::After(wait), .. }) => wait,

@@ -1,10 +1,11 @@
-//! How many keys may have a record, and until when they are remembered.
+//! The capacity that all shards of a limiter share: how many keys may have a record, and as of
+//! which time idle records are evicted.
 
 use crate::cells::{HORIZON, Overflow};
 use crate::sync::{AtomicU64, Ordering};
 use crate::time::{Clock, Timestamp};
 
-/// How many keys may have a record, in all shards, and what happens to others.
+/// How many keys may have a record in all shards together, and what happens to further keys.
 pub(super) struct Capacity {
     taken: AtomicU64,
     max: u64,
@@ -20,11 +21,13 @@ impl Capacity {
         Capacity { taken: AtomicU64::new(0), max, overflow, clock, horizon: AtomicU64::new(0) }
     }
 
-    /// The moment as of which keys are forgotten at `now`: the clock's, if `now` is beyond its horizon.
-    /// For newcomers start where a forgotten key was idle, and one that was charged far ahead would
-    /// stop them all. A clock at 0 says nothing, since all stamps are then the caller's own.
+    /// The time as of which a call at `now` evicts keys: `now`, or the clock's time if `now` is
+    /// beyond the horizon. A new key starts at the time at which an evicted key became idle, so a
+    /// key that was charged far in the future would block all new keys. A clock at 0 sets no
+    /// horizon, since the caller then supplies all timestamps.
     pub(super) fn forgets_at(&self, now: Timestamp) -> Timestamp {
-        // Relaxed: the clock's time only grows.
+        // Relaxed: pairs with the `fetch_max` below. The horizon only grows and guards no other
+        // data; a stale value only costs another read of the clock.
         if now.as_nanos() <= self.horizon.load(Ordering::Relaxed) {
             return now;
         }
@@ -34,7 +37,8 @@ impl Capacity {
         if now <= horizon { now } else { latest }
     }
 
-    // Relaxed: a count. Records are under their locks.
+    // Relaxed, as in `is_full` and `give_back`: the read-modify-writes alone keep the count exact.
+    // The locks of the shards guard the records.
     pub(super) fn take(&self) -> bool {
         let more = |taken| (taken < self.max).then_some(taken + 1);
         self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()

@@ -1,11 +1,12 @@
-//! What records must know of the states they keep.
+//! [`Keep`]: what records must know of the states that they keep. Every [`Algorithm`] has this;
+//! `compat` keeps states without an algorithm.
 
 use std::time::Duration;
 
 use crate::algorithm::Algorithm;
 use crate::time::Timestamp;
 
-/// What records must know of the states they keep.
+/// A kind of state that records can keep, with the time until which they must keep each.
 pub(crate) trait Keep: Clone + Send + Sync + 'static {
     /// What is remembered of a key.
     type Kept: Clone + Default + Send + 'static;

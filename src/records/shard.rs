@@ -1,4 +1,6 @@
-//! One lock's worth of records: who has one, who shares one, who is forgotten.
+//! The records behind one lock: admission of new keys, the shared pool, eviction of idle keys, and
+//! reads and writes of a record. Decisions on top of these are in `snapshot`; the capacity that
+//! all shards share is in `capacity`.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,31 +14,32 @@ use crate::time::Timestamp;
 use super::capacity::Capacity;
 use super::keep::Keep;
 
-/// Records that a newcomer looks at, to forget those that are idle.
+/// How many records a new key checks in order to evict idle ones.
 pub(super) const LOOKED_AT: usize = 2;
 
-/// Changes of quota that a charge can look back on. Over an older one nothing is given back.
+/// How many changes of quota a shard remembers. Settling a charge that is older than these gives
+/// nothing back.
 const REMEMBERED_CHANGES: usize = 16;
 
 pub(super) struct RecordShard<A: Keep> {
     pub(super) algorithm: A,
     records: TagMap<KeyRecord<A::Kept>>,
-    /// Their tags, in the order in which they are looked at.
+    /// The key hashes of `records`, in the order in which eviction checks them.
     round: VecDeque<u64>,
-    /// What newcomers share for whom there is no room.
+    /// The shared pool: the record that new keys without room use together.
     pool: Option<KeyRecord<A::Kept>>,
-    /// The latest moment at which a forgotten key had become idle: newcomers start from there.
+    /// The latest time at which an evicted key became idle. New keys start at this time.
     forgotten: Timestamp,
-    /// How many quotas there were before this one, and the latest of them.
+    /// How many quotas came before this one; `past` holds the latest of them, oldest first.
     pub(super) generation: u64,
     past: VecDeque<A>,
     pub(super) room: Arc<Capacity>,
 }
 
-/// What is kept of a key.
+/// The state of one key.
 pub(super) struct KeyRecord<T> {
     state: T,
-    /// When it was last charged: it is never asked at an earlier time.
+    /// The latest time of a charge. The algorithm never sees an earlier time for this key.
     latest: Timestamp,
 }
 
@@ -45,7 +48,7 @@ pub(super) struct KeyRecord<T> {
 pub(crate) enum RecordPlace {
     Own,
     Pool,
-    /// Nowhere yet.
+    /// The key has no record yet.
     New,
 }
 
@@ -63,7 +66,7 @@ impl<A: Keep> RecordShard<A> {
         }
     }
 
-    /// Puts another algorithm in force, to which all states have been changed.
+    /// Puts `algorithm` in force. The caller has converted all states to it.
     pub(super) fn change(&mut self, algorithm: A) {
         if self.past.len() == REMEMBERED_CHANGES {
             self.past.pop_front();
@@ -72,7 +75,7 @@ impl<A: Keep> RecordShard<A> {
         self.generation += 1;
     }
 
-    /// When a charge of the key would be counted that is made at `now`.
+    /// The time at which a charge of the key made at `now` is counted.
     pub(super) fn charged_at(&mut self, tag: u64, place: RecordPlace, now: Timestamp) -> Timestamp {
         let ahead = self.algorithm.time_ahead(tag);
         self.record(tag, place).map_or(now, |record| now.max(record.latest - ahead))
@@ -83,7 +86,7 @@ impl<A: Keep> RecordShard<A> {
         if self.records.contains_key(&tag) { RecordPlace::Own } else { RecordPlace::New }
     }
 
-    /// The record that is there.
+    /// The record at `place`, if there is one.
     pub(super) fn record(
         &mut self,
         tag: u64,
@@ -96,8 +99,8 @@ impl<A: Keep> RecordShard<A> {
         }
     }
 
-    /// What a newcomer starts with, and since when: perhaps it was counted in the pool, and what
-    /// that owes it may owe. `None`: with nothing.
+    /// The state that a new key starts with, and as of when. `None` is the default state. If the
+    /// pool is in debt, the key may have been counted there, so it starts with the pool's state.
     fn newcomer(&self, tag: u64, now: Timestamp) -> (Option<&A::Kept>, Timestamp) {
         let from = self.forgotten + self.algorithm.time_ahead(tag);
         match &self.pool {
@@ -106,14 +109,14 @@ impl<A: Keep> RecordShard<A> {
         }
     }
 
-    /// Whether who has no record is counted in the pool, which is in debt.
+    /// Whether a key without a record is counted in the pool, because the pool is in debt.
     pub(super) fn is_pooled(&self, tag: u64, now: Timestamp) -> bool {
         let now = now + self.algorithm.time_ahead(tag);
         self.pool.as_ref().is_some_and(|pool| self.algorithm.kept_until(&pool.state) > now)
     }
 
-    /// Runs `step` on the key's state at `now`, or the latest it was charged at: how much later that
-    /// is comes with the answer.
+    /// Runs `step` on the key's state at `now`, or at the latest time it was charged if that is
+    /// later. The returned duration is how much later.
     pub(super) fn ask<R>(
         &mut self,
         tag: u64,
@@ -139,7 +142,8 @@ impl<A: Keep> RecordShard<A> {
         (answer, at.since(now))
     }
 
-    /// Writes the state of a key; one that is nowhere is forgotten at once.
+    /// Runs `step` on the key's state and keeps the result. For [`RecordPlace::New`] the result is
+    /// dropped.
     pub(super) fn write<R>(
         &mut self,
         tag: u64,
@@ -160,9 +164,9 @@ impl<A: Keep> RecordShard<A> {
         step(&self.algorithm, &mut record.state, record.latest)
     }
 
-    /// Where a newcomer is counted: with a record of its own, in the pool, or not at all. Records of
-    /// keys that are `taken` are not forgotten for it, though they are idle. `elsewhere`: asks other
-    /// shards for room.
+    /// Admits a new key: to a record of its own, to the pool, or nowhere. Does not evict a key that
+    /// is `taken`, even an idle one. `elsewhere` makes room in other shards and returns whether
+    /// there is any.
     pub(super) fn admit(
         &mut self,
         tag: u64,
@@ -181,7 +185,7 @@ impl<A: Keep> RecordShard<A> {
         RecordPlace::Pool
     }
 
-    /// Gives a newcomer a record, if there is room.
+    /// Inserts a record for a new key, if there is room.
     fn insert_new(&mut self, tag: u64, now: Timestamp, taken: &dyn Fn(u64) -> bool) -> bool {
         self.forget_idle(now, taken);
         if self.room.is_full() {
@@ -197,7 +201,7 @@ impl<A: Keep> RecordShard<A> {
         true
     }
 
-    /// Forgets the records that are next to be looked at, if they are idle.
+    /// Checks the next [`LOOKED_AT`] records and evicts the idle ones that are not `taken`.
     pub(super) fn forget_idle(&mut self, now: Timestamp, taken: &dyn Fn(u64) -> bool) {
         let now = self.room.forgets_at(now);
         for _ in 0..LOOKED_AT {
@@ -217,7 +221,7 @@ impl<A: Keep> RecordShard<A> {
         }
     }
 
-    /// Changes every state.
+    /// Runs `step` on every state, the pool's included, which gets the key hash 0.
     pub(super) fn write_all(&mut self, mut step: impl FnMut(u64, &A, &mut A::Kept)) {
         for (tag, record) in &mut self.records {
             step(*tag, &self.algorithm, &mut record.state);
@@ -227,7 +231,7 @@ impl<A: Keep> RecordShard<A> {
         }
     }
 
-    /// Keys that are not idle at `now`.
+    /// The number of keys that are not idle at `now`.
     pub(super) fn live(&self, now: Timestamp) -> usize {
         let is_live = |(tag, record): &(&u64, &KeyRecord<A::Kept>)| {
             self.algorithm.kept_until(&record.state) > now + self.algorithm.time_ahead(**tag)
@@ -235,14 +239,14 @@ impl<A: Keep> RecordShard<A> {
         self.records.iter().filter(is_live).count()
     }
 
-    /// Bytes allocated.
+    /// Bytes that the records take on the heap.
     pub(super) fn memory(&self) -> usize {
         let beside = |record: &KeyRecord<A::Kept>| {
             A::kept_bytes(&record.state).saturating_sub(size_of::<A::Kept>())
         };
-        // A byte of the map's own for each entry.
+        // The map keeps one control byte per entry.
         let entry = size_of::<(u64, KeyRecord<A::Kept>)>() + 1;
-        // A map of n entries has room for n * 7 / 8 of them.
+        // A map that allocates n entries has a capacity of n * 7 / 8.
         let entries = self.records.capacity() * 8 / 7 * entry;
         let states = self.records.values().chain(&self.pool).map(beside).sum::<usize>();
         entries + states + self.round.capacity() * size_of::<u64>()
@@ -250,8 +254,8 @@ impl<A: Keep> RecordShard<A> {
 }
 
 impl<A: Algorithm> RecordShard<A> {
-    /// The most units that time can have given back since a charge that was made `at`, if the quota
-    /// changed meanwhile: by all quotas in force since.
+    /// The most units that time can have given back since a charge at `at`: the sum over all quotas
+    /// in force since. 0 if the quota has not changed since.
     pub(super) fn given_back(&self, generation: u64, at: Timestamp, now: Timestamp) -> u64 {
         let changes = self.generation.saturating_sub(generation);
         if changes == 0 {

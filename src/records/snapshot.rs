@@ -1,4 +1,5 @@
-//! A shard as decisions see it, whatever the algorithm: looked at, then charged under one lock.
+//! A locked shard as decisions use it, whatever the algorithm: take a snapshot of a key, insert the
+//! key if needed, then charge it under the same lock. The records themselves are in `shard`.
 
 use crate::algorithm::Algorithm;
 use crate::cells::{Charge, ChargedTo, Overflow};
@@ -9,24 +10,25 @@ use super::Recorded;
 use super::answer::{behind, later};
 use super::shard::{RecordPlace, RecordShard};
 
-/// What a key would get, and where it would be counted.
+/// The answer that a key would get, and where the key would be counted.
 #[derive(Clone, Copy)]
 pub(crate) struct RecordSnapshot {
     pub(super) place: RecordPlace,
-    /// Whether there is something to write.
+    /// Whether a charge has anything to write.
     pub(crate) is_counted: bool,
     /// Whether there was no room for the key.
     is_overflow: bool,
-    /// When it would be charged, and how many changes of quota there were before.
+    /// The time at which the charge would be counted.
     at: Timestamp,
+    /// How many changes of quota came before the snapshot.
     generation: u64,
     pub(crate) answer: Result<Allowed, Denied>,
 }
 
-/// A shard that is locked.
+/// A locked shard, whatever its algorithm.
 pub(crate) trait Locked {
-    /// What the key would get for `cost` after `ahead` units were had by others: `at` that place, or
-    /// where its record is.
+    /// Takes a snapshot: the answer for `cost` after `ahead` units of others, with the key counted
+    /// `at` the given place, or at the place of its record if `None`.
     fn look(
         &mut self,
         tag: u64,
@@ -35,9 +37,9 @@ pub(crate) trait Locked {
         cost: u64,
         now: Timestamp,
     ) -> RecordSnapshot;
-    /// Gives a key that was not there a record, as if never seen, and looks at it. Not that of a
-    /// key that is `taken` by the same transaction, and idle as yet. `elsewhere`: asks other shards
-    /// for room.
+    /// Admits a key without a record and takes a snapshot of it. Evicts no key that the same
+    /// transaction has `taken`, since that key may still be idle. `elsewhere` makes room in other
+    /// shards and returns whether there is any.
     fn insert_new(
         &mut self,
         tag: u64,
@@ -46,7 +48,7 @@ pub(crate) trait Locked {
         elsewhere: &dyn Fn() -> bool,
         taken: &dyn Fn(u64) -> bool,
     ) -> RecordSnapshot;
-    /// Charges what was allowed, or denied if the algorithm counts that.
+    /// Charges `cost` if the snapshot allows it, or if the algorithm counts denied costs.
     fn charge(
         &mut self,
         tag: u64,
@@ -74,7 +76,7 @@ impl<A: Algorithm> Locked for RecordShard<A> {
         let denied = answer.is_err_and(|denied| denied.retry != Retry::Never);
         RecordSnapshot {
             place,
-            // A line in the way denies, not the algorithm.
+            // With units ahead it is the line that denies, which is never charged.
             is_counted: cost > 0 && ahead == 0,
             is_overflow: match place {
                 RecordPlace::Own => false,
@@ -130,7 +132,7 @@ impl<A: Algorithm> Locked for RecordShard<A> {
 }
 
 impl RecordSnapshot {
-    /// What nobody was asked for.
+    /// A placeholder that no shard has filled in.
     pub(crate) const NONE: RecordSnapshot = RecordSnapshot {
         place: RecordPlace::New,
         is_counted: false,
@@ -140,17 +142,17 @@ impl RecordSnapshot {
         answer: Err(Denied { standing: Standing::NONE, retry: Retry::Never }),
     };
 
-    /// Whether the key must be given a record before it can be charged.
+    /// Whether the key needs a record before it can be charged.
     pub(crate) fn needs_insert(&self) -> bool {
         self.is_counted && self.place == RecordPlace::New
     }
 
-    /// Where the key is, if that is its shard's pool.
+    /// The place of the key, if it is counted in its shard's pool.
     pub(crate) fn pool(&self) -> Option<RecordPlace> {
         Some(self.place).filter(|place| self.is_counted && *place == RecordPlace::Pool)
     }
 
-    /// Counts the overflow if the decided key had no record of its own.
+    /// Counts an overflow if there was no room for the key.
     pub(crate) fn count_overflow(&self, records: &dyn Recorded) {
         if self.is_overflow {
             records.count_overflow();
@@ -166,7 +168,7 @@ impl RecordSnapshot {
         Charge { tag, cost, at: self.at, charged_to, generation: self.generation }
     }
 
-    /// The same answer with nothing to write: another entry charges for it.
+    /// The same answer with nothing to write, because another entry charges for this one.
     pub(crate) fn as_shared(self) -> RecordSnapshot {
         RecordSnapshot { is_counted: false, ..self }
     }

@@ -1,12 +1,14 @@
-//! States without an algorithm: a caller changes what is kept of a key by rules of its own.
+//! Reads and writes of a key's state by a closure of the caller, for states that have no
+//! [`Algorithm`](crate::algorithm::Algorithm). Decisions are in `snapshot`.
 
 use crate::time::Timestamp;
 
 use super::{Keep, Records};
 
 impl<A: Keep> Records<A> {
-    /// Runs `step` on the key's state at `now`, or the latest moment at which one was run. It must
-    /// not ask of these records. A newcomer for whom there is no room is forgotten at once.
+    /// Runs `step` on the key's state at `now`, or at the latest time of an earlier step if that is
+    /// later. `step` runs under the shard's lock, so it must not use these records. For a new key
+    /// without room the result is dropped, or kept in the pool if there is one.
     pub(crate) fn update<R>(
         &self,
         tag: u64,
@@ -18,7 +20,7 @@ impl<A: Keep> Records<A> {
         shard.write(tag, place, now, |_, kept, now| step(kept, now))
     }
 
-    /// Runs `look` on the key's state as [`update`](Self::update) would, changing nothing.
+    /// Runs `look` on the state that [`update`](Self::update) would use, without changing it.
     pub(crate) fn view<R>(
         &self,
         tag: u64,
