@@ -33,7 +33,7 @@ pub use sliding_window::{SlidingWindow, TwoWindows};
 /// The arithmetic of a quota: decides and charges costs, given the state of a key.
 ///
 /// The methods are pure functions of a small value and take the time as an argument. The limiter
-/// does the rest: keys, locks, eviction. The default state means "never seen".
+/// does the rest: keys, locks, forgetting. The default state means "never seen".
 ///
 /// A limiter relies on these laws, and `tests/core/algorithms` tests each algorithm against them:
 /// 1. A cost of 0 is allowed, whatever the state, and charging it changes nothing.

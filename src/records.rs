@@ -7,7 +7,7 @@
 //! # What is weaker than in the cells
 //!
 //! - A decision takes the lock of its key's shard, one of 64, and a map that grows is rehashed
-//!   under that lock. Eviction is bounded: a new key checks two records of its shard, and if the
+//!   under that lock. Forgetting is bounded: a new key checks two records of its shard, and if the
 //!   limiter is full, two of each of four other shards and two more of its own.
 //! - So at `max_keys` a new key may find no room although some key is idle. If new keys are denied
 //!   there, a waiter in line is not notified when a key becomes idle.
@@ -39,7 +39,7 @@ pub(crate) use keep::Keep;
 use shard::{RecordPlace, RecordShard};
 pub(crate) use snapshot::{Locked, RecordSnapshot};
 
-/// How many other shards a new key evicts idle records from when the limiter is full.
+/// How many other shards a new key forgets idle records from when the limiter is full.
 const LOOKED_ELSEWHERE: usize = 4;
 
 pub(crate) struct Records<A: Keep> {
@@ -94,7 +94,7 @@ pub(crate) trait Recorded: States {
     /// Locks a shard for a transaction, which locks several in order. `None` while the quota
     /// changes, since two keys could then be decided under different quotas.
     fn lock(&self, shard: usize) -> Option<LockedAs<'_, dyn Locked>>;
-    /// Evicts idle keys of other shards and returns whether there is room now. The caller may hold
+    /// Forgets idle keys of other shards and returns whether there is room now. The caller may hold
     /// locks of shards, so this only tries the locks.
     fn look_elsewhere(&self, now: Timestamp) -> bool;
     fn count_overflow(&self);
@@ -198,7 +198,7 @@ impl<A: Algorithm> States for Records<A> {
         let now = self.room.clock.latest();
         if shard.record(tag, place).is_none() {
             if cost <= charge.cost {
-                // The key was evicted, so time has given back everything it could get.
+                // The key was forgotten, so time has given back everything it could get.
                 return;
             }
             place = self.place(&mut shard, tag, now);

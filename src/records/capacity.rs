@@ -1,5 +1,5 @@
 //! The capacity that all shards of a limiter share: how many keys may have a record, and as of
-//! which time idle records are evicted.
+//! which time idle records are forgotten.
 
 use crate::cells::{HORIZON, Overflow};
 use crate::sync::{AtomicU64, Ordering};
@@ -21,8 +21,8 @@ impl Capacity {
         Capacity { taken: AtomicU64::new(0), max, overflow, clock, horizon: AtomicU64::new(0) }
     }
 
-    /// The time as of which a call at `now` evicts keys: `now`, or the clock's time if `now` is
-    /// beyond the horizon. A new key starts at the time at which an evicted key became idle, so a
+    /// The time as of which a call at `now` forgets keys: `now`, or the clock's time if `now` is
+    /// beyond the horizon. A new key starts at the time at which an forgotten key became idle, so a
     /// key that was charged far in the future would block all new keys. A clock at 0 sets no
     /// horizon, since the caller then supplies all timestamps.
     pub(super) fn forgets_at(&self, now: Timestamp) -> Timestamp {

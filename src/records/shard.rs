@@ -1,4 +1,4 @@
-//! The records behind one lock: admission of new keys, the shared pool, eviction of idle keys, and
+//! The records behind one lock: admission of new keys, the shared pool, forgetting of idle keys, and
 //! reads and writes of a record. Decisions on top of these are in `snapshot`; the capacity that
 //! all shards share is in `capacity`.
 
@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 use super::capacity::Capacity;
 use super::keep::Keep;
 
-/// How many records a new key checks in order to evict idle ones.
+/// How many records a new key checks in order to forget idle ones.
 pub(super) const LOOKED_AT: usize = 2;
 
 /// How many changes of quota a shard remembers. Settling a charge that is older than these gives
@@ -24,11 +24,11 @@ const REMEMBERED_CHANGES: usize = 16;
 pub(super) struct RecordShard<A: Keep> {
     pub(super) algorithm: A,
     records: TagMap<KeyRecord<A::Kept>>,
-    /// The key hashes of `records`, in the order in which eviction checks them.
+    /// The key hashes of `records`, in the order in which forgetting checks them.
     round: VecDeque<u64>,
     /// The shared pool: the record that new keys without room use together.
     pool: Option<KeyRecord<A::Kept>>,
-    /// The latest time at which an evicted key became idle. New keys start at this time.
+    /// The latest time at which an forgotten key became idle. New keys start at this time.
     forgotten: Timestamp,
     /// How many quotas came before this one; `past` holds the latest of them, oldest first.
     pub(super) generation: u64,
@@ -164,7 +164,7 @@ impl<A: Keep> RecordShard<A> {
         step(&self.algorithm, &mut record.state, record.latest)
     }
 
-    /// Admits a new key: to a record of its own, to the pool, or nowhere. Does not evict a key that
+    /// Admits a new key: to a record of its own, to the pool, or nowhere. Does not forget a key that
     /// is `taken`, even an idle one. `elsewhere` makes room in other shards and returns whether
     /// there is any.
     pub(super) fn admit(
@@ -201,7 +201,7 @@ impl<A: Keep> RecordShard<A> {
         true
     }
 
-    /// Checks the next [`LOOKED_AT`] records and evicts the idle ones that are not `taken`.
+    /// Checks the next [`LOOKED_AT`] records and forgets the idle ones that are not `taken`.
     pub(super) fn forget_idle(&mut self, now: Timestamp, taken: &dyn Fn(u64) -> bool) {
         let now = self.room.forgets_at(now);
         for _ in 0..LOOKED_AT {

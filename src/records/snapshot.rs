@@ -37,7 +37,7 @@ pub(crate) trait Locked {
         cost: u64,
         now: Timestamp,
     ) -> RecordSnapshot;
-    /// Admits a key without a record and takes a snapshot of it. Evicts no key that the same
+    /// Admits a key without a record and takes a snapshot of it. Forgets no key that the same
     /// transaction has `taken`, since that key may still be idle. `elsewhere` makes room in other
     /// shards and returns whether there is any.
     fn insert_new(

@@ -52,7 +52,7 @@ impl<'a> RecordParticipant<'a> {
         pools == [true; 2] && self.shard() == other.shard()
     }
 
-    /// Inserts a record for the key, which has none, and takes a new snapshot. Does not evict a key
+    /// Inserts a record for the key, which has none, and takes a new snapshot. Does not forget a key
     /// for which `taken` returns true.
     pub(super) fn insert_new(
         mut self,
