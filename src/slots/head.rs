@@ -12,7 +12,7 @@
 //! | shut | one thread has exclusive access under the lock; all others go to the lock |
 //! | hold | a transaction is about to take and may still abort: takers wait, givers do not |
 //! | queue | callers wait in line: a caller that does not queue gets nothing |
-//! | cycle | rises with each exclusive access that ended leases, or changed the cap or the first end |
+//! | cycle | rises when exclusive access ended leases, or changed the cap or the first end |
 //! | room | free slots; below 0 after the cap was lowered, and for limits in shadow |
 
 use crate::sync::mutant;

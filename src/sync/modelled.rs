@@ -1,4 +1,4 @@
-//! The names of `sync` under a model checker, and the settings that make a model fail when it should.
+//! The names of `sync` under a model checker, and what makes a model fail when it should.
 //!
 //! Three environment variables, read once:
 //! - `TOLLGATE_MUTANT=name` seeds a bug. Every model has a bug with which it must fail.
