@@ -7,10 +7,11 @@
 //! other thread takes or gives back.
 //!
 //! A caller that finds no room must know whether a lease is over, because its slots are free then.
-//! The *first end* is kept beside the head, so that a refusal is a few loads. A taker whose lease
-//! ends sooner, and a giver whose lease was the first to end, make it unknown before they swap the
-//! head. The next refusal then gets exclusive access and finds it again (see `ends`), in amortized
-//! O(log n). So a slot is free again at exactly the end of its lease, without a background thread.
+//! The *first end*, at which the first lease is over, is kept beside the head, so that a refusal is
+//! a few loads. A taker whose lease ends sooner, and a giver whose lease was the first to end, make
+//! the first end unknown before they swap the head. The next refusal then gets exclusive access and
+//! finds it again (see `ends`), in amortized O(log n). So a slot is free again at exactly the end of
+//! its lease, without a background thread.
 
 mod ends;
 mod exclusive;

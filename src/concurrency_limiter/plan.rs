@@ -39,8 +39,8 @@ impl Plan for SlotPlan {
     fn attempt(&self, turn: bool, now: Timestamp) -> Attempt<Lease, Denied> {
         match self.semaphore.slots.take(self.weight, now, turn) {
             Ok(held) => {
-                // Only for a weight of 1: a heavier waiter waited for several slots, which may take
-                // longer than what the next waiter in line needs.
+                // Only for a weight of 1: the retry time of a heavier waiter is when several slots
+                // are free, which may be too late for the next waiter in line.
                 let tells = turn && self.weight == 1;
                 let full_until = if tells { self.semaphore.slots.full_until(now) } else { None };
                 Attempt::Granted { granted: Lease::new(self.semaphore.clone(), held), full_until }

@@ -118,7 +118,7 @@ impl Exclusive<'_> {
     /// Stores the first end beside the head, for the refusals that follow.
     fn publish(&mut self, first: &Option<FirstEnd>) {
         let (index, end) = first.as_ref().map_or((u32::MAX, NEVER), |(at, live)| (*at, live.end));
-        // Relaxed: written only under exclusive access, except for `UNKNOWN`.
+        // Relaxed: written only under the lock that is held here, except for `UNKNOWN`.
         if self.rare.first.load(Ordering::Relaxed) != end {
             self.rare.first_at.store(index, Ordering::Relaxed);
             // Release: pairs with the Acquire in `first_end`. A thread that reads this end and then

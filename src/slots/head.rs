@@ -1,6 +1,6 @@
 //! The head: one word with the number of free slots and the flags that stop callers. Taking and
 //! giving back is one compare-and-swap of the head, without a lock. This file only decodes the
-//! word; `Slots` changes it:
+//! word; `Slots` changes it. The bits:
 //!
 //! ```text
 //! 63    62    61     60 ..... 25  24 ............ 0

@@ -60,7 +60,7 @@ impl Exclusive<'_> {
     #[inline(never)]
     fn look(mut self, units: u32, now: Timestamp) -> SlotSnapshot {
         let refusal = self.make_room(units, now).err().map(|denied| denied.retry);
-        // Relaxed: written only under this lock, except for `UNKNOWN`.
+        // Relaxed: written only under the lock that is held here, except for `UNKNOWN`.
         let first = self.rare.first.load(Ordering::Relaxed);
         let (cap, lease) = (self.slots.cap(), self.slots.terms.lease());
         SlotSnapshot { head: self.open(), first, lease, cap, units, refusal }
