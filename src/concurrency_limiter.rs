@@ -1,4 +1,6 @@
-//! [`ConcurrencyLimiter`] and [`KeyedConcurrencyLimiter`]: so many at once, for all or for each key.
+//! [`ConcurrencyLimiter`], its builder and its [`Usage`]: a limit on how many slots are held at the
+//! same time. The version with keys is in `keyed`, the slots are in `crate::slots`, and the wait
+//! line is in `crate::queue`.
 
 mod keyed;
 mod keyed_semaphores;
@@ -24,7 +26,7 @@ pub use lease::{Lease, LeaseExpired};
 use plan::SlotPlan;
 pub(crate) use semaphore::Semaphore;
 
-/// So many slots: who has one may go ahead, and gives it back.
+/// A fixed number of slots. A caller takes a slot before its work and gives it back afterwards.
 ///
 /// ```
 /// use std::time::Duration;
@@ -37,15 +39,15 @@ pub(crate) use semaphore::Semaphore;
 /// # Ok::<(), tollgate::Denied>(())
 /// ```
 ///
-/// A lease holds its slot on `[start, start + lease)`: at exactly `start + lease` somebody else can
-/// take it, whether or not it was given back. Taking a slot and giving it back takes no lock while
-/// there is room and nobody waits.
+/// A lease holds its slot on `[start, start + lease)`: from exactly `start + lease` on another
+/// caller can take the slot, even if it was not given back. Taking a slot and giving it back take
+/// no lock while there is room and no caller waits.
 ///
-/// Who waits ([`acquire`](Self::acquire), [`acquire_blocking`](Self::acquire_blocking)) is served in
-/// the order of coming, strictly: a request for many slots at the head of the line keeps those
-/// behind it waiting, and [`try_acquire`](Self::try_acquire) gets nothing while anybody waits. A
-/// slot that comes free is the head's from then on, and its lease begins then, even if its waiter
-/// is slow to look, or never does.
+/// Waiting callers ([`acquire`](Self::acquire), [`acquire_blocking`](Self::acquire_blocking)) are
+/// served strictly in the order of their arrival: a request for many slots at the head of the line
+/// delays the requests behind it, and [`try_acquire`](Self::try_acquire) is denied while any caller
+/// waits. A slot that becomes free goes to the head of the line at once, and its lease begins then,
+/// even if the waiter polls late or never.
 ///
 /// Share it by reference or in an `Arc`.
 pub struct ConcurrencyLimiter {
@@ -53,7 +55,8 @@ pub struct ConcurrencyLimiter {
     name: Option<&'static str>,
 }
 
-/// What a [`ConcurrencyLimiter`] is built from: [`ConcurrencyLimiter::builder`].
+/// Builds a [`ConcurrencyLimiter`] or a [`KeyedConcurrencyLimiter`]. Created by
+/// [`ConcurrencyLimiter::builder`].
 #[derive(Clone, Debug)]
 pub struct ConcurrencyLimiterBuilder {
     cap: u32,
@@ -63,23 +66,24 @@ pub struct ConcurrencyLimiterBuilder {
     name: Option<&'static str>,
 }
 
-/// How the slots of a limit stand: [`ConcurrencyLimiter::usage`].
+/// The state of the slots of a limit, from [`ConcurrencyLimiter::usage`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Usage {
-    /// Slots there are.
+    /// The number of slots.
     pub cap: u32,
-    /// Slots held by leases that are not over. More than the cap after it was lowered.
+    /// Slots held by leases that are not over. Can exceed the cap after the cap was lowered, and
+    /// for limits in shadow.
     pub in_use: u32,
-    /// Slots held by leases that are over, which nobody has needed since. They are free.
+    /// Slots held by leases that are over but whose slots were not taken back yet. They are free.
     pub overdue: u32,
-    /// Callers waiting in line.
+    /// Callers that wait in line.
     pub waiting: usize,
     /// Leases that ran out so far, instead of being given back.
     pub expired: u64,
-    /// Leases that were given back too late, or after a reset. That changed nothing. On the system's
-    /// clock of Linux a lease that is given back less than a tick of the kernel (1 to 10 ms) after its
-    /// end may count as one that was given back in time.
+    /// Leases that were given back too late, or after a reset, which has no effect on the slots. On
+    /// the system clock of Linux, a lease that is given back less than a tick of the kernel (1 to
+    /// 10 ms) after its end may count as given back in time.
     pub late: u64,
 }
 
@@ -88,7 +92,7 @@ impl Usage {
         Usage { cap, in_use: 0, overdue: 0, waiting: 0, expired: 0, late: 0 }
     }
 
-    /// With what others of the same limit hold.
+    /// Adds the usage of another key of the same limit.
     pub(crate) fn plus(self, other: &Usage) -> Usage {
         Usage {
             cap: self.cap,
@@ -100,37 +104,38 @@ impl Usage {
         }
     }
 
-    /// The share of the slots that is in use: 1 is all of them. More than 1 after the cap was
-    /// lowered, and of limits in shadow; of a cap of 0, 0.
+    /// The share of the slots that is in use: 1 is all of them. Can exceed 1 after the cap was
+    /// lowered, and for limits in shadow. 0 if the cap is 0.
     pub fn utilization(&self) -> f64 {
         if self.cap == 0 { 0.0 } else { f64::from(self.in_use) / f64::from(self.cap) }
     }
 }
 
 impl ConcurrencyLimiterBuilder {
-    /// How long a slot is held at most. Default: without end, until it is given back.
+    /// The longest time that a slot is held. Default: no end, a slot is held until it is given
+    /// back.
     pub fn lease(self, lease: Duration) -> Self {
         ConcurrencyLimiterBuilder { lease: Some(lease), ..self }
     }
 
-    /// How many callers may wait in line; more are denied. Default: 1,000.
+    /// The maximum number of callers in line. Further callers are denied. Default: 1,000.
     pub fn max_waiters(self, max_waiters: usize) -> Self {
         ConcurrencyLimiterBuilder { max_waiters, ..self }
     }
 
-    /// Where stamps come from, and what waits under `.await` are timed by. Default:
+    /// The clock for timestamps, and the timer for waits under `.await`. Default:
     /// [`Clock::monotonic`], which has no timer.
     pub fn clock(self, clock: Clock) -> Self {
         ConcurrencyLimiterBuilder { clock, ..self }
     }
 
-    /// What a refusal by a set of limits calls this one. Default: its place in the set. Kept for
-    /// the life of the process.
+    /// The name of this limit in a refusal by a set of limits. Default: its position in the set.
+    /// The name is kept for the life of the process.
     pub fn name(self, name: &str) -> Self {
         ConcurrencyLimiterBuilder { name: Some(intern(name)), ..self }
     }
 
-    /// One limiter, for everybody.
+    /// Builds one limiter for all callers.
     pub fn build(self) -> ConcurrencyLimiter {
         let terms = Terms::new(self.clock, self.lease, self.max_waiters);
         let semaphore = Semaphore::new(self.cap, terms);
@@ -139,13 +144,13 @@ impl ConcurrencyLimiterBuilder {
 }
 
 impl ConcurrencyLimiter {
-    /// `cap` slots that are held until they are given back. A cap of 0 denies everything; one
-    /// above [`MAX_SLOTS`](crate::MAX_SLOTS) counts as that.
+    /// A limiter with `cap` slots that are held until they are given back. A cap of 0 denies
+    /// everything; a cap above [`MAX_SLOTS`](crate::MAX_SLOTS) counts as `MAX_SLOTS`.
     pub fn new(cap: u32) -> ConcurrencyLimiter {
         Self::builder(cap).build()
     }
 
-    /// A limiter whose slots come back by themselves, or on another clock.
+    /// A builder for a limiter whose leases end by themselves, or that uses another clock.
     pub fn builder(cap: u32) -> ConcurrencyLimiterBuilder {
         ConcurrencyLimiterBuilder {
             cap,
@@ -156,29 +161,30 @@ impl ConcurrencyLimiter {
         }
     }
 
-    /// Takes a slot, if there is one and nobody waits for it.
+    /// Takes a slot, if one is free and no caller waits.
     ///
     /// # Errors
-    /// [`Retry::Unknown`](crate::Retry) if all are taken; [`Retry::Never`](crate::Retry) if the cap
-    /// is 0.
+    /// [`Retry::Unknown`](crate::Retry) if all slots are taken or callers wait;
+    /// [`Retry::Never`](crate::Retry) if the cap is 0.
     #[inline]
     pub fn try_acquire(&self) -> Result<Lease, Denied> {
         self.try_acquire_n(1)
     }
 
-    /// Takes `weight` slots, all or none. A weight of 0 counts as 1; more than the cap can never be
-    /// had.
+    /// Takes `weight` slots, all or none. A weight of 0 counts as 1; a weight above the cap is
+    /// always denied, with [`Retry::Never`](crate::Retry).
     #[inline]
     pub fn try_acquire_n(&self, weight: u32) -> Result<Lease, Denied> {
         Lease::try_take(&self.semaphore, weight, Arc::clone)
     }
 
-    /// Waits in line for a slot, `within` so long, on this thread. Works on any clock; on a virtual
-    /// one another thread must move the time.
+    /// Waits in line for a slot on this thread, for at most `within`. Works on any clock; on a
+    /// virtual clock another thread must move the time.
     ///
     /// # Errors
-    /// [`WaitError::Denied`] if it was not its turn in time, at once if no wait could help or the
-    /// line is full; [`WaitError::InSimulation`]; [`WaitError::Gone`].
+    /// [`WaitError::Denied`] if the slot was not granted in time, or immediately if no wait could
+    /// help or the line is full; [`WaitError::InSimulation`] in a simulation, where the wait would
+    /// not end; [`WaitError::Gone`] if the limiter was dropped meanwhile.
     pub fn acquire_blocking(&self, within: Duration) -> Result<Lease, WaitError> {
         self.acquire_n_blocking(1, within)
     }
@@ -188,9 +194,9 @@ impl ConcurrencyLimiter {
         acquire_blocking(SlotPlan::new(self.semaphore.clone(), weight, within))
     }
 
-    /// Waits in line for a slot, `within` so long from the first poll, under any executor.
+    /// Waits in line for a slot, for at most `within` from the first poll, under any executor.
     ///
-    /// Dropping the future leaves the line, and gives back what it may just have been granted. It
+    /// Dropping the future leaves the line, and gives back a slot that was just granted. The future
     /// does not borrow the limiter.
     ///
     /// # Errors
@@ -205,29 +211,29 @@ impl ConcurrencyLimiter {
         AcquireSlots(Acquire::New(SlotPlan::new(self.semaphore.clone(), weight, within)))
     }
 
-    /// Changes how many slots there are, as [`new`](Self::new) takes them. Leases go on; nothing is
-    /// granted until fewer are held than there are.
+    /// Changes the number of slots, with the same bounds as [`new`](Self::new). Leases go on; no
+    /// slot is granted until fewer slots are held than there are.
     pub fn resize(&self, cap: u32) {
         self.semaphore.resize(cap);
     }
 
-    /// Ends all leases: every slot is free. Giving such a lease back later changes nothing, and is
-    /// counted. Who waits goes on waiting.
+    /// Ends all leases, so every slot is free. Giving such a lease back later has no effect on the
+    /// slots, and is counted in [`Usage::late`]. Waiting callers stay in line and are served.
     pub fn reset(&self) {
         self.semaphore.reset();
     }
 
-    /// How the slots stand now. Looks at every lease.
+    /// The current state of the slots. Reads every lease.
     pub fn usage(&self) -> Usage {
         self.semaphore.usage()
     }
 
-    /// Where stamps come from.
+    /// The clock for timestamps.
     pub fn clock(&self) -> &Clock {
         self.semaphore.clock()
     }
 
-    /// The slots as a part of a set that is decided all or none: [`all`](crate::all).
+    /// The slots as a part of a set that is decided all or none: see [`all`](crate::all).
     pub fn slot(&self) -> SlotKey<'_> {
         SlotKey {
             semaphore: self.semaphore.clone(),
@@ -238,8 +244,7 @@ impl ConcurrencyLimiter {
     }
 }
 
-/// Slots as a part of a set: [`ConcurrencyLimiter::slot`],
-/// [`KeyedConcurrencyLimiter::key`].
+/// Slots as a part of a set: see [`ConcurrencyLimiter::slot`] and [`KeyedConcurrencyLimiter::key`].
 #[derive(Clone)]
 pub struct SlotKey<'a> {
     pub(crate) semaphore: Arc<Semaphore>,
@@ -249,13 +254,13 @@ pub struct SlotKey<'a> {
 }
 
 impl SlotKey<'_> {
-    /// So many slots instead of one. 0 counts as 1.
+    /// Takes `weight` slots instead of one. 0 counts as 1.
     pub fn weight(self, weight: u32) -> Self {
         SlotKey { weight: weight.max(1), ..self }
     }
 }
 
-/// Waits in line for slots: [`ConcurrencyLimiter::acquire`].
+/// A future that waits in line for slots: see [`ConcurrencyLimiter::acquire`].
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct AcquireSlots(Acquire<SlotPlan>);
 

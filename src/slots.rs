@@ -1,15 +1,17 @@
-//! The slots of one concurrency limit: how many are free, and the leases that hold the others.
+//! The slots of one concurrency limit: the number of free slots, and a record for each lease that
+//! holds slots. The line of waiters is in `queue`, the table of keys in `concurrency_limiter`.
 //!
-//! Each lease has a *record* (see `records`) that says when it ends. A taker claims its record, swaps
-//! the head, then makes the record live. A giver marks its record as *leaving*, swaps the head, then
-//! frees the record. A thread that has shut the slots waits for records that are claimed or leaving,
-//! which is a few instructions of their owners: then it has head and records to itself.
+//! A taker claims a *record*, swaps the head, then makes the record live. A giver marks its record
+//! as *leaving*, swaps the head, then frees the record. A thread with exclusive access waits for
+//! records that are claimed or leaving, which lasts a few instructions of their owners. Then no
+//! other thread takes or gives back.
 //!
-//! A caller that finds no room must know whether a lease is over: then its slot is free. The *first
-//! end* is kept beside the head, so that a refusal is a few loads. Each lease that ends sooner, and
-//! each that goes and was the first, makes it unknown before it swaps the head. The next refusal then
-//! shuts the slots and finds it again (see `ends`), in amortized O(log n). So a slot is free again at
-//! exactly the end of its lease, and no thread is needed for it.
+//! A caller that finds no room must know whether a lease is over, because its slots are free then.
+//! The *first end*, at which the first lease is over, is kept beside the head, so that a refusal is
+//! a few loads. A taker whose lease ends sooner, and a giver whose lease was the first to end, make
+//! the first end unknown before they swap the head. The next refusal then gets exclusive access and
+//! finds it again (see `ends`), in amortized O(log n). So a slot is free again at exactly the end of
+//! its lease, without a background thread.
 
 mod ends;
 mod exclusive;
@@ -33,14 +35,14 @@ pub(crate) use record::{Claim, Held};
 pub(crate) use snapshot::SlotSnapshot;
 pub(crate) use terms::Terms;
 
-/// The most that a limit can hold, and a lease weigh.
+/// The maximum number of slots of a limit, and the maximum weight of a lease.
 pub const MAX_SLOTS: u32 = (1 << 24) - 1;
 
-/// In this order: what each call touches is on as few cache lines as can be.
+/// The order of the fields keeps what each call touches on as few cache lines as possible.
 #[repr(C)]
 pub(crate) struct Slots {
     head: AtomicU64,
-    /// Changes only while shut.
+    /// Changes only under exclusive access.
     cap: AtomicU32,
     terms: Arc<Terms>,
     records: LeaseRecords,
@@ -53,8 +55,9 @@ impl Slots {
         Slots { head, cap: AtomicU32::new(cap), terms, records: LeaseRecords::new() }
     }
 
-    /// Takes `units` for a caller who does not wait, if there is room and nothing is in the way, or refuses
-    /// them if nothing needs to be found out. `clock` is read only if a lease has an end.
+    /// Takes `units` for a caller that does not wait if there is room and no flag is set, or
+    /// refuses them if no search for ended leases is needed; otherwise returns `None`. Reads
+    /// `clock` only if leases have an end.
     #[inline(always)]
     pub(crate) fn try_fast(&self, units: u32, clock: &Clock) -> Option<Result<Held, Denied>> {
         let lease = self.terms.lease();
@@ -66,21 +69,22 @@ impl Slots {
         }
     }
 
-    /// Takes `units` from `now` on. `turn`: for the head of the line, whom no line stops.
+    /// Takes `units` from `now` on. `turn`: the caller is the head of the line, which the queue
+    /// flag does not stop.
     #[inline]
     pub(crate) fn take(&self, units: u32, now: Timestamp, turn: bool) -> Result<Held, Denied> {
         let stops = if turn { FLAGS & !QUEUE } else { FLAGS };
         if let Some(held) = self.take_fast(units, self.terms.end(now), stops) {
             return Ok(held);
         }
-        // A full cap refuses whether or not others wait, so the queue flag does not stop this.
+        // A full limit refuses whether or not callers wait, so the queue flag does not stop this.
         match self.refuse_fast(units, Some(now), FLAGS & !QUEUE) {
             Some(denied) => Err(denied),
             None => self.exclusive_for(turn).take(units, now),
         }
     }
 
-    /// Takes `units` until `end`, unless there is no room or one of the flags `stops` is set.
+    /// Takes `units` until `end`, unless there is no room or one of the flags in `stops` is set.
     #[inline(always)]
     fn take_fast(&self, units: u32, end: u64, stops: u64) -> Option<Held> {
         let head = self.load();
@@ -94,8 +98,8 @@ impl Slots {
         self.swap_room(head, units, stops).then(|| claim.live())
     }
 
-    /// Takes `units` of the room of `head`, or of what has become of it by others who took and gave back
-    /// meanwhile. The claim is made already.
+    /// Takes `units` of the room of `head`. Retries if other threads only took and gave back
+    /// meanwhile. The caller has already claimed a record.
     #[inline(always)]
     fn swap_room(&self, mut head: u64, units: u32, stops: u64) -> bool {
         loop {
@@ -110,8 +114,9 @@ impl Slots {
         }
     }
 
-    /// The refusal of one slot if all are taken and it is known that no lease is over. Without `now` that
-    /// is known only if no lease has an end. `None` also if one of the flags `stops` is set.
+    /// Refuses one slot if all are taken and certainly no lease is over. Without `now` that is
+    /// certain only if no lease has an end. Returns `None` otherwise, or if one of the flags in
+    /// `stops` is set.
     #[inline(always)]
     fn refuse_fast(&self, units: u32, now: Option<Timestamp>, stops: u64) -> Option<Denied> {
         let (first, cap) = self.first_if_full(self.load(), units, now, stops)?;
@@ -120,8 +125,8 @@ impl Slots {
         Some(Denied { standing, retry: Retry::Unknown { at_latest } })
     }
 
-    /// When the first lease ends, and the cap, if all slots were taken at the moment of `head` and no lease
-    /// was over: as of `refuse_fast`.
+    /// The first end and the cap, if all slots were taken at the moment of `head` and no lease was
+    /// over. `now` and `stops` as in `refuse_fast`.
     #[inline(always)]
     fn first_if_full(
         &self,
@@ -130,10 +135,11 @@ impl Slots {
         now: Option<Timestamp>,
         stops: u64,
     ) -> Option<(u64, u32)> {
-        // Acquire: that the head is still the same is read after it. The end was then the first at the
-        // moment at which it was read: it only becomes another in another cycle.
+        // Acquire: pairs with the Release in `Exclusive::publish`. The head is read again after
+        // this load. If the head is unchanged, this was the first end when it was read, because
+        // another first end is published only in another cycle.
         let first = self.first_end();
-        // Acquire: likewise.
+        // Acquire: likewise, pairs with the Release in `resize`.
         let cap = self.cap.load(Ordering::Acquire);
         let is_full = head & (stops | ROOM) == NO_ROOM && units == 1 && cap > 0;
         let is_ahead = match now {
@@ -143,13 +149,14 @@ impl Slots {
         (is_full && is_ahead && self.load() == head).then_some((first, cap))
     }
 
-    /// Gives back what is held, and says whether somebody waits in line. If its lease is over by
-    /// [`Clock::recent`], only counts that. `clock` is read only if the lease has an end.
+    /// Gives back what is held, and returns whether callers wait in line. A lease that is over by
+    /// [`Clock::recent`] is only counted as late. Reads `clock` only if the lease has an end.
     #[inline]
     pub(crate) fn give_back(&self, held: &Held, clock: &Clock) -> bool {
         let Some(record) = self.records.get(held.index) else { return false };
         let mut head = self.load();
-        // Relaxed: if it is not this lease's any more, neither is the record.
+        // Relaxed: if this is the end of a later lease, the serial number of the record has changed
+        // too, so `leave` and `is_live` fail.
         let end = record.end.load(Ordering::Relaxed);
         let is_over = end < NEVER && is_over(end, clock.recent());
         if head & SHUT != 0 || is_over || !record.leave(held) {
@@ -164,7 +171,8 @@ impl Slots {
                     head = seen;
                 }
                 Err(_) => {
-                    // The thread that has shut the slots waits until this record does not leave any more.
+                    // The thread with exclusive access waits until this record is no longer
+                    // leaving.
                     record.stay(held);
                     return self.give_back_shut(held, clock);
                 }
@@ -181,7 +189,8 @@ impl Slots {
         let mut exclusive = self.exclusive();
         let live = self.records.get(held.index).filter(|record| record.is_live(held));
         if let Some(record) = live {
-            // Relaxed: the lock is held.
+            // Relaxed: only `renew` changes the end of a live lease, under the lock that is held
+            // here.
             let end = record.end.load(Ordering::Relaxed);
             let now = if end < NEVER { clock.now() } else { Timestamp::ZERO };
             if is_over(end, now) {
@@ -193,23 +202,26 @@ impl Slots {
                 return exclusive.queued && !mutant("queue_forgotten");
             }
         }
-        // Relaxed: a count.
+        // Relaxed: a counter that orders nothing else.
         exclusive.rare.late.fetch_add(1, Ordering::Relaxed);
         exclusive.queued && !mutant("queue_forgotten")
     }
 
-    /// When the first lease ends; `UNKNOWN`, or `NEVER` if none does.
+    /// The first end; `UNKNOWN`, or `NEVER` if no lease has an end.
     #[inline]
     fn first_end(&self) -> u64 {
-        // Acquire: whatever is read next, the head or the cap, is read after it.
+        // Acquire: pairs with the Release in `Exclusive::publish`. The caller reads the head or the
+        // cap after this load.
         self.records.known_rare().map_or(UNKNOWN, |rare| rare.first.load(Ordering::Acquire))
     }
 
-    /// Makes the first end unknown if it is that of the record, before the head is swapped.
+    /// Makes the first end unknown if it belongs to the record at `index`. Called before the swap
+    /// of the head.
     #[inline(always)]
     fn forget_first(&self, index: u32) {
-        // Relaxed: the head was loaded with Acquire, so these are at least as new as that head. The swap
-        // of the head publishes the store, and fails if another first end was written meanwhile.
+        // Relaxed: the head was loaded with Acquire, so these loads are at least as new as that
+        // head. The swap of the head publishes the store, and fails if another first end was
+        // written meanwhile.
         if let Some(rare) = self.records.known_rare() {
             if rare.first_at.load(Ordering::Relaxed) == index && !mutant("first_end_kept") {
                 rare.first.store(UNKNOWN, Ordering::Relaxed);
@@ -227,21 +239,21 @@ impl Slots {
         self.cap.load(Ordering::Relaxed)
     }
 
-    /// Whether somebody waits in line.
+    /// Whether callers wait in line.
     pub(crate) fn is_queued(&self) -> bool {
         self.load() & QUEUE != 0
     }
 
-    /// If all are taken, when a lease is over that begins at `now`.
+    /// If all slots are taken, the end of a lease that begins at `now`.
     pub(crate) fn full_until(&self, now: Timestamp) -> Option<Timestamp> {
         let is_full = self.load() & ROOM <= NO_ROOM;
         is_full.then(|| Timestamp::from_nanos(self.terms.end(now)))
     }
 
-    /// Says whether somebody waits in line, to those who do not.
+    /// Sets or clears the flag that stops callers that do not queue.
     pub(crate) fn set_queued(&self, queued: bool) {
-        // AcqRel: who gives back before this is seen by who then looks for room, and who gives
-        // back after it sees the flag.
+        // AcqRel: pairs with `swap`. The next check for room sees the slots that were given back
+        // before this, and a thread that gives back after this sees the flag.
         if queued {
             self.head.fetch_or(QUEUE, Ordering::AcqRel);
         } else {
@@ -251,25 +263,29 @@ impl Slots {
 
     #[inline]
     fn load(&self) -> u64 {
-        // Acquire: sees the cap and the records as the last shutting left them.
+        // Acquire: pairs with `swap`. Sees the cap and the records as the last exclusive access
+        // left them.
         self.head.load(Ordering::Acquire)
     }
 
     #[inline]
     fn swap(&self, old: u64, new: u64) -> Result<u64, u64> {
-        // AcqRel: whoever takes a slot sees what its giver did, and whoever shuts the slots sees
-        // the claims of those counted. Acquire on failure: as in `load`.
+        // AcqRel: pairs with itself and with `load`. A taker sees what the giver of its slot did,
+        // and a thread that gets exclusive access sees the claims of the leases that the head
+        // counts. Acquire on failure: as in `load`.
         self.head.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
     }
 
-    /// A record for what may be taken. While it is a claim its owner must wait for nobody. The owner
-    /// has loaded the head, and takes only if its cycle is still the same.
+    /// Claims a record for slots that may be taken. While the claim exists, its owner must not wait
+    /// for another thread. The owner has loaded the head, and takes slots only if the cycle is
+    /// unchanged.
     #[inline]
     pub(crate) fn claim(&self, units: u32, now: Timestamp) -> Option<Claim<'_>> {
         self.claim_until(units, self.terms.end(now))
     }
 
-    // Always inline: a claim that is returned in memory is read in other widths than it was written.
+    // Always inline: a claim returned in memory is read in other widths than it was written, which
+    // is slow.
     #[inline(always)]
     fn claim_until(&self, units: u32, end: u64) -> Option<Claim<'_>> {
         let claim = self.records.claim(units, end)?;
@@ -298,7 +314,8 @@ impl Slots {
         Denied { standing, retry: Retry::Never }
     }
 
-    /// The bug of counting first and looking then: two that race for the last slot both lose.
+    /// Seeded bug: counts before it checks, so two callers that race for the last slot can both
+    /// lose.
     fn add_then_count(&self, claim: Claim<'_>, units: u32) -> Option<Held> {
         let units = u64::from(units);
         let head = self.head.fetch_add(units.wrapping_neg(), Ordering::AcqRel);

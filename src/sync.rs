@@ -1,7 +1,8 @@
-//! The one door to threads and atomics: std's in a build, loom's or shuttle's in a model.
+//! The source of threads, locks and atomics for all other modules: the real ones in a build, those
+//! from loom or shuttle in a model.
 //!
-//! Two cfgs choose: `tollgate_loom` explores interleavings and weak memory, `tollgate_shuttle`
-//! draws random schedules. `verify/models.sh` runs them.
+//! Two cfgs choose: `tollgate_loom` explores interleavings and weak memory, `tollgate_shuttle` runs
+//! random schedules. `verify/models.sh` runs both. The types for models are in `sync/modelled.rs`.
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ mod imp {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, fence};
     pub(crate) use std::sync::{Arc, OnceLock, Weak};
 
-    /// A locked value of which only a trait is known.
+    /// A locked value that the holder sees only as a `U`, such as a trait object.
     pub(crate) struct LockedAs<'a, U: ?Sized>(parking_lot::MappedMutexGuard<'a, U>);
 
     impl<'a, U: ?Sized> LockedAs<'a, U> {
@@ -27,7 +28,7 @@ mod imp {
         }
     }
 
-    /// std's face on `parking_lot`'s, which knows no poison.
+    /// std's interface over `parking_lot`'s condition variable, which has no poisoning.
     #[derive(Default)]
     pub(crate) struct Condvar(parking_lot::Condvar);
 
@@ -51,14 +52,14 @@ mod imp {
 
     pub(crate) use std::thread::panicking as is_panicking;
 
-    /// A number of this thread, which another thread that is alive does not have.
+    /// A number of this thread that no other live thread has.
     #[inline(always)]
     pub(crate) fn thread_mark() -> u64 {
         std::thread_local!(static MARK: u8 = const { 0 });
         MARK.with(|mark| std::ptr::from_ref(mark).addr() as u64)
     }
 
-    /// A value of each thread, dropped when it ends.
+    /// A value of each thread, dropped when the thread ends.
     macro_rules! per_thread {
         (static $name:ident: $of:ty = const $value:block;) => {
             std::thread_local! { static $name: $of = const $value; }
@@ -66,7 +67,7 @@ mod imp {
     }
     pub(crate) use per_thread;
 
-    /// A value of the whole process, made when it is first used.
+    /// A value of the whole process, created when it is first used.
     macro_rules! global {
         (static $name:ident: $of:ty = $value:expr;) => {
             static $name: $crate::sync::LazyLock<$of> = $crate::sync::LazyLock::new(|| $value);
@@ -74,7 +75,7 @@ mod imp {
     }
     pub(crate) use global;
 
-    /// Whether the seeded bug `name` is in. Only under a model can one be.
+    /// Whether the seeded bug `name` is enabled. Always false outside models.
     #[inline(always)]
     pub(crate) const fn mutant(_name: &str) -> bool {
         false
@@ -85,10 +86,10 @@ mod imp {
 #[path = "sync/modelled.rs"]
 mod imp;
 
-/// In models too: it orders nothing.
+/// The same in models: it orders nothing.
 pub(crate) use crossbeam_utils::CachePadded;
 pub(crate) use std::sync::LazyLock;
-/// Std's in models too: for what no model looks at.
+/// std's also in models, for state that no model checks.
 pub(crate) use std::sync::Mutex as PlainMutex;
 /// Likewise.
 pub(crate) use std::sync::atomic::AtomicU8 as PlainAtomicU8;
@@ -96,7 +97,7 @@ pub(crate) use std::sync::atomic::Ordering;
 #[cfg(feature = "watch")]
 pub(crate) use std::thread::{Builder as ThreadBuilder, JoinHandle, current as current_thread};
 
-/// Wakes one thread that waits for it, once.
+/// A flag that wakes one waiting thread, which then clears the flag.
 #[derive(Default)]
 pub(crate) struct Signal {
     is_set: Mutex<bool>,
@@ -109,7 +110,8 @@ impl Signal {
         self.changed.notify_one();
     }
 
-    /// Waits until it is set, `at_most` so long if that is said, and unsets it. May return early.
+    /// Waits until the flag is set, for at most `at_most` if given, and clears it. May return
+    /// early.
     pub(crate) fn wait(&self, at_most: Option<Duration>) {
         let mut is_set = self.is_set.lock();
         if !*is_set || mutant("wait_unasked") {

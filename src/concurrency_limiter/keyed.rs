@@ -1,4 +1,5 @@
-//! [`KeyedConcurrencyLimiter`]: so many at once for each key.
+//! [`KeyedConcurrencyLimiter`]: a number of slots for each key. The table of keys is in
+//! `keyed_semaphores`.
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
@@ -16,8 +17,8 @@ use super::plan::SlotPlan;
 use super::semaphore::Semaphore;
 use super::{AcquireSlots, ConcurrencyLimiterBuilder, SlotKey, Usage};
 
-/// So many slots for each key, kept apart. What [`ConcurrencyLimiter`](crate::ConcurrencyLimiter)
-/// says of slots holds here for each key.
+/// A separate number of slots for each key. The documentation of
+/// [`ConcurrencyLimiter`](crate::ConcurrencyLimiter) applies to the slots of each key.
 ///
 /// ```
 /// use tollgate::{ConcurrencyLimiter, KeyedConcurrencyLimiter};
@@ -29,10 +30,10 @@ use super::{AcquireSlots, ConcurrencyLimiterBuilder, SlotKey, Usage};
 /// # Ok::<(), tollgate::Denied>(())
 /// ```
 ///
-/// A key is known by its 64-bit hash alone, as in [`RateLimiter`](crate::RateLimiter), and forgotten
-/// when nothing of it is held or waited for: each new key looks at two that are known, and
-/// [`len`](Self::len) and [`memory`](Self::memory) look at all. A key of which a lease was leaked
-/// (`mem::forget`) is never forgotten, though its slot comes back.
+/// A key is known only by its 64-bit hash, as in [`RateLimiter`](crate::RateLimiter). A key is
+/// forgotten when no slot of it is held and no caller waits for one: each new key checks two known
+/// keys, and [`len`](Self::len) and [`memory`](Self::memory) check all. A key with a leaked lease
+/// (`mem::forget`) is never forgotten, though its slots become free when the lease ends.
 pub struct KeyedConcurrencyLimiter<K: ?Sized, S = RandomState> {
     semaphores: Arc<KeyedSemaphores>,
     hasher: S,
@@ -41,13 +42,13 @@ pub struct KeyedConcurrencyLimiter<K: ?Sized, S = RandomState> {
 }
 
 impl ConcurrencyLimiterBuilder {
-    /// A limiter for each key.
+    /// Builds a limiter with separate slots for each key.
     pub fn build_keyed<K: ?Sized>(self) -> KeyedConcurrencyLimiter<K> {
         self.build_keyed_with(RandomState::default())
     }
 
-    /// A limiter for each key, hashed in another way than std's, which is keyed at random. If
-    /// callers choose the keys it must be keyed too, and good in all 64 bits.
+    /// As [`build_keyed`](Self::build_keyed), with another hasher than std's randomly keyed one. If
+    /// callers choose the keys, the hasher must be keyed too, and good in all 64 bits.
     pub fn build_keyed_with<K: ?Sized, S>(self, hasher: S) -> KeyedConcurrencyLimiter<K, S> {
         let semaphores = KeyedSemaphores::new(self.cap, self.lease, self.max_waiters, self.clock);
         KeyedConcurrencyLimiter { semaphores, hasher, name: self.name, keys: PhantomData }
@@ -55,7 +56,7 @@ impl ConcurrencyLimiterBuilder {
 }
 
 impl<K: Hash + ?Sized, S: BuildHasher> KeyedConcurrencyLimiter<K, S> {
-    /// Takes a slot of `key`, if there is one and nobody waits for it.
+    /// Takes a slot of `key`, if one is free and no caller waits for it.
     pub fn try_acquire(&self, key: &K) -> Result<Lease, Denied> {
         self.try_acquire_n(key, 1)
     }
@@ -65,7 +66,7 @@ impl<K: Hash + ?Sized, S: BuildHasher> KeyedConcurrencyLimiter<K, S> {
         Lease::try_take(self.semaphore(key), weight, |semaphore| semaphore)
     }
 
-    /// Waits in the line of `key`, on this thread:
+    /// Waits in the line of `key`, on this thread: see
     /// [`ConcurrencyLimiter::acquire_blocking`](crate::ConcurrencyLimiter::acquire_blocking).
     pub fn acquire_blocking(&self, key: &K, within: Duration) -> Result<Lease, WaitError> {
         self.acquire_n_blocking(key, 1, within)
@@ -81,7 +82,7 @@ impl<K: Hash + ?Sized, S: BuildHasher> KeyedConcurrencyLimiter<K, S> {
         acquire_blocking(SlotPlan::new(self.semaphore(key), weight, within))
     }
 
-    /// Waits in the line of `key`, under any executor:
+    /// Waits in the line of `key`, under any executor: see
     /// [`ConcurrencyLimiter::acquire`](crate::ConcurrencyLimiter::acquire).
     pub fn acquire(&self, key: &K, within: Duration) -> AcquireSlots {
         self.acquire_n(key, 1, within)
@@ -97,7 +98,7 @@ impl<K: Hash + ?Sized, S: BuildHasher> KeyedConcurrencyLimiter<K, S> {
         self.semaphores.reset(self.tag(key));
     }
 
-    /// How the slots of `key` stand now. A key that was forgotten starts to count anew.
+    /// The current state of the slots of `key`. The counts of a forgotten key start again at 0.
     pub fn usage(&self, key: &K) -> Usage {
         match self.semaphores.find(self.tag(key)) {
             Some(semaphore) => semaphore.usage(),
@@ -105,7 +106,7 @@ impl<K: Hash + ?Sized, S: BuildHasher> KeyedConcurrencyLimiter<K, S> {
         }
     }
 
-    /// `key` as a part of a set that is decided all or none: [`all`](crate::all).
+    /// `key` as a part of a set that is decided all or none: see [`all`](crate::all).
     pub fn key(&self, key: &K) -> SlotKey<'_> {
         SlotKey {
             semaphore: self.semaphore(key),
@@ -125,28 +126,29 @@ impl<K: Hash + ?Sized, S: BuildHasher> KeyedConcurrencyLimiter<K, S> {
 }
 
 impl<K: ?Sized, S> KeyedConcurrencyLimiter<K, S> {
-    /// Where stamps come from.
+    /// The clock for timestamps.
     pub fn clock(&self) -> &Clock {
         self.semaphores.clock()
     }
 
-    /// Changes how many slots each key has.
+    /// Changes the number of slots of each key.
     pub fn resize(&self, cap: u32) {
         self.semaphores.resize(cap);
     }
 
-    /// How many keys there are of which something is held or waited for. Looks at all that are
-    /// known, and forgets the others.
+    /// The number of keys with a held slot or a waiting caller. Checks all known keys, and forgets
+    /// the others.
     pub fn len(&self) -> usize {
         self.semaphores.len()
     }
 
-    /// Whether there is none.
+    /// Whether no key has a held slot or a waiting caller. Checks all known keys, as
+    /// [`len`](Self::len).
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Bytes allocated for keys of which something is held or waited for; the others are forgotten.
+    /// Bytes allocated for keys with a held slot or a waiting caller. Forgets the other keys.
     pub fn memory(&self) -> usize {
         self.semaphores.memory()
     }

@@ -1,4 +1,5 @@
-//! The rooms of all keys of one limit: made when a key comes, forgotten when it is idle.
+//! [`KeyedSemaphores`]: the semaphores of all keys of one limit, by key hash. A semaphore is
+//! created when its key is first used, and forgotten when it is idle.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,14 +13,14 @@ use crate::time::Clock;
 use super::Usage;
 use super::semaphore::Semaphore;
 
-/// Rooms that a new key looks at, to forget those that are idle.
+/// The number of semaphores that a new key checks, to forget idle ones.
 const LOOKED_AT: usize = 2;
 
-/// The rooms of all keys.
+/// The semaphores of all keys, in shards by key hash.
 pub(crate) struct KeyedSemaphores {
-    /// The cap of rooms that are yet to be.
+    /// The cap of semaphores that are created from now on.
     cap: AtomicU32,
-    /// Held while the cap changes and rooms follow.
+    /// Held while the cap changes and is applied to all semaphores.
     changes: Mutex<()>,
     terms: Arc<Terms>,
     shards: Box<[CachePadded<Mutex<SemaphoreShard>>]>,
@@ -28,18 +29,19 @@ pub(crate) struct KeyedSemaphores {
 #[derive(Default)]
 struct SemaphoreShard {
     semaphores: TagMap<Arc<Semaphore>>,
-    /// Their tags, in the order in which they are looked at.
+    /// The key hashes, in the order in which they are checked.
     round: VecDeque<u64>,
-    /// Leases of forgotten rooms that ran out, and that were given back late.
+    /// Leases of forgotten semaphores that ran out, and in `late`, leases that were given back
+    /// late.
     expired: u64,
     late: u64,
 }
 
 impl SemaphoreShard {
-    /// Forgets the room that is next to be looked at, if it is idle.
+    /// Forgets the semaphore that is next to be checked, if it is idle.
     fn look(&mut self) -> Option<Arc<Semaphore>> {
         let tag = self.round.pop_front()?;
-        // Whoever holds, waits or is about to has the room too.
+        // Every lease, waiter and caller in progress owns the semaphore too.
         let owners = if mutant("forget_busy") { 2 } else { 1 };
         if self.semaphores.get(&tag).is_some_and(|semaphore| Arc::strong_count(semaphore) <= owners)
         {
@@ -73,17 +75,18 @@ impl KeyedSemaphores {
         &self.shards[tagged::shard(tag)]
     }
 
-    /// The room of a key, made if it is not there.
+    /// The semaphore of a key, created if it does not exist.
     pub(crate) fn semaphore(&self, tag: u64) -> Arc<Semaphore> {
         let mut shard = self.shard(tag).lock();
         if let Some(semaphore) = shard.semaphores.get(&tag) {
             return semaphore.clone();
         }
         let mut idle: [_; LOOKED_AT] = std::array::from_fn(|_| shard.look());
-        // Read under the lock of the shard: whoever changes it visits the shard afterwards.
+        // Read under the lock of the shard: a thread that changes the cap visits the shard
+        // afterwards.
         let cap = self.cap();
         let reused = idle.iter_mut().find_map(|idle| {
-            // Nobody else has it, nor will: else it is not idle.
+            // An idle semaphore has no other owner, and gets none, because it is not in the table.
             let semaphore = Arc::get_mut(idle.as_mut()?)?;
             *semaphore = Semaphore::new(cap, self.terms.clone());
             idle.take()
@@ -117,7 +120,8 @@ impl KeyedSemaphores {
         self.serve_all();
     }
 
-    /// Changes everything; lines that are there keep their `max_waiters`. Nobody is served.
+    /// Changes the cap, the lease and `max_waiters`. Existing lines keep their `max_waiters`. Does
+    /// not serve the lines.
     pub(crate) fn set(&self, cap: u32, lease: Option<Duration>, max_waiters: usize) {
         let _one_at_a_time = self.changes.lock();
         self.cap.store(cap, Ordering::Relaxed);
@@ -139,13 +143,13 @@ impl KeyedSemaphores {
         self.each(|semaphore| semaphore.reset());
     }
 
-    /// Asks all who wait again.
+    /// Serves the line of every semaphore.
     pub(crate) fn serve_all(&self) {
         let now = self.clock().now();
         self.each(|semaphore| queue::serve(&**semaphore, now));
     }
 
-    /// How all rooms stand together, with what those that were forgotten had counted.
+    /// The sum of the usage of all semaphores, including the counts of forgotten ones.
     pub(crate) fn usage(&self) -> Usage {
         let mut sum = Usage::of_nothing(self.cap());
         for shard in &self.shards {
@@ -165,7 +169,7 @@ impl KeyedSemaphores {
         self.each(|semaphore| queue::close(&**semaphore));
     }
 
-    /// Visits every room, with no lock held.
+    /// Calls `visit` for every semaphore, with no lock held.
     pub(crate) fn each(&self, mut visit: impl FnMut(&Arc<Semaphore>)) {
         for shard in &self.shards {
             let semaphores: Vec<Arc<Semaphore>> =
@@ -174,7 +178,7 @@ impl KeyedSemaphores {
         }
     }
 
-    /// Forgets every room that is idle, and sums up what is left of each shard.
+    /// Forgets every idle semaphore, and sums `of` over all shards.
     fn sum(&self, of: impl Fn(&SemaphoreShard) -> usize) -> usize {
         let sum_of = |shard: &CachePadded<Mutex<SemaphoreShard>>| {
             let mut shard = shard.lock();
@@ -191,7 +195,7 @@ impl KeyedSemaphores {
         self.shards.iter().map(sum_of).sum()
     }
 
-    /// Rooms there are, idle ones included.
+    /// The number of semaphores, including idle ones.
     pub(super) fn known(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().semaphores.len()).sum()
     }

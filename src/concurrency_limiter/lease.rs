@@ -1,4 +1,5 @@
-//! [`Lease`]: slots that are held, and come back.
+//! [`Lease`]: slots that are held until it is dropped or ends. The record of a lease is in
+//! `crate::slots`.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -10,19 +11,19 @@ use crate::sync::{Arc, mutant};
 
 use super::semaphore::Semaphore;
 
-/// Slots that are held. Dropping it gives them back, and at the end of its time they come back by
-/// themselves.
+/// Slots that are held. Dropping the lease gives them back; at the end of the lease they become
+/// free by themselves.
 ///
-/// It may move to another thread or task, and may outlive its limiter. Giving back after the end,
-/// or after a reset, changes nothing; [`Usage::late`](crate::Usage::late) counts it, and says how
-/// exactly.
+/// A lease may move to another thread or task, and may outlive its limiter. Giving it back after
+/// its end, or after a reset, has no effect on the slots; [`Usage::late`](crate::Usage::late)
+/// counts this, and documents how exactly.
 #[must_use = "dropping a lease gives its slots back at once"]
 pub struct Lease {
     semaphore: Arc<Semaphore>,
     held: Held,
 }
 
-/// The lease was over: its slots may be somebody else's.
+/// The lease was over: another caller may hold its slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseExpired;
 
@@ -32,9 +33,9 @@ impl Lease {
         Lease { semaphore, held }
     }
 
-    /// Takes slots of `at` for a caller who does not wait. `own` makes of `at` what the lease keeps: a
-    /// refused caller does not count as an owner of the room, and a room that is owned already is not
-    /// counted twice.
+    /// Takes slots of `at` for a caller that does not wait. `own` turns `at` into the reference
+    /// that the lease keeps, so that a fast refusal does not touch the count of owners, and an
+    /// `Arc` that the caller owns is not cloned.
     #[inline(always)]
     pub(super) fn try_take<R: Borrow<Arc<Semaphore>>>(
         at: R,
@@ -42,7 +43,7 @@ impl Lease {
         own: impl FnOnce(R) -> Arc<Semaphore>,
     ) -> Result<Lease, Denied> {
         let (semaphore, weight) = (at.borrow(), weight.max(1));
-        // The rest is apart: it may take the lock and serve the line.
+        // The slow path is a separate function: it may take the lock and serve the line.
         match semaphore.slots.try_fast(weight, semaphore.clock()) {
             Some(Ok(held)) => Ok(Lease::new(own(at), held)),
             Some(Err(denied)) => Err(denied),
@@ -57,28 +58,30 @@ impl Lease {
         let is_queued = semaphore.slots.is_queued();
         let taken = take().or_else(|denied| {
             semaphore.serve_queued();
-            // The line that was in the way may have been one of waiters who have their answer.
+            // The line may have held only waiters that have their answer by now.
             let is_over = is_queued && !semaphore.slots.is_queued() && !mutant("denial_kept");
             if is_over { take() } else { Err(denied) }
         });
         taken.map(|held| Lease::new(semaphore.clone(), held))
     }
 
-    /// Makes the lease as long as a new one, from now on, if it is not longer already.
+    /// Extends the lease to the length of a new lease from now on, if it does not end later
+    /// already.
     ///
     /// # Errors
-    /// If it is over. It stays so.
+    /// [`LeaseExpired`] if the lease is over. It stays over.
     pub fn renew(&self) -> Result<(), LeaseExpired> {
         let renewed = self.semaphore.slots.renew(&self.held, self.semaphore.clock().now());
         if renewed { Ok(()) } else { Err(LeaseExpired) }
     }
 
-    /// Whether the slots are still its own.
+    /// Whether the lease still holds its slots.
     pub fn is_live(&self) -> bool {
         self.remaining() > Duration::ZERO
     }
 
-    /// How long they still are: zero if they are not, [`Duration::MAX`] if the lease has no end.
+    /// How long the lease still holds its slots: zero if it is over, [`Duration::MAX`] if it has no
+    /// end.
     pub fn remaining(&self) -> Duration {
         match self.semaphore.slots.end_of(&self.held) {
             Some(crate::time::Timestamp::MAX) => Duration::MAX,
@@ -87,7 +90,7 @@ impl Lease {
         }
     }
 
-    /// How many slots it holds.
+    /// The number of slots of the lease.
     pub fn weight(&self) -> u32 {
         self.held.units
     }

@@ -1,4 +1,5 @@
-//! Waiting for slots of one room.
+//! [`SlotPlan`]: what the queue runs for a caller that waits for slots of one semaphore. The future
+//! and the blocking wait are in `crate::queue`.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use super::semaphore::Semaphore;
 pub(super) struct SlotPlan {
     semaphore: Arc<Semaphore>,
     weight: u32,
-    /// Until the wait begins, as if it began at 0.
+    /// Before `begin`: the deadline of a wait that begins at timestamp 0.
     deadline: Timestamp,
 }
 
@@ -38,7 +39,8 @@ impl Plan for SlotPlan {
     fn attempt(&self, turn: bool, now: Timestamp) -> Attempt<Lease, Denied> {
         match self.semaphore.slots.take(self.weight, now, turn) {
             Ok(held) => {
-                // What a heavier waiter waited for is several slots: later than the next in line.
+                // Only for a weight of 1: the retry time of a heavier waiter is when several slots
+                // are free, which may be too late for the next waiter in line.
                 let tells = turn && self.weight == 1;
                 let full_until = if tells { self.semaphore.slots.full_until(now) } else { None };
                 Attempt::Granted { granted: Lease::new(self.semaphore.clone(), held), full_until }
@@ -54,7 +56,7 @@ impl Plan for SlotPlan {
     fn refusal(&self, now: Timestamp) -> Denied {
         match self.semaphore.slots.look(self.weight, now, false).answer() {
             Err(denied) => denied,
-            // It came free this moment, and is somebody else's.
+            // The slots became free just now, and belong to another caller's turn.
             Ok(allowed) => Denied::just_now(allowed),
         }
     }

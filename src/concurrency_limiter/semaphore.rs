@@ -1,4 +1,5 @@
-//! A room: the slots of one limit or key, and the line before them.
+//! [`Semaphore`]: the slots of one limit or key, and the line of callers that wait for them. The
+//! slots themselves are in `crate::slots`, the line in `crate::queue`.
 
 use crate::queue::{self, QueueOwner, WaitLine};
 use crate::slots::{Held, Slots, Terms};
@@ -7,11 +8,11 @@ use crate::time::Clock;
 
 use super::Usage;
 
-/// In this order: what each call touches stands beside the count of the room's owners.
+/// The order of the fields puts what each call touches beside the count of owners in the `Arc`.
 #[repr(C)]
 pub(crate) struct Semaphore {
     pub(crate) slots: Slots,
-    /// Made for the first who waits: most keys see none.
+    /// Created for the first waiter: most keys have none.
     line: OnceLock<Box<WaitLine>>,
 }
 
@@ -25,7 +26,7 @@ impl Semaphore {
         &self.slots.terms().clock
     }
 
-    /// Gives back what is held, and lets whoever waits for it have it.
+    /// Gives back what is held, and serves the line if callers wait.
     #[inline]
     pub(crate) fn give_back(self: &Arc<Self>, held: &Held) {
         if self.give_back_unserved(held) {
@@ -33,7 +34,7 @@ impl Semaphore {
         }
     }
 
-    /// Gives back what is held, and says whether anybody waits for it.
+    /// Gives back what is held, and returns whether callers wait in line.
     #[inline]
     pub(crate) fn give_back_unserved(&self, held: &Held) -> bool {
         self.slots.give_back(held, self.clock())
@@ -44,8 +45,9 @@ impl Semaphore {
         queue::serve(&**self, self.clock().now());
     }
 
-    /// Serves those who wait, if any. A turn that only time has brought needs somebody to look: on
-    /// a real clock that is its waiter's task, if that runs, or else the next caller.
+    /// Serves the line, if callers wait. If a turn comes only because time passes, a thread must
+    /// serve the line: on a real clock that is the waiter's task, if it runs, or else the next
+    /// caller.
     #[cold]
     pub(crate) fn serve_queued(self: &Arc<Self>) {
         if self.slots.is_queued() {
@@ -86,7 +88,7 @@ impl QueueOwner for Semaphore {
     }
 
     fn set_queued(&self, units: u64) {
-        // Only this changes it, under the lock of the line.
+        // Only this function changes the flag, under the lock of the line.
         if self.slots.is_queued() != (units > 0) {
             self.slots.set_queued(units > 0);
         }

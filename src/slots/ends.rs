@@ -1,15 +1,16 @@
-//! Which lease of a limit ends first.
+//! The search for the lease of a limit that ends first.
 //!
-//! The first records are looked at each time. For the others there is a heap of records by their ends,
-//! kept under the lock of the slots. Takers do not touch it, so it is behind: the entry of a record may
-//! have the end of an earlier lease in that record. Such an end is too early and does no harm: the entry
-//! on top is compared with its record, and corrected. If the two agree no lease ends sooner.
+//! The search reads the first records each time. For the others it has a heap of records by their
+//! ends, under the lock of the slots. Takers do not touch the heap, so it lags behind: the entry of
+//! a record may have the end of an earlier lease in that record. Such an end is too early and does
+//! no harm, because the search compares the top entry with its record and corrects the entry. If
+//! the two agree, no lease ends sooner.
 //!
-//! A record that has an entry is *listed*. A taker that claims one that is not puts it on a list
+//! A record with an entry is *listed*. A taker that claims an unlisted record puts it on a list
 //! (`Rare::news`), from which the next search takes it. A taker whose lease ends sooner than the
-//! one before in its record says so, since the entry is then too late, and the next search corrects all
-//! entries. That happens where a clock goes back, where leases become shorter, and where two
-//! threads read the clock in one order and claim the record in the other.
+//! lease before in its record sets `Rare::is_disordered`, because the entry is then too late, and
+//! the next search corrects all entries. That happens if a clock goes back, if leases become
+//! shorter, and if two threads read the clock in one order and claim the record in the other.
 
 use std::cmp::Reverse;
 
@@ -23,8 +24,8 @@ use super::records::LeaseRecords;
 pub(super) type FirstEnd = (u32, LiveLease);
 
 impl Ends {
-    /// The lease that ends first, with the index of its record; `None` if no lease has an end. Only while
-    /// the slots are shut. Waits while a record that matters is claimed or leaving.
+    /// The lease that ends first, with the index of its record; `None` if no lease has an end. Only
+    /// under exclusive access. Waits while a record that matters is claimed or leaving.
     pub(super) fn first(&mut self, records: &LeaseRecords) -> Option<FirstEnd> {
         let mut first = self.first_of_heap(records);
         for (index, record) in (0..).zip(&records.first) {
@@ -56,19 +57,21 @@ impl Ends {
         }
     }
 
-    /// Takes over what was listed since, and the ends of all if one is too late here.
+    /// Adds the records that were listed since the last search, and reads all ends again if the
+    /// entry of one is too late.
     fn catch_up(&mut self, records: &LeaseRecords) {
         let rare = records.rare();
-        // Acquire: sees the ends that are sooner than those here.
+        // Acquire: pairs with the Release in `LeaseRecords::tell`. Sees the ends that are sooner
+        // than their entries.
         let is_disordered = rare.is_disordered.load(Ordering::Relaxed)
             && rare.is_disordered.swap(false, Ordering::Acquire);
-        // Relaxed: published with the flag, or as the record was listed.
+        // Relaxed: the Acquire of the flag or of the list makes the ends visible.
         let entry = |index| Some(Reverse((records.get(index)?.end.load(Ordering::Relaxed), index)));
         if is_disordered && !mutant("disorder_unseen") {
             let entries = std::mem::take(&mut self.0).into_vec();
             self.0 = entries.into_iter().filter_map(|Reverse((_, index))| entry(index)).collect();
         }
-        // Acquire: sees the ends of the records that are listed.
+        // Acquire: pairs with the Release in `Rare::list`. Sees the ends of the listed records.
         let mut listed = match rare.news.load(Ordering::Relaxed) {
             0 => 0,
             _ => rare.news.swap(0, Ordering::Acquire),

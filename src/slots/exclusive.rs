@@ -1,5 +1,6 @@
-//! The slots while one thread has them to itself: what is over is taken back, and nothing else
-//! changes meanwhile.
+//! Exclusive access to the slots of a limit: one thread shuts the head under a lock, takes back the
+//! slots of leases that are over, and opens the head again. The search for the first end is in
+//! `ends`.
 
 use crate::decision::{Denied, Retry};
 use crate::sync::{Backoff, MutexGuard, Ordering, mutant};
@@ -12,7 +13,7 @@ use super::rare::{Ends, Rare};
 use super::record::{Held, NEVER, at_latest, is_over};
 
 impl Slots {
-    /// Shuts the slots, as soon as no transaction holds them.
+    /// Gets exclusive access, as soon as no transaction holds the slots.
     pub(super) fn exclusive(&self) -> Exclusive<'_> {
         let rare = self.records.rare();
         let ends = rare.ends.lock();
@@ -33,7 +34,7 @@ impl Slots {
         Exclusive { slots: self, room, queued, is_changed: false, rare, ends }
     }
 
-    /// As `exclusive`, to take or look, perhaps as the head of the line.
+    /// As `exclusive`, to take slots or a snapshot. `turn`: the caller is the head of the line.
     pub(super) fn exclusive_for(&self, turn: bool) -> Exclusive<'_> {
         let mut exclusive = self.exclusive();
         exclusive.queued &= !turn;
@@ -41,14 +42,14 @@ impl Slots {
     }
 }
 
-/// The slots while they are shut. Dropping it opens them.
+/// Exclusive access to the slots. Dropping it opens the slots.
 pub(super) struct Exclusive<'a> {
     pub(super) slots: &'a Slots,
-    /// How many can be taken.
+    /// The number of free slots; can be below 0.
     pub(super) room: i64,
-    /// Callers wait in line, and this is not their head.
+    /// Callers wait in line, and this caller is not their head.
     pub(super) queued: bool,
-    /// Leases were ended, or the cap or the first end changed: what was seen before holds no more.
+    /// Leases were ended, or the cap or the first end changed: earlier snapshots are not valid.
     pub(super) is_changed: bool,
     pub(super) rare: &'a Rare,
     ends: MutexGuard<'a, Ends>,
@@ -70,7 +71,7 @@ impl Exclusive<'_> {
         Ok(claim.live())
     }
 
-    /// Makes room for `units`, by taking back what is over if need be.
+    /// Makes room for `units`. If needed, takes back the slots of leases that are over.
     pub(super) fn make_room(&mut self, units: u32, now: Timestamp) -> Result<(), Denied> {
         let slots = self.slots;
         if units > slots.cap() {
@@ -94,7 +95,8 @@ impl Exclusive<'_> {
         Err(Denied { standing, retry: Retry::Unknown { at_latest: at_latest(end, now) } })
     }
 
-    /// Takes back what is over. Says which lease ends first of those that are not.
+    /// Takes back the slots of leases that are over. Returns the lease that ends first of the
+    /// others.
     pub(super) fn reap(&mut self, now: Timestamp) -> Option<FirstEnd> {
         let slots = self.slots;
         loop {
@@ -107,28 +109,29 @@ impl Exclusive<'_> {
                 slots.forget_first(index);
                 self.room += i64::from(live.units);
                 self.is_changed = true;
-                // Relaxed: a count.
+                // Relaxed: a counter that orders nothing else.
                 self.rare.expired.fetch_add(1, Ordering::Relaxed);
             }
         }
     }
 
-    /// Writes down beside the head when the first lease ends, for refusals that follow.
+    /// Stores the first end beside the head, for the refusals that follow.
     fn publish(&mut self, first: &Option<FirstEnd>) {
         let (index, end) = first.as_ref().map_or((u32::MAX, NEVER), |(at, live)| (*at, live.end));
-        // Relaxed: written while shut, but for `UNKNOWN`.
+        // Relaxed: written only under the lock that is held here, except for `UNKNOWN`.
         if self.rare.first.load(Ordering::Relaxed) != end {
             self.rare.first_at.store(index, Ordering::Relaxed);
-            // Release: whoever reads it and then the head sees that the slots are shut, or the cycle
-            // that follows.
+            // Release: pairs with the Acquire in `first_end`. A thread that reads this end and then
+            // the head sees that the slots are shut, or the cycle that follows.
             self.rare.first.store(end, Ordering::Release);
-            // A taker that has read the head may be about to take for a lease that ends sooner, and
-            // a giver to give back this one: their swaps must fail.
+            // A taker that has loaded the head may be about to take for a lease that ends sooner,
+            // and a giver to give back this lease. Their swaps must fail, so the cycle changes.
             self.is_changed |= !mutant("same_cycle");
         }
     }
 
-    /// When leases of `units` will be over.
+    /// The time at which enough leases are over to free `units`; `NEVER` if they do not free so
+    /// many.
     #[cold]
     fn freed_by_several(&self, units: i64) -> u64 {
         let mut ends = Vec::new();
@@ -145,7 +148,7 @@ impl Exclusive<'_> {
         enough.map_or(NEVER, |(end, _)| *end)
     }
 
-    /// Opens the slots, and says what the head then is.
+    /// Opens the slots, and returns the head that results.
     pub(super) fn open(&self) -> u64 {
         let slots = self.slots;
         let mut head = slots.load();
@@ -153,11 +156,11 @@ impl Exclusive<'_> {
             if head & SHUT == 0 {
                 return head;
             }
-            // A thread that only looked leaves the cycle as it was. Otherwise transactions that look at
-            // the same limits would make each other's confirmations fail for ever.
+            // A thread that only took a snapshot leaves the cycle unchanged. Otherwise transactions
+            // on the same limits would invalidate each other's snapshots forever.
             let changed = self.is_changed && !mutant("same_cycle");
             let cycle = if changed { head.wrapping_add(CYCLE) } else { head };
-            // Between -2^24 and 2^24.
+            // `room` is between -2^24 and 2^24.
             let room = NO_ROOM.wrapping_add_signed(self.room) & ROOM;
             let new = head & QUEUE | cycle & !(FLAGS | ROOM) | room;
             match slots.swap(head, new) {

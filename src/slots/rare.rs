@@ -1,6 +1,7 @@
-//! What most slots never need, and keys of which one thing is held never: records beyond the first,
-//! hints where a free one is, the order in which leases end, and counts. It is made when it is first
-//! needed, so that a room that needs none of it is small.
+//! State that most slots never need, and that slots with a single lease at a time never need:
+//! records beyond the first ones, hints to free records, the order in which leases end, and
+//! counters. It is allocated when it is first needed, so that a semaphore that needs none of it is
+//! small.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -11,46 +12,49 @@ use crate::sync::{
 
 use super::record::{LeaseRecord, UNKNOWN};
 
-/// Records that stand beside the head. Models have one, so that two leases need more.
+/// The number of records beside the head. Models have one, so that two leases need more.
 #[cfg(not(tollgate_loom))]
 pub(super) const FIRST: usize = 2;
 #[cfg(tollgate_loom)]
 pub(super) const FIRST: usize = 1;
 
-/// Hints where threads meet, and records from one to the next at first: more than a cache line has.
+/// The number of hints once threads contend, and the number of records from the first of one hint
+/// to the first of the next, which is more than a cache line has.
 const HINTS: usize = 8;
 const APART: u32 = 4;
 
-/// Chunk k has as many records as all before it: together more than there are slots.
+/// Chunk k has as many records as all records before it, so all chunks have more records than there
+/// are slots.
 const CHUNKS: usize = 24;
 
 type RecordChunk = OnceLock<Box<[LeaseRecord]>>;
 
-/// Ends and the indexes of their records, the first on top. See `ends`.
+/// A heap of ends and the indexes of their records, with the first end on top. See `ends`.
 #[derive(Default)]
 pub(super) struct Ends(pub(super) BinaryHeap<Reverse<(u64, u32)>>);
 
 pub(super) struct Rare {
-    /// Where a free record probably is, as long as threads do not meet.
+    /// The index of a record that is probably free. Used until threads contend.
     hint: AtomicU32,
-    /// How many records there are.
+    /// The number of records, including the first ones.
     len: AtomicU32,
-    /// The index + 1 of the record that was listed last and that `ends` does not know yet.
+    /// The index + 1 of the last listed record that has no entry in `ends` yet; 0 if there is none.
     pub(super) news: AtomicU32,
-    /// Whether a listed record was claimed for a lease that ends sooner than the one before.
+    /// A listed record was claimed for a lease that ends sooner than the one before.
     pub(super) is_disordered: AtomicBool,
-    /// When the first lease ends; `UNKNOWN`, or `NEVER` if none does.
+    /// The first end; `UNKNOWN`, or `NEVER` if no lease has an end.
     pub(super) first: AtomicU64,
-    /// The record of that lease.
+    /// The index of the record of that lease.
     pub(super) first_at: AtomicU32,
     chunks: OnceLock<Box<[RecordChunk]>>,
-    /// Then a hint for each group of threads, so that each works on records of a cache line of its own.
+    /// A hint for each group of threads once threads contend, so that each group works on records
+    /// of its own cache lines.
     hints: OnceLock<Box<[CachePadded<AtomicU32>; HINTS]>>,
-    /// Held while the slots are shut.
+    /// Locked while a thread has exclusive access.
     pub(super) ends: Mutex<Ends>,
     pub(super) expired: AtomicU64,
     pub(super) late: AtomicU64,
-    /// How many of `expired` somebody was told of.
+    /// How many of `expired` were logged.
     pub(super) told: AtomicU64,
 }
 
@@ -72,27 +76,27 @@ impl Rare {
         }
     }
 
-    /// How many records there are, with the first.
+    /// The number of records, including the first ones.
     #[inline]
     pub(super) fn len(&self) -> u32 {
-        // Acquire: as many are there.
+        // Acquire: pairs with the Release in `grow`, so all these records exist.
         self.len.load(Ordering::Acquire)
     }
 
-    /// A record beyond the first.
+    /// A record beyond the first ones.
     pub(super) fn get(&self, index: u32) -> Option<&LeaseRecord> {
         let index = index as usize;
         let chunk = (index / FIRST).checked_ilog2()? as usize;
         self.chunks.get()?.get(chunk)?.get()?.get(index - (FIRST << chunk))
     }
 
-    /// Makes more records than `len`.
+    /// Doubles the number of records if it is still `len`. Returns `None` at the maximum.
     #[cold]
     pub(super) fn grow(&self, len: u32) -> Option<()> {
         let chunk = (len as usize / FIRST).checked_ilog2()? as usize;
         let chunks = self.chunks.get_or_init(|| (0..CHUNKS).map(|_| RecordChunk::new()).collect());
         chunks.get(chunk)?.get_or_init(|| (0..len).map(|_| LeaseRecord::default()).collect());
-        // Release: publishes the chunk.
+        // Release: publishes the chunk to `len`.
         self.len.fetch_max(len * 2, Ordering::Release);
         Some(())
     }
@@ -100,22 +104,22 @@ impl Rare {
     #[inline]
     pub(super) fn hint(&self) -> &AtomicU32 {
         let Some(hints) = self.hints.get() else { return &self.hint };
-        // The high bits of a product depend on all of the number.
+        // The high bits of the product depend on all bits of the mark.
         const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
         &hints[(thread_mark().wrapping_mul(SPREAD) >> (u64::BITS - HINTS.ilog2())) as usize]
     }
 
-    /// Notes that the record is probably free.
+    /// Records that the record at `index` is probably free.
     #[inline]
     pub(super) fn set_hint(&self, index: u32) {
-        // Relaxed: a hint. Seldom written: the next taker reads it.
+        // Relaxed: only a hint. Written only if it changes, because the next taker reads it.
         let hint = self.hint();
         if hint.load(Ordering::Relaxed) != index {
             hint.store(index, Ordering::Relaxed);
         }
     }
 
-    /// From now on each group of threads claims records on cache lines of its own.
+    /// Makes each group of threads claim records on its own cache lines from now on.
     pub(super) fn spread(&self) {
         self.hints.get_or_init(|| {
             while self.len() < FIRST as u32 + HINTS as u32 * APART {
@@ -128,14 +132,14 @@ impl Rare {
         });
     }
 
-    /// Tells those who look for the first end of a record.
+    /// Lists a record, so that the next search for the first end reads it.
     #[cold]
     pub(super) fn list(&self, index: u32, record: &LeaseRecord) {
         let mut last = self.news.load(Ordering::Relaxed);
         loop {
             record.next.store(last, Ordering::Relaxed);
             let listed = index.wrapping_add(1);
-            // Release: publishes `next` and the end.
+            // Release: publishes `next` and the end to `Ends::catch_up`.
             match self.news.compare_exchange(last, listed, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return,
                 Err(seen) => last = seen,
@@ -143,7 +147,7 @@ impl Rare {
         }
     }
 
-    /// Bytes allocated, with itself.
+    /// Bytes allocated, including this struct.
     pub(super) fn memory(&self) -> usize {
         let chunks = self.chunks.get().map_or(0, |chunks| size_of_val(&**chunks));
         let records = (self.len() as usize - FIRST) * size_of::<LeaseRecord>();

@@ -1,24 +1,25 @@
-//! One record: the lease that has it, when that ends and what it weighs.
+//! One record: the lease that has it, when the lease ends and how many slots it holds. The
+//! collection of records is in `records`.
 //!
-//! | state | who may change it |
+//! | state | changed by |
 //! |---|---|
-//! | free | anybody, by claiming it |
-//! | claimed | its claimer: makes it live, or free again, and waits for nobody meanwhile |
-//! | live | its holder, by leaving; and a thread that has shut the slots, by ending the lease |
-//! | leaving | its holder: frees it, or makes it live again, and waits for nobody meanwhile |
+//! | free | any thread, by claiming it |
+//! | claimed | its claimer: makes it live or frees it, without waiting for another thread |
+//! | live | its holder, by leaving; or a thread with exclusive access, by ending the lease |
+//! | leaving | its holder: frees it or makes it live again, without waiting for another thread |
 //!
-//! The word of a record is its state and a serial number that rises with each claim: what belongs
-//! to a lease that is over never fits again. A bit of the serial number says whether the record is
-//! *listed*: whether those who look for the first end know of it (see `ends`).
+//! The word of a record has its state and a serial number that rises with each claim, so what
+//! belongs to a lease that is over never matches again. A bit of the serial number says whether
+//! the record is *listed*: whether the search for the first end knows it (see `ends`).
 
 use std::time::Duration;
 
 use crate::sync::{AtomicU32, AtomicU64, Backoff, Ordering, fence, mutant};
 use crate::time::Timestamp;
 
-/// An end that is not known: the slots must be shut to find it. No lease ends sooner.
+/// The first end is not known and must be found under exclusive access. No lease ends sooner.
 pub(super) const UNKNOWN: u64 = 0;
-/// The end of a lease that has none.
+/// The end of a lease that has no end.
 pub(super) const NEVER: u64 = u64::MAX;
 
 const FREE: u64 = 0;
@@ -33,14 +34,14 @@ const SERIAL: u64 = 8;
 pub(super) struct LeaseRecord {
     /// Serial number and state.
     word: AtomicU64,
-    /// When the lease is over, in nanoseconds; `u64::MAX` never.
+    /// When the lease is over, as the nanoseconds of a [`Timestamp`]; `NEVER` if it has no end.
     pub(super) end: AtomicU64,
     pub(super) units: AtomicU32,
-    /// What `news` was before this record was listed.
+    /// The value of `Rare::news` before this record was listed. It links the list.
     pub(super) next: AtomicU32,
 }
 
-/// What a lease holds. Not `Copy`: it is given back once.
+/// What a lease holds. Not `Copy`, so that it is given back only once.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Held {
     pub(crate) index: u32,
@@ -48,14 +49,14 @@ pub(crate) struct Held {
     pub(crate) serial: u64,
 }
 
-/// A live record.
+/// The lease of a live record.
 pub(super) struct LiveLease {
     pub(super) serial: u64,
     pub(super) end: u64,
     pub(super) units: u32,
 }
 
-/// A claimed record: dropping it makes it free again.
+/// A claimed record. Dropping the claim frees the record.
 pub(crate) struct Claim<'a> {
     pub(super) record: &'a LeaseRecord,
     pub(super) index: u32,
@@ -64,33 +65,33 @@ pub(crate) struct Claim<'a> {
     pub(super) is_live: bool,
 }
 
-/// How long until a lease is over that ends at `end`, if it has an end.
+/// The time from `now` until a lease with this `end` is over; `None` if the lease has no end.
 #[inline]
 pub(super) fn at_latest(end: u64, now: Timestamp) -> Option<Duration> {
     (end < NEVER).then(|| Timestamp::from_nanos(end).since(now))
 }
 
-/// Whether a lease is over that ends at `end`; at the end of time none does.
+/// Whether a lease with this `end` is over. A lease without an end never is.
 #[inline]
 pub(super) fn is_over(end: u64, now: Timestamp) -> bool {
     end <= now.as_nanos() && end < NEVER
 }
 
-/// Whether those who look for the first end know of a record whose word was `word`.
+/// Whether the search for the first end knows a record whose word was `word`.
 #[inline]
 pub(super) fn is_listed(word: u64) -> bool {
     word & LISTED != 0
 }
 
-/// The serial number of the lease that takes a record whose word was `word`. A lease without an end
-/// needs no entry in `ends`, so its record is not listed for it.
+/// The serial number of the lease that claims a record whose word was `word`. A lease without an
+/// end needs no entry in `ends`, so it does not set the listed bit.
 pub(super) fn serial_after(word: u64, end: u64) -> u64 {
     let serial = (word & !STATE).wrapping_add(SERIAL);
     if end < NEVER { serial | LISTED } else { serial }
 }
 
 impl LeaseRecord {
-    /// Its word, if it was free.
+    /// Claims the record if it is free, and returns the word it had.
     #[inline]
     pub(super) fn claim(&self, end: u64) -> Option<u64> {
         let word = self.word.load(Ordering::Relaxed);
@@ -102,20 +103,24 @@ impl LeaseRecord {
             self.word.store(claimed, Ordering::Relaxed);
             return Some(word);
         }
-        // Acquire: after its last owner freed it. Relaxed on failure: another is tried.
+        // Acquire: pairs with the Release in `free`, `end_lease` and `unlist`, so it comes after
+        // the last owner. Relaxed on failure: the caller tries another record.
         self.word.compare_exchange(word, claimed, Ordering::Acquire, Ordering::Relaxed).ok()?;
-        // Pairs with the fence in `live`: a reader of what is written next sees it claimed.
+        // Release: pairs with the Acquire fence in `live`. A thread that reads a later write to
+        // this record sees that the record is claimed.
         fence(Ordering::Release);
         Some(word)
     }
 
     #[inline]
     pub(super) fn is_live(&self, held: &Held) -> bool {
-        // Acquire: whoever sees it over sees who ended it.
+        // Acquire: pairs with the Release in `end_lease`. A thread that sees the lease over also
+        // sees what the thread that ended it did before.
         self.word.load(Ordering::Acquire) == held.serial | LIVE
     }
 
-    /// Marks it as leaving, if the lease is not over. Then `free` or `stay` must follow, and no wait.
+    /// Marks the record as leaving, if the lease is not over. The caller must then call `free` or
+    /// `stay`, without waiting for another thread.
     #[inline]
     pub(super) fn leave(&self, held: &Held) -> bool {
         let (live, leaving) = (held.serial | LIVE, held.serial | LEAVING);
@@ -123,19 +128,19 @@ impl LeaseRecord {
             self.word.store(leaving, Ordering::Relaxed);
             return true;
         }
-        // Relaxed: the swap of the head publishes it.
+        // Relaxed: the swap of the head that follows publishes it.
         self.word.compare_exchange(live, leaving, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// It does not leave after all.
+    /// Makes a leaving record live again.
     #[cold]
     pub(super) fn stay(&self, held: &Held) {
         // Release: as in `Claim::live`.
         self.word.store(held.serial | LIVE, Ordering::Release);
     }
 
-    /// Ends the lease of that serial number. Only while the slots are shut. False: its holder just
-    /// tried to leave, or it is over.
+    /// Ends the lease with this serial number. Only under exclusive access. Returns false if the
+    /// holder is leaving or the lease is already over.
     pub(super) fn end_lease(&self, serial: u64) -> bool {
         // Release: as in `free`.
         let (live, free) = (serial | LIVE, serial | FREE);
@@ -144,14 +149,16 @@ impl LeaseRecord {
 
     #[inline]
     pub(super) fn free(&self, serial: u64) {
-        // Release: its next claimer comes after all that was read of it.
+        // Release: pairs with the Acquire in `claim`. The next claim comes after all reads of this
+        // lease.
         self.word.store(serial | FREE, Ordering::Release);
     }
 
-    /// Makes a free record one that is not listed. False: it is claimed.
+    /// Clears the listed bit of a free record. Returns false if the record is claimed.
     pub(super) fn unlist(&self) -> bool {
         let word = self.word.load(Ordering::Relaxed);
-        // Release: its next claimer lists it anew after what was read of the list.
+        // Release: pairs with the Acquire in `claim`. The next claimer lists the record anew, after
+        // the reads of the list.
         word & STATE == FREE
             && self
                 .word
@@ -159,11 +166,11 @@ impl LeaseRecord {
                 .is_ok()
     }
 
-    /// The lease of a live record. Waits while it is claimed or leaves.
+    /// The lease, if the record is live. Waits while the record is claimed or leaving.
     pub(super) fn live(&self) -> Option<LiveLease> {
         let backoff = Backoff::default();
         loop {
-            // Acquire: sees what was written of it before it became live.
+            // Acquire: pairs with the Release in `Claim::live`. Sees the end and the units.
             let word = self.word.load(Ordering::Acquire);
             let is_live =
                 word & STATE == LIVE || word & STATE == LEAVING && mutant("reap_unsettled");
@@ -173,8 +180,8 @@ impl LeaseRecord {
             if is_live {
                 let end = self.end.load(Ordering::Relaxed);
                 let units = self.units.load(Ordering::Relaxed);
-                // Acquire: pairs with the fence in `claim`. If the end or the units are those of a later
-                // lease, the word has changed.
+                // Acquire: pairs with the fence in `claim`. If the end or the units belong to a
+                // later lease, the word has changed.
                 fence(Ordering::Acquire);
                 if self.word.load(Ordering::Relaxed) == word {
                     return Some(LiveLease { serial: word & !STATE, end, units });
@@ -186,10 +193,10 @@ impl LeaseRecord {
 }
 
 impl Claim<'_> {
-    /// The lease begins.
+    /// Begins the lease.
     #[inline]
     pub(crate) fn live(mut self) -> Held {
-        // Release: publishes the end and the units.
+        // Release: publishes the end and the units to `LeaseRecord::live`.
         self.record.word.store(self.serial | LIVE, Ordering::Release);
         self.is_live = true;
         Held { index: self.index, units: self.units, serial: self.serial }

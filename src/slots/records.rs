@@ -1,12 +1,13 @@
-//! The records of all leases of a limit: the first beside the head, others and what else is rare in a
-//! box that is made when it is needed.
+//! The records of all leases of a limit: the first ones beside the head, the others and further
+//! rare state in [`Rare`], which is allocated when it is first needed. A single record is in
+//! `record`.
 
 use crate::sync::{OnceLock, Ordering, mutant};
 
 use super::rare::{FIRST, Rare};
 use super::record::{Claim, LeaseRecord, LiveLease, NEVER, is_listed, serial_after};
 
-/// In this order: what each call touches is on as few cache lines as can be.
+/// The order of the fields keeps what each call touches on as few cache lines as possible.
 #[repr(C)]
 pub(super) struct LeaseRecords {
     rare: OnceLock<Box<Rare>>,
@@ -21,12 +22,12 @@ impl LeaseRecords {
         }
     }
 
-    /// What is rare, made if it is not there.
+    /// The rare state. Allocates it if it does not exist.
     pub(super) fn rare(&self) -> &Rare {
         self.rare.get_or_init(|| Box::new(Rare::new()))
     }
 
-    /// What is rare, if it was ever needed.
+    /// The rare state, if it exists.
     #[inline]
     pub(super) fn known_rare(&self) -> Option<&Rare> {
         self.rare.get().map(|rare| &**rare)
@@ -40,7 +41,7 @@ impl LeaseRecords {
         }
     }
 
-    /// Notes that the record is probably free.
+    /// Records that the record at `index` is probably free.
     #[inline]
     pub(super) fn set_hint(&self, index: u32) {
         if let Some(rare) = self.known_rare() {
@@ -48,13 +49,13 @@ impl LeaseRecords {
         }
     }
 
-    /// Threads meet here: see [`Rare::spread`].
+    /// Called when threads contend: see [`Rare::spread`].
     #[cold]
     pub(super) fn spread(&self) {
         self.rare().spread();
     }
 
-    /// Claims a free record, the first from the hint on; makes more if there is none.
+    /// Claims the first free record from the hint on. Allocates more records if none is free.
     #[inline(always)]
     pub(super) fn claim(&self, units: u32, end: u64) -> Option<Claim<'_>> {
         let (hint, len) = match self.known_rare() {
@@ -75,7 +76,7 @@ impl LeaseRecords {
         Some(Claim { record, index, units, serial: serial_after(word, end), is_live: false })
     }
 
-    /// The record and its word, if it was free.
+    /// Claims the record if it is free, and returns it with the word it had.
     #[inline]
     fn claim_at(&self, index: u32, end: u64) -> Option<(u32, &LeaseRecord, u64)> {
         let record = self.get(index)?;
@@ -96,8 +97,8 @@ impl LeaseRecords {
         }
     }
 
-    /// Tells those who look for the first end what `ends` must know of a record beyond the first, which
-    /// was claimed.
+    /// Tells `ends` about a claimed record beyond the first ones: lists it, or reports that its
+    /// entry is too late.
     fn tell(&self, index: u32, record: &LeaseRecord, word: u64, before: u64, end: u64) {
         let Some(rare) = self.known_rare() else { return };
         if !is_listed(word) {
@@ -105,8 +106,9 @@ impl LeaseRecords {
                 rare.list(index, record);
             }
         } else if end < before {
-            // Release: a search that sees it sees the end. A read-modify-write, so that it also sees the
-            // ends of those who set it before.
+            // Release: pairs with the Acquire swap in `Ends::catch_up`, which then sees the end. A
+            // read-modify-write, so that the search also sees the ends of the threads that set the
+            // flag before.
             rare.is_disordered.swap(true, Ordering::Release);
         }
     }
@@ -115,8 +117,9 @@ impl LeaseRecords {
         self.known_rare().map_or(FIRST as u32, Rare::len)
     }
 
-    /// Shows every record that is live, and waits for those that are claimed or leave. Only while the
-    /// slots are shut: then none becomes live meanwhile. One of which `visit` says false is shown again.
+    /// Calls `visit` for every live record, and waits for records that are claimed or leaving. Only
+    /// under exclusive access, so that no lease begins meanwhile. Visits a record again if `visit`
+    /// returned false.
     pub(super) fn each_live(&self, mut visit: impl FnMut(&LeaseRecord, &LiveLease) -> bool) {
         for record in (0..self.len()).filter_map(|index| self.get(index)) {
             while record.live().is_some_and(|live| !visit(record, &live)) {}

@@ -1,4 +1,5 @@
-//! What is asked of slots now and then: renewing, changing, ending and counting leases.
+//! Rare operations on slots: taking without room, and renewing, resizing, resetting and counting
+//! leases. Taking and giving back are in `slots`.
 
 use crate::sync::{Ordering, mutant};
 use crate::time::Timestamp;
@@ -8,23 +9,23 @@ use super::rare::Rare;
 use super::record::{Held, UNKNOWN, is_over};
 use super::{MAX_SLOTS, Slots};
 
-/// How slots stood at one moment.
+/// The slots and leases of a limit at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Count {
     pub(crate) cap: u32,
-    /// By leases that are not over.
+    /// Slots held by leases that are not over.
     pub(crate) in_use: u32,
-    /// By leases that are over, and that nobody needed to take back yet.
+    /// Slots held by leases that are over and whose slots are not taken back yet.
     pub(crate) overdue: u32,
-    /// Leases that ran out, those of `overdue` included.
+    /// Leases that ran out, including those in `overdue`.
     pub(crate) expired: u64,
     /// Leases given back too late, or after a reset.
     pub(crate) late: u64,
 }
 
 impl Slots {
-    /// Takes `units` whether or not there is room, and whoever waits: for limits that only count.
-    /// `None` if so many cannot be counted.
+    /// Takes `units` even if there is no room or callers wait, for limits that only count. Returns
+    /// `None` if more than [`MAX_SLOTS`] would be in use.
     pub(crate) fn take_anyway(&self, units: u32, now: Timestamp) -> Option<Held> {
         let mut exclusive = self.exclusive();
         if exclusive.in_use().saturating_add(units) > MAX_SLOTS {
@@ -38,15 +39,15 @@ impl Slots {
         Some(claim.live())
     }
 
-    /// Begins the lease anew at `now`, if it is not over. It never ends sooner than before: whoever
-    /// waits for its end would not hear of it.
+    /// Begins the lease anew at `now`, if it is not over. The end never becomes earlier, because
+    /// waiters that wait for it would not notice.
     pub(crate) fn renew(&self, held: &Held, now: Timestamp) -> bool {
         let exclusive = (!mutant("renew_open")).then(|| self.exclusive());
         let live = self.records.get(held.index).filter(|record| record.is_live(held));
         let renewed = match live {
             Some(record) if !is_over(record.end.load(Ordering::Relaxed), now) => {
-                // Relaxed: a search for the first end reads it under the lock. Any other reader may see
-                // either end.
+                // Relaxed: the search for the first end reads it under the lock that is held here.
+                // Any other reader may see either end.
                 record.end.fetch_max(self.terms.end(now), Ordering::Relaxed);
                 if !mutant("renewed_first_kept") {
                     self.forget_first(held.index);
@@ -59,18 +60,19 @@ impl Slots {
         renewed
     }
 
-    /// When the lease is over; `None` if it was taken back or reset.
+    /// When the lease is over; `None` if its slots were taken back or the slots were reset.
     pub(crate) fn end_of(&self, held: &Held) -> Option<Timestamp> {
         let record = self.records.get(held.index)?;
         loop {
             let head = self.load();
             if head & SHUT != 0 && !mutant("end_unconfirmed") {
-                // A reset ends all leases at once.
+                // A reset ends all leases at the same moment, so wait until the reset is done.
                 drop(self.records.rare().ends.lock());
                 continue;
             }
-            // Acquire: pairs with the fence in `LeaseRecord::claim`. If this is the end of a later lease,
-            // `is_live` says false. The head is read after it, too.
+            // Acquire: pairs with the fence in `LeaseRecord::claim`. If this is the end of a later
+            // lease, `is_live` returns false. The second load of the head also comes after this
+            // load.
             let end = record.end.load(Ordering::Acquire);
             let live = record.is_live(held);
             let unmoved = (self.load() ^ head) & !(FLAGS | ROOM) == 0;
@@ -80,7 +82,7 @@ impl Slots {
         }
     }
 
-    /// Changes how many there are. What is held stays held.
+    /// Changes the number of slots. Current leases keep their slots.
     pub(crate) fn resize(&self, cap: u32) {
         let cap = cap.min(MAX_SLOTS);
         if mutant("resize_open") {
@@ -92,11 +94,12 @@ impl Slots {
         let mut exclusive = self.exclusive();
         exclusive.room += i64::from(cap) - i64::from(self.cap());
         exclusive.is_changed = true;
-        // Release: for `refuse_fast`, which then sees that the slots are shut.
+        // Release: pairs with the Acquire in `first_if_full`, which then sees that the slots are
+        // shut.
         self.cap.store(cap, Ordering::Release);
     }
 
-    /// Ends all leases. What is given back of them later changes nothing.
+    /// Ends all leases. Giving such a lease back later is only counted.
     pub(crate) fn reset(&self, now: Timestamp) {
         let mut exclusive = self.exclusive();
         exclusive.reap(now);
@@ -106,7 +109,7 @@ impl Slots {
         exclusive.room = self.cap().into();
         exclusive.is_changed = true;
         if !mutant("reset_first_kept") {
-            // Relaxed: published as the slots are opened.
+            // Relaxed: published when the slots are opened.
             exclusive.rare.first.store(UNKNOWN, Ordering::Relaxed);
         }
     }
@@ -131,18 +134,18 @@ impl Slots {
         }
     }
 
-    /// Leases that ran out, and leases given back late, so far.
+    /// The number of leases that ran out, and the number of leases given back late, so far.
     pub(crate) fn past(&self) -> (u64, u64) {
-        // Relaxed: counts.
+        // Relaxed: counters that order nothing else.
         self.records.known_rare().map_or((0, 0), |rare| {
             (rare.expired.load(Ordering::Relaxed), rare.late.load(Ordering::Relaxed))
         })
     }
 
-    /// Leases that ran out and of which nobody was told: from now on somebody was.
+    /// The number of leases that ran out and were not logged yet. Marks them as logged.
     pub(crate) fn unlogged_expired(&self) -> u64 {
         let Some(rare) = self.records.known_rare() else { return 0 };
-        // Relaxed: counts. Concurrent callers get disjoint ones.
+        // Relaxed: counters. Concurrent callers get disjoint counts.
         let expired = rare.expired.load(Ordering::Relaxed);
         if rare.told.load(Ordering::Relaxed) >= expired {
             return 0;
@@ -150,7 +153,7 @@ impl Slots {
         expired.saturating_sub(rare.told.fetch_max(expired, Ordering::Relaxed))
     }
 
-    /// Bytes allocated besides itself.
+    /// Bytes allocated, excluding `self`.
     pub(crate) fn memory(&self) -> usize {
         self.records.known_rare().map_or(0, Rare::memory)
     }

@@ -1,4 +1,5 @@
-//! Slots as a transaction needs them: to look, to hold, to take what it holds.
+//! Slots as a participant of a transaction: take a snapshot, validate it, hold the slots, and
+//! commit. `transaction` decides the order of these steps over several limits.
 
 use crate::decision::{Allowed, Denied, Retry};
 use crate::sync::{Ordering, mutant};
@@ -9,13 +10,13 @@ use super::exclusive::Exclusive;
 use super::head::{FLAGS, HOLD, SHUT, has_room, in_use, still_has_room};
 use super::record::{UNKNOWN, at_latest};
 
-/// A limit as a transaction sees it. The answer is made of it only where somebody reads it.
+/// A limit as a transaction saw it. The answer is computed only when it is read.
 #[derive(Clone, Copy)]
 pub(crate) struct SlotSnapshot {
     head: u64,
-    /// When the first lease ended, if there is no room.
+    /// The first end at that time, if there was no room.
     first: u64,
-    /// How long leases were.
+    /// The length of a lease at that time, in nanoseconds.
     lease: u64,
     cap: u32,
     units: u32,
@@ -40,7 +41,7 @@ impl SlotSnapshot {
         self.refusal.is_none()
     }
 
-    /// How the slots stand once these are taken.
+    /// The state of the slots after these units are taken.
     #[inline]
     fn allowed(&self) -> Allowed {
         let in_use = in_use(self.head, self.cap).saturating_add(self.units);
@@ -59,7 +60,7 @@ impl Exclusive<'_> {
     #[inline(never)]
     fn look(mut self, units: u32, now: Timestamp) -> SlotSnapshot {
         let refusal = self.make_room(units, now).err().map(|denied| denied.retry);
-        // Relaxed: written under this lock, but for `UNKNOWN`.
+        // Relaxed: written only under the lock that is held here, except for `UNKNOWN`.
         let first = self.rare.first.load(Ordering::Relaxed);
         let (cap, lease) = (self.slots.cap(), self.slots.terms.lease());
         SlotSnapshot { head: self.open(), first, lease, cap, units, refusal }
@@ -67,7 +68,7 @@ impl Exclusive<'_> {
 }
 
 impl Slots {
-    /// What `take` would say.
+    /// A snapshot with the answer that `take` would give.
     #[inline]
     pub(crate) fn look(&self, units: u32, now: Timestamp, turn: bool) -> SlotSnapshot {
         match self.snapshot_fast(units, now) {
@@ -76,8 +77,8 @@ impl Slots {
         }
     }
 
-    /// The same, if there is room, or if a refusal needs nothing to be found out, and nobody waits in
-    /// line.
+    /// As `look`, without exclusive access. Returns `None` if a flag is set, or if a refusal needs
+    /// a search for ended leases.
     #[inline]
     pub(crate) fn snapshot_fast(&self, units: u32, now: Timestamp) -> Option<SlotSnapshot> {
         let head = self.load();
@@ -91,22 +92,23 @@ impl Slots {
         Some(SlotSnapshot { head, first, lease, cap, units, refusal })
     }
 
-    /// Whether the answer still holds. A thread that has shut the slots changes nothing before it opens
-    /// them.
+    /// Whether the answer still holds. The shut flag is ignored: a thread with exclusive access
+    /// does not change the head before it opens the slots.
     pub(crate) fn is_valid(&self, look: &SlotSnapshot) -> bool {
-        // A slot that was given back and taken leaves the head as it was, and another first end.
+        // A slot that was given back and taken again leaves the same head but another first end.
         let is_first =
             look.agrees() || self.first_end() == look.first || mutant("first_unconfirmed");
         is_first && self.load() & !SHUT == look.head
     }
 
-    /// Keeps others from taking, if nothing came between. Then `release` must follow.
+    /// Sets the hold flag, which stops takers, if the head is unchanged. The caller must then call
+    /// `release`.
     #[inline]
     pub(crate) fn hold(&self, look: &SlotSnapshot) -> bool {
         self.swap(look.head, look.head | HOLD).is_ok()
     }
 
-    /// Lets others take again, after the slots were taken, if they were.
+    /// Clears the hold flag, and subtracts the units if they were taken.
     #[inline]
     pub(crate) fn release(&self, look: &SlotSnapshot, is_taken: bool) {
         let units = if is_taken { u64::from(look.units) } else { 0 };
@@ -115,13 +117,14 @@ impl Slots {
             self.head.store((head & !HOLD) - units, Ordering::Release);
             return;
         }
-        // Release: whoever takes next sees the transaction done. One addition, since others may
-        // have given back meanwhile.
+        // AcqRel: pairs with `swap`. The next taker sees the finished transaction. A single
+        // subtraction, because other threads may have given back meanwhile.
         self.head.fetch_sub(units + HOLD, Ordering::AcqRel);
     }
 
-    /// Takes the slots, and says as what they were then seen: others may have taken and given back
-    /// meanwhile. `None`: there is no room any more, or something else came between.
+    /// Takes the slots, and returns the snapshot as of the swap, since other threads may have taken
+    /// and given back meanwhile. Returns `None` if there is no room any more, a flag is set or the
+    /// cycle changed.
     #[inline]
     pub(crate) fn commit(&self, look: &SlotSnapshot) -> Option<SlotSnapshot> {
         let mut head = look.head;
@@ -133,7 +136,7 @@ impl Slots {
             match self.swap(head, head - u64::from(look.units)) {
                 Ok(_) if mutant("answer_of_before") => return Some(*look),
                 Ok(_) => return Some(SlotSnapshot { head, ..*look }),
-                // Lost the compare-and-swap. Others are held, so go on without waiting.
+                // Lost the compare-and-swap. Other limits are held, so retry without waiting.
                 Err(seen) if still_has_room(head, seen, look.units, FLAGS) => head = seen,
                 Err(_) => return None,
             }

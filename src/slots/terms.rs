@@ -1,4 +1,5 @@
-//! What the slots of all keys of a limiter have in common.
+//! [`Terms`]: what the slots of all keys of a limiter share, which is the clock, the length of a
+//! lease and the maximum number of waiters.
 
 use std::time::Duration;
 
@@ -7,10 +8,10 @@ use crate::time::{Clock, Timestamp};
 
 use super::record::NEVER;
 
-/// Kept once for all keys: what each key keeps beside its slots is memory that a caller must fetch.
+/// Stored once for all keys: a copy per key would be memory that every call must fetch.
 pub(crate) struct Terms {
     pub(crate) clock: Clock,
-    /// How long a lease is, in nanoseconds; `u64::MAX` without end.
+    /// The length of a lease, in nanoseconds; `NEVER` if leases have no end.
     lease: AtomicU64,
     max_waiters: AtomicU64,
 }
@@ -26,9 +27,9 @@ impl Terms {
         Arc::new(Terms { clock, lease, max_waiters })
     }
 
-    /// For leases that begin and lines that are made from now on.
+    /// Applies to leases that begin and lines that are created from now on.
     pub(crate) fn set(&self, lease: Option<Duration>, max_waiters: usize) {
-        // Relaxed: nothing else goes with them.
+        // Relaxed: no other data is published with these values.
         self.lease.store(nanos(lease), Ordering::Relaxed);
         self.max_waiters.store(max_waiters as u64, Ordering::Relaxed);
     }
@@ -38,7 +39,7 @@ impl Terms {
         self.lease.load(Ordering::Relaxed)
     }
 
-    /// The end of a lease that begins at `now`.
+    /// The end of a lease that begins at `now`, in nanoseconds.
     #[inline]
     pub(super) fn end(&self, now: Timestamp) -> u64 {
         now.as_nanos().saturating_add(self.lease())

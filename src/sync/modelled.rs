@@ -1,11 +1,12 @@
-//! The same names under a model checker, and what makes a model fail when it should.
+//! The names of `sync` under a model checker, and what makes a model fail when it should.
 //!
 //! Three environment variables, read once:
-//! - `TOLLGATE_MUTANT=name` seeds a bug: every model has one with which it must fail.
-//! - `TOLLGATE_WEAKEN=file.rs:line` makes that line's ordering relaxed: is it needed?
+//! - `TOLLGATE_MUTANT=name` seeds a bug. Every model has a bug with which it must fail.
+//! - `TOLLGATE_WEAKEN=file.rs:line` makes the ordering on that line relaxed, to check whether the
+//!   ordering is needed.
 //! - `TOLLGATE_RMW=1` turns every load and store into a read-modify-write. Loom does not explore
-//!   all interleavings of load-then-compare-and-swap (tokio-rs/loom #166); so it does, and no
-//!   longer sees stale reads. Each loom model runs in both modes.
+//!   all interleavings of a load and a later compare-and-swap (tokio-rs/loom #166). In this mode it
+//!   does, but does not see stale reads. Each loom model runs in both modes.
 
 use std::panic::Location;
 
@@ -16,10 +17,10 @@ use loom as model;
 #[cfg(tollgate_shuttle)]
 use shuttle as model;
 
-// Not modelled: counts owners, and orders nothing else.
+// Not modelled: they count owners, and order nothing else.
 pub(crate) use std::sync::{Arc, Weak};
 
-/// A fixed seed: a model must not depend on the process's randomness.
+/// A fixed seed: a model must not depend on the randomness of the process.
 pub(crate) type RandomState = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
 
 struct Settings {
@@ -42,7 +43,7 @@ static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
 
 pub(crate) use std::thread::panicking as is_panicking;
 
-/// All threads have the same number: an address would differ from run to run.
+/// The same number for all threads: an address would differ from run to run.
 pub(crate) fn thread_mark() -> u64 {
     0
 }
@@ -58,7 +59,7 @@ macro_rules! per_thread {
 }
 pub(crate) use per_thread;
 
-/// A value of one run of a model, made when it is first used.
+/// A value of one run of a model, created when it is first used.
 macro_rules! global {
     (static $name:ident: $of:ty = $value:expr;) => {
         #[cfg(tollgate_loom)]
@@ -69,13 +70,14 @@ macro_rules! global {
 }
 pub(crate) use global;
 
-/// crossbeam's face: lets another thread get on, which neither model sees of crossbeam's own.
+/// crossbeam's interface. Yields through the model, which does not see a yield of crossbeam's own
+/// type.
 #[derive(Default)]
 pub(crate) struct Backoff(std::cell::Cell<u32>);
 
 impl Backoff {
     pub(crate) fn snooze(&self) {
-        // Two that wait for a third would take turns for ever, since loom tries every order.
+        // Two threads that wait for a third would take turns forever, since loom tries every order.
         #[cfg(tollgate_loom)]
         if self.0.get() >= 2 {
             loom::skip_branch();
@@ -85,7 +87,7 @@ impl Backoff {
     }
 }
 
-/// Whether the seeded bug `name` is in.
+/// Whether the seeded bug `name` is enabled.
 pub(crate) fn mutant(name: &str) -> bool {
     SETTINGS.mutant.as_deref() == Some(name)
 }
@@ -199,7 +201,7 @@ impl AtomicU64 {
 
 pub(crate) use model::sync::MutexGuard;
 
-/// `parking_lot`'s face on the model's mutex.
+/// `parking_lot`'s interface over the model's mutex.
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(model::sync::Mutex<T>);
 
@@ -215,7 +217,7 @@ impl<T> Mutex<T> {
     }
 }
 
-/// A locked value of which only a trait is known.
+/// A locked value that the holder sees only as a `U`, such as a trait object.
 pub(crate) struct LockedAs<'a, U: ?Sized>(Box<dyn Lend<U> + 'a>);
 
 trait Lend<U: ?Sized> {
@@ -237,7 +239,7 @@ impl<'a, U: ?Sized + 'a> LockedAs<'a, U> {
     }
 }
 
-/// A wait that is limited is not: a model moves a virtual clock instead.
+/// `wait_for` ignores its time limit: a model moves a virtual clock instead.
 #[derive(Debug, Default)]
 pub(crate) struct Condvar(model::sync::Condvar);
 
@@ -257,7 +259,7 @@ impl Condvar {
     }
 }
 
-/// std's, with a flag and a lock that the model sees.
+/// std's type, with a flag and a lock that the model sees.
 #[derive(Debug)]
 pub(crate) struct OnceLock<T> {
     value: std::sync::OnceLock<T>,
