@@ -158,7 +158,7 @@ fn shown(contender: &About) -> String {
     }
 }
 
-/// Speed and memory with the fewest keys, where shared structures have their full effect.
+/// Speed and memory with the fewest keys: then the warm-up gives each key its longest history.
 fn cost(report: &Report, contender: &About, keys: &[u64]) -> Vec<String> {
     let row = |keys: Option<&u64>| {
         let rows = report.speed.iter().flat_map(|speed| &speed.rows);

@@ -118,7 +118,8 @@ pub(super) fn excess(scenario: &Scenario, score: &Score) -> f64 {
     score.excess as f64 / scenario.count.max(1) as f64
 }
 
-/// The fewest keys that speed was measured with: there each has all behind it that it can have.
+/// The fewest keys that speed was measured with: then the warm-up gives each key its longest
+/// history.
 pub(super) fn fewest_keys(report: &Report) -> Option<u64> {
     report.speed.as_ref()?.rows.iter().map(|row| row.keys).min()
 }
