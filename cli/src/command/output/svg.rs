@@ -51,7 +51,7 @@ enum Look {
 
 /// The scales that both runs share.
 struct Axes {
-    /// Seconds of one unit of the axis, and its name.
+    /// The length of the time axis's unit in seconds, and its name.
     unit: (f64, &'static str),
     /// The ends of the axes of time, of levels and of counts.
     time: f64,
