@@ -61,7 +61,7 @@ impl Trailing {
     /// last call.
     fn at(&mut self, now: Timestamp) -> u64 {
         while let Some((at, cost)) = self.admitted.front().copied() {
-            // What was admitted a whole period ago has left the half-open window.
+            // The window is half-open, so an admission exactly a period ago has left it.
             if now.since(at) < self.period {
                 break;
             }
