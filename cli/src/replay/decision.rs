@@ -18,11 +18,11 @@ use tollgate::{Allowed, Refused, Retry};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Decision<'a> {
-    /// When the event happened, by its own account.
+    /// The event's own stamp.
     pub at: Timestamp,
-    /// What the log calls it.
+    /// The id of the event in the log.
     pub id: Option<&'a str>,
-    /// The answer.
+    /// The answer of the policy.
     pub answer: Result<Allowed, Refused>,
 }
 
