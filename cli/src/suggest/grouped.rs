@@ -9,7 +9,7 @@ use tollgate::Quota;
 use tollgate::Timestamp;
 use tollgate::algorithm::{Algorithm, Gcra, Tat};
 
-/// The largest count that is tried.
+/// The largest count that is tried: no quota is faster than 2^36 units a second.
 const MAX_COUNT: u64 = 1 << 36;
 
 /// The requests of one fact, grouped by caller, in order of time for each caller.

@@ -1,4 +1,5 @@
 //! The results of each contender over all scenarios, as the sections of the page need them.
+//! The results per scenario are in `crate::compare::Report`.
 
 use crate::compare::{About, Origin, Outcome, Report, Scenario, Score, SpeedRow, Waits};
 

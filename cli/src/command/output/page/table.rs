@@ -1,4 +1,5 @@
 //! The section with all contenders in one table. The best figure of each column is marked.
+//! Formats of the figures are in `figures.rs`.
 
 use std::fmt::Write;
 
