@@ -72,8 +72,10 @@ impl Comparison {
 
     /// Runs all contenders through all scenarios and checks, and measures speed if that is set.
     ///
-    /// If a contender panics in a scenario or a check, the report says so. If it panics while its
-    /// speed is measured, the panic is not caught.
+    /// If a contender panics in a scenario or a check, the report says so.
+    ///
+    /// # Panics
+    /// If a contender panics while its speed is measured.
     pub fn run(&self, entries: &[Entry]) -> Report {
         let timed: Vec<&Entry> = entries.iter().filter(|entry| entry.takes_time).collect();
         Report {

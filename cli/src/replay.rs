@@ -71,7 +71,7 @@ pub use took::Took;
 use in_flight::InFlight;
 use timeline::Resolution;
 
-/// Hashes alike in every run. A fixed seed is safe here: whoever writes a log gains nothing from
+/// Hashes alike in every run. A fixed seed is safe here: the writer of a log gains nothing from
 /// collisions in a later replay.
 type FixedHasher = BuildHasherDefault<DefaultHasher>;
 

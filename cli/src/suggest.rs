@@ -7,7 +7,7 @@
 //!
 //! let mut observed = Observed::of(["user"])?;
 //! for second in 0..100 {
-//! One request a second, and once five more at the same time.
+//!     // One request a second, and once five more at once.
 //!     for _ in 0..if second == 50 { 6 } else { 1 } {
 //!         let line = format!(r#"{{"t": {second}, "facts": {{"user": 7}}}}"#);
 //!         observed.event(&Format::Jsonl.event(line.as_bytes())?.expect("it is not blank"))?;

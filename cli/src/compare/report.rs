@@ -134,7 +134,7 @@ pub struct Score {
     pub wrongful_requests: u64,
     /// The units of these requests.
     pub wrongful: u64,
-    /// How exact the stated waits are, or `None` if no wait was judged.
+    /// How exact the stated waits are, or `None` if no request was denied.
     pub waits: Option<Waits>,
     /// The units admitted in each step.
     pub admitted_by_step: Vec<u64>,
@@ -159,7 +159,8 @@ pub struct Waits {
     pub sampled: u64,
     /// The number of these for which the contender stated a wait, or that no wait helps.
     pub stated: u64,
-    /// The number of these with exactly the least wait, to the nanosecond.
+    /// The number of these that are exact: the least wait to the nanosecond, or `Never` where no wait
+    /// helps.
     pub exact: u64,
     /// The greatest time in nanoseconds by which a stated wait is too short.
     pub early_ns: u64,
