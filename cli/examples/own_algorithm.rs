@@ -1,5 +1,5 @@
-//! An algorithm of one's own beside the others: `cargo run --package tollgate-cli --example
-//! own_algorithm`.
+//! An algorithm of your own in the comparison with the others. Run it with
+//! `cargo run --package tollgate-cli --example own_algorithm`.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use tollgate::algorithm::Algorithm;
 use tollgate::{Allowed, Denied, Quota, RateLimiter, Retry, Timestamp};
 use tollgate_cli::compare::{Comparison, Entry, algorithms};
 
-/// After an allowed request nobody else of the key is, until its units' time has passed: a burst
-/// is one request, however many units it asks for.
+/// An allowed request blocks its key until its units have come back at the rate of the quota. A
+/// burst is one request, whatever its cost.
 #[derive(Clone)]
 struct Spaced(Quota);
 
@@ -52,7 +52,7 @@ impl Algorithm for Spaced {
         *next
     }
 
-    /// One of the whole count, and what comes in the time after it.
+    /// The whole count in the first request, and what comes back during `within`.
     fn bound(&self, within: Duration) -> u64 {
         let count = u128::from(self.0.count());
         let more = within.as_nanos().saturating_mul(count) / self.0.period().as_nanos();
@@ -61,11 +61,11 @@ impl Algorithm for Spaced {
 }
 
 fn main() {
-    // It limits as any other does …
+    // A limiter takes it as any other algorithm …
     let limiter = RateLimiter::with_algorithm(Spaced(Quota::per_minute(100)));
     assert!(limiter.check("user:42").is_ok() && limiter.check("user:42").is_err());
 
-    // … and stands in the same table.
+    // … and the comparison runs it beside the built-in ones.
     let mut entries = algorithms();
     entries.push(Entry::new("spaced", Spaced));
     let report = Comparison::new(Quota::per_minute(100), 1).run(&entries);

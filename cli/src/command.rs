@@ -1,7 +1,7 @@
-//! `tollgate`: policies on the command line.
+//! The `tollgate` command: parses the arguments and runs the subcommand that they name.
 //!
 //! Data goes to standard output, everything else to standard error. Exit codes: 0 done, 1 a
-//! threshold of the user's was broken, 2 usage or policy error, 3 too many unreadable lines.
+//! threshold set by the user was broken, 2 usage or policy error, 3 too many unreadable lines.
 
 mod args;
 mod check;
@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use args::{Args, Command};
 use clap::Parser;
 
-/// The command: reads the process's arguments, and gives its exit code.
+/// Runs the command with the arguments of the process, and returns its exit code.
 pub fn main() -> ExitCode {
     let done = match Args::parse().command {
         Command::Check(args) => check::run(&args),

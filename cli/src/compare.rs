@@ -1,8 +1,8 @@
-//! Limiters side by side: what each really admits, what it says and what it costs, on the same
-//! arrivals.
+//! Comparison of limiters on the same arrivals: what each really admits, what it states and what it
+//! costs.
 //!
-//! The judge is the exact log: of each key, every unit admitted and when. From it follow the worst
-//! window, and which denials had room.
+//! Results are judged by the exact log, which holds for each key every admitted unit and its time.
+//! The log gives the worst window, and shows for each denial whether the window had room.
 //!
 //! ```
 //! use tollgate_cli::compare::{Comparison, algorithms};
@@ -16,8 +16,10 @@
 //! }
 //! ```
 //!
-//! `contender` is who takes part, `arrivals` what they are put through, `score` and `waits` what
-//! came of it, `checks` the mistakes that are looked for, `speed` how long it takes.
+//! `contender` has the trait of the limiters that are compared and `entry` makes them, `arrivals`
+//! has the scenarios, `score` and `waits` judge the decisions, `checks` looks for known mistakes,
+//! `speed` measures time and memory, and `report` has the results. The text and the page made from
+//! them are in the command.
 
 mod arrivals;
 mod checks;
@@ -41,7 +43,7 @@ pub use report::{
 };
 pub use speed::{Heap, Pace};
 
-/// What is to be compared.
+/// A comparison to run: a quota, the scenarios, and whether to measure speed.
 #[derive(Clone, Debug)]
 pub struct Comparison {
     quota: Quota,
@@ -51,12 +53,12 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// All [`scenarios`] of a quota, drawn from a seed, and no speed.
+    /// A comparison over all [`scenarios`] of a quota, drawn from `seed`, without speed.
     pub fn new(quota: Quota, seed: u64) -> Comparison {
         Comparison { quota, seed, scenarios: scenarios(quota, seed), pace: None }
     }
 
-    /// Other scenarios instead.
+    /// Replaces the scenarios.
     #[must_use]
     pub fn scenarios(self, scenarios: Vec<Arrivals>) -> Comparison {
         Comparison { scenarios, ..self }
@@ -68,10 +70,12 @@ impl Comparison {
         Comparison { pace: Some(pace), ..self }
     }
 
-    /// Puts all contenders through everything.
+    /// Runs all contenders through all scenarios and checks, and measures speed if that is set.
     ///
-    /// A contender that panics while it is judged is caught, and the report says so; one that
-    /// panics while it is timed ends the comparison.
+    /// If a contender panics in a scenario or a check, the report says so.
+    ///
+    /// # Panics
+    /// If a contender panics while its speed is measured.
     pub fn run(&self, entries: &[Entry]) -> Report {
         let timed: Vec<&Entry> = entries.iter().filter(|entry| entry.takes_time).collect();
         Report {

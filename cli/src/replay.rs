@@ -1,5 +1,5 @@
-//! What a policy would have done to a log: lines become events, events are decided on virtual
-//! time, and what was decided becomes a summary.
+//! Replay of a log under a policy: lines become events, a [`Replay`] decides the events on virtual
+//! time, and its counts become a [`Summary`].
 //!
 //! ```
 //! use tollgate_cli::replay::{Log, Replay};
@@ -24,14 +24,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The same log gives the same answers every time. An event that is stamped earlier than one
-//! before it counts at the latest stamp there was ([`Disorder`] says how often). [`Arrivals`] puts
-//! in order what a log only tells at its end.
+//! The same log always gives the same answers. An event stamped earlier than one before it counts
+//! at the latest stamp so far ([`Disorder`] says how often that happens). [`Arrivals`] sorts the
+//! events of a log that is written in the order in which requests end.
 //!
-//! What an admitted request holds it gives back when it ends, `took` after it began or by a
-//! `finish`. At one instant requests end before others begin, since what was held is free at
-//! exactly its end; events of the log are taken in their order. A request whose end the log cannot
-//! tell, since it has neither `took` nor an id, takes no time.
+//! A request gives back what it holds when it ends: `took` after it began, or at a `finish`. At one
+//! instant, requests end before others begin, since what a request holds is free from exactly its
+//! end. Apart from that, events are taken in the order of the log. A request without `took` and
+//! without an id has no known end, so it takes no time.
 
 mod absence;
 mod access_log;
@@ -71,20 +71,22 @@ pub use took::Took;
 use in_flight::InFlight;
 use timeline::Resolution;
 
-/// Hashes alike in every run. A log cannot be made to fit the hash of a later replay for any gain.
+/// Hashes alike in every run. A fixed seed is safe here: the writer of a log gains nothing from
+/// collisions in a later replay.
 type FixedHasher = BuildHasherDefault<DefaultHasher>;
 
-/// As many facts of one event as are handed on without allocating.
+/// The number of facts of an event that are passed on without allocation.
 const INLINE_FACTS: usize = 16;
 
 type Facts<'a> = SmallVec<[(&'a str, &'a str); INLINE_FACTS]>;
 
-/// Decides the events of a log under a policy, and keeps count. Nobody waits: whom a limit with a
-/// `wait` does not admit at once is refused.
+/// Decides the events of a log under a policy, and counts the decisions. No request waits: if a
+/// limit with a `wait` does not admit a request immediately, the request is refused.
 ///
-/// Memory grows with the keys that the limits count, with the keys that are refused, and with the
-/// requests in flight: those with an id count as such until they are finished. Where more than
-/// 262,144 are in flight and none was ever finished, the log does not tell, and no id is waited for.
+/// Memory grows with the keys that limits count, with the keys that are refused, and with the
+/// requests in flight. A request with an id is in flight until it is finished. If more than 262,144
+/// such requests are in flight and none was ever finished, ids do not tell when requests end, and
+/// the replay stops tracking them.
 pub struct Replay {
     policy: Policy,
     enforcer: Enforcer<FixedHasher>,
@@ -92,9 +94,9 @@ pub struct Replay {
     counts: Counts,
     in_flight: InFlight,
     limits: Vec<Tally>,
-    /// By the limit's place, and the key in words.
+    /// By the index of the limit and the key as text.
     refused_keys: HashMap<(usize, String), Timeline>,
-    /// The facts that the policy names and no request has had.
+    /// The facts that the policy names and that no request has had so far.
     unseen: Vec<String>,
     span: Option<Span>,
     finest: Resolution,
@@ -111,7 +113,7 @@ struct Counts {
     unreadable_lines: u64,
 }
 
-/// What is known of a limit besides what the enforcer counts.
+/// The counts of a limit that the enforcer does not keep.
 #[derive(Default)]
 struct Tally {
     keys: HashSet<u64, FixedHasher>,
@@ -119,7 +121,7 @@ struct Tally {
     shadow_refused: Timeline,
 }
 
-/// From the first event to the latest.
+/// The stamps of the first event and of the latest.
 #[derive(Clone, Copy)]
 struct Span {
     first: Timestamp,
@@ -127,7 +129,7 @@ struct Span {
 }
 
 impl Replay {
-    /// A replay that has seen nothing yet, or all that is wrong with the policy.
+    /// A replay without events. Fails with all problems of the policy, if it has any.
     pub fn new(policy: Policy) -> Result<Replay, PolicyError> {
         let time = VirtualClock::new();
         let enforcer = Enforcer::builder(policy.clone())
@@ -149,8 +151,8 @@ impl Replay {
         })
     }
 
-    /// Decides an event. One that only ends something is counted and not decided; it is a no-op if
-    /// no admitted request of its id is without an end.
+    /// Decides an event. Returns `None` for a `finish`, which is counted and not decided. A
+    /// `finish` has no effect if all admitted requests with its id have ended.
     pub fn event<'e>(&mut self, event: &'e Event<'_>) -> Option<Decision<'e>> {
         self.move_time_to(event.at);
         let pair = |(name, value): &'e (Cow<'_, str>, Cow<'_, str>)| (&**name, &**value);
@@ -191,7 +193,7 @@ impl Replay {
         self.counts.unreadable_lines += 1;
     }
 
-    /// How it stands.
+    /// The counts so far.
     pub fn summary(&self) -> Summary {
         let Counts { admitted, refused, peeks, finishes, unknown_finishes, unreadable_lines } =
             self.counts;
@@ -211,7 +213,7 @@ impl Replay {
             unfinished: self.in_flight.unfinished(),
             peak_in_flight: self.in_flight.peak(),
             disorder: self.disorder,
-            // A log without requests says nothing about the facts of requests.
+            // Without requests, the log says nothing about the facts that requests have.
             missing_facts: if requests > 0 {
                 absence::of(&self.policy, &self.unseen)
             } else {
@@ -221,7 +223,7 @@ impl Replay {
         }
     }
 
-    /// Never moves back. Requests that end on the way do so at their own time.
+    /// Moves the time forward to `at`, never back. Requests that end by then end at their own time.
     fn move_time_to(&mut self, at: Timestamp) {
         self.finest.see(at);
         let span = self.span.get_or_insert(Span { first: at, last: at });
@@ -238,7 +240,7 @@ impl Replay {
         self.time.set(now);
     }
 
-    /// Notes which keys a request has, and what limits in shadow say to it.
+    /// Records the keys of a request, and what limits in shadow mode decide about it.
     fn look(&mut self, facts: &Facts<'_>, cost: u64) {
         self.unseen.retain(|fact| !facts.iter().any(|(name, _)| name == fact));
         let (limits, now) = (&mut self.limits, self.time.now());
@@ -282,7 +284,8 @@ impl Replay {
             .collect()
     }
 
-    /// The most refused first; of equals the first in the policy, then in the alphabet.
+    /// The most refused keys first; then by the limits' order in the policy, then by the key's
+    /// text.
     fn top_refused_keys(&self) -> Vec<KeySummary> {
         let mut keys: Vec<_> = self.refused_keys.iter().collect();
         keys.sort_by_cached_key(|((limit, key), refused)| {
@@ -318,7 +321,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::task::{Context, Wake, Waker};
 
-    /// Notes what the time is whenever it is woken.
+    /// Records the time of each wake-up, in seconds.
     struct Witness {
         time: VirtualClock,
         seen: Mutex<Vec<u64>>,

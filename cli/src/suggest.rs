@@ -1,5 +1,5 @@
-//! Limits from observed use: for each fact of a log the tightest limit with which no more than a
-//! given share of its requests, or of its callers, would have been refused.
+//! Suggestion of limits from observed use: for each fact of a log, the tightest limit that would
+//! have refused no more than a given share of the requests, or of the callers.
 //!
 //! ```
 //! use tollgate_cli::replay::Format;
@@ -21,29 +21,30 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! **What is suggested.** One limit a fact: `count` per period by GCRA, with a burst of the count,
-//! for requests that have the fact. The count is the smallest that keeps to the target, found by
-//! deciding the log's requests; one number a fact is what a person can check and change.
+//! **What is suggested.** One limit per fact, for requests that have the fact: `count` per period
+//! by GCRA, with a burst of the count. The count is the smallest that keeps to the target, found by
+//! deciding the log's requests. A person can check and change one number per fact.
 //!
-//! **Which period.** Of ten seconds and a minute, and of a second if stamps are fine enough, the
-//! one whose limit lets the least through in its worst minute: its burst, and a minute of its rate.
-//! That is the minute for callers that come in bursts, as browsers do, and the shorter one for
-//! those that come evenly, as programs do, whom a minute's burst would hardly limit. A period is at
-//! least ten times as long as the step of the stamps: in a log of whole seconds nothing tells how
-//! the requests of one second were spread.
+//! **Which period.** The candidates are a minute, ten seconds and, if stamps are fine enough, a
+//! second. The period is chosen whose limit lets the least through in its worst minute, which is
+//! its burst and a minute of its rate. For callers that come in bursts, as browsers do, that is the
+//! minute. For callers that come evenly, as programs do, it is a shorter period, since the burst of
+//! a minute would hardly limit them. A period is at least ten times the step of the stamps: a log
+//! of whole seconds does not say how the requests of one second were spread.
 //!
-//! **Several facts.** Limits of one policy refuse together, and often the same requests. So each
-//! may by itself refuse the same part of what the target allows, in 64ths: the largest part with
-//! which all of them together keep to it. What is left then goes to one after the other, in their
-//! order. Each limit alone keeps to the target too, so one can be taken out of the policy.
+//! **Several facts.** The limits of a policy refuse together, and often the same requests. So each
+//! limit may by itself refuse the same part of what the target allows, in 64ths: the largest part
+//! with which all limits together keep to the target. What remains then goes to one limit after the
+//! other, in their order. Each limit alone also keeps to the target, so any of them can be removed
+//! from the policy.
 //!
-//! **Confirmed.** In the end the policy is run over all requests by a
-//! [`Replay`](crate::replay::Replay), and should that refuse more, limits are loosened until it does
-//! not. Its numbers are those that are told.
+//! **Confirmed.** At the end a [`Replay`](crate::replay::Replay) runs the policy over all requests.
+//! If it refuses more than the target allows, limits are loosened until it does not. The numbers of
+//! the suggestion are the replay's.
 //!
-//! Requests are taken as a replay takes them: one that is stamped earlier than an event before it
-//! counts at the latest stamp there was. A million requests of three facts take some ten seconds,
-//! since limits are tried together over all of them up to a few dozen times, and 40 MB.
+//! Requests are taken as a replay takes them: one stamped earlier than an event before it counts at
+//! the latest stamp so far. A million requests of three facts take some ten seconds and 40 MB,
+//! since the limits are tried together over all requests up to a few dozen times.
 
 mod dial;
 mod grouped;
@@ -61,24 +62,24 @@ pub use observed::{MAX_BYTES, Observed, Unobserved};
 pub use suggestion::{Fact, Suggested, Suggestion};
 pub use windows::{WINDOWS, Window};
 
-/// How much of what was observed may be refused.
+/// How much of the observed use may be refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// At most this share, rounded down to whole requests or callers. 0 %: nobody.
+    /// The share, rounded down to whole requests or callers. With 0 %, nothing is refused.
     pub share: Share,
-    /// Of what.
+    /// What the share counts.
     pub of: Of,
 }
 
-/// What a share is of.
+/// What the share of a [`Target`] counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Of {
-    /// Of all requests: so many are refused, by whichever limit.
+    /// All requests: a request counts if any limit refuses it.
     #[default]
     Requests,
-    /// Of the callers of each fact, its different values: so many have any request refused, by
-    /// whichever limit. With several facts that is a lot to ask, since a request that is refused
-    /// counts for the callers of all of them.
+    /// The callers of each fact, which are its different values: a caller counts if any limit
+    /// refuses any of its requests. With several facts this is a strict target, since a refused
+    /// request counts for the callers of all its facts.
     Callers,
 }

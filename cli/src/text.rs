@@ -1,11 +1,12 @@
-//! Numbers, times and tables as text.
+//! Formats of numbers, durations, times, names and tables, for all text that the command prints.
+//! Formats that only the HTML page needs are in `command/output/page/figures.rs`.
 
 use std::time::Duration;
 
 use crate::replay::Seconds;
 use tollgate::Timestamp;
 
-/// A stamp before this is not a date but seconds from some start. 1 January 1980.
+/// 1 January 1980. An earlier stamp is shown as seconds from some start, not as a date.
 const FIRST_DATE: Timestamp = Timestamp::from_secs(315_532_800);
 
 /// `12,345`.
@@ -31,7 +32,7 @@ pub(crate) fn counted(number: u64, one: &str, more: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { more })
 }
 
-/// `12.3 %`. What is not nothing is not shown as nothing, nor what is not all as all.
+/// `12.3 %`. Rounding never turns a part above 0 into 0 %, nor less than the whole into 100 %.
 pub(crate) fn percent(part: u64, whole: u64) -> String {
     let percent = if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 };
     if part > 0 && percent < 0.1 {
@@ -43,7 +44,7 @@ pub(crate) fn percent(part: u64, whole: u64) -> String {
     }
 }
 
-/// The largest units of a duration: `8d 23h` for 2, `1m 30s`, `20ms`. `0s` for nothing.
+/// The largest `most_units` units of a duration: `8d 23h` for 2, `1m 30s`, `20ms`. Zero is `0s`.
 pub(crate) fn duration(duration: Duration, most_units: usize) -> String {
     const UNITS: [(&str, u128); 7] = [
         ("d", 86_400_000_000_000),
@@ -66,7 +67,7 @@ pub(crate) fn duration(duration: Duration, most_units: usize) -> String {
     if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
 }
 
-/// A stamp as a date in UTC, or as seconds if it is none. `format` as of strftime.
+/// A stamp as a date in UTC by the strftime `format`, or as seconds if it is before [`FIRST_DATE`].
 pub(crate) fn moment(at: Timestamp, format: &str) -> String {
     if at < FIRST_DATE {
         return format!("{} s", Seconds(at));
@@ -81,7 +82,7 @@ pub(crate) fn is_date(at: Timestamp) -> bool {
     at >= FIRST_DATE
 }
 
-/// `text` cut to `width` characters, its end marked if any were cut off.
+/// `text` cut to `width` characters; `…` replaces the end if anything is cut off.
 pub(crate) fn cut(text: &str, width: usize) -> String {
     let clean: String = text
         .chars()
@@ -93,7 +94,7 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     clean.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// `a`, `b` and `c`, each in quotes.
+/// `a`, `b` and `c`, each in backquotes.
 pub(crate) fn listed(names: &[&str]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     match quoted.as_slice() {
@@ -103,7 +104,7 @@ pub(crate) fn listed(names: &[&str]) -> String {
     }
 }
 
-/// Which of `names` was probably meant by `given`, as a question.
+/// A question that suggests the name most similar to `given`, if any is similar enough.
 pub(crate) fn did_you_mean<'a>(
     given: &str,
     names: impl IntoIterator<Item = &'a str>,
@@ -119,7 +120,8 @@ pub(crate) fn did_you_mean<'a>(
         .map(|(_, name)| format!("did you mean `{name}`?"))
 }
 
-/// Lines of at most `width` characters, broken at spaces. A line that begins with a space is kept.
+/// Lines of at most `width` characters, broken at spaces. Lines that begin with a space are kept
+/// whole.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for line in text.lines() {
@@ -143,14 +145,14 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// How a column of a table is set.
+/// The alignment of a column.
 #[derive(Clone, Copy)]
 pub(crate) enum Align {
     Left,
     Right,
 }
 
-/// Rows as lines, their columns aligned and two spaces apart.
+/// Rows as lines, with aligned columns two spaces apart.
 pub(crate) fn table(rows: &[Vec<String>], align: &[Align]) -> Vec<String> {
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()

@@ -1,8 +1,9 @@
-//! The command `tollgate`.
+//! The command `tollgate`. This file only sets the allocator and calls `tollgate_cli::main`;
+//! the command itself is in `command.rs`.
 
 use std::process::ExitCode;
 
-/// Counts bytes, for `compare`.
+/// `compare` measures memory by the byte counts of this allocator.
 #[cfg(feature = "peers")]
 #[global_allocator]
 static ALLOCATOR: &stats_alloc::StatsAlloc<std::alloc::System> = &stats_alloc::INSTRUMENTED_SYSTEM;

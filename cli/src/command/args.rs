@@ -1,4 +1,5 @@
-//! What can be asked for.
+//! The arguments of the command line, as clap reads them. Doc comments on clap items are the help
+//! text that users see. The subcommands themselves are in the sibling modules.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -63,7 +64,7 @@ pub(crate) struct Replay {
     pub(crate) decisions: Option<PathBuf>,
 }
 
-// No comment for users: it would stand above every command that reads logs.
+// Not a doc comment: clap would show it as the description of every command that reads logs.
 #[derive(clap::Args)]
 pub(crate) struct Logs {
     /// The logs, in order, plain or gzip. `-` is standard input.
@@ -238,7 +239,7 @@ Exit codes: 0 done, 1 a threshold you set was broken, 2 usage or policy error."#
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 a threshold you set was broken, \
     2 usage or policy error, 3 too many unreadable lines.";
 
-/// A format, or none: to be found out.
+/// A log format; `None` means that it is detected from the log.
 pub(crate) type Auto = Option<Format>;
 
 fn parse_format(name: &str) -> Result<Auto, String> {
@@ -261,7 +262,7 @@ fn parse_of(name: &str) -> Result<Of, &'static str> {
 pub(crate) struct Percent(f64);
 
 impl Percent {
-    /// Whether `part` is more than this of `whole`.
+    /// Whether `part` is more than this percentage of `whole`.
     pub(crate) fn is_exceeded_by(self, part: u64, whole: u64) -> bool {
         part as f64 * 100.0 > self.0 * whole as f64
     }

@@ -1,4 +1,5 @@
-//! `tollgate check`.
+//! `tollgate check`: loads a policy and prints its limits as a table.
+//! The table itself is in `output/limits.rs`.
 
 use crate::command::args;
 use crate::command::exit::Failure;

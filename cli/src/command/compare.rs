@@ -1,4 +1,6 @@
-//! `tollgate compare`.
+//! `tollgate compare`: runs the comparison of `crate::compare` and prints its report, as text, as
+//! JSON or as an HTML page. Reading a log as a scenario and the limiters of other crates are here
+//! too.
 
 mod log;
 mod peers;
@@ -55,7 +57,7 @@ pub(crate) fn run(args: &args::Compare) -> Result<(), Failure> {
     screen.finish()
 }
 
-/// What was asked for, as it can be typed again.
+/// The command line of this process, quoted so that a user can paste it into a shell.
 fn command() -> String {
     let word = |word: OsString| {
         let word = word.to_string_lossy().into_owned();
@@ -66,7 +68,7 @@ fn command() -> String {
     format!("tollgate {}", words.join(" "))
 }
 
-/// Keeps the named scenarios; all if none is named.
+/// Keeps only the named scenarios, or all if `names` is empty.
 fn choose(scenarios: &mut Vec<Arrivals>, names: &[String]) -> Result<(), Failure> {
     let known: Vec<&str> = scenarios.iter().map(|scenario| scenario.name.as_str()).collect();
     if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
@@ -78,7 +80,7 @@ fn choose(scenarios: &mut Vec<Arrivals>, names: &[String]) -> Result<(), Failure
     Ok(())
 }
 
-/// Opens the file for the page, which must not be the log.
+/// Opens the file for the page. Fails if it is the same file as the log.
 fn open(args: &args::Compare, path: &Path) -> Result<(File, String), Failure> {
     if args.log.as_deref().is_some_and(|log| same_file(log, path)) {
         let what = "--html would write over the log, which is read; give it another file";

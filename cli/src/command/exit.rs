@@ -1,19 +1,20 @@
-//! How it ends: what went wrong, and the exit code that says so.
+//! How the command ends: the failures of subcommands, and the exit code of each.
+//! Also holds the function that writes messages to standard error.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::simulate::ScenarioError;
 
-/// Why it ended before it was done.
+/// Why a subcommand stopped before it was done.
 pub(crate) enum Failure {
-    /// What was asked for cannot be done, or a policy is not right.
+    /// The request cannot be carried out, or a policy is invalid.
     Usage(String),
-    /// Expectations of the user's that do not hold.
+    /// Expectations set by the user that do not hold.
     Broken(Vec<String>),
-    /// Too much of the logs could not be read.
+    /// More of the log lines were unreadable than the user allows.
     Unreadable(String),
-    /// Nobody reads the output any more.
+    /// The reader of the output closed the pipe.
     Closed,
 }
 
@@ -33,10 +34,10 @@ impl Failure {
     }
 }
 
-/// Says what went wrong, and gives the exit code.
+/// Writes the failure to standard error, and returns the exit code.
 pub(crate) fn code(done: Result<(), Failure>) -> ExitCode {
     match done {
-        // Whoever closed the pipe has what they wanted.
+        // A reader that closes the pipe has all the output it wants, so this is no error.
         Ok(()) | Err(Failure::Closed) => ExitCode::SUCCESS,
         Err(Failure::Broken(expectations)) => {
             expectations.iter().for_each(|broken| say(&format!("broken: {broken}")));
@@ -53,7 +54,7 @@ pub(crate) fn code(done: Result<(), Failure>) -> ExitCode {
     }
 }
 
-/// Writes a line to standard error. If nobody reads that, so be it.
+/// Writes a line to standard error. Ignores errors, because there is nowhere to report them.
 pub(crate) fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }

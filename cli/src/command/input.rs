@@ -1,4 +1,5 @@
-//! Logs: opened before the long run, plain or gzip, from files or standard input.
+//! Opening of input files: policies as text, and logs, plain or gzip, from files or standard input.
+//! Logs are opened before the long run, so that a wrong path fails early. `reading.rs` reads them.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -10,20 +11,20 @@ use crate::command::exit::Failure;
 
 const BUFFER_BYTES: usize = 1 << 17;
 
-/// How a gzip stream begins.
+/// The first bytes of a gzip stream.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// The text of a small file; `what` says what it is.
+/// Reads a small file as text. `what` names its role in the error message.
 pub(crate) fn text(what: &str, path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path).map_err(|error| {
         Failure::Usage(format!("cannot read the {what} {}: {error}", path.display()))
     })
 }
 
-/// A log that can be read.
+/// An open log.
 pub(crate) struct Input {
     pub(crate) name: String,
-    /// Bytes to be read from it, if that is known.
+    /// The size of the file in bytes, or `None` if the input is not a regular file.
     pub(crate) size: Option<u64>,
     source: Box<dyn Read>,
 }
@@ -48,7 +49,8 @@ impl Input {
         Ok(Input { name, size, source: Box::new(file) })
     }
 
-    /// Its text, unpacked if it is gzip. Every byte read from it passes `watched`.
+    /// The text of the log, decompressed if it is gzip. All raw bytes are read through the reader
+    /// that `watched` returns.
     pub(crate) fn text<R: Read + 'static>(
         self,
         watched: impl FnOnce(Box<dyn Read>) -> R,

@@ -1,4 +1,5 @@
-//! What is shown: one file an output.
+//! The outputs of the command, one file each, and the screen that text is written to.
+//! What the numbers mean is decided elsewhere; these files only lay them out.
 
 pub(crate) mod chart;
 pub(crate) mod comparison;
@@ -15,7 +16,7 @@ use std::io::{self, IsTerminal, Write};
 
 use crate::command::exit::Failure;
 
-/// Text for people or pipes: lines are collected and written at once.
+/// Text output for a terminal or a pipe. Collects lines, and writes all of them in `finish`.
 pub(crate) struct Screen {
     text: String,
     to: Box<dyn Write>,
@@ -39,12 +40,12 @@ impl Screen {
         self.text.push('\n');
     }
 
-    /// Strong text, for what the eye should find first.
+    /// Bold text, for what should catch the eye, if the output is styled.
     pub(crate) fn bold(&self, text: &str) -> String {
         self.style("1", text)
     }
 
-    /// Faint text, for what it should find last.
+    /// Faint text, for what is less important, if the output is styled.
     pub(crate) fn dim(&self, text: &str) -> String {
         self.style("2", text)
     }
@@ -53,14 +54,15 @@ impl Screen {
         if self.styled { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    /// Writes all lines.
+    /// Writes all collected lines.
     pub(crate) fn finish(mut self) -> Result<(), Failure> {
         let written = self.to.write_all(self.text.as_bytes()).and_then(|()| self.to.flush());
         written.map_err(|error| Failure::writing(self.name, &error))
     }
 }
 
-/// See <https://no-color.org>.
+/// Whether to style the output: a terminal that is not dumb, without `NO_COLOR`. See
+/// <https://no-color.org>.
 fn wants_style(to: &impl IsTerminal) -> bool {
     let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");

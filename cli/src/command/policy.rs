@@ -1,4 +1,5 @@
-//! Policies from files.
+//! Loading of policies from files.
+//! The format of a policy, and its checks, are in `tollgate::policy`.
 
 use std::path::Path;
 
@@ -6,7 +7,7 @@ use tollgate::Policy;
 
 use crate::command::exit::Failure;
 
-/// Reads a policy, or says all that is wrong with it.
+/// Reads a policy. The failure lists all problems with it.
 pub(crate) fn load(path: &Path) -> Result<Policy, Failure> {
     let name = path.display();
     let text = crate::command::input::text("policy", path)?;

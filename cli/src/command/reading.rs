@@ -1,4 +1,5 @@
-//! Reads logs, one after the other, for what is done with their events.
+//! Reading of logs, one after the other, into a consumer of their events.
+//! Lines are parsed in `crate::replay`; this file puts events in order and counts unreadable lines.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,37 +12,37 @@ use crate::command::input::Input;
 use crate::command::output::progress::Progress;
 use crate::text::{count, lines, percent};
 
-/// As many unreadable lines are shown.
+/// The number of unreadable lines that are shown.
 const EXAMPLES: usize = 3;
 
-/// What the events of logs are for.
+/// A consumer of the events of logs.
 pub(crate) trait Events {
-    /// The next event: in the order of the log, or of the beginnings where the log tells how long
-    /// requests took.
+    /// Takes the next event. Events come in log order; if the log has durations of requests, they
+    /// come in the order in which the requests began.
     fn event(&mut self, event: &Event<'_>) -> Result<(), Failure>;
 
-    /// A line that could not be read.
+    /// Called for each line that could not be read.
     fn unreadable(&mut self) {}
 }
 
-/// What reading the logs came to.
+/// What was read, and what could not be.
 #[derive(Default)]
 pub(crate) struct Reading {
-    /// The logs, each with its format and lines that are not blank.
+    /// A line for each log: its name, its format and the number of its lines that are not blank.
     pub(crate) logs: Vec<String>,
-    /// What the last field of the lines was taken for.
+    /// How the last field of each line was read, if as a duration.
     pub(crate) duration: Option<Took>,
-    /// Lines that are not blank.
+    /// The number of lines that are not blank.
     pub(crate) lines: u64,
-    /// Of these, those that could not be read.
+    /// The number of these lines that could not be read.
     pub(crate) unreadable_lines: u64,
-    /// The first of them, and why.
+    /// The first unreadable lines, with the reasons.
     pub(crate) unreadable: Vec<String>,
-    /// Logs that could not be read to their end, and why.
+    /// Logs that could not be read to their end, with the reasons.
     pub(crate) cut_short: Vec<String>,
 }
 
-/// Opens all logs.
+/// Opens all logs, before any is read.
 pub(crate) fn open(paths: &[PathBuf]) -> Result<Vec<Input>, Failure> {
     let is_stdin = |path: &&PathBuf| path.as_path() == Path::new("-");
     if paths.iter().filter(is_stdin).count() > 1 {
@@ -50,7 +51,7 @@ pub(crate) fn open(paths: &[PathBuf]) -> Result<Vec<Input>, Failure> {
     paths.iter().map(|path| Input::open(path)).collect()
 }
 
-/// Reads `inputs` to their ends.
+/// Reads all `inputs` to their ends, and passes their events to `events`.
 pub(crate) fn read(
     inputs: Vec<Input>,
     args: &args::Logs,
@@ -67,7 +68,8 @@ pub(crate) fn read(
     Ok(reading)
 }
 
-/// In the order of the log, until one tells how long it took; then in that of their beginnings.
+/// Passes events on in log order until an event has a duration; from then on, in the order in which
+/// requests began.
 struct Ordered<'e, E> {
     arrivals: Arrivals,
     events: &'e mut E,
@@ -85,14 +87,14 @@ impl<E: Events> Ordered<'_, E> {
         Ok(())
     }
 
-    /// Hands on what was held back.
+    /// Passes on the events that are held back.
     fn finish(self) -> Result<(), Failure> {
         self.arrivals.into_rest().try_for_each(|event| self.events.event(&event))
     }
 }
 
 impl Reading {
-    /// Reads one log. If it cannot be read to its end, what was read counts.
+    /// Reads one log. If an error ends it early, the lines before the error count.
     fn log(
         &mut self,
         input: Input,
@@ -142,7 +144,7 @@ impl Reading {
         self.cut_short.push(format!("{name} could not be read after {read}: {error}"));
     }
 
-    /// Whether enough could be read for the answer to mean something.
+    /// Fails if a log was cut short or the share of unreadable lines is above `max`.
     pub(crate) fn judge(&self, max: args::Percent) -> Result<(), Failure> {
         if !self.cut_short.is_empty() {
             return Err(Failure::Unreadable(self.cut_short.join("\n  ")));

@@ -1,4 +1,5 @@
-//! `tollgate simulate`.
+//! `tollgate simulate`: runs a scenario, prints its report, and checks the user's expectations.
+//! The simulation itself is in `crate::simulate`.
 
 pub(crate) mod expect;
 
@@ -50,7 +51,7 @@ fn json(report: &Report) -> Value {
     serde_json::to_value(report).unwrap_or_default()
 }
 
-/// Opens the file for the picture, which must not be one that is read.
+/// Opens the file for the picture. Fails if it is one of the files that are read.
 fn open(
     args: &args::Simulate,
     scenario: &Scenario,

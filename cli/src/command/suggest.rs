@@ -1,4 +1,5 @@
-//! `tollgate suggest`.
+//! `tollgate suggest`: observes the requests of logs and prints suggested limits as a policy.
+//! The search for limits is in `crate::suggest`.
 
 use crate::replay::Event;
 use crate::suggest::{Observed, Suggestion, Target};
@@ -40,7 +41,7 @@ impl Events for Observed {
     }
 }
 
-/// Says which facts no request has. If that is all of them, there is nothing to suggest.
+/// Warns of facts that no request has. Fails if no request has any of the facts.
 fn say_missing(observed: &Observed, suggestion: &Suggestion) -> Result<(), Failure> {
     if suggestion.requests == 0 {
         say("warning: there is no request, so no limit is suggested");

@@ -1,4 +1,5 @@
-//! A limiter that is compared, as one call.
+//! The trait of limiters that are compared, reduced to one call, with its answer and its setup.
+//! Implementations are `Limited` for this crate's algorithms, and the command's peers.
 
 use std::time::Duration;
 
@@ -6,40 +7,40 @@ use tollgate::Quota;
 use tollgate::Timestamp;
 use tollgate::{Denied, Retry};
 
-/// A limiter that is compared.
+/// A limiter that takes part in a comparison.
 pub trait Contender {
-    /// Decides `cost` units of `key`, and charges them if it allows. `now` may be earlier than at
-    /// the last call; one that reads a clock of its own ignores it.
+    /// Decides a request of `cost` units for `key`, and charges them if it is allowed. `now` may be
+    /// earlier than in the last call. A contender that reads its own clock ignores `now`.
     fn decide(&mut self, key: u64, cost: u64, now: Timestamp) -> Answer;
 
-    /// Bytes that it holds, if it knows.
+    /// The bytes that the limiter holds, or `None` if it does not know.
     fn memory(&self) -> Option<usize> {
         None
     }
 }
 
-/// What a contender answers.
+/// The answer of a contender to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// It may go ahead.
+    /// The request is allowed.
     Allowed,
-    /// It may not.
+    /// The request is denied, with the stated wait.
     Denied(Wait),
 }
 
-/// When to come back, as the contender says.
+/// The time to wait before a retry, as the contender states it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
-    /// After this long.
+    /// Retry after this time.
     After(Duration),
     /// No wait helps.
     Never,
-    /// It does not say.
+    /// The contender states no wait.
     Unstated,
 }
 
 impl Answer {
-    /// Whether it may go ahead.
+    /// Whether the request is allowed.
     pub fn is_allowed(&self) -> bool {
         matches!(self, Answer::Allowed)
     }
@@ -55,14 +56,14 @@ impl From<Denied> for Answer {
     }
 }
 
-/// What a fresh contender is made for.
+/// The parameters of a fresh contender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setup {
-    /// How much per how long.
+    /// The quota of each key.
     pub quota: Quota,
-    /// How many keys there is room for. One without such a bound ignores it.
+    /// The number of keys to hold. A contender without such a bound ignores it.
     pub max_keys: usize,
 }
 
-/// Keys that a contender has room for in a scenario: more than there are.
+/// The capacity of a contender in a scenario, above the number of its keys.
 pub(crate) const MAX_KEYS: usize = 1 << 16;

@@ -1,4 +1,5 @@
-//! One that takes part in a comparison.
+//! Entries of a comparison: a contender's name and description, and the function that makes it.
+//! The contenders themselves are in `limited.rs` and in the command's peers.
 
 use std::time::Duration;
 
@@ -8,13 +9,13 @@ use super::report::Origin;
 use tollgate::Quota;
 use tollgate::algorithm::Algorithm;
 
-/// Makes a contender, or says why it cannot be made for that quota.
+/// Makes a contender, or says why that is impossible for the quota.
 pub(crate) type Make = dyn Fn(Setup) -> Result<Box<dyn Contender>, String>;
 
-/// The most units that an algorithm says it admits within so long.
+/// The most units that an algorithm states it admits within a time.
 type Bound = dyn Fn(Quota, Duration) -> u64;
 
-/// One that takes part: a name and how to make it, since each run begins with a fresh one.
+/// A contender by name, with the function that makes it. Each run starts with a fresh contender.
 pub struct Entry {
     pub(crate) name: String,
     pub(crate) origin: Origin,
@@ -26,8 +27,8 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// An algorithm of your own. `algorithm` makes it for a quota: not always the one that is
-    /// compared.
+    /// An algorithm of your own. `algorithm` makes it for a given quota, which differs between
+    /// scenarios.
     ///
     /// ```
     /// use tollgate::algorithm::Gcra;
@@ -55,7 +56,7 @@ impl Entry {
         }
     }
 
-    /// Another limiter. `make` says why if it cannot be made for a quota.
+    /// Any other limiter. `make` returns the reason if it cannot make one for the quota.
     pub fn peer(
         name: impl Into<String>,
         make: impl Fn(Setup) -> Result<Box<dyn Contender>, String> + 'static,
@@ -71,19 +72,20 @@ impl Entry {
         }
     }
 
-    /// What it is, in a sentence.
+    /// Sets the description, a sentence.
     #[must_use]
     pub fn what(self, what: impl Into<String>) -> Entry {
         Entry { what: what.into(), ..self }
     }
 
-    /// It cannot be told the time, only its speed is measured.
+    /// Marks a contender that reads its own clock. Only its speed is measured.
     #[must_use]
     pub fn reads_clock(self) -> Entry {
         Entry { takes_time: false, ..self }
     }
 
-    /// Its speed is not measured: telling it the time takes longer than a decision.
+    /// Excludes the contender from speed measurements, because setting its clock takes longer than
+    /// a decision.
     #[must_use]
     pub fn untimed(self) -> Entry {
         Entry { is_timed: false, ..self }
@@ -93,20 +95,21 @@ impl Entry {
         self.is_timed
     }
 
-    /// What it is called.
+    /// The name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// A fresh one.
+    /// Makes a fresh contender.
     ///
     /// # Errors
-    /// Why it cannot be made for that quota.
+    /// The reason why the contender cannot be made for this quota.
     pub fn make(&self, setup: Setup) -> Result<Box<dyn Contender>, String> {
         (self.make)(setup)
     }
 
-    /// The most units that it says it admits within so long.
+    /// The most units that the contender states it admits within a time, or `None` if it states
+    /// nothing.
     pub(crate) fn bound(&self, quota: Quota, within: Duration) -> Option<u64> {
         self.bound.as_ref().map(|bound| bound(quota, within))
     }

@@ -1,4 +1,5 @@
-//! A limiter of this crate as a contender.
+//! The adapter that makes a `RateLimiter` of this project a contender.
+//! The list of algorithms that use it is in `own.rs`.
 
 use std::hash::{BuildHasherDefault, DefaultHasher};
 
@@ -6,10 +7,10 @@ use super::contender::{Answer, Contender, Setup};
 use tollgate::algorithm::Algorithm;
 use tollgate::{RateLimiter, Timestamp, VirtualClock};
 
-/// The same keys in the same places every time.
+/// A hasher without random seed, so that keys take the same places in every run.
 type Hasher = BuildHasherDefault<DefaultHasher>;
 
-/// A limiter by an algorithm, on the time it is told.
+/// A limiter with algorithm `A`. Each call passes the time, so the limiter's clock is never read.
 pub(crate) struct Limited<A>(RateLimiter<A, Hasher>);
 
 impl<A: Algorithm> Limited<A> {

@@ -1,4 +1,5 @@
-//! The entries of this crate's algorithms.
+//! The entries of Tollgate's own algorithms.
+//! The comparison with other crates' limiters needs the command's peers as well.
 
 use super::entry::Entry;
 use super::report::Origin;
@@ -7,10 +8,10 @@ use tollgate::algorithm::{
     Algorithm, FixedWindow, Gcra, LeakyBucket, SlidingGranules, SlidingLog, SlidingWindow,
 };
 
-/// Granules of a window: a minute in steps of five seconds.
+/// Granules per window: for a minute, steps of five seconds.
 const GRANULES: u32 = 12;
 
-/// All of this crate's algorithms, with all that can be chosen about them.
+/// Entries of all of Tollgate's algorithms, with each of their options.
 pub fn algorithms() -> Vec<Entry> {
     fn entry<A: Algorithm>(name: &str, algorithm: fn(Quota) -> A, what: &str) -> Entry {
         Entry::new(name, algorithm).origin(Origin::Tollgate).what(what)

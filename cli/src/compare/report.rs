@@ -1,53 +1,57 @@
-//! What a comparison came to, as plain numbers: for tables, pages and programs.
+//! The results of a comparison as plain numbers, for tables, pages and other programs. How they are
+//! computed is in the sibling files.
 //!
 //! Amounts are units unless a name says requests; times are seconds unless a name says otherwise.
 
 use serde::Serialize;
 
-/// A comparison.
+/// The results of a comparison.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
-    /// The quota that is compared, as it prints.
+    /// The quota of the comparison, as it prints.
     pub quota: String,
-    /// Its units a period.
+    /// The count of the quota, in units per period.
     pub count: u64,
-    /// Its period.
+    /// The period of the quota in seconds.
     pub period_s: f64,
-    /// What the arrivals were drawn from.
+    /// The seed of the arrivals.
     pub seed: u64,
-    /// Who took part, in the order of every list of theirs.
+    /// The contenders. Lists with one item per contender are in this order.
     pub contenders: Vec<About>,
-    /// What they were put through.
+    /// The results for each scenario.
     pub scenarios: Vec<Scenario>,
-    /// Mistakes that limiters have shipped, in the order of their rows. A contender's
-    /// [`mistakes`](About::mistakes) are in this order too.
+    /// The mistakes that the checks look for, in order. The [`mistakes`](About::mistakes) of a
+    /// contender are in the same order.
     pub checks: Vec<Check>,
-    /// How fast they are, if that was asked for.
+    /// Speed and memory, if they were measured.
     pub speed: Option<Speed>,
-    /// Who did not take part, and why.
+    /// Contenders that did not take part, and why.
     pub left_out: Vec<LeftOut>,
-    /// What else is to be known of the figures.
+    /// Remarks on the results, such as lines of a log that could not be read.
     pub notes: Vec<String>,
 }
 
 /// A contender.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct About {
-    /// Its name: a word or two, unique.
+    /// The name: a word or two, unique in the report.
     pub name: String,
-    /// Whose it is.
+    /// Where the contender comes from.
     pub origin: Origin,
-    /// What it is, in a sentence; of a peer its version.
+    /// A description, in a sentence.
     pub what: String,
-    /// Whether it decides at a time that it is told. Only then it has scores and mistakes.
+    /// Whether each decision takes the time as an argument. Otherwise the contender has no scores
+    /// and no mistakes.
     pub takes_time: bool,
-    /// The most units that it says it admits in a period; none if it says nothing.
+    /// The most units that the contender states it admits in a period, or `None` if it states
+    /// nothing.
     pub bound: Option<u64>,
-    /// One outcome a check, in their order; none at all if it cannot be told the time.
+    /// The outcome of each check, in the order of the checks. Empty if the contender reads its own
+    /// clock.
     pub mistakes: Vec<Outcome>,
 }
 
-/// Whose a contender is.
+/// Where a contender comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Origin {
@@ -62,137 +66,142 @@ pub enum Origin {
 /// A mistake that a limiter has shipped.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Check {
-    /// Its number.
+    /// The number of the mistake, by which the page links to it.
     pub row: u32,
-    /// What happened, in a sentence.
+    /// The mistake, in a sentence.
     pub what: String,
 }
 
-/// What a check of a contender came to.
+/// The outcome of a check for one contender.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "outcome", content = "seen")]
 pub enum Outcome {
-    /// It does not make this mistake.
+    /// The contender does not make this mistake.
     Right,
-    /// It makes it; what was seen, and in brackets what should have been.
+    /// The contender makes it. The text says what was seen, and in brackets what is right.
     Shows(String),
-    /// It has nothing that could show it, and why: it takes no cost, or states no wait.
+    /// The check cannot apply, for example because the contender states no wait. The text says why.
     DoesNotApply(String),
 }
 
-/// Arrivals, and how the contenders fared.
+/// A scenario, with the results of the contenders.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Scenario {
-    /// Its name: one word.
+    /// The name, in one word.
     pub name: String,
     /// What arrives, in a sentence.
     pub what: String,
-    /// The quota here, as it prints. Not always the report's: tokens are counted in thousands.
+    /// The quota in this scenario, as it prints. It can differ from the report's: `tokens`
+    /// multiplies the count by 1,000.
     pub quota: String,
-    /// Its units a period.
+    /// The count of this quota, in units per period.
     pub count: u64,
-    /// Its period.
+    /// The period of this quota in seconds.
     pub period_s: f64,
-    /// Requests that arrive.
+    /// The number of requests.
     pub requests: u64,
-    /// Units that they ask for.
+    /// The units that all requests ask for.
     pub units: u64,
-    /// Keys that they come from.
+    /// The number of different keys.
     pub keys: u64,
-    /// From the first arrival to the last.
+    /// The time from the first arrival to the last, in seconds.
     pub duration_s: f64,
-    /// The width of a step of the plots. There are at most 200.
+    /// The width in seconds of a step of the plots. There are at most 200 steps.
     pub step_s: f64,
-    /// Units asked for in each step.
+    /// The units asked for in each step.
     pub offered: Vec<u64>,
-    /// One a contender that can be told the time, in their order.
+    /// The score of each contender that takes the time, in the contenders' order.
     pub scores: Vec<Score>,
 }
 
-/// How a contender fared with the arrivals of a scenario.
+/// The results of a contender in a scenario.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Score {
-    /// Its name.
+    /// The name of the contender.
     pub contender: String,
     /// Units admitted.
     pub admitted: u64,
     /// Units denied.
     pub denied: u64,
-    /// The window of a key that admitted most; none if nothing was admitted.
+    /// The window of one key with the most units, or `None` if nothing was admitted.
     pub worst: Option<Window>,
-    /// Units by which that window exceeds the count; 0 if it does not.
+    /// The units by which that window exceeds the count, or 0 if it does not.
     pub excess: u64,
-    /// Requests denied.
+    /// The number of requests denied.
     pub denied_requests: u64,
-    /// Those of them for which the window that ends then had room, by what was admitted before.
+    /// The number of denied requests for which the window that ends at the request had room, by
+    /// what the same contender had admitted before.
     pub wrongful_requests: u64,
-    /// Units of those.
+    /// The units of these requests.
     pub wrongful: u64,
-    /// How right the stated waits were; none if nothing was denied that a wait would have helped.
+    /// How exact the stated waits are, or `None` if no request was denied.
     pub waits: Option<Waits>,
-    /// Units admitted in each step.
+    /// The units admitted in each step.
     pub admitted_by_step: Vec<u64>,
-    /// Why it took no part in this scenario, if it did not; then all of the above is nothing.
+    /// The reason why the contender took no part in this scenario, if so. Then all other values are
+    /// 0, `None` or empty.
     pub unable: Option<String>,
 }
 
 /// A half-open window as long as the period.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Window {
-    /// When it begins, from the first arrival on.
+    /// The time from the first arrival to the beginning of the window, in seconds.
     pub from_s: f64,
-    /// Units admitted in it.
+    /// The units admitted in the window.
     pub admitted: u64,
 }
 
-/// Stated waits beside the least that would have helped, of a sample of the denied requests.
+/// Stated waits compared with the least wait that helps, for a sample of the denied requests.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Waits {
-    /// Denied requests looked at.
+    /// The number of denied requests in the sample.
     pub sampled: u64,
-    /// Those of them that were told a wait, or that none helps.
+    /// The number of these for which the contender stated a wait, or that no wait helps.
     pub stated: u64,
-    /// Those of them that were told the least wait, to the nanosecond.
+    /// The number of these that are exact: the least wait to the nanosecond, or `Never` where no wait
+    /// helps.
     pub exact: u64,
-    /// How much too early the worst of them was told to come: denied again. Nanoseconds.
+    /// The greatest time in nanoseconds by which a stated wait is too short.
     pub early_ns: u64,
-    /// How much too late the worst of them was told to come. Nanoseconds.
+    /// The greatest time in nanoseconds by which a stated wait is too long.
     pub late_ns: u64,
-    /// Those that were told a wait though none helps, or that none helps though one does.
+    /// The number of stated waits where none helps, and of statements that none helps where one
+    /// does.
     pub wrong: u64,
 }
 
 /// Speed and memory.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Speed {
-    /// Rounds in which the contenders took turns; times are medians of them.
+    /// The number of rounds in which the contenders take turns. Times are medians over the rounds.
     pub rounds: u64,
-    /// One a contender and number of keys.
+    /// One row for each contender and number of keys.
     pub rows: Vec<SpeedRow>,
 }
 
-/// One contender with so many keys.
+/// The speed and memory of a contender with a given number of keys.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SpeedRow {
-    /// Its name.
+    /// The name of the contender.
     pub contender: String,
-    /// How many keys there are, chosen uniformly.
+    /// The number of keys, used in a fixed random order.
     pub keys: u64,
-    /// Whether reading its own clock is part of the time.
+    /// Whether the times include that the contender reads its own clock.
     pub reads_clock: bool,
-    /// Nanoseconds a decision that allows; none if it cannot be measured.
+    /// Nanoseconds per decision that allows, or `None` if it could not be measured.
     pub allowed_ns: Option<f64>,
-    /// Nanoseconds a decision that denies; none if it cannot be measured.
+    /// Nanoseconds per decision that denies, or `None` if it could not be measured.
     pub denied_ns: Option<f64>,
-    /// Bytes a key; none if they cannot be counted.
+    /// Bytes per key, or `None` if they could not be counted.
     pub bytes_per_key: Option<f64>,
 }
 
 /// A contender that did not take part.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LeftOut {
-    /// Its name.
+    /// The name of the contender.
     pub name: String,
-    /// Why.
+    /// The reason.
     pub why: String,
 }

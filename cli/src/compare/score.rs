@@ -1,4 +1,5 @@
-//! What a contender did with a scenario, counted against the exact log.
+//! The score of a contender in a scenario: its decisions, judged by the exact log.
+//! Stated waits are judged in `waits.rs`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,10 +13,10 @@ use super::waits;
 use tollgate::Quota;
 use tollgate::Timestamp;
 
-/// Steps of a plot.
+/// The most steps of a plot.
 const STEPS: u64 = 200;
 
-/// Steps of a scenario's plot.
+/// The steps into which a scenario's plots divide its time.
 #[derive(Clone, Copy)]
 pub(crate) struct Steps {
     start: Timestamp,
@@ -31,7 +32,7 @@ impl Steps {
         Steps { start: arrivals.start(), width: Duration::from_nanos(width), count }
     }
 
-    /// Units by step.
+    /// The units of the arrivals in each step.
     pub(crate) fn sum<'a>(&self, arrivals: impl Iterator<Item = &'a Arrival>) -> Vec<u64> {
         let mut steps = vec![0_u64; self.count];
         for arrival in arrivals {
@@ -44,7 +45,7 @@ impl Steps {
     }
 }
 
-/// Units in the window that ends now, by what was admitted before: the exact log of one key.
+/// The exact log of one key over the window that ends now.
 struct Trailing {
     period: Duration,
     admitted: VecDeque<(Timestamp, u64)>,
@@ -56,10 +57,11 @@ impl Trailing {
         Trailing { period: quota.period(), admitted: VecDeque::new(), units: 0 }
     }
 
-    /// Units admitted within the period before `now`, which is no earlier than the last.
+    /// The units admitted within the period before `now`. `now` must not be earlier than in the
+    /// last call.
     fn at(&mut self, now: Timestamp) -> u64 {
         while let Some((at, cost)) = self.admitted.front().copied() {
-            // What was admitted a whole period ago has left the half-open window.
+            // The window is half-open, so an admission exactly a period ago has left it.
             if now.since(at) < self.period {
                 break;
             }
@@ -74,13 +76,13 @@ impl Trailing {
         self.units = self.units.saturating_add(cost);
     }
 
-    /// When the oldest of them was admitted.
+    /// The time of the oldest admission in the window.
     fn first(&self) -> Option<Timestamp> {
         self.admitted.front().map(|(at, _)| *at)
     }
 }
 
-/// Puts a fresh contender through a scenario.
+/// Runs a fresh contender through a scenario. A panic becomes the reason why it took no part.
 pub(crate) fn score(entry: &Entry, arrivals: &Arrivals) -> Score {
     let setup = Setup { quota: arrivals.quota, max_keys: MAX_KEYS };
     let scored = catch_unwind(AssertUnwindSafe(|| {
@@ -124,7 +126,7 @@ fn run(entry: &Entry, mut contender: Box<dyn Contender>, arrivals: &Arrivals) ->
                 log.admit(at, cost);
                 admitted.push(*arrival);
                 score.admitted = score.admitted.saturating_add(cost);
-                // The fullest window ends with an admission, so it is enough to look then.
+                // The fullest window ends with an admission, so this is the only place to compare.
                 let units = log.at(at);
                 let so_far = score.worst.as_ref().map_or(0, |worst| worst.admitted);
                 if let Some(first) = log.first().filter(|_| units > so_far) {

@@ -1,4 +1,5 @@
-//! How long a decision takes, and how much memory a key.
+//! Measurement of speed and memory: the time of a decision, and the bytes per key.
+//! Scores in scenarios are in `score.rs`.
 
 use std::time::Duration;
 
@@ -8,32 +9,33 @@ use super::report::{Speed, SpeedRow};
 use tollgate::Quota;
 use tollgate::{Clock, Timestamp};
 
-/// Rounds in which the contenders take turns.
+/// The number of rounds in which the contenders take turns.
 const ROUNDS: u64 = 7;
 
-/// Decisions that are timed together, if they are done in time.
+/// The number of decisions in a timed batch, unless [`PATIENCE`] ends it.
 const BATCH: usize = 20_000;
 
-/// Decisions between two looks at the clock.
+/// The number of decisions between two readings of the clock.
 const CHUNK: usize = 50;
 
-/// A batch ends after so long: some look through all of their keys at each decision.
+/// The longest time of a batch. Some contenders scan all of their keys at each decision.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// And who has not been asked for every key after so long is given up.
+/// The longest time of a warm-up. A contender that has not finished by then is not measured.
 const MOST_PATIENCE: Duration = Duration::from_secs(3);
 
-/// Bytes allocated at the moment, by the whole process: of an allocator that counts.
+/// Returns the bytes that the whole process has allocated, as its counting allocator knows them.
 pub type Heap = fn() -> usize;
 
-/// How speed is measured.
+/// What to measure, and with what.
 #[derive(Clone, Debug)]
 pub struct Pace {
-    /// Numbers of keys.
+    /// The numbers of keys to measure with.
     pub keys: Vec<u64>,
-    /// Where the time comes from.
+    /// The clock that times decisions.
     pub clock: Clock,
-    /// Who counts bytes; without it only those contenders are counted that know.
+    /// The counter of allocated bytes. Without it, only contenders that know their memory have
+    /// bytes.
     pub heap: Option<Heap>,
 }
 
@@ -52,10 +54,11 @@ fn with_keys(pace: &Pace, keys: u64, quota: Quota, entries: &[Entry]) -> Vec<Spe
     runners.into_iter().map(|runner| runner.row(keys)).collect()
 }
 
-/// A contender as it is timed, on time of its own.
+/// A contender under measurement. Its decisions run on a virtual time of their own.
 struct Runner<'a> {
     entry: &'a Entry,
-    /// Keys that stay within their quota, and keys that have exhausted it.
+    /// A limiter whose keys stay within their quota, and one whose keys have exhausted it. `None`
+    /// if it cannot be timed.
     allowing: Option<Walk>,
     denying: Option<Walk>,
     allowed_ns: Vec<f64>,
@@ -63,11 +66,11 @@ struct Runner<'a> {
     bytes: Option<usize>,
 }
 
-/// Where a limiter is in time and in the order of its keys.
+/// A limiter, its virtual time, and its position in the order of keys.
 struct Walk {
     limiter: Box<dyn Contender>,
     now: u64,
-    /// Nanoseconds from one decision to the next.
+    /// Virtual nanoseconds between decisions.
     step: u64,
     at: usize,
 }
@@ -80,10 +83,11 @@ impl<'a> Runner<'a> {
             Some(Walk { limiter, now: START.as_nanos(), step, at: 0 })
         };
         let before = pace.heap.map(|heap| heap());
-        // Each key is asked for at three quarters of its rate.
+        // Each key gets requests at three quarters of its rate.
         let gap = u64::try_from(quota.period().as_nanos()).unwrap_or(u64::MAX) / quota.count();
         let mut allowing = walk(((gap / 3).saturating_mul(4) / keys.max(1) as u64).max(1));
-        // Until a key has as much behind it as its quota is long, if there are not too many.
+        // Visit each key as often as the quota has units, so that it has its longest history, but
+        // within `WARM_UP` decisions.
         let visits = quota.count().min(WARM_UP / keys.max(1) as u64).max(1);
         let decisions = keys * visits as usize;
         let timer = &pace.clock;
@@ -109,7 +113,7 @@ impl<'a> Runner<'a> {
             let done = walk.go(&pace.clock, PATIENCE, order, 1, BATCH);
             let took = pace.clock.now().since(begun);
             let other = if allows { done.made - done.allowed } else { done.allowed };
-            // Only where nearly all decisions were of the kind.
+            // Count the time only if at least 99 % of the decisions were of this kind.
             if done.made > 0 && other <= done.made / 100 {
                 times.push(took.as_nanos() as f64 / done.made as f64);
             }
@@ -130,13 +134,13 @@ impl<'a> Runner<'a> {
     }
 }
 
-/// Decisions before the first that is timed, of all keys together.
+/// The most warm-up decisions over all keys, unless there are more keys.
 const WARM_UP: u64 = 200_000;
 
-/// When it begins.
+/// The virtual time at which each walk starts.
 const START: Timestamp = Timestamp::from_secs(1_700_000_000);
 
-/// Decisions made, and how many of them were allowed.
+/// The number of decisions made, and how many of them were allowed.
 #[derive(Default)]
 struct Done {
     made: usize,
@@ -144,7 +148,7 @@ struct Done {
 }
 
 impl Walk {
-    /// So many decisions of `cost` units, or as many as can be made `within` so long.
+    /// Makes `decisions` decisions of `cost` units, or fewer if the time `within` ends first.
     fn go(
         &mut self,
         timer: &Clock,
@@ -175,7 +179,7 @@ fn median(mut times: Vec<f64>) -> Option<f64> {
     times.get(times.len() / 2).copied()
 }
 
-/// All keys, each once, in no order that memory would know.
+/// All keys once each, in an order that caches and prefetchers cannot predict.
 fn shuffled(keys: u64) -> Vec<u64> {
     let mut order: Vec<u64> = (0..keys).collect();
     let mut state = 0x2545_f491_4f6c_dd1d_u64;

@@ -1,5 +1,5 @@
-//! Stated waits beside the least that helps: found by asking again after each, of a fresh
-//! contender with the same history.
+//! Judgement of stated waits: each is compared with the least wait that helps. That is found by
+//! trial, with fresh contenders that get the same history and then the same request after a wait.
 
 use std::time::Duration;
 
@@ -8,21 +8,21 @@ use super::contender::{MAX_KEYS, Setup, Wait};
 use super::entry::Entry;
 use super::report::Waits;
 
-/// Denied requests that are looked at in a scenario.
+/// The number of denied requests that are judged in a scenario.
 const SAMPLE: usize = 8;
 
-/// The longest wait that is looked for, in times that the whole burst takes to come back.
+/// The longest wait that is tried, in multiples of the time in which the whole burst comes back.
 const PATIENCE: u32 = 4;
 
-/// What is known of one denied request.
+/// A denied request, with what it takes to repeat it.
 struct Denial<'a> {
     entry: &'a Entry,
     setup: Setup,
-    /// All that was asked for with its key, itself the last.
+    /// All requests of the same key up to the denied one, which is the last.
     history: Vec<Arrival>,
 }
 
-/// Judges a sample of the denied requests, which are places in the list of arrivals.
+/// Judges a sample of the denied requests. `denials` has their indexes in the list of arrivals.
 pub(crate) fn judge(
     entry: &Entry,
     arrivals: &Arrivals,
@@ -33,7 +33,7 @@ pub(crate) fn judge(
     }
     let sampled = denials.len().min(SAMPLE);
     let mut waits = Waits { sampled: 0, stated: 0, exact: 0, early_ns: 0, late_ns: 0, wrong: 0 };
-    // The last of each of as many equal parts: there is most history before it.
+    // Of equal parts of the denials, take the last of each, which has the longest history.
     for sample in 1..=sampled {
         let Some((index, wait)) = denials.get(denials.len() * sample / sampled - 1) else {
             continue;
@@ -62,7 +62,7 @@ impl<'a> Denial<'a> {
         Some(Denial { entry, setup, history })
     }
 
-    /// Whether the same request is allowed when it is made again after a wait.
+    /// Whether the same request is allowed after `wait`.
     fn is_allowed_after(&self, wait: Duration) -> bool {
         let (Ok(mut contender), Some(last)) = (self.entry.make(self.setup), self.history.last())
         else {
@@ -74,7 +74,7 @@ impl<'a> Denial<'a> {
         contender.decide(last.key, last.cost, last.at + wait).is_allowed()
     }
 
-    /// As long as anything is waited for.
+    /// The longest wait that is tried.
     fn patience(&self) -> Duration {
         let quota = self.setup.quota;
         let bursts = u32::try_from(quota.burst_size().div_ceil(quota.count())).unwrap_or(u32::MAX);
@@ -100,7 +100,9 @@ impl<'a> Denial<'a> {
         }
     }
 
-    /// The least wait above `denied`, or at 0, with which it is allowed; `allowed` is one.
+    /// The least wait that is allowed, by bisection. A request after `allowed` is allowed. One
+    /// after `denied` is denied, except at 0, where the request is known to be denied without a
+    /// wait.
     fn least(&self, denied: Duration, allowed: Duration) -> Duration {
         let (mut denied, mut allowed) = (nanos(denied), nanos(allowed));
         while allowed - denied > 1 {

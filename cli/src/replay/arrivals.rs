@@ -1,4 +1,6 @@
-//! Puts requests in the order in which they began: a server writes a line when its request ends.
+//! Sorting of requests by the time at which they began, for logs of servers that write a line when
+//! a
+//! request ends. How long a request took is read in `took.rs` and `json_lines.rs`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -6,18 +8,20 @@ use std::collections::BTreeMap;
 use super::event::Event;
 use tollgate::Timestamp;
 
-/// As much memory is used for what is held back: over a hundred thousand lines of an access log.
+/// The memory for events that are held back: enough for over a hundred thousand lines of an access
+/// log.
 const MAX_HELD_BYTES: usize = 128 << 20;
 
-/// Of one allocation, besides what is in it.
+/// The overhead of an allocation in bytes, besides its contents.
 const ALLOCATION_BYTES: usize = 16;
 
-/// Gives events back in the order of their stamps; of equal ones, in the order they came in.
+/// Returns events in the order of their stamps, and events with equal stamps in the order of their
+/// insertion.
 ///
-/// A log whose lines tell how long requests took is in the order of their ends. Held back until
-/// 128 MiB are full, its events come out in the order of their beginnings: exactly so unless a
-/// request outlasted the lines of all that memory. Such a one comes out too late, and
-/// [`Disorder`](super::Disorder) counts it.
+/// A log whose lines have the duration of requests is in the order in which requests end.
+/// `Arrivals` holds its events back until they take 128 MiB, and returns them in the order in which
+/// requests began. The order is exact unless a request lasts longer than the span of the lines in
+/// that memory. Such a request comes out too late, and [`Disorder`](super::Disorder) counts it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -33,7 +37,7 @@ const ALLOCATION_BYTES: usize = 16;
 /// ```
 #[derive(Debug)]
 pub struct Arrivals {
-    /// By stamp, and by how many were pushed before.
+    /// By the stamp, and by the number of events pushed before.
     held: BTreeMap<(Timestamp, u64), Event<'static>>,
     bytes: usize,
     most_bytes: usize,
@@ -41,7 +45,7 @@ pub struct Arrivals {
 }
 
 impl Arrivals {
-    /// Holds nothing back yet.
+    /// Creates an empty buffer.
     pub fn new() -> Arrivals {
         Arrivals::holding(MAX_HELD_BYTES)
     }
@@ -50,7 +54,7 @@ impl Arrivals {
         Arrivals { held: BTreeMap::new(), bytes: 0, most_bytes, pushed: 0 }
     }
 
-    /// Whether nothing is held back.
+    /// Whether no event is held back.
     pub fn is_empty(&self) -> bool {
         self.held.is_empty()
     }
@@ -62,7 +66,8 @@ impl Arrivals {
         self.pushed += 1;
     }
 
-    /// The first of the events held back, if they are too many. Ask until there is none.
+    /// Removes the earliest event if the events held back take too much memory. Call this until it
+    /// returns `None`.
     pub fn pop_full(&mut self) -> Option<Event<'static>> {
         if self.bytes <= self.most_bytes {
             return None;
@@ -72,13 +77,13 @@ impl Arrivals {
         Some(event)
     }
 
-    /// All that is held back, when the log has ended.
+    /// Returns all events held back, in order. Call this at the end of the log.
     pub fn into_rest(self) -> impl Iterator<Item = Event<'static>> {
         self.held.into_values()
     }
 }
 
-/// About the bytes that an event takes.
+/// The approximate size of an event in bytes.
 fn size(event: &Event<'_>) -> usize {
     let text = |text: &Cow<'_, str>| size_of::<Cow<'_, str>>() + text.len() + ALLOCATION_BYTES;
     let facts = event.facts.iter().map(|(name, value)| text(name) + text(value));
@@ -127,7 +132,7 @@ mod tests {
             out.extend(std::iter::from_fn(|| arrivals.pop_full()));
             assert!(arrivals.held.len() <= 2);
         }
-        // Room for two: `a` came too late to be before `c`.
+        // There is room for two events, so `a` comes too late to precede `c`.
         assert_eq!(ids(out.into_iter()) + &ids(arrivals.into_rest()), "cadef");
     }
 }

@@ -1,7 +1,8 @@
-//! Decimal numbers as whole nanoseconds, without a float in between.
+//! Decimal numbers as whole nanoseconds, without loss through floating point.
+//! Both log formats read times with it.
 
-/// Reads a decimal number of units, of which each is `10^power` nanoseconds. What is finer than a
-/// nanosecond is cut off.
+/// Parses a decimal number of units of `10^power` nanoseconds each. Cuts off what is finer than a
+/// nanosecond.
 pub(super) fn nanos(text: &[u8], power: i64) -> Option<u64> {
     let find = |text: &[u8], marks: &[u8]| text.iter().position(|byte| marks.contains(byte));
     let (number, exponent) = match find(text, b"eE") {
@@ -16,7 +17,7 @@ pub(super) fn nanos(text: &[u8], power: i64) -> Option<u64> {
     if !digits(whole) || !digits(part) {
         return None;
     }
-    // As many of the digits as make nanoseconds; after the last of them come zeros.
+    // The number of digits that make whole nanoseconds. Missing digits at the end are zeros.
     let wanted = i64::try_from(whole.len()).ok()? + i64::from(exponent) + power;
     let mut digits = whole.iter().chain(part);
     let mut nanos = 0_u64;

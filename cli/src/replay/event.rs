@@ -1,4 +1,6 @@
-//! What a line of a log says: [`Event`], or why it says nothing: [`Unreadable`].
+//! The content of a log line, independent of the log's format: [`Event`], or [`Unreadable`] with
+//! the
+//! reason. Formats are in `format.rs`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,25 +8,26 @@ use std::time::Duration;
 
 use tollgate::Timestamp;
 
-/// What happened, as one line of a log tells it.
+/// What happened, according to one line of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event<'a> {
-    /// When it happened; of a request, when it began.
+    /// When the event happened; for a request, when it began.
     pub at: Timestamp,
-    /// What the log calls it.
+    /// The id of the request in the log.
     pub id: Option<Cow<'a, str>>,
-    /// What was asked for.
+    /// The kind of event.
     pub op: Op,
-    /// Names and values. A fact that the log does not have is not there.
+    /// Names and values of the facts. Facts that the line lacks are left out.
     pub facts: Vec<(Cow<'a, str>, Cow<'a, str>)>,
-    /// Units it costs.
+    /// The cost in units.
     pub cost: u64,
-    /// How long after `at` it ended. None if the log does not tell, or tells by an [`Op::Finish`].
+    /// How long after `at` the request ended. `None` if that is unknown, or follows as an
+    /// [`Op::Finish`].
     pub took: Option<Duration>,
 }
 
 impl Event<'_> {
-    /// The same event, apart from the line that told of it.
+    /// Converts the event into one that does not borrow from its line.
     pub fn into_owned(self) -> Event<'static> {
         let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
         let facts = self.facts.into_iter().map(|(name, value)| (owned(name), owned(value)));
@@ -36,17 +39,17 @@ impl Event<'_> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Op {
-    /// To be admitted, and charged.
+    /// A request to be admitted and charged.
     #[default]
     Admit,
-    /// Whether it would be admitted. Nothing is charged.
+    /// A question whether a request would be admitted. Nothing is charged.
     Peek,
-    /// Nothing: the earliest admitted request of this id that has not ended ends, and gives back
-    /// what it holds. Of a rate that is nothing.
+    /// The end of the earliest admitted request with this id that has not ended. The request gives
+    /// back what it holds: slots of concurrency limits, but nothing of a rate.
     Finish,
 }
 
-/// Why a line is no event.
+/// The reason why a line is no event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable(Cow<'static, str>);
 

@@ -1,4 +1,5 @@
-//! Admitted requests whose end the log tells, from their admission to their end.
+//! Admitted requests from their admission to their end, if the log gives their end.
+//! Which requests are admitted is decided in `replay.rs`.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -7,26 +8,26 @@ use super::event::Event;
 use tollgate::Permit;
 use tollgate::Timestamp;
 
-/// With so many requests that have an id and not one of them finished, the log does not tell when
-/// requests end: its ids are for something else.
+/// If this many requests with ids are in flight and none was ever finished, the log does not tell
+/// when requests end: its ids serve another purpose.
 const MAX_UNTOLD: u64 = 1 << 18;
 
-/// Keeps what requests hold until they end.
+/// Holds the permits of requests until they end.
 ///
-/// One that ends as it began is in flight for that moment. One whose end nothing can tell, without
-/// `took` and without an id, is not in flight at all.
+/// A request that ends when it begins is in flight for that instant. A request without `took` and
+/// without an id is not in flight at all.
 pub(super) struct InFlight {
-    /// By the end, and by how many were admitted before.
+    /// By the end, and by the number of requests admitted before.
     by_end: BTreeMap<(Timestamp, u64), Box<Permit>>,
-    /// Those that a finish may end, the earliest first. No id has none.
+    /// Permits that a `finish` may end, the earliest first. An id without permits is removed.
     by_id: HashMap<String, VecDeque<Box<Permit>>, FixedHasher>,
     admitted: u64,
     unfinished: u64,
     peak: u64,
-    /// Whether a request had `took`, and whether a finish ended one.
+    /// Whether any request had `took`, and whether any `finish` ended a request.
     took: bool,
     finish: bool,
-    /// Ids are for something else.
+    /// Whether ids were found to serve another purpose than `finish`.
     ids_mean_nothing: bool,
     most_untold: u64,
 }
@@ -50,10 +51,10 @@ impl InFlight {
         }
     }
 
-    /// Begins an admitted request, `now`.
+    /// Begins an admitted request at `now`.
     pub(super) fn begin(&mut self, permit: Permit, event: &Event<'_>, now: Timestamp) {
         if let Some(took) = event.took {
-            // A late event does not end later than it did.
+            // If the event came late, its end is still counted from its own stamp.
             let end = now.max(event.at + took);
             self.by_end.insert((end, self.admitted), Box::new(permit));
             self.took = true;
@@ -71,14 +72,14 @@ impl InFlight {
         self.peak = self.peak.max(self.by_end.len() as u64 + self.unfinished);
     }
 
-    /// What a request holds that ended at `now` or before, and when it ended: the first.
+    /// Removes the first request that ended at or before `now`, and returns its end and its permit.
     pub(super) fn end(&mut self, now: Timestamp) -> Option<(Timestamp, Box<Permit>)> {
         let first = self.by_end.first_entry().filter(|first| first.key().0 <= now)?;
         let end = first.key().0;
         Some((end, first.remove()))
     }
 
-    /// What the earliest request of this id holds that is not finished.
+    /// Removes the earliest unfinished request with this id, and returns its permit.
     pub(super) fn finish(&mut self, id: &str) -> Option<Box<Permit>> {
         let same = self.by_id.get_mut(id)?;
         let earliest = same.pop_front()?;
@@ -90,12 +91,12 @@ impl InFlight {
         Some(earliest)
     }
 
-    /// The most at once, if anything told when a request ended.
+    /// The most requests in flight at once, or `None` if no request had a known end.
     pub(super) fn peak(&self) -> Option<u64> {
         (self.took || self.finish).then_some(self.peak)
     }
 
-    /// Those that are not finished, if any was.
+    /// The number of unfinished requests, or 0 if no request was ever finished.
     pub(super) fn unfinished(&self) -> u64 {
         if self.finish { self.unfinished } else { 0 }
     }
@@ -110,7 +111,7 @@ mod tests {
     const MOST: u64 = 10;
     const NO_FACTS: &[(&str, &str)] = &[];
 
-    /// Begins a request for each line. Their permits are told apart by what remains: 9, 8, 7…
+    /// Begins a request for each line. The remaining units identify the permits: 9, 8, 7…
     fn begun(lines: &[&str]) -> InFlight {
         let policy = Policy::new().limit(Limit::new("all", Quota::per_second(1).burst(10)));
         let clock = VirtualClock::new().clock();

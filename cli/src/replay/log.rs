@@ -1,4 +1,5 @@
-//! A log: bytes cut into lines, lines read as events.
+//! A log: splits bytes into lines, detects the format, and parses lines as events.
+//! The formats are in `format.rs`; order and durations are left to the caller.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, ErrorKind};
@@ -7,10 +8,10 @@ use super::event::{Event, Unreadable};
 use super::format::{Detector, Format, MAX_LINE};
 use super::took::Took;
 
-/// With so many readable lines the format is clear.
+/// The number of readable lines that decide the format.
 const READABLE_SAMPLE: usize = 32;
 
-/// The most bytes that are held back to find out the format.
+/// The most bytes that are read ahead to detect the format.
 const SAMPLE_BYTES: usize = 1 << 20;
 
 /// Reads the events of a log, one line at a time.
@@ -35,7 +36,7 @@ pub struct Log<R> {
     reader: R,
     format: Option<Format>,
     took: Option<Took>,
-    /// Lines read to find out the format, and how reading them ended.
+    /// Lines read ahead to detect the format, and the error that ended them, if any.
     sample: VecDeque<Vec<u8>>,
     failure: Option<io::Error>,
     line: Vec<u8>,
@@ -46,14 +47,14 @@ pub struct Log<R> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Line<'a> {
-    /// Its number, from 1. Blank lines have numbers too.
+    /// The number of the line, from 1. Blank lines count.
     pub number: u64,
-    /// What it says.
+    /// The event, or the reason why the line is unreadable.
     pub event: Result<Event<'a>, Unreadable>,
 }
 
 impl<R: BufRead> Log<R> {
-    /// A log in `format`. Without one, reads some lines ahead to find it out.
+    /// A log in `format`. With `None`, this reads some lines ahead and detects the format.
     pub fn new(reader: R, format: Option<Format>) -> Log<R> {
         let (sample, line) = (VecDeque::new(), Vec::new());
         let mut log = Log { reader, format, took: None, sample, failure: None, line, number: 0 };
@@ -63,24 +64,25 @@ impl<R: BufRead> Log<R> {
         log
     }
 
-    /// Takes the last field of an access log line for how long the request took. A line without
-    /// it is unreadable.
+    /// Reads the last field of an access log line as the duration of the request. A line without
+    /// that field is unreadable.
     pub fn took(mut self, took: Took) -> Log<R> {
         self.took = Some(took);
         self
     }
 
-    /// The format; none if there was no readable line to tell it from.
+    /// The format, or `None` if it had to be detected and no line was readable.
     pub fn format(&self) -> Option<Format> {
         self.format
     }
 
-    /// The next line that is not blank.
+    /// Returns the next line that is not blank.
     ///
     /// # Errors
-    /// Those of the reader. What was read before is not lost.
+    /// Errors of the reader. Lines read before an error are returned first.
     pub fn next_line(&mut self) -> io::Result<Option<Line<'_>>> {
-        // A line without a known format is unreadable in every one. This is the best known.
+        // If no format was detected, the line is unreadable in all. The combined format is the best
+        // known.
         let format = self.format.unwrap_or(Format::Combined);
         while self.advance()? {
             self.number += 1;
@@ -112,7 +114,7 @@ impl<R: BufRead> Log<R> {
         self.format = detector.format();
     }
 
-    /// Puts the next line into `line`, if there is one.
+    /// Moves the next line into `line`. Returns false at the end.
     fn advance(&mut self) -> io::Result<bool> {
         if let Some(line) = self.sample.pop_front() {
             self.line = line;
@@ -125,8 +127,8 @@ impl<R: BufRead> Log<R> {
     }
 }
 
-/// Puts the next line into `line`, without its end, or the first bytes of it that make it too
-/// long. False at the end of the log.
+/// Reads the next line into `line`, without its line end. Of a line longer than [`MAX_LINE`], keeps
+/// only that many bytes and one more. Returns false at the end of the log.
 fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     line.clear();
     let mut any = false;
@@ -159,7 +161,7 @@ mod tests {
 
     const LINE: &str = r#"a - - [10/Oct/2000:13:55:36 -0700] "GET / HTTP/1.1" 200 1"#;
 
-    /// Line numbers, and whether the line was readable.
+    /// The numbers of the lines, each with whether the line was readable.
     fn read<R: BufRead>(mut log: Log<R>) -> (Vec<(u64, bool)>, Option<io::Error>) {
         let mut lines = Vec::new();
         loop {

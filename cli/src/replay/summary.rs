@@ -1,4 +1,5 @@
-//! What a replay comes to.
+//! The results of a replay: totals, limits, keys, and facts that no request had.
+//! Prints as JSON here; the report for people is in `command/output/report.rs`.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,22 +14,22 @@ use super::absence::Absence;
 use super::decision::Seconds;
 use super::timeline::{Columns, Resolution, Timeline};
 
-/// As many keys are named of those refused most.
+/// The number of most refused keys that are named.
 pub(super) const TOP_KEYS: usize = 10;
 
-/// What a replay comes to. Prints as one line of JSON, in which times are seconds.
+/// The results of a replay. Prints as one line of JSON, in which times are seconds.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Summary {
-    /// Events that asked to be admitted: those admitted and those refused.
+    /// Events that asked to be admitted, whether they were admitted or refused.
     pub requests: u64,
     /// Requests that were admitted.
     pub admitted: u64,
     /// Requests that were refused.
     pub refused: u64,
-    /// Lines that could not be read. Blank lines are none.
+    /// Lines that could not be read. Blank lines do not count.
     pub unreadable_lines: u64,
-    /// The first event's stamp.
+    /// The stamp of the first event.
     #[serde(serialize_with = "seconds")]
     pub first: Option<Timestamp>,
     /// The latest stamp.
@@ -36,48 +37,50 @@ pub struct Summary {
     pub last: Option<Timestamp>,
     /// The limits, in the order of the policy.
     pub limits: Vec<LimitSummary>,
-    /// The keys refused most, at most 10. Of equals the first in the policy, then in the alphabet.
+    /// The most refused keys, at most 10; then by the limits' order in the policy, then by the
+    /// key's text.
     pub top_refused_keys: Vec<KeySummary>,
-    /// Events that asked what would be, and are no requests.
+    /// Events that asked whether a request would be admitted. They are no requests.
     pub peeks: u64,
     /// Events that said that a request ended.
     pub finishes: u64,
-    /// Of these, those that ended nothing: no request of their id was admitted, or it had ended.
+    /// The number of these that ended no request, because none with this id was in flight.
     pub unknown_finishes: u64,
-    /// Requests with an id that were admitted and never finished; 0 if none was finished, since
-    /// such a log does not tell.
+    /// Requests with an id that were admitted and never finished. 0 if no request was ever
+    /// finished, because then the log does not tell when requests end.
     pub unfinished: u64,
-    /// The most admitted requests at once, of those whose end the log tells or may tell later.
-    /// None if it told of no end.
+    /// The most admitted requests in flight at once, counting only requests with a duration or an
+    /// id. `None` if the log has no duration and finishes no request.
     pub peak_in_flight: Option<u64>,
-    /// How much of the log was out of order.
+    /// How far events were out of order.
     pub disorder: Disorder,
-    /// What the policy asks for and no request had.
+    /// The facts that the policy needs and no request had.
     pub missing_facts: Vec<Absence>,
     #[serde(skip)]
     pub(super) finest: Resolution,
 }
 
-/// What a replay comes to for one limit.
+/// The results of a replay for one limit.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct LimitSummary {
-    /// Its name.
+    /// The name of the limit.
     pub name: String,
-    /// Requests it applied to, whoever refused them.
+    /// Requests that the limit applied to, whichever limit refused them.
     pub checked: u64,
-    /// Requests refused in its name.
+    /// Requests that this limit refused.
     pub refused: u64,
-    /// Requests it would have refused, had it not been in shadow.
+    /// Requests that this limit would have refused if it were not in shadow mode.
     pub shadow_refused: u64,
-    /// Different keys of the requests it applied to.
+    /// The number of different keys among the requests that the limit applied to.
     pub keys: u64,
-    /// Requests for whose key there was no room: more than `max_keys` were in debt.
+    /// Requests whose key had no place in the table, because more than `max_keys` keys were in
+    /// debt.
     pub overflows: u64,
-    /// What it does with its decisions.
+    /// Whether decisions of the limit are enforced.
     #[serde(skip)]
     pub mode: Mode,
-    /// When it refused; in shadow, when it would have.
+    /// When the limit refused requests or, in shadow mode, would have.
     #[serde(skip)]
     pub over_time: Timeline,
 }
@@ -86,31 +89,31 @@ pub struct LimitSummary {
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct KeySummary {
-    /// The limit that refused it.
+    /// The limit that refused the key.
     pub limit: String,
-    /// The key in words: `user=42 view=/x`.
+    /// The key as text: `user=42 view=/x`.
     pub key: String,
-    /// Requests refused.
+    /// The number of requests refused.
     pub refused: u64,
-    /// When.
+    /// When they were refused.
     #[serde(skip)]
     pub over_time: Timeline,
 }
 
-/// Events stamped earlier than one before them.
+/// Events stamped earlier than an event before them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Disorder {
-    /// How many.
+    /// The number of these events.
     pub lines: u64,
-    /// How much earlier, at most.
+    /// The greatest time by which one was earlier.
     #[serde(rename = "furthest_ns", serialize_with = "nanos")]
     pub furthest: Duration,
 }
 
 impl Summary {
-    /// The time from the first event to the latest in at most `most` equal columns (and at most
-    /// 100). None if there was no event.
+    /// Divides the time from the first event to the latest into at most `most` equal columns (and
+    /// at most 100). `None` if there was no event.
     pub fn columns(&self, most: usize) -> Option<Columns> {
         Some(Columns::spanning(self.first?, self.last?, self.finest, most))
     }

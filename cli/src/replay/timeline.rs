@@ -1,5 +1,5 @@
-//! How often something happened, when: counted in bins that grow with the time spanned, and shown
-//! in columns of equal, round width.
+//! Counts of events over time. They are kept in bins that widen as the time span grows, and shown
+//! in columns of equal, round width. The drawing is in `command/output/chart.rs`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,32 +10,32 @@ use tollgate::Timestamp;
 const BINS: [u64; 7] =
     [1, 1_000, 1_000_000, 1_000_000_000, 60_000_000_000, 3_600_000_000_000, 86_400_000_000_000];
 
-/// The bin of a second, the finest that an access log can tell.
+/// The index of the bin of one second, the finest resolution of access logs.
 const SECOND: usize = 3;
 
-/// A span of so many of the next wider bins needs no narrower ones, since no chart has so many
-/// columns.
+/// No chart has more columns than this. If the span covers more bins of the next width, the
+/// narrower bins are not needed.
 const MAX_COLUMNS: u64 = 100;
 
-/// How often something happened, when.
+/// Counts of events over time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Timeline {
-    /// An index into `BINS`.
+    /// The width of bins, as an index into `BINS`.
     width: usize,
     counts: BTreeMap<u64, u64>,
 }
 
-/// Equal columns of time.
+/// Columns of equal width that divide a span of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Columns {
     width: u64,
-    /// The first column's number, from the beginning of the axis.
+    /// The number of the first column, counted from the time origin.
     first: u64,
     count: usize,
 }
 
 impl Timeline {
-    /// Counts once at `at`.
+    /// Counts one event at `at`.
     pub(super) fn add(&mut self, at: Timestamp) {
         *self.counts.entry(at.as_nanos() / BINS[self.width]).or_default() += 1;
         while self.is_too_fine() {
@@ -56,12 +56,12 @@ impl Timeline {
         (last - first) / (next / BINS[self.width]) > MAX_COLUMNS
     }
 
-    /// How often in all.
+    /// The number of all events.
     pub fn total(&self) -> u64 {
         self.counts.values().sum()
     }
 
-    /// How often in each column.
+    /// The number of events in each column.
     pub fn by_column(&self, columns: &Columns) -> Vec<u64> {
         let mut counts = vec![0; columns.count];
         for (bin, count) in &self.counts {
@@ -76,8 +76,8 @@ impl Timeline {
 }
 
 impl Columns {
-    /// At most `most` columns (and at most 100) that span from `first` to `last`, each of a round
-    /// width and no narrower than the stamps are exact.
+    /// At most `most` columns (and at most 100) that span from `first` to `last`. Their width is
+    /// round, and not below the resolution of the stamps.
     pub(super) fn spanning(
         first: Timestamp,
         last: Timestamp,
@@ -93,23 +93,23 @@ impl Columns {
         Columns { width, first: first / width, count: count as usize }
     }
 
-    /// How many.
+    /// The number of columns.
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// How long each is.
+    /// The width of a column.
     pub fn width(&self) -> Duration {
         Duration::from_nanos(self.width)
     }
 
-    /// When the column at `index` begins.
+    /// The time at which the column at `index` begins.
     pub fn start(&self, index: usize) -> Timestamp {
         Timestamp::from_nanos((self.first + index as u64).saturating_mul(self.width))
     }
 }
 
-/// Round widths, in nanoseconds, ascending.
+/// Round widths in nanoseconds, in ascending order.
 fn widths() -> impl Iterator<Item = u64> {
     const THOUSAND: &[u64] = &[1, 2, 4, 5, 8, 10, 20, 25, 40, 50, 100, 125, 200, 250, 500];
     const SIXTY: &[u64] = &[1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30];
@@ -123,7 +123,7 @@ fn widths() -> impl Iterator<Item = u64> {
     below_a_day.chain(days)
 }
 
-/// The coarsest bin, up to a second, on which all stamps lie.
+/// The widest bin, up to a second, of which all stamps are multiples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Resolution(usize);
 
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn bins_stay_narrow_enough_for_any_chart() {
-        // A bin is never wider than the narrowest column that its own span can be shown in.
+        // A bin is never wider than the narrowest column for its own span.
         for span in [1, 100_000, 101_000, 1 << 40, 1 << 45, 1 << 50, 1 << 60] {
             let mut timeline = Timeline::default();
             timeline.add(Timestamp::ZERO);

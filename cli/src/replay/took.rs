@@ -1,4 +1,6 @@
-//! How long a request took, as the line of an access log says it.
+//! Durations of requests in access log lines: where the field is, its unit, and what the stamp
+//! means.
+//! Event lines have durations of their own, in `json_lines.rs`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,11 +9,11 @@ use std::time::Duration;
 use super::decimal;
 use super::event::{Event, Unreadable};
 
-/// What the last field of an access log line means: how long the request took, in which unit, and
-/// whether the line's stamp is when it began or when it ended.
+/// The meaning of the last field of an access log line, the duration of the request: its unit, and
+/// whether the line's stamp is the beginning or the end of the request.
 ///
-/// The field stands alone, in quotes, or after a name and `=`: `0.003`, `"0.003"`, `rt=0.003`. `-`
-/// is a request of which it is not known. Every unit may have decimals.
+/// The field is plain, in quotes, or follows a name and `=`: `0.003`, `"0.003"`, `rt=0.003`. `-`
+/// means an unknown duration. Every unit may have decimals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Took {
     /// Microseconds from the stamp, as Apache's `%D` beside its `%t`.
@@ -20,8 +22,8 @@ pub enum Took {
     Milliseconds,
     /// Seconds from the stamp, as Apache's `%T`.
     Seconds,
-    /// Seconds until the stamp, as nginx's `$request_time`: it stamps a line when it writes it, at
-    /// the end of the request.
+    /// Seconds until the stamp, as nginx's `$request_time`: nginx stamps a line at the end of the
+    /// request, when it writes the line.
     RequestTime,
 }
 
@@ -29,7 +31,8 @@ impl Took {
     const ALL: [Took; 4] =
         [Took::Microseconds, Took::Milliseconds, Took::Seconds, Took::RequestTime];
 
-    /// Reads it from what follows the known fields of a line.
+    /// Sets the event's duration from the rest of the line, and its time to the beginning of the
+    /// request.
     pub(super) fn read(self, event: &mut Event<'_>, rest: &[u8]) -> Result<(), Unreadable> {
         let field = rest.split(u8::is_ascii_whitespace).rfind(|word| !word.is_empty());
         let Some(took) = field.and_then(|field| self.duration(bare(field))) else {
@@ -45,7 +48,7 @@ impl Took {
         Ok(())
     }
 
-    /// None if it is none, and none inside if it is not known.
+    /// `None` if the field is no duration, and `Some(None)` if the duration is unknown.
     fn duration(self, field: &[u8]) -> Option<Option<Duration>> {
         let power = match self {
             Took::Microseconds => 3,
@@ -59,7 +62,7 @@ impl Took {
     }
 }
 
-/// A field without the quotes and the name around its value.
+/// The value of a field, without quotes and name.
 fn bare(field: &[u8]) -> &[u8] {
     let field = unquoted(field);
     match field.iter().rposition(|byte| *byte == b'=') {
@@ -76,7 +79,7 @@ fn unquoted(field: &[u8]) -> &[u8] {
 impl FromStr for Took {
     type Err = &'static str;
 
-    /// By its name, or as a server's configuration has it: `%D`, `%{ms}T`, `%T`, `$request_time`.
+    /// Parses the unit's name, or a server's notation: `%D`, `%{ms}T`, `%T`, `$request_time`.
     fn from_str(name: &str) -> Result<Took, &'static str> {
         let by_server = match name {
             "%D" | "%{us}T" => Some(Took::Microseconds),
@@ -108,11 +111,11 @@ mod tests {
     use super::*;
     use crate::replay::Format;
 
-    /// 10 October 2000, 20:55:36 UTC.
+    /// 10 October 2000, 20:55:36 UTC, in nanoseconds since 1970.
     const AT: u64 = 971_211_336_000_000_000;
     const COMMON: &str = r#"a - - [10/Oct/2000:13:55:36 -0700] "GET / HTTP/1.1" 200 1"#;
 
-    /// When the request of a line began, and how long it took, in nanoseconds.
+    /// When the request of a line began, and its duration, in nanoseconds.
     fn read(format: Format, rest: &str, took: Took) -> Result<(u64, Option<u128>), String> {
         let line = format!("{COMMON} {rest}");
         let event = format.timed_event(line.as_bytes(), Some(took));
@@ -148,7 +151,7 @@ mod tests {
             let error = read(Format::Common, rest, Took::Seconds).expect_err(rest);
             assert!(error.contains("how long the request took"), "{rest}: {error}");
         }
-        // The user agent is no duration.
+        // The user agent is not read as a duration.
         let error = read(Format::Combined, r#""-" "5""#, Took::Seconds).unwrap_err();
         assert!(error.contains("how long the request took"), "{error}");
         let error = read(Format::Common, "971211336.000000001", Took::RequestTime).unwrap_err();

@@ -1,5 +1,5 @@
-//! The requests of a scenario, drawn before anything runs: so the run without limits and the run
-//! with them see the same ones, and what a limit does changes nobody's luck.
+//! The requests of a scenario. All are drawn before a run starts, so that the run without limits
+//! and the run with limits get the same requests, and no limit changes what is drawn.
 
 use std::time::Duration;
 
@@ -13,20 +13,20 @@ use super::scenario::{Arrivals, Crash, Fact, Group, Pick, Scenario, Service};
 /// The most requests of one run.
 const MOST: usize = 5_000_000;
 
-/// The quantile at 99 % of the standard normal distribution.
+/// The 99 % quantile of the standard normal distribution.
 const Z99: f64 = 2.326_347_874_040_841;
 
-/// One request to come.
+/// A request that will arrive.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Request {
     pub(crate) at: Timestamp,
-    /// Which group of clients it is from.
+    /// The index of the group of clients that sends it.
     pub(crate) group: u32,
-    /// How long the back end works on it.
+    /// The time that the back end works on it.
     pub(crate) service: Duration,
-    /// Whether its client never gives back what it was admitted with.
+    /// Whether its client never returns its permit.
     pub(crate) crashes: bool,
-    /// For each fact of the group the place of its value.
+    /// For each fact of the group, the index of its value.
     pub(crate) facts: Box<[u64]>,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Request {
 pub(crate) fn requests(scenario: &Scenario) -> Result<Vec<Request>, ScenarioError> {
     let mut all = Vec::new();
     for (index, group) in scenario.clients.iter().enumerate() {
-        // By name, so that other groups are as they were when one is added.
+        // The seed depends on the group's name, so that adding a group does not change the others.
         let mut random = Simulation::new(scenario.seed ^ fnv(&group.name)).random();
         let most = usize::try_from(group.most).unwrap_or(usize::MAX).min(MOST + 1 - all.len());
         let mut draw = Draw::new(group)?;
@@ -58,7 +58,7 @@ fn fnv(text: &str) -> u64 {
     })
 }
 
-/// What a group draws for each of its requests.
+/// Draws the properties of a group's requests.
 struct Draw<'a> {
     group: &'a Group,
     service: Sampler,
@@ -112,7 +112,7 @@ impl<'a> Draw<'a> {
     }
 }
 
-/// From 0 to 1, without 1.
+/// A random number from 0 to 1, excluding 1.
 fn part(random: &mut Random) -> f64 {
     StandardUniform.sample(random)
 }
@@ -121,7 +121,7 @@ fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 
-/// When the clients of a group arrive, at most `most` of them.
+/// The times at which the clients of a group arrive, at most `most` of them.
 fn times(group: &Group, random: &mut Random, most: usize) -> Vec<Timestamp> {
     let span = group.end.saturating_sub(group.start);
     let until = |offset: &Duration| *offset < span;
@@ -154,7 +154,7 @@ fn times(group: &Group, random: &mut Random, most: usize) -> Vec<Timestamp> {
     }
 }
 
-/// When the one with this number arrives, counted from 0, at a rate that grows steadily: where
+/// The arrival with this number, counted from 0, at a rate that grows linearly: the time at which
 /// the integral of the rate reaches the number.
 fn nth_of_ramp(number: u64, from: f64, growth: f64) -> Option<Duration> {
     let number = number as f64;
@@ -162,7 +162,7 @@ fn nth_of_ramp(number: u64, from: f64, growth: f64) -> Option<Duration> {
         return Some(Duration::ZERO);
     }
     let root = (from * from + 2.0 * growth * number).sqrt();
-    // Not a number where the rate reaches 0 before.
+    // The root is NaN if the rate falls to 0 before this arrival.
     let offset = 2.0 * number / (from + root);
     offset.is_finite().then(|| seconds(offset))
 }
@@ -201,7 +201,7 @@ mod tests {
         requests(&scenario).unwrap_or_else(|_| panic!("it can be drawn"))
     }
 
-    /// When they arrive, in milliseconds.
+    /// The times of arrival in milliseconds.
     fn millis(group: Group) -> Vec<u64> {
         plan(1, vec![group]).iter().map(|request| request.at.as_nanos() / 1_000_000).collect()
     }
@@ -215,7 +215,7 @@ mod tests {
             start: Duration::from_secs(5),
             ..group(Arrivals::Bursts { size: 2, every })
         });
-        // The one at 55 s is before the end at 60 s.
+        // The burst at 55 s is before the end at 60 s.
         assert_eq!(bursts, [5_000, 5_000, 30_000, 30_000, 55_000, 55_000]);
         let first = millis(Group { most: 3, ..group(Arrivals::Bursts { size: 2, every }) });
         assert_eq!(first, [0, 0, 25_000]);
@@ -226,7 +226,7 @@ mod tests {
         for (number, at) in up.iter().enumerate() {
             assert_eq!(*at, ((number as f64 * 60.0).sqrt() * 1000.0) as u64, "{number}");
         }
-        // And back: what is left to come by t is (60 - t)^2 / 60.
+        // The reverse: (60 - t)^2 / 60 are still to come at t seconds.
         let down = millis(group(Arrivals::Ramp { from: 2.0, to: 0.0 }));
         assert_eq!(down.len(), 60);
         assert_eq!(down[15], 60_000 - 51_962);
@@ -238,10 +238,10 @@ mod tests {
     #[test]
     fn poisson_arrivals_are_as_many_as_the_rate_says_and_memoryless() {
         let arrivals = plan(1, vec![group(Arrivals::Poisson { rate: 500.0 })]);
-        // 30,000 expected, standard deviation 173.
+        // 30,000 are expected, with a standard deviation of 173.
         assert!((29_300..30_700).contains(&arrivals.len()), "{}", arrivals.len());
         let gaps = arrivals.windows(2).map(|pair| pair[1].at.since(pair[0].at));
-        // A gap as long as the mean and longer has probability 1/e.
+        // A gap of at least the mean has probability 1/e.
         let long = gaps.filter(|gap| gap.as_nanos() >= 2_000_000).count() as f64;
         let share = long / arrivals.len() as f64;
         assert!((0.355..0.381).contains(&share), "{share}");
@@ -266,7 +266,7 @@ mod tests {
         near(times[times.len() / 2], 8.0, 0.02);
         near(times[times.len() * 99 / 100], 60.0, 0.04);
         near(times.iter().sum::<f64>() / times.len() as f64, 11.64, 0.02);
-        // No spread at all.
+        // A distribution without spread.
         let times = sorted_services(Service::Lognormal { median, p99: median });
         assert!(times.iter().all(|time| (time - 8.0).abs() < 1e-6));
 
@@ -290,7 +290,7 @@ mod tests {
             orgs[request.facts[0] as usize] += 1;
             assert_eq!(request.facts[1], number as u64 % 40);
         }
-        // 1,500 of each expected, standard deviation 38.
+        // 1,500 of each are expected, with a standard deviation of 38.
         assert!(orgs.iter().all(|count| (1_300..1_700).contains(count)), "{orgs:?}");
         let crashes = drawn.iter().filter(|request| request.crashes).count();
         assert!((14_500..15_500).contains(&crashes), "{crashes}");

@@ -1,4 +1,5 @@
-//! What happens in a run, noted as it happens.
+//! The record of a run: counts and levels, kept up to date by events of the run.
+//! The report is made of it in `summary.rs`.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -7,22 +8,22 @@ use tollgate::Timestamp;
 
 use super::scenario::Scenario;
 
-/// Columns of a chart in text, at most, and how many steps of the time line each of them spans.
+/// The most columns of a text chart, and the number of timeline steps in each.
 const COLUMNS: u64 = 60;
 pub(crate) const STEPS_A_COLUMN: usize = 5;
 
 /// Why a request was not admitted.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Turned {
-    /// By this limit, which did not let it wait.
+    /// This limit refused the request without a wait.
     Refused(String),
-    /// By this limit, which did until then.
+    /// This limit let the request wait, and the wait timed out.
     TimedOut(String),
-    /// Its client lost patience.
+    /// The client gave up.
     GaveUp,
 }
 
-/// Requests by what became of them.
+/// Numbers of requests by their outcome.
 #[derive(Clone, Default)]
 pub(crate) struct Counts {
     pub(crate) requests: u64,
@@ -34,16 +35,16 @@ pub(crate) struct Counts {
     pub(crate) backend_errors: u64,
 }
 
-/// Counts of one limit.
+/// The counts of one limit.
 #[derive(Clone, Default)]
 pub(crate) struct AtLimit {
     pub(crate) refused: u64,
     pub(crate) timed_out: u64,
-    /// Slots in use at the end of each step.
+    /// The slots in use at the end of each step.
     pub(crate) in_use: Vec<u64>,
 }
 
-/// The steps of the time line. It ends when clients no longer arrive.
+/// The steps of the timeline. It ends when clients no longer arrive.
 #[derive(Clone, Copy)]
 pub(crate) struct Steps {
     pub(crate) width: Duration,
@@ -59,7 +60,7 @@ pub(crate) struct Record {
     pub(crate) by_group: Vec<Counts>,
     pub(crate) by_phase: Vec<Counts>,
     pub(crate) limits: Vec<(String, AtLimit)>,
-    /// How long each admitted request waited, in nanoseconds.
+    /// The wait of each admitted request in nanoseconds.
     pub(crate) waits: Vec<u64>,
     pub(crate) in_flight: Level,
     pub(crate) waiting: Level,
@@ -69,7 +70,7 @@ pub(crate) struct Record {
     pub(crate) ended: Timestamp,
 }
 
-/// A number that goes up and down, and the highest it was: ever, in each step, in each phase.
+/// A level that goes up and down, with its peaks: overall, in each step and in each phase.
 #[derive(Default)]
 pub(crate) struct Level {
     now: u64,
@@ -78,7 +79,7 @@ pub(crate) struct Level {
     pub(crate) by_phase: Peaks,
 }
 
-/// The highest in each of consecutive spans of time.
+/// The highest level in each of consecutive spans of time.
 #[derive(Default)]
 pub(crate) struct Peaks {
     last: u64,
@@ -93,21 +94,21 @@ impl Steps {
         Steps { width: Duration::from_nanos(width), count: nanos.div_ceil(width) as usize }
     }
 
-    /// The step at this moment. All that comes after the time line is one more: a request may take
-    /// longer by any factor.
+    /// The step at this time. All times after the timeline count as one more step, since requests
+    /// may last arbitrarily long.
     fn at(self, at: Timestamp) -> usize {
         let width = u64::try_from(self.width.as_nanos()).unwrap_or(u64::MAX);
         usize::try_from(at.as_nanos() / width).map_or(self.count, |step| step.min(self.count))
     }
 
-    /// The moment at which this one ends.
+    /// The time at which a step ends.
     pub(crate) fn end(self, step: usize) -> Timestamp {
         let nanos = self.width.as_nanos().saturating_mul(step as u128 + 1);
         Timestamp::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 }
 
-/// Widths that make round numbers on an axis, in nanoseconds, growing.
+/// Widths in nanoseconds that give round numbers on an axis, in ascending order.
 fn round_widths() -> impl Iterator<Item = u64> {
     const SECOND: u64 = 1_000_000_000;
     const DAY: u64 = 86_400 * SECOND;
@@ -145,12 +146,13 @@ impl Record {
         }
     }
 
-    /// A request came, of this group and at this moment, by which it is counted from then on.
+    /// Counts a request of this group that arrives at `at`. Its outcome later counts in the phase
+    /// of its arrival.
     pub(crate) fn arrives(&mut self, group: u32, at: Timestamp) {
         self.count(group, at, |counts| counts.requests += 1);
     }
 
-    /// Whether requests that are not admitted yet have become more or fewer.
+    /// Raises or lowers the number of requests that are not admitted yet by one.
     pub(crate) fn waits(&mut self, more: bool, now: Timestamp) {
         let level = if more { self.waiting.now + 1 } else { self.waiting.now.saturating_sub(1) };
         self.waiting.set(level, self.steps.at(now), phase(&self.phases, now));
@@ -177,7 +179,7 @@ impl Record {
         self.done(now);
     }
 
-    /// An admitted request begins at the back end, which fails it if it makes too many.
+    /// An admitted request begins at the back end. If it exceeds the back end's limit, it fails.
     pub(crate) fn begins(&mut self, group: u32, arrived: Timestamp, now: Timestamp) {
         let level = self.in_flight.now + 1;
         self.in_flight.set(level, self.steps.at(now), phase(&self.phases, now));
@@ -188,7 +190,7 @@ impl Record {
         }
     }
 
-    /// The back end is done with a request.
+    /// The back end has finished a request.
     pub(crate) fn ends(&mut self, now: Timestamp) {
         let level = self.in_flight.now.saturating_sub(1);
         self.in_flight.set(level, self.steps.at(now), phase(&self.phases, now));
@@ -199,12 +201,12 @@ impl Record {
         self.count(group, arrived, |counts| counts.crashed += 1);
     }
 
-    /// A step is over, with as many slots of a limit in use.
+    /// Records at the end of a step how many slots of a limit are in use.
     pub(crate) fn in_use(&mut self, limit: &str, slots: u64) {
         self.limit(limit).in_use.push(slots);
     }
 
-    /// The levels of all steps and phases are known.
+    /// Ends the record: extends the levels to all steps and phases, and sorts the waits.
     pub(crate) fn close(&mut self) {
         for level in [&mut self.in_flight, &mut self.waiting] {
             level.by_step.fill(self.steps.count);
@@ -233,7 +235,7 @@ impl Record {
     }
 }
 
-/// The place of the phase at this moment; the last goes on after its end.
+/// The index of the phase at this time. The last phase continues after its end.
 fn phase(phases: &[Range<Timestamp>], at: Timestamp) -> usize {
     phases.partition_point(|phase| phase.start <= at).saturating_sub(1)
 }
@@ -250,21 +252,21 @@ impl Level {
 impl Peaks {
     fn set(&mut self, span: usize, level: u64) {
         self.fill(span + 1);
-        // Time goes on: this is the last span there is.
+        // Time never goes back, so `span` is the last one.
         if let Some(peak) = self.peaks.get_mut(span) {
             *peak = level.max(*peak);
         }
         self.last = level;
     }
 
-    /// Makes it as many spans, as high as the last level was.
+    /// Extends the peaks to `spans` spans, at the last level.
     fn fill(&mut self, spans: usize) {
         if self.peaks.len() < spans {
             self.peaks.resize(spans, self.last);
         }
     }
 
-    /// The peaks of the first `spans`.
+    /// The peaks of the first `spans` spans.
     pub(crate) fn first(&self, spans: usize) -> &[u64] {
         self.peaks.get(..spans).unwrap_or(&self.peaks)
     }
@@ -283,7 +285,7 @@ mod tests {
         peaks.set(4, 5);
         peaks.set(4, 0);
         peaks.fill(6);
-        // A span begins at the level that the one before ended with.
+        // A span begins at the level with which the previous span ended.
         assert_eq!(peaks.first(9), [0, 3, 2, 2, 5, 0]);
         assert_eq!(peaks.first(2), [0, 3]);
     }

@@ -1,4 +1,5 @@
-//! A scenario: who asks for what and when, under which policy, of which back end.
+//! The data of a scenario: clients, their requests, the back end, and the policy over time.
+//! The submodules read them from a TOML file.
 
 mod clients;
 mod fields;
@@ -16,54 +17,54 @@ use tollgate::{Policy, Timestamp};
 
 use super::ScenarioError;
 
-/// What a scenario file says: [`Scenario::load`].
+/// A scenario as read from a file by [`Scenario::load`].
 #[derive(Clone)]
 pub struct Scenario {
     pub(crate) name: String,
     pub(crate) seed: u64,
-    /// How long clients arrive. The run goes on until the last of them is done.
+    /// How long clients arrive. The run continues until the last of their requests is done.
     pub(crate) duration: Duration,
     pub(crate) backend_limit: Option<u64>,
     pub(crate) clients: Vec<Group>,
-    /// The policy at the start, and then one for each moment at which it changes.
+    /// The policy at the start, and then one stage for each change.
     pub(crate) stages: Vec<Stage>,
-    /// The file of the policy, if it has one of its own.
+    /// The file of the policy, if the policy is not in the scenario itself.
     pub(crate) policy_path: Option<PathBuf>,
 }
 
-/// A policy and when it begins.
+/// A policy, and the time at which it takes effect.
 #[derive(Clone)]
 pub(crate) struct Stage {
     pub(crate) at: Timestamp,
-    /// What changed, in words; empty at the start.
+    /// A description of the change; empty at the start.
     pub(crate) what: String,
     pub(crate) policy: Policy,
-    /// The same with no limit enforced.
+    /// The same policy with no limit enforced.
     pub(crate) unlimited: Policy,
-    /// The least cap on all requests together.
+    /// The least cap that applies to all requests together.
     pub(crate) cap: Option<u64>,
-    /// The limits that let requests wait.
+    /// The names of the limits that let requests wait.
     pub(crate) waits: Vec<String>,
 }
 
-/// Clients of one kind. Each of their requests comes from a client of its own.
+/// Clients of one kind. Each request comes from a client of its own.
 #[derive(Clone)]
 pub(crate) struct Group {
     pub(crate) name: String,
     pub(crate) arrivals: Arrivals,
     pub(crate) start: Duration,
-    /// They arrive before this.
+    /// Clients arrive before this time.
     pub(crate) end: Duration,
-    /// No more of them than this.
+    /// The most clients that arrive.
     pub(crate) most: u64,
     pub(crate) facts: Vec<(String, Fact)>,
-    /// They give up when they have waited as long.
+    /// Clients give up after they have waited this long.
     pub(crate) patience: Option<Duration>,
     pub(crate) service: Service,
     pub(crate) crash: Crash,
 }
 
-/// When they arrive. Rates are per second.
+/// When the clients of a group arrive. Rates are per second.
 #[derive(Clone)]
 pub(crate) enum Arrivals {
     Constant { rate: f64 },
@@ -72,18 +73,18 @@ pub(crate) enum Arrivals {
     Ramp { from: f64, to: f64 },
 }
 
-/// The value of a fact.
+/// How the value of a fact is chosen.
 #[derive(Clone)]
 pub(crate) enum Fact {
     Fixed(String),
     One { of: Values, pick: Pick },
 }
 
-/// Values to pick from.
+/// The values to choose from.
 #[derive(Clone)]
 pub(crate) enum Values {
     Listed(Vec<String>),
-    /// Whole numbers, both ends included.
+    /// Whole numbers, including both ends.
     Numbers {
         from: u64,
         to: u64,
@@ -92,9 +93,9 @@ pub(crate) enum Values {
 
 #[derive(Clone, Copy)]
 pub(crate) enum Pick {
-    /// All as likely.
+    /// Each value with the same probability.
     Random,
-    /// One after the other, over and over.
+    /// One value after the other, repeatedly.
     InTurn,
 }
 
@@ -106,17 +107,17 @@ pub(crate) enum Service {
     Lognormal { median: Duration, p99: Duration },
 }
 
-/// Who never gives back what it was admitted with.
+/// Which clients never return their permits.
 #[derive(Clone)]
 pub(crate) enum Crash {
-    /// The first ones.
+    /// The first clients of the group.
     First(u64),
-    /// Each with this chance.
+    /// Each client with this probability.
     Share(f64),
 }
 
 impl Scenario {
-    /// Reads a scenario from a file, or says all that is wrong with it.
+    /// Reads a scenario from a file. The error lists all problems with it.
     pub fn load(path: &Path) -> Result<Scenario, ScenarioError> {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|error| {
@@ -125,23 +126,23 @@ impl Scenario {
         read::scenario(&name, &text, path.parent().unwrap_or(Path::new("")))
     }
 
-    /// Reads a scenario from its text. `name` stands in errors and in the report.
+    /// Reads a scenario from its text. `name` appears in errors and in the report.
     pub fn parse(name: &str, text: &str) -> Result<Scenario, ScenarioError> {
         read::scenario(name, text, Path::new(""))
     }
 
-    /// The same with another seed.
+    /// The same scenario with another seed.
     #[must_use]
     pub fn seed(self, seed: u64) -> Scenario {
         Scenario { seed, ..self }
     }
 
-    /// The moment at which clients no longer arrive.
+    /// The time at which clients no longer arrive.
     pub(crate) fn end(&self) -> Timestamp {
         Timestamp::ZERO + self.duration
     }
 
-    /// The time that each stage takes, the last one to the end of clients.
+    /// The time span of each stage. The last stage ends when clients no longer arrive.
     pub(crate) fn spans(&self) -> Vec<Range<Timestamp>> {
         let starts = self.stages.iter().map(|stage| stage.at);
         let ends = starts.clone().skip(1).chain([self.end()]);
@@ -157,7 +158,7 @@ impl Values {
         }
     }
 
-    /// The value at this place.
+    /// The value at this index.
     pub(crate) fn text(&self, place: u64) -> String {
         match self {
             Values::Listed(values) => {

@@ -1,4 +1,5 @@
-//! What came of a run, as numbers for people and programs.
+//! The results of a run as numbers, for the text report, the picture and JSON.
+//! They are computed from the record that `record.rs` keeps during the run.
 
 use serde::{Serialize, Serializer};
 use tollgate::Timestamp;
@@ -6,27 +7,28 @@ use tollgate::Timestamp;
 use super::record::{Counts, Record};
 use super::scenario::Scenario;
 
-/// Both runs of a scenario: [`Scenario::run`]. Serialized it is what `tollgate simulate --json` prints.
+/// The results of both runs of a scenario, made by [`Scenario::run`]. In serialized form, the
+/// output of `tollgate simulate --json`.
 #[derive(Serialize)]
 pub struct Report {
     pub(crate) scenario: String,
     pub(crate) seed: u64,
     pub(crate) duration_s: f64,
     pub(crate) backend_limit: Option<u64>,
-    /// The width of a step of the time lines.
+    /// The width in seconds of a step of the timelines.
     pub(crate) step_s: f64,
     pub(crate) without: Summary,
     pub(crate) with: Summary,
 }
 
-/// One run. Times are in seconds.
+/// The results of one run. Times are in seconds.
 #[derive(Serialize)]
 pub(crate) struct Summary {
     #[serde(flatten)]
     pub(crate) counts: Totals,
     pub(crate) peak_in_flight: u64,
     pub(crate) peak_waiting: u64,
-    /// How long those waited who were admitted.
+    /// The waits of admitted requests.
     pub(crate) wait_s: Waits,
     /// When the last request was done.
     pub(crate) ended_s: f64,
@@ -36,7 +38,7 @@ pub(crate) struct Summary {
     pub(crate) timeline: Timeline,
 }
 
-/// Requests by what became of them.
+/// Numbers of requests by their outcome.
 #[derive(Clone, Serialize)]
 pub(crate) struct Totals {
     pub(crate) requests: u64,
@@ -44,14 +46,14 @@ pub(crate) struct Totals {
     pub(crate) refused: u64,
     pub(crate) timed_out: u64,
     pub(crate) gave_up: u64,
-    /// Not admitted, for whichever of these reasons.
+    /// Requests not admitted, for any of these three reasons.
     pub(crate) skipped: u64,
     pub(crate) skipped_share: f64,
     pub(crate) crashed: u64,
     pub(crate) backend_errors: u64,
 }
 
-/// Percentiles by nearest rank; none if nobody was admitted.
+/// Percentiles by nearest rank, and the maximum; `None` if no request was admitted.
 #[derive(Serialize)]
 pub(crate) struct Waits {
     pub(crate) p50: Option<f64>,
@@ -66,12 +68,12 @@ pub(crate) struct AtLimit {
     pub(crate) timed_out: u64,
 }
 
-/// The time from one change to the next. Requests count where they arrived.
+/// The time from one change to the next. Requests count in the phase of their arrival.
 #[derive(Serialize)]
 pub(crate) struct Phase {
     pub(crate) from_s: f64,
     pub(crate) to_s: f64,
-    /// What had changed.
+    /// The change at the beginning of the phase.
     pub(crate) change: String,
     #[serde(flatten)]
     pub(crate) counts: Totals,
@@ -79,7 +81,7 @@ pub(crate) struct Phase {
     pub(crate) peak_waiting: u64,
 }
 
-/// Step by step: peaks of levels, counts of events, and slots in use at the end of the step.
+/// For each step, the peaks of levels, the counts of events, and the slots in use at the end.
 #[derive(Serialize)]
 pub(crate) struct Timeline {
     pub(crate) in_flight: Vec<u64>,
@@ -89,7 +91,7 @@ pub(crate) struct Timeline {
     pub(crate) in_use: Named<Vec<u64>>,
 }
 
-/// Values by name, in their order.
+/// Values by name, serialized as a map in this order.
 pub(crate) struct Named<T>(pub(crate) Vec<(String, T)>);
 
 impl<T: Serialize> Serialize for Named<T> {
@@ -178,7 +180,8 @@ impl Totals {
     }
 }
 
-/// The least of the sorted values that at least `percent` of them do not exceed.
+/// The least of the sorted values such that at least `percent` percent of all values do not exceed
+/// it.
 fn percentile(sorted: &[u64], percent: u64) -> Option<u64> {
     let rank = (sorted.len() as u64 * percent).div_ceil(100);
     sorted.get(rank.checked_sub(1)? as usize).copied()

@@ -1,4 +1,6 @@
-//! The limits of one fact, from the loosest that is needed to the tightest that is possible.
+//! The candidate limits of one fact, from the tightest for the whole target to the loosest that is
+//! needed.
+//! Limits of several facts are combined in `plan.rs`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,21 +8,22 @@ use std::time::Duration;
 use super::grouped::{Allowance, Grouped};
 use tollgate::Quota;
 
-/// Into as many parts what a target allows is cut.
+/// The number of equal parts into which the target's allowance is divided.
 pub(super) const PARTS: u64 = 64;
 
-/// The tightest limit of one fact alone for each part of what it may refuse.
+/// For each part of the allowance, the tightest limit of one fact that alone keeps to that part.
 pub(super) struct Dial<'o> {
     fact: &'o Grouped<'o>,
     period: Duration,
-    /// What all parts allow.
+    /// The allowance of all parts together.
     whole: Allowance,
-    /// The smallest count for each part that was asked for.
+    /// The smallest count for each part that was searched so far.
     known: BTreeMap<u64, u64>,
 }
 
 impl<'o> Dial<'o> {
-    /// None if no count is large enough even for all that is allowed, as for costs beyond any.
+    /// `None` if no count is large enough even for the whole allowance, as with costs above any
+    /// quota.
     pub(super) fn new(
         fact: &'o Grouped<'o>,
         period: Duration,
@@ -34,7 +37,7 @@ impl<'o> Dial<'o> {
         Some(Dial { fact, period, whole, known })
     }
 
-    /// The smallest quota that may refuse this part.
+    /// The smallest quota that keeps to this part of the allowance.
     pub(super) fn quota(&mut self, part: u64) -> Option<Quota> {
         let count = match self.known.get(&part) {
             Some(count) => *count,
@@ -50,7 +53,8 @@ impl<'o> Dial<'o> {
     fn search(&self, part: u64) -> Option<u64> {
         let most = u128::from(self.whole.most) * u128::from(part) / u128::from(PARTS);
         let allowance = Allowance { most: most as u64, ..self.whole };
-        // What breaks a larger part breaks this one, and what keeps to a smaller one keeps to it.
+        // A count that fails for a larger part also fails for this one, and a count that keeps to a
+        // smaller part also keeps to this one.
         let breaks = self.known.range(part..).next().map_or(0, |(_, count)| count - 1);
         let keeps = match self.known.range(..part).next_back() {
             Some((_, count)) => *count,
@@ -60,7 +64,7 @@ impl<'o> Dial<'o> {
         Some(self.fact.smallest(self.period, allowance, (breaks, keeps)))
     }
 
-    /// The most units that the tightest limit lets through in a minute: the burst and the rate.
+    /// The most units that the tightest limit lets through in a minute: its burst and its rate.
     pub(super) fn worst_minute(&self) -> u128 {
         let count = u128::from(self.known.get(&PARTS).copied().unwrap_or(0));
         count + count * 60 / u128::from(self.period.as_secs())

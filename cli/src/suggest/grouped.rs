@@ -1,5 +1,5 @@
-//! One fact's requests by caller, and the smallest count with which a limit keeps to what it may
-//! refuse of them.
+//! The requests of one fact grouped by caller, and the search for the smallest count with which a
+//! limit on that fact keeps to an allowance.
 
 use std::time::Duration;
 
@@ -9,30 +9,30 @@ use tollgate::Quota;
 use tollgate::Timestamp;
 use tollgate::algorithm::{Algorithm, Gcra, Tat};
 
-/// The largest count that is tried: as fast as a quota can be.
+/// The largest count that is tried: no quota is faster than 2^36 units a second.
 const MAX_COUNT: u64 = 1 << 36;
 
-/// The requests of one fact, each caller's together, in order.
+/// The requests of one fact, grouped by caller, in order of time for each caller.
 pub(super) struct Grouped<'o> {
     observed: &'o Observed,
     pub(super) column: &'o Column,
-    /// Numbers of requests.
+    /// Indexes of requests.
     order: Vec<u32>,
-    /// Where each caller's begin in it, and where the last one's end.
+    /// The index in `order` at which each caller's requests begin, and the end of the last.
     starts: Vec<usize>,
-    /// The units of each caller.
+    /// The units of each caller's requests.
     units: Vec<u64>,
 }
 
-/// How much was refused.
+/// The number of requests refused, and of callers that were refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Refusals {
     pub(super) requests: u64,
-    /// Who had any request refused.
+    /// Callers that had any request refused.
     pub(super) callers: u64,
 }
 
-/// How much may be.
+/// The most that may be refused.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Allowance {
     pub(super) of: Of,
@@ -71,7 +71,7 @@ impl<'o> Grouped<'o> {
         Grouped { observed, column, order, starts, units }
     }
 
-    /// Requests that have the fact.
+    /// The number of requests that have the fact.
     pub(super) fn requests(&self) -> u64 {
         self.order.len() as u64
     }
@@ -80,7 +80,7 @@ impl<'o> Grouped<'o> {
         self.units.len()
     }
 
-    /// A caller's requests: when they came, and what they cost.
+    /// The times and costs of a caller's requests.
     pub(super) fn of(&self, caller: usize) -> impl Iterator<Item = (Timestamp, u64)> + Clone {
         let range = match (self.starts.get(caller), self.starts.get(caller + 1)) {
             (Some(start), Some(end)) => *start..*end,
@@ -90,16 +90,17 @@ impl<'o> Grouped<'o> {
         indices.iter().map(|index| self.observed.request(*index as usize))
     }
 
-    /// A count that nobody asks for more than, as far as a quota can have it.
+    /// The units of the busiest caller, within what a quota allows. A limit with this count refuses
+    /// no request, unless costs exceed any quota.
     pub(super) fn most_units(&self) -> u64 {
         self.units.iter().copied().max().unwrap_or(0).clamp(1, MAX_COUNT)
     }
 
-    /// The smallest count a `period` with which a limit refuses no more than it may, of those
-    /// above one that refuses more and up to one that does not.
+    /// The smallest count per `period` that keeps to the allowance, above `breaks`, a count that
+    /// does not, and up to `keeps`, a count that does.
     ///
-    /// A larger count refuses fewer requests of cost 1. Where costs differ that need not be so;
-    /// then the count is one that keeps to it while the next smaller does not.
+    /// A larger count refuses no more requests if all cost 1. If costs differ, it may; then the
+    /// result is some count that keeps to the allowance while the next smaller count does not.
     pub(super) fn smallest(
         &self,
         period: Duration,
@@ -116,12 +117,12 @@ impl<'o> Grouped<'o> {
         keeps
     }
 
-    /// Whether `count` per `period` refuses no more than it may.
+    /// Whether a limit of `count` per `period` keeps to the allowance.
     pub(super) fn keeps(&self, count: u64, period: Duration, allowance: Allowance) -> bool {
         let Ok(quota) = Quota::new(count, period) else { return false };
         let gcra = Gcra::new(quota);
         let mut all = Refusals::default();
-        // Who asks for no more than the burst, ever, is never refused.
+        // A caller whose units never exceed the burst is never refused, so skip it.
         let some = |caller: &usize| self.units.get(*caller).is_none_or(|units| *units > count);
         for caller in (0..self.callers()).filter(some) {
             let mut state = Tat::default();
@@ -140,11 +141,12 @@ impl<'o> Grouped<'o> {
     }
 }
 
-/// Whether it is allowed, and if so charged.
+/// Decides a request, charges it if it is allowed, and returns whether it is.
 pub(super) fn decide(gcra: &Gcra, state: &mut Tat, cost: u64, at: Timestamp) -> bool {
     let before = *state;
     gcra.charge(state, cost, at);
-    // A charge changes the state, and nothing else does: asking first would take twice as long.
+    // A charge changes the state exactly if the request is allowed. A call to `decide` first would
+    // take twice as long.
     cost == 0 || *state != before
 }
 
@@ -155,7 +157,7 @@ mod tests {
 
     #[test]
     fn the_smallest_count_is_found_where_more_may_refuse_more() {
-        // With 5 at once the dear request takes the room of three cheap ones.
+        // With a burst of 5, the costly request takes the room of three cheap ones.
         let mut observed = Observed::of(["user"]).unwrap();
         for cost in [5, 1, 1, 1] {
             let line = format!(r#"{{"t": 0, "cost": {cost}, "facts": {{"user": 1}}}}"#);

@@ -1,4 +1,5 @@
-//! What is kept of a log: of each request when it came, what it costs, and by whom.
+//! The requests of a log in compact form: for each, its time, its cost, and its value of each fact.
+//! Which limits fit them is decided in the sibling files.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -8,47 +9,48 @@ use crate::replay::{Disorder, Event, Op};
 use tollgate::Timestamp;
 use tollgate::policy::MAX_FACTS;
 
-/// The most memory for what is kept of a log: about 200 million requests of three facts, if those
-/// have few different values. About as much again is used while limits are sought.
+/// The most memory for observed requests, in bytes: about 200 million requests of three facts with
+/// few different values. The search for limits uses about as much again.
 pub const MAX_BYTES: u64 = 4 << 30;
 
-/// About what a value takes besides its text.
+/// The approximate memory of a value besides its text, in bytes.
 const BYTES_PER_VALUE: u64 = 64;
 
-/// The coarsest step of stamps that is told apart.
+/// The largest step of stamps that is detected, in nanoseconds.
 const SECOND: u64 = 1_000_000_000;
 
-/// A request without the fact.
+/// The id that stands for a missing fact.
 const NOBODY: u32 = u32::MAX;
 
-/// What a log has of some facts, as [`suggest`](Observed::suggest) needs it.
+/// The requests of a log and their values of some facts, as [`suggest`](Observed::suggest) needs
+/// them.
 ///
-/// A request takes 8 bytes, 4 for each fact, and 8 more where costs are not all 1; each different
-/// value of a fact is kept once.
+/// A request takes 8 bytes, 4 more for each fact, and 8 more if costs are not all 1. Each different
+/// value of a fact is stored once.
 #[derive(Debug)]
 pub struct Observed {
     columns: Vec<Column>,
-    /// When each request came, in an order that never goes back.
+    /// The time of each request, in ascending order.
     stamps: Vec<Timestamp>,
-    /// What each costs. Empty as long as that is 1.
+    /// The cost of each request. Empty as long as all costs are 1.
     costs: Vec<u64>,
     first: Option<Timestamp>,
     latest: Timestamp,
     disorder: Disorder,
-    /// In nanoseconds, the largest up to a second of which all stamps are multiples.
+    /// The largest step up to a second that divides all stamps, in nanoseconds.
     step: u64,
-    /// The first facts that requests have, whether they are observed or not.
+    /// The names of the first facts found in requests, whether they are observed or not.
     names: BTreeSet<String>,
     bytes: u64,
     max_bytes: u64,
 }
 
-/// One fact of all requests.
+/// The values of one fact in all requests.
 #[derive(Debug)]
 pub(super) struct Column {
     pub(super) fact: String,
     ids: HashMap<String, u32>,
-    /// The value that each request has, or nobody.
+    /// The id of each request's value, or [`NOBODY`].
     callers: Vec<u32>,
 }
 
@@ -56,21 +58,21 @@ pub(super) struct Column {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unobserved {
-    /// A fact without a name, or with several: `a|b`.
+    /// The name is not that of a single fact: it is empty, or has several as in `a|b`.
     Misnamed(String),
-    /// A fact that was asked for twice.
+    /// A fact is named twice.
     Twice(String),
-    /// More facts than a policy may name: [`MAX_FACTS`].
+    /// There are more facts than a policy may name: [`MAX_FACTS`].
     TooManyFacts,
-    /// More requests or values than [`MAX_BYTES`] hold.
+    /// There are more requests or values than [`MAX_BYTES`] can hold.
     TooMuch,
 }
 
 impl Observed {
-    /// Nothing yet, of these facts.
+    /// Starts an observation of these facts, without requests.
     ///
     /// # Errors
-    /// If a fact is misnamed or there twice, or there are too many.
+    /// If a name is invalid or given twice, or if there are too many names.
     pub fn of<'a>(facts: impl IntoIterator<Item = &'a str>) -> Result<Observed, Unobserved> {
         let mut columns: Vec<Column> = Vec::new();
         for fact in facts {
@@ -100,10 +102,10 @@ impl Observed {
         })
     }
 
-    /// Takes note of a request. Of other events only the stamp counts.
+    /// Records a request. For other events, only the stamp is recorded.
     ///
     /// # Errors
-    /// If there is no room for it. What was observed before is.
+    /// If the memory bound is reached. Requests recorded before are kept.
     pub fn event(&mut self, event: &Event<'_>) -> Result<(), Unobserved> {
         self.move_time_to(event.at);
         if event.op != Op::Admit {
@@ -132,17 +134,17 @@ impl Observed {
         Ok(())
     }
 
-    /// Requests observed.
+    /// The number of requests observed.
     pub fn requests(&self) -> u64 {
         self.stamps.len() as u64
     }
 
-    /// The facts that requests have, in the order of the alphabet: of more than 64, 64.
+    /// The names of the facts found in requests, in alphabetical order, at most 64 of them.
     pub fn facts(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(String::as_str)
     }
 
-    /// Never moves back.
+    /// Moves the time forward to `at`, never back.
     fn move_time_to(&mut self, at: Timestamp) {
         self.step = gcd(self.step, at.as_nanos());
         self.first.get_or_insert(at);
@@ -157,7 +159,7 @@ impl Observed {
         &self.columns
     }
 
-    /// From the first event's stamp to the latest.
+    /// The stamps of the first event and of the latest.
     pub(super) fn span(&self) -> Option<(Timestamp, Timestamp)> {
         Some((self.first?, self.latest))
     }
@@ -170,7 +172,7 @@ impl Observed {
         self.step
     }
 
-    /// When a request came, and what it costs.
+    /// The time and the cost of a request.
     pub(super) fn request(&self, index: usize) -> (Timestamp, u64) {
         let at = self.stamps.get(index).copied().unwrap_or_default();
         (at, self.costs.get(index).copied().unwrap_or(1))
@@ -178,9 +180,9 @@ impl Observed {
 }
 
 impl Column {
-    /// Takes note of who asks; says how many bytes the value took, if it is new.
+    /// Records the value of a request. Returns the bytes that the value takes if it is new, or 0.
     fn add(&mut self, event: &Event<'_>) -> u64 {
-        // As for the enforcer: an empty value is a missing fact.
+        // An empty value counts as a missing fact, as in the enforcer.
         let given =
             |(name, value): &&(Cow<'_, str>, Cow<'_, str>)| *name == self.fact && !value.is_empty();
         let Some(value) = event.facts.iter().find(given).map(|(_, value)| &**value) else {
@@ -191,19 +193,19 @@ impl Column {
             self.callers.push(*id);
             return 0;
         }
-        // Never as many as there are numbers: each takes more bytes than the bound has for it.
+        // Ids cannot run out: [`MAX_BYTES`] is reached long before 2^32 values.
         let id = u32::try_from(self.ids.len()).unwrap_or(NOBODY);
         self.ids.insert(value.to_owned(), id);
         self.callers.push(id);
         value.len() as u64 + BYTES_PER_VALUE
     }
 
-    /// Different values.
+    /// The number of different values.
     pub(super) fn values(&self) -> usize {
         self.ids.len()
     }
 
-    /// The values, each at its number.
+    /// The values, each at the index of its id.
     pub(super) fn names(&self) -> Vec<&str> {
         let mut names = vec![""; self.ids.len()];
         for (name, id) in &self.ids {
@@ -214,7 +216,7 @@ impl Column {
         names
     }
 
-    /// The number of the value that a request has.
+    /// The id of a request's value, if the request has the fact.
     pub(super) fn caller(&self, request: usize) -> Option<usize> {
         self.callers.get(request).filter(|id| **id != NOBODY).map(|id| *id as usize)
     }
@@ -269,7 +271,7 @@ mod tests {
         }
         assert_eq!(observe(&mut observed, line), Err(Unobserved::TooMuch));
         assert_eq!(observed.requests(), 3);
-        // Other costs than 1 take room for all of them.
+        // A cost other than 1 takes memory for the costs of all requests.
         assert_eq!(observed.bytes, observed.max_bytes);
         let dear = r#"{"t": 0, "cost": 2}"#;
         assert_eq!(observe(&mut observed, dear), Err(Unobserved::TooMuch));
@@ -290,7 +292,7 @@ mod tests {
         let column = &observed.columns()[0];
         assert_eq!(column.names(), ["a", "b"]);
         let callers = [0, 1, 2, 3].map(|request| column.caller(request));
-        // The enforcer takes the first that is not empty.
+        // The enforcer takes the first value that is not empty.
         assert_eq!(callers, [Some(0), Some(0), Some(1), None]);
     }
 

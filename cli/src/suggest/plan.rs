@@ -1,4 +1,5 @@
-//! Limits for several facts at once: what each may refuse by itself, and what all refuse together.
+//! Choice of the limits of several facts: what each may refuse alone, and what all refuse together.
+//! The candidates of one fact are in `dial.rs`, the decisions of all limits in `together.rs`.
 
 use std::time::Duration;
 
@@ -11,19 +12,19 @@ use super::{Of, Target, windows};
 use tollgate::PolicyError;
 use tollgate::Quota;
 
-/// The periods of limits. Of equals the first is taken: its limit has the most patience.
+/// The candidate periods. If several are equally good, the longest is taken, which tolerates most.
 const PERIODS: [Duration; 3] =
     [Duration::from_secs(60), Duration::from_secs(10), Duration::from_secs(1)];
 
-/// A period has at least so many steps of the stamps.
+/// A period is at least this many steps of the stamps.
 const STEPS_PER_PERIOD: u128 = 10;
 
 impl Observed {
-    /// The tightest limits that keep to the target; the [module](crate::suggest) says which those
-    /// are.
+    /// Returns the tightest limits that keep to the target. The [module](crate::suggest) describes
+    /// how they are chosen.
     ///
     /// # Errors
-    /// None that are known: whatever may be observed makes a policy.
+    /// If the policy is invalid. No observation is known to cause this.
     pub fn suggest(&self, target: Target) -> Result<Suggestion, PolicyError> {
         let plan = Plan::new(self, target);
         let (quotas, refused) = plan.confirmed(plan.quotas())?;
@@ -37,7 +38,7 @@ struct Plan<'o> {
     target: Target,
 }
 
-/// The quota of each fact's limit, or no limit.
+/// The quota of each fact's limit, or `None` for a fact without limit.
 type Quotas = Vec<Option<Quota>>;
 
 impl<'o> Plan<'o> {
@@ -47,12 +48,13 @@ impl<'o> Plan<'o> {
         Plan { observed, facts, target }
     }
 
-    /// Those of the largest part of the target with which all limits together keep to it; then,
-    /// one after the other, each takes more as long as they do.
+    /// The quotas for the largest part of the allowance, equal for all facts, with which all limits
+    /// together keep to the target. Then each fact in turn gets a larger part, as long as they
+    /// still do.
     fn quotas(&self) -> Quotas {
         let mut dials: Vec<_> = self.facts.iter().map(|fact| self.dial(fact)).collect();
         let quota = |dial: &mut Option<Dial<'_>>, part| dial.as_mut()?.quota(part);
-        // Limits that refuse nothing by themselves refuse nothing together.
+        // Limits that refuse nothing alone refuse nothing together.
         let mut kept: Quotas = dials.iter_mut().map(|dial| quota(dial, 0)).collect();
         let keeps = |kept: &mut Quotas, tried: Quotas| {
             let keeps = self.keeps(&self.together(&tried));
@@ -76,7 +78,8 @@ impl<'o> Plan<'o> {
         kept
     }
 
-    /// A fact's limits for the period whose limit lets the least through in its worst minute.
+    /// The candidates of a fact, with the period whose limit lets the least through in its worst
+    /// minute.
     fn dial<'p>(&self, fact: &'p Grouped<'p>) -> Option<Dial<'p>> {
         let step = u128::from(self.observed.step_nanos());
         let fine = |period: &Duration| period.as_nanos() >= STEPS_PER_PERIOD * step;
@@ -86,7 +89,7 @@ impl<'o> Plan<'o> {
         possible.min_by_key(Dial::worst_minute)
     }
 
-    /// The most that may be refused, of what the target is of.
+    /// The most requests or callers that the target allows to be refused.
     fn most(&self, fact: &Grouped<'_>) -> u64 {
         self.target.share.of(match self.target.of {
             Of::Requests => self.observed.requests(),
@@ -94,7 +97,7 @@ impl<'o> Plan<'o> {
         })
     }
 
-    /// Whether what is refused is within the target.
+    /// Whether the refusals keep to the target.
     fn keeps(&self, refused: &Together) -> bool {
         self.facts.iter().zip(&refused.callers).all(|(fact, callers)| {
             let allowance = Allowance { of: self.target.of, most: self.most(fact) };
@@ -102,19 +105,20 @@ impl<'o> Plan<'o> {
         })
     }
 
-    /// What limits together refuse, by their algorithm.
+    /// What the limits refuse together, as decided by their algorithm.
     fn together(&self, quotas: &Quotas) -> Together {
         together::decided(self.observed, &self.facts, quotas)
     }
 
-    /// The quotas as a replay confirms them: loosened where it refuses more than it may.
+    /// The quotas and their refusals in a replay. Quotas are loosened while the replay refuses too
+    /// much.
     fn confirmed(&self, mut quotas: Quotas) -> Result<(Quotas, Together), PolicyError> {
         loop {
             let refused = self.replayed(&quotas)?;
             if self.keeps(&refused) {
                 return Ok((quotas, refused));
             }
-            // Whoever refuses too much refuses something, so there is one to loosen.
+            // If too much is refused, some limit refuses a request, so there is a limit to loosen.
             let refusing = refused.by_limit.iter().zip(&mut quotas);
             if let Some((_, quota)) = refusing.max_by_key(|(refused, _)| **refused) {
                 *quota = quota.and_then(looser);
@@ -122,7 +126,7 @@ impl<'o> Plan<'o> {
         }
     }
 
-    /// What limits together refuse, by a replay of their policy.
+    /// What the limits refuse together in a replay of their policy.
     fn replayed(&self, quotas: &Quotas) -> Result<Together, PolicyError> {
         together::replayed(self.observed, &self.facts, quotas)
     }
@@ -161,7 +165,7 @@ impl<'o> Plan<'o> {
     }
 }
 
-/// The largest part that keeps to something, of those above one that does.
+/// The largest part for which `does` returns true, above `keeps`, for which it is known to.
 fn largest_part(mut keeps: u64, mut does: impl FnMut(u64) -> bool) -> u64 {
     if keeps == PARTS || does(PARTS) {
         return PARTS;
@@ -177,7 +181,7 @@ fn largest_part(mut keeps: u64, mut does: impl FnMut(u64) -> bool) -> u64 {
     keeps
 }
 
-/// A quota a little larger, if there is one.
+/// A quota a little larger, or `None` if there is none.
 fn looser(quota: Quota) -> Option<Quota> {
     let count = quota.count();
     Quota::new(count + 1 + count / 100, quota.period()).ok()
@@ -189,7 +193,7 @@ mod tests {
     use crate::replay::Format;
     use crate::suggest::Target;
 
-    /// Requests at seeded random, of a few callers and routes, in bursts; of random costs up to
+    /// Random requests from a seed, of a few callers and routes, in bursts, with costs up to
     /// `costs`.
     fn observed(seed: u64, costs: u64) -> Observed {
         let mut state = seed;
@@ -254,7 +258,8 @@ mod tests {
                         let tighter = (0..=PARTS)
                             .filter_map(|part| dial.quota(part))
                             .filter(|quota| Some(quota.count()) < quotas[index].map(|q| q.count()));
-                        // A count may keep to it by chance, below one that does not.
+                        // A smaller count may keep to the target by chance, below one that does
+                        // not.
                         let next = tighter.max_by_key(Quota::count);
                         let mut tried = quotas.clone();
                         tried[index] = next;

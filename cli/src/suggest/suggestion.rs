@@ -1,4 +1,5 @@
-//! What is suggested, and why.
+//! A suggestion: the limits, and the observed use behind them.
+//! The text form is in `command/output/suggestion.rs`, the choice of limits in `plan.rs`.
 
 use serde::{Serialize, Serializer};
 
@@ -9,67 +10,69 @@ use tollgate::Timestamp;
 use tollgate::policy::Missing;
 use tollgate::{Limit, Policy};
 
-/// Keys for which a limit has room by itself.
+/// The default `max_keys` of a limit.
 const MAX_KEYS: usize = 1 << 20;
 
-/// Limits, and the use that they were found by.
+/// Suggested limits, and the observed use behind them.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Suggestion {
-    /// How much the limits were to refuse at most.
+    /// The most that the limits were allowed to refuse.
     #[serde(flatten)]
     pub target: Target,
-    /// Requests observed.
+    /// The number of requests observed.
     pub requests: u64,
-    /// How many of them all limits together refuse: as a replay of [`policy`](Self::policy) does.
+    /// The number of these that all limits together refuse, in a replay of
+    /// [`policy`](Self::policy).
     pub refused: u64,
-    /// The first event's stamp.
+    /// The stamp of the first event.
     #[serde(serialize_with = "seconds")]
     pub first: Option<Timestamp>,
     /// The latest stamp.
     #[serde(serialize_with = "seconds")]
     pub last: Option<Timestamp>,
-    /// The facts that were asked for and some request has, in the order they were asked for.
+    /// The facts that were named and that some request has, in the order in which they were named.
     pub facts: Vec<Fact>,
-    /// Those that no request has.
+    /// The named facts that no request has.
     pub missing_facts: Vec<String>,
-    /// How much of the log was out of order.
+    /// How far events were out of order.
     pub disorder: Disorder,
 }
 
-/// What was observed of a fact, and the limit that this suggests.
+/// The observed use of a fact, and its suggested limit.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Fact {
-    /// The fact.
+    /// The name of the fact.
     pub fact: String,
-    /// Requests that have it.
+    /// The number of requests that have the fact.
     pub requests: u64,
-    /// Its different values.
+    /// The number of callers: different values of the fact.
     pub callers: u64,
-    /// Of them, those of whom any request is refused, by whichever limit.
+    /// The number of callers that had any request refused, by whichever limit.
     pub refused_callers: u64,
-    /// How busy they are: one for each of [`WINDOWS`](super::WINDOWS).
+    /// How busy the callers are, for each of [`WINDOWS`](super::WINDOWS).
     pub windows: Vec<Window>,
-    /// The limit; none if no count that a quota can have keeps to the target.
+    /// The limit, or `None` if no count that a quota can have keeps to the target.
     pub limit: Option<Suggested>,
 }
 
-/// A limit that is suggested.
+/// A suggested limit.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Suggested {
-    /// Its quota.
+    /// The quota of the limit.
     #[serde(serialize_with = "text")]
     pub quota: Quota,
-    /// How many keys it has room for, if that is more than a limit has by itself.
+    /// The number of keys that the limit must hold, if that is above the default.
     pub max_keys: Option<usize>,
-    /// Requests refused in its name.
+    /// The number of requests that this limit refused.
     pub refused: u64,
 }
 
 impl Suggestion {
-    /// The limits as a policy, one a fact and named after it, for requests that have the fact.
+    /// The limits as a policy. Each is named after its fact, and applies to requests that have the
+    /// fact.
     pub fn policy(&self) -> Policy {
         let limits = self.facts.iter().filter_map(|fact| {
             let suggested = fact.limit.as_ref()?;
@@ -79,13 +82,13 @@ impl Suggestion {
     }
 }
 
-/// The limit of a fact.
+/// The limit of a fact, as in [`Suggestion::policy`].
 pub(super) fn limit(fact: &str, quota: Quota, max_keys: Option<usize>) -> Limit {
     let limit = Limit::new(fact, quota).key([fact]).missing(Missing::Skip);
     max_keys.map_or(limit.clone(), |max_keys| limit.max_keys(max_keys))
 }
 
-/// Room for each of so many callers, should all be in debt at once.
+/// The `max_keys` with which all callers can be in debt at the same time, if above the default.
 pub(super) fn max_keys(callers: usize) -> Option<usize> {
     (callers > MAX_KEYS).then(|| callers.next_power_of_two())
 }

@@ -1,4 +1,5 @@
-//! What the limits of several facts refuse together, all or nothing.
+//! Decides all observed requests by the limits of several facts: a request is admitted by all
+//! limits, or charged to none. It can decide by the algorithm alone, or by a replay of the policy.
 
 use std::borrow::Cow;
 
@@ -12,17 +13,17 @@ use tollgate::Quota;
 use tollgate::algorithm::{Gcra, Tat};
 use tollgate::{Policy, PolicyError};
 
-/// How much was refused.
+/// What the limits refuse together.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Together {
     pub(super) requests: u64,
-    /// In the name of each fact's limit.
+    /// The number of requests that each fact's limit refused.
     pub(super) by_limit: Vec<u64>,
-    /// Of each fact, who had any request refused.
+    /// For each fact, the number of callers that had any request refused.
     pub(super) callers: Vec<u64>,
 }
 
-/// As GCRA decides, which is quick.
+/// Decides by GCRA alone, which is fast.
 pub(super) fn decided(
     observed: &Observed,
     facts: &[Grouped<'_>],
@@ -42,7 +43,8 @@ pub(super) fn decided(
                 let state = states.get_mut(fact.column.caller(request)?)?;
                 Some((index, gcra, state))
             });
-        // Each is charged as it agrees; those before one that refuses get it back.
+        // Each limit is charged when it allows the request. If a later one refuses, the charges are
+        // undone.
         let mut charged: SmallVec<[(&mut Tat, Tat); 4]> = SmallVec::new();
         let refusing = applying.find_map(|(index, gcra, state)| {
             let before = *state;
@@ -57,7 +59,7 @@ pub(super) fn decided(
     })
 }
 
-/// As a replay of their policy decides, which is what users will see.
+/// Decides by a replay of the policy, which is what a user would get.
 pub(super) fn replayed(
     observed: &Observed,
     facts: &[Grouped<'_>],
@@ -84,7 +86,7 @@ pub(super) fn replayed(
     }))
 }
 
-/// Counts what is refused of all requests, by which limit, if any refuses a request.
+/// Counts refusals over all requests. `refusing` returns the limit that refuses a request, if any.
 fn count(
     observed: &Observed,
     facts: &[Grouped<'_>],

@@ -1,4 +1,5 @@
-//! How many units callers take in their busiest windows.
+//! The busiest windows of callers: how many units each takes within windows of several lengths.
+//! The text form is in `command/output/suggestion.rs`.
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::grouped::Grouped;
 
-/// The windows that are looked at.
+/// The lengths of the windows.
 pub const WINDOWS: [Duration; 4] = [
     Duration::from_secs(1),
     Duration::from_secs(10),
@@ -14,27 +15,27 @@ pub const WINDOWS: [Duration; 4] = [
     Duration::from_secs(3600),
 ];
 
-/// The busiest window of each caller, wherever it begins: the units that it takes in less than the
-/// length, over all callers.
+/// The distribution over callers of the units in each caller's busiest window, wherever it begins.
+/// A window is half-open: its units lie within less than its length.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Window {
-    /// How long it is.
+    /// The length of the windows.
     #[serde(rename = "length_s", serialize_with = "whole_seconds")]
     pub length: Duration,
-    /// Half of the callers take no more, ever.
+    /// The units that half of the callers never exceed.
     pub p50: u64,
-    /// Nine of ten.
+    /// The units that 90 % of the callers never exceed.
     pub p90: u64,
-    /// 99 of 100.
+    /// The units that 99 % of the callers never exceed.
     pub p99: u64,
-    /// All of them.
+    /// The units that no caller exceeds.
     pub max: u64,
-    /// Who takes the most; of several, who came first.
+    /// The caller with the most units; if there are several, the first in the log.
     pub peak: String,
 }
 
-/// The windows of a fact's callers, if there are any.
+/// The windows of a fact's callers. Empty if there are no callers.
 pub(super) fn of(grouped: &Grouped<'_>) -> Vec<Window> {
     let names = grouped.column.names();
     let window = |length: Duration| {

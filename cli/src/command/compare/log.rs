@@ -1,4 +1,5 @@
-//! The requests of an access log as a scenario.
+//! Reads the requests of an access log as one scenario of a comparison.
+//! The formats of logs are in `crate::replay`.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -11,10 +12,11 @@ use crate::command::exit::Failure;
 use crate::command::input::Input;
 use crate::text::{count, lines};
 
-/// What the clients are told apart by.
+/// The fact that serves as the key of a request: the client address.
 const KEY: &str = "ip";
 
-/// Reads a log whole, in the order of its stamps.
+/// Reads a whole log. `Arrivals::new` sorts the requests by their stamps. Adds to `notes` how many
+/// lines were unreadable.
 pub(crate) fn read(
     path: &Path,
     quota: Quota,

@@ -1,4 +1,5 @@
-//! Limiters of other crates, if they are compiled in.
+//! Limiters of other crates, for the comparison. They are compiled in with the feature `peers`;
+//! without it, this module only lists their names.
 
 #[cfg(feature = "peers")]
 mod buckets;
@@ -13,7 +14,7 @@ mod rate_net;
 
 use crate::compare::{Entry, Heap, LeftOut};
 
-/// All of them.
+/// The peers of all submodules.
 #[cfg(feature = "peers")]
 pub(crate) fn entries() -> Vec<Entry> {
     [gcras::entries(), buckets::entries(), rate_net::entries()].into_iter().flatten().collect()
@@ -24,7 +25,7 @@ pub(crate) fn entries() -> Vec<Entry> {
     Vec::new()
 }
 
-/// Who counts bytes.
+/// The function that counts allocated bytes, if it is compiled in.
 pub(crate) fn heap() -> Option<Heap> {
     #[cfg(feature = "peers")]
     return Some(heap::bytes);
@@ -32,7 +33,7 @@ pub(crate) fn heap() -> Option<Heap> {
     None
 }
 
-/// Who is not compiled in.
+/// The peers that are not compiled in.
 pub(crate) fn left_out() -> Vec<LeftOut> {
     const CRATES: [&str; 6] =
         ["governor", "gcra", "throttlecrab", "ratelimit", "leaky-bucket", "rate-net"];
@@ -43,7 +44,7 @@ pub(crate) fn left_out() -> Vec<LeftOut> {
     if cfg!(feature = "peers") { Vec::new() } else { CRATES.iter().map(absent).collect() }
 }
 
-/// Without the messages of panics, which the report has: some peers panic.
+/// Runs `run` with a silent panic hook, because some peers panic. The report records those panics.
 pub(crate) fn quietly<T>(run: impl FnOnce() -> T) -> T {
     let said = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| ()));

@@ -1,4 +1,5 @@
-//! The report of a comparison, 100 columns wide.
+//! The text report of a comparison, 100 columns wide.
+//! The same report as an HTML page is in `page.rs`.
 
 use std::time::Duration;
 
@@ -7,13 +8,14 @@ use crate::compare::{About, Origin, Outcome, Report, Scenario, Score, SpeedRow, 
 use super::Screen;
 use crate::text::{Align, count, counted, cut, duration, listed, percent, table, wrap};
 
-/// Characters of a line.
+/// Width of a line in characters.
 const LINE: usize = 100;
 
-/// Characters of a contender's name.
+/// Maximum width of a contender's name in characters.
 const NAME: usize = 19;
 
-/// Characters of a scenario's name at the head of a column: all of them are listed below.
+/// Maximum width in characters of a scenario's name as a column head. The list of scenarios below
+/// the table has the full names.
 const HEAD: usize = 5;
 
 pub(crate) fn print(report: &Report, screen: &mut Screen) {
@@ -31,7 +33,7 @@ pub(crate) fn print(report: &Report, screen: &mut Screen) {
     notes(report, screen);
 }
 
-/// One row a contender, over all scenarios.
+/// A table with one row per contender, over all scenarios.
 fn totals(report: &Report, screen: &mut Screen) {
     let keys: Vec<u64> = by_keys(report);
     let mut heads = vec![
@@ -77,7 +79,7 @@ fn totals(report: &Report, screen: &mut Screen) {
     }
 }
 
-/// Numbers of keys that speed was measured with, the fewest first.
+/// The numbers of keys that speed was measured with, in ascending order.
 fn by_keys(report: &Report) -> Vec<u64> {
     let rows = report.speed.iter().flat_map(|speed| &speed.rows);
     let mut keys: Vec<u64> = rows.map(|row| row.keys).collect();
@@ -100,7 +102,7 @@ fn judged(contender: &About, scores: &[(&Score, u64)]) -> Vec<String> {
     }
     let (mut admitted, mut asked, mut wrongful, mut denied) = (0.0, 0.0, 0, 0);
     for (score, _) in scores {
-        // Each scenario counts alike, however its units are.
+        // A mean of shares, so that every scenario has the same weight, however many units it has.
         admitted += share(score.admitted, score.admitted + score.denied);
         asked += 1.0;
         wrongful += score.wrongful_requests;
@@ -120,7 +122,7 @@ fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
-/// `99 %`; what is not nothing is not shown as nothing.
+/// `99 %`; a share above 0 never shows as 0.
 fn excess(share: f64) -> String {
     match share * 100.0 {
         0.0 => "-".to_owned(),
@@ -129,7 +131,7 @@ fn excess(share: f64) -> String {
     }
 }
 
-/// By how much the worst stated wait is off.
+/// By how much the worst stated wait differs from the exact one.
 fn waits(scores: &[(&Score, u64)]) -> String {
     let waits = || scores.iter().filter_map(|(score, _)| score.waits.as_ref());
     let sum = |of: fn(&Waits) -> u64| waits().map(of).sum::<u64>();
@@ -147,7 +149,7 @@ fn waits(scores: &[(&Score, u64)]) -> String {
     }
 }
 
-/// How many of the mistakes it shows.
+/// The number of mistakes that the contender shows.
 fn shown(contender: &About) -> String {
     let shown = |outcome: &&Outcome| matches!(outcome, Outcome::Shows(_));
     match contender.mistakes.iter().filter(shown).count() {
@@ -156,7 +158,7 @@ fn shown(contender: &About) -> String {
     }
 }
 
-/// With the fewest keys: there each has all behind it that it can have.
+/// Speed and memory with the fewest keys: then the warm-up gives each key its longest history.
 fn cost(report: &Report, contender: &About, keys: &[u64]) -> Vec<String> {
     let row = |keys: Option<&u64>| {
         let rows = report.speed.iter().flat_map(|speed| &speed.rows);
@@ -212,7 +214,7 @@ fn scenario_list(report: &Report, screen: &mut Screen) {
     }
 }
 
-/// What was seen of each mistake, and by whom.
+/// Each mistake, and the contenders that show it.
 fn mistakes(report: &Report, screen: &mut Screen) {
     screen.line("");
     screen.line(&screen.bold("Mistakes that limiters have shipped"));
@@ -251,7 +253,7 @@ fn notes(report: &Report, screen: &mut Screen) {
     }
 }
 
-/// A table whose first row is its head.
+/// Writes a table whose first row is the head.
 fn lines(rows: &[Vec<String>], align: &[Align], screen: &mut Screen) {
     for (index, line) in table(rows, align).iter().enumerate() {
         screen.line(&format!("  {}", if index == 0 { screen.dim(line) } else { line.clone() }));

@@ -1,4 +1,5 @@
-//! A line of JSON for each decision.
+//! Output of decisions: one line of JSON for each, to a file or standard output.
+//! The JSON itself is the `Display` of `Decision` in `crate::replay`.
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -8,7 +9,7 @@ use crate::replay::Decision;
 
 use crate::command::exit::Failure;
 
-/// Where decisions are written, if anywhere.
+/// The destination of decisions, if the user wants them.
 pub(crate) struct Decisions {
     to: Option<BufWriter<Box<dyn Write>>>,
     name: String,

@@ -1,4 +1,5 @@
-//! The limits of a policy as a table.
+//! The table of a policy's limits, with a plain description of what each limit lets through.
+//! `tollgate check` prints it.
 
 use tollgate::policy::{Amount, LimitInWords};
 use tollgate::{Mode, Policy, Quota};
@@ -52,7 +53,7 @@ pub(crate) fn mode(mode: Mode) -> &'static str {
     }
 }
 
-/// What an amount lets through, in plain words.
+/// A plain description of what an amount lets through.
 fn bound(amount: Amount) -> String {
     match amount {
         Amount::Quota(quota) => bound_of_quota(quota),

@@ -1,4 +1,5 @@
-//! How far the reading is, on a terminal.
+//! A progress bar on the terminal while logs are read.
+//! It counts raw bytes of the inputs, before they are decompressed.
 
 use std::io::Read;
 
@@ -6,13 +7,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::command::input::Input;
 
-/// A bar on standard error. On anything but a terminal it is not there.
+/// A bar on standard error. It is hidden unless standard error is a terminal.
 pub(crate) struct Progress {
     bar: ProgressBar,
 }
 
 impl Progress {
-    /// Progress over the bytes of all inputs. Hidden if the terminal shows the output meanwhile.
+    /// Progress over the bytes of all inputs. Set `hidden` if the output goes to the same terminal.
     pub(crate) fn over(inputs: &[Input], hidden: bool) -> Progress {
         let size: Option<u64> = inputs.iter().map(|input| input.size).sum();
         let (bar, template) = match size {
@@ -28,12 +29,12 @@ impl Progress {
         Progress { bar }
     }
 
-    /// Counts the bytes read from `source`.
+    /// Counts the bytes read from `source`, by a reader around it.
     pub(crate) fn watch(&self, source: Box<dyn Read>) -> impl Read + 'static {
         self.bar.wrap_read(source)
     }
 
-    /// Clears the bar away.
+    /// Removes the bar from the terminal.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }

@@ -1,4 +1,6 @@
-//! The report of a simulation, 80 columns wide: both runs side by side, then each over time.
+//! The text report of a simulation, 80 columns wide: totals of both runs side by side, then each
+//! run
+//! over time. The drawing of the same runs is in `svg.rs`.
 
 use std::time::Duration;
 
@@ -9,13 +11,13 @@ use crate::simulate::record::{STEPS_A_COLUMN, Steps};
 use crate::simulate::summary::{Report, Summary, Totals};
 use crate::text::{Align, count, cut, duration, percent, table, wrap};
 
-/// Characters of a line.
+/// Width of a line in characters.
 const LINE: usize = 80;
 
-/// Characters beside a chart, for names and numbers.
+/// Width beside a chart in characters, for names and numbers.
 const MARGIN: usize = 14;
 
-/// Lines of the chart of requests in flight.
+/// Height in lines of the chart of requests in flight.
 const HEIGHT: usize = 8;
 
 const COLUMNS_A_MARK: usize = 12;
@@ -24,7 +26,7 @@ pub(crate) fn print(scenario: &Scenario, report: &Report, screen: &mut Screen) {
     title(scenario, report, screen);
     totals(scenario, report, screen);
     let peak = report.without.peak_in_flight.max(report.with.peak_in_flight);
-    // A limit far above all bars would only make them small.
+    // A limit far above all bars would only make the bars small.
     let limit = scenario.backend_limit.filter(|limit| limit / 2 <= peak);
     let highest = peak.max(limit.unwrap_or(0));
     chart(scenario, "Without limits", &report.without, false, highest, screen);
@@ -76,7 +78,7 @@ fn totals(scenario: &Scenario, report: &Report, screen: &mut Screen) {
     limits(report, screen);
 }
 
-/// Which limits turned requests away.
+/// The limits that refused requests or timed them out.
 fn limits(report: &Report, screen: &mut Screen) {
     let turning = report.with.limits.0.iter();
     let turning = turning.filter(|(_, limit)| limit.refused + limit.timed_out > 0);
@@ -94,7 +96,7 @@ fn limits(report: &Report, screen: &mut Screen) {
     }
 }
 
-/// A wait in the units that tell it best, `-` if nobody was admitted.
+/// A wait in the units that suit its size, or `-` if no request was admitted.
 fn wait(seconds: Option<f64>) -> String {
     let Some(seconds) = seconds else { return "-".to_owned() };
     let time = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
@@ -105,7 +107,7 @@ fn wait(seconds: Option<f64>) -> String {
     }
 }
 
-/// One run over time.
+/// Charts of one run over time.
 fn chart(
     scenario: &Scenario,
     name: &str,
@@ -158,7 +160,7 @@ fn chart(
     axis(columns, width, screen);
 }
 
-/// The cap in force at the beginning of each column.
+/// The cap that is in force at the beginning of each column.
 fn caps(scenario: &Scenario, columns: usize, width: Duration) -> Vec<Option<u64>> {
     let cap = |column: usize| {
         let at = width.as_nanos().saturating_mul(column as u128);
@@ -180,7 +182,7 @@ fn sum(steps: &[u64]) -> u64 {
     steps.iter().sum()
 }
 
-/// Marks under a chart, with the time at which their columns begin.
+/// Marks under a chart, with the times at which their columns begin.
 fn axis(columns: usize, width: Duration, screen: &mut Screen) {
     let mut line = String::new();
     for column in (0..columns).step_by(COLUMNS_A_MARK) {
@@ -191,7 +193,7 @@ fn axis(columns: usize, width: Duration, screen: &mut Screen) {
     screen.line(&screen.dim(&format!("{:MARGIN$} {line}", "")));
 }
 
-/// From change to change, with limits.
+/// A table of the run with limits, with one row per phase between changes.
 fn phases(report: &Report, screen: &mut Screen) {
     let phases = &report.with.phases;
     if phases.len() < 2 {

@@ -1,4 +1,5 @@
-//! A suggestion as a policy file, with what it was found by in comments.
+//! A suggestion as a policy file, with the observations behind it in comments.
+//! The suggestion itself is computed in `crate::suggest`.
 
 use std::time::Duration;
 
@@ -8,13 +9,13 @@ use super::Screen;
 use crate::command::reading::Reading;
 use crate::text::{Align, count, counted, cut, duration, lines, moment, percent, table, wrap};
 
-/// Characters of a line.
+/// Width of a line in characters.
 const LINE: usize = 80;
 
-/// Characters of a name.
+/// Maximum width of a name in characters.
 const NAME: usize = 48;
 
-/// The window of which the busiest caller is named where there is no limit to say.
+/// The window whose busiest caller is named if no window has the length of the limit's period.
 const MINUTE: Duration = Duration::from_secs(60);
 
 pub(crate) fn print(suggestion: &Suggestion, reading: &Reading, screen: &mut Screen) {
@@ -44,7 +45,7 @@ fn heading(suggestion: &Suggestion, screen: &mut Screen) {
     comment("", screen);
 }
 
-/// What was read.
+/// The logs that were read, their span, and the lines that could not be used as they were.
 fn source(suggestion: &Suggestion, reading: &Reading, screen: &mut Screen) {
     let unreadable = (reading.unreadable_lines > 0).then(|| {
         let share = percent(reading.unreadable_lines, reading.lines);
@@ -67,7 +68,7 @@ fn source(suggestion: &Suggestion, reading: &Reading, screen: &mut Screen) {
     comment("", screen);
 }
 
-/// What all limits come to.
+/// The effect of all limits together.
 fn outcome(suggestion: &Suggestion, screen: &mut Screen) {
     const WHAT: &str = "A limit admits its count at once and then one by one as its rate has it, \
         so up to twice the count in a period: it may stand below a busiest window and refuse \
@@ -84,7 +85,7 @@ fn outcome(suggestion: &Suggestion, screen: &mut Screen) {
     comment(WHAT, screen);
 }
 
-/// How busy the callers are.
+/// The distribution of requests over callers, for windows of several lengths.
 fn observed(fact: &Fact, screen: &mut Screen) {
     let title = format!("---- {} ", cut(&fact.fact, NAME));
     comment(&format!("{title:-<width$}", width = LINE - 2), screen);
@@ -108,7 +109,7 @@ fn observed(fact: &Fact, screen: &mut Screen) {
     comment("", screen);
 }
 
-/// What a limit does, and to whom.
+/// The effect of one limit, and the callers that it refuses.
 fn effect(fact: &Fact, suggested: &Suggested, suggestion: &Suggestion, screen: &mut Screen) {
     let period = suggested.quota.period();
     let window = |length| fact.windows.iter().find(|window| window.length == length);
@@ -127,7 +128,7 @@ fn effect(fact: &Fact, suggested: &Suggested, suggestion: &Suggestion, screen: &
     comment(&format!("{part} of {all} ({share}) {have} a request refused{by}."), screen);
 }
 
-/// The limit as a policy file has it.
+/// The limit in the syntax of a policy file.
 fn limit(fact: &Fact, suggested: &Suggested, screen: &mut Screen) {
     let name = toml::Value::from(fact.fact.as_str());
     screen.line("[[limit]]");

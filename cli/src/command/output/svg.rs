@@ -1,4 +1,5 @@
-//! A picture of a simulation: both runs over time, side by side on the same scales.
+//! An SVG picture of a simulation: both runs over time, side by side on the same scales.
+//! Plots of the comparison page are in `page/plot.rs`.
 
 use std::io;
 
@@ -12,7 +13,7 @@ use crate::simulate::summary::{Report, Summary, seconds};
 
 const SIZE: (u32, u32) = (1200, 640);
 
-/// Height of the title and the legend, and the share of the levels below that.
+/// Height of the head with title and legend, and the share of the rest that the upper charts take.
 const HEAD: u32 = 64;
 const LEVELS: f64 = 0.66;
 
@@ -24,14 +25,14 @@ const BACKEND: RGBColor = RGBColor(190, 30, 45);
 const ERRORS: RGBColor = RGBColor(235, 110, 95);
 const SKIPPED: RGBColor = RGBColor(140, 85, 160);
 
-/// The least that an axis of counts goes to, so that its marks are whole numbers.
+/// The least end of an axis of counts, so that the numbers at its marks are whole.
 const LEAST: f64 = 10.0;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Failed = DrawingAreaErrorKind<io::Error>;
 type Points = Vec<(f64, f64)>;
 
-/// One line: its name in the legend, how it looks, and where it goes.
+/// One line of a chart: its name in the legend, its look, and its points.
 struct Series {
     name: &'static str,
     color: RGBColor,
@@ -42,17 +43,17 @@ struct Series {
 #[derive(Clone, Copy)]
 enum Look {
     Line,
-    /// Filled down to the axis.
+    /// A line, with the area down to the axis filled.
     Area,
-    /// For a level to stay below.
+    /// A dashed line, for a level that the others should stay below.
     Dashes,
 }
 
-/// What both runs share.
+/// The scales that both runs share.
 struct Axes {
-    /// Seconds of one unit of the axis, and its name.
+    /// The length of the time axis's unit in seconds, and its name.
     unit: (f64, &'static str),
-    /// The ends of the axes: of time, of levels, of counts.
+    /// The ends of the axes of time, of levels and of counts.
     time: f64,
     level: f64,
     count: f64,
@@ -87,7 +88,7 @@ fn panels(picture: &mut String, scenario: &Scenario, report: &Report) -> Result<
         let points = series.flat_map(|series| &series.points);
         points.map(|point| point.1).fold(LEAST, f64::max)
     };
-    // A limit far above all levels would only make them small.
+    // A limit far above all levels would only make the levels small.
     let level = panels.iter().map(|(_, levels, _)| highest(levels, false)).fold(LEAST, f64::max);
     for series in panels.iter_mut().flat_map(|(_, levels, _)| levels) {
         series.points.retain(|point| point.1 <= 2.0 * level);
@@ -120,7 +121,7 @@ fn panels(picture: &mut String, scenario: &Scenario, report: &Report) -> Result<
     root.present()
 }
 
-/// What is so many at once, with the lines it should stay below.
+/// Levels over time, such as requests in flight, with the limits that they should stay below.
 fn levels(
     scenario: &Scenario,
     report: &Report,
@@ -158,7 +159,7 @@ fn levels(
     series
 }
 
-/// What happened so many times in each step.
+/// Numbers of events in each step.
 fn counts(report: &Report, run: &Summary, unit: f64) -> Vec<Series> {
     let of = |steps: &[u64]| stairs(steps, report, unit);
     let errors = of(&run.timeline.backend_errors);
@@ -169,14 +170,14 @@ fn counts(report: &Report, run: &Summary, unit: f64) -> Vec<Series> {
     ]
 }
 
-/// A line that is level in each step.
+/// A line that is level within each step.
 fn stairs(steps: &[u64], report: &Report, unit: f64) -> Points {
     let at = |step: usize| (step as f64 * report.step_s).min(report.duration_s) / unit;
     let level = |(step, value): (usize, &u64)| [step, step + 1].map(|end| (at(end), *value as f64));
     steps.iter().enumerate().flat_map(level).collect()
 }
 
-/// Each name once, in one row.
+/// A legend in one row, each name once.
 fn legend<'s>(head: &Area<'_>, series: impl Iterator<Item = &'s Series>) -> Result<(), Failed> {
     const CHARACTER: i32 = 8;
     let (mut x, y) = (16, 48);
@@ -248,7 +249,7 @@ where
     DashedPathElement::new(points, 8, 5, color.stroke_width(2))
 }
 
-/// A number of an axis without what its binary form adds.
+/// A number at an axis, rounded to hide the error of its binary form.
 fn rounded(value: f64) -> String {
     ((value * 1e6).round() / 1e6).to_string()
 }

@@ -1,4 +1,5 @@
-//! What a report is expected to say.
+//! Expectations: comparisons that a number of the report must satisfy, as `--expect` takes them.
+//! A broken expectation sets the exit code.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,13 +10,13 @@ use crate::command::exit::Failure;
 use crate::simulate::units;
 use crate::text::did_you_mean;
 
-/// A number of the report and what it is compared with, as `peak_in_flight<=50`.
+/// A number of the report and the threshold that it is compared with, as in `peak_in_flight<=50`.
 #[derive(Clone, Debug)]
 pub(crate) struct Expectation {
     key: String,
     operator: Operator,
     threshold: f64,
-    /// As it was written.
+    /// The text as the user wrote it.
     text: String,
 }
 
@@ -28,7 +29,7 @@ enum Operator {
     Equal,
 }
 
-/// Longer ones before those they begin with.
+/// An operator precedes any operator that is a prefix of it, so that the longest match wins.
 const OPERATORS: [(&str, Operator); 5] = [
     ("<=", Operator::AtMost),
     (">=", Operator::AtLeast),
@@ -44,7 +45,7 @@ impl FromStr for Expectation {
         let found = OPERATORS.iter().filter_map(|(sign, operator)| {
             text.split_once(sign).map(|(key, threshold)| (key.trim(), *operator, threshold.trim()))
         });
-        // The first of the text, and there the longest.
+        // The first operator in the text and, at that position, the longest.
         let first = found.min_by_key(|(key, ..)| key.len());
         let Some((key, operator, threshold)) = first.filter(|(key, ..)| !key.is_empty()) else {
             return Err(
@@ -62,7 +63,7 @@ impl FromStr for Expectation {
     }
 }
 
-/// `50`, `0.05` or `5%`, and lengths of time in seconds.
+/// Parses `50`, `0.05` or `5%`; a length of time counts in seconds.
 fn number(text: &str) -> Option<f64> {
     let plain = || text.parse().ok().filter(|number: &f64| number.is_finite());
     let share =
@@ -71,7 +72,7 @@ fn number(text: &str) -> Option<f64> {
 }
 
 impl Expectation {
-    /// The value meant, which is null if there is none.
+    /// The value that the key names: a number, or null if the report has no value for it.
     fn find<'v>(&self, report: &'v Value) -> Option<&'v Value> {
         let (run, key) = match self.key.split_once('.') {
             Some((run @ ("with" | "without"), key)) => (run, key),
@@ -80,7 +81,7 @@ impl Expectation {
         find(report.get(run)?, key).filter(|value| value.is_number() || value.is_null())
     }
 
-    /// That the report has such a key; its numbers may be anybody's.
+    /// Checks that the report has such a key. Only the keys of `report` matter, not its numbers.
     pub(crate) fn check_key(&self, report: &Value) -> Result<(), Failure> {
         if self.find(report).is_some() {
             return Ok(());
@@ -100,7 +101,7 @@ impl Expectation {
         Err(Failure::Usage(format!("--expect: the report has no number `{key}`; {hint}")))
     }
 
-    /// What is wrong, if it is not as expected.
+    /// Describes how the expectation is broken, or returns `None` if it holds.
     pub(crate) fn broken(&self, report: &Value) -> Option<String> {
         let value = self.find(report)?;
         let holds =
@@ -128,7 +129,7 @@ impl fmt::Display for Expectation {
     }
 }
 
-/// The value at a path of keys and places with dots between. A key may have dots of its own.
+/// The value at a path of keys and array indexes joined by dots. A key may itself contain dots.
 fn find<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
     let within = |key: &str, inner: &'v Value| match path.strip_prefix(key)? {
         "" => Some(inner),
@@ -143,7 +144,7 @@ fn find<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
     }
 }
 
-/// The paths to all numbers, but those of the time line.
+/// Collects the paths to all numbers, except within the timeline.
 fn list(value: &Value, path: &str, keys: &mut Vec<String>) {
     let join = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
     match value {

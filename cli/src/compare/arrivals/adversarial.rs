@@ -1,20 +1,22 @@
-//! The known worst cases: arrivals against each algorithm.
+//! Scenarios with the known worst case of each algorithm. Each function names in its doc the
+//! algorithm
+//! that it attacks. Common arrivals are in the parent module.
 
 use std::time::Duration;
 
 use super::{Arrival, Arrivals, COARSE, FINE, Grid, at_once};
 use tollgate::Quota;
 
-/// How often each worst case is set up.
+/// How often each worst case occurs in its scenario.
 const ROUNDS: u64 = 3;
 
-/// Periods from one to the next: nothing is left of the one before.
+/// Periods between rounds, enough for a round to leave no state to the next.
 const APART: u64 = 4;
 
-/// Parts of a period at which a client that asks all the time asks.
+/// Requests per period of a client that polls.
 const POLLS: u64 = 400;
 
-/// As long before an edge as can be told.
+/// The shortest time before an edge that a stamp can express.
 const INSTANT: Duration = Duration::from_nanos(1);
 
 pub(super) fn scenarios(quota: Quota) -> Vec<Arrivals> {
@@ -49,16 +51,16 @@ pub(super) fn scenarios(quota: Quota) -> Vec<Arrivals> {
     ]
 }
 
-/// Against windows aligned to the axis.
+/// Attacks windows aligned to the time origin.
 fn two_windows(grid: Grid, window: u64) -> Vec<Arrival> {
     let edge = grid.at(window + 1, 0, 1);
     let end = at_once(0, edge - INSTANT, grid.whole(FINE));
     end.chain(at_once(0, edge, grid.whole(FINE))).collect()
 }
 
-/// Against windows that begin with the first request.
+/// Attacks windows that begin with the first request.
 fn first_hit(grid: Grid, window: u64) -> Vec<Arrival> {
-    // Off the edges of aligned windows.
+    // Avoid the edges of aligned windows.
     let (opens, closes) = (grid.at(window, 3, 7), grid.at(window + 1, 3, 7));
     let mut list: Vec<_> = at_once(0, closes - INSTANT, grid.whole(FINE)).collect();
     if let Some(first) = list.first_mut() {
@@ -68,7 +70,7 @@ fn first_hit(grid: Grid, window: u64) -> Vec<Arrival> {
     list
 }
 
-/// Against windows that begin at another moment for each key: some key meets its own.
+/// Attacks windows that begin at a different time for each key: some key meets the edge of its own.
 fn phases(quota: Quota) -> Arrivals {
     const KEYS: u64 = 40;
     let grid = Grid::of(quota);
@@ -85,20 +87,21 @@ fn phases(quota: Quota) -> Arrivals {
     )
 }
 
-/// Against the counter that takes the last window for evenly spread.
+/// Attacks the counter that assumes the last window's units were evenly spread.
 fn fade(grid: Grid, window: u64) -> Vec<Arrival> {
     let end = at_once(0, grid.at(window + 1, 0, 1) - INSTANT, grid.whole(FINE));
     end.chain(polls(grid, window + 1)).collect()
 }
 
-/// Against the bucket: it is full, and refills while it is emptied.
+/// Attacks the bucket, which is full at first and refills while it is emptied.
 fn burst_then_rate(grid: Grid, window: u64) -> Vec<Arrival> {
     at_once(0, grid.at(window, 0, 1), grid.whole(FINE)).chain(polls(grid, window)).collect()
 }
 
-/// Against granules: what came at the end of one is forgotten with its beginning.
+/// Attacks granules: units from the end of a granule are forgotten as if they came at its
+/// beginning.
 fn granules(grid: Grid, window: u64) -> Vec<Arrival> {
-    /// Edges of any number of granules that divides this.
+    /// The edges per period, which include the edges of any number of granules that divides this.
     const EDGES: u64 = 60;
     let edges = (1..2 * EDGES).map(|edge| grid.at(window, edge, EDGES));
     edges
@@ -107,7 +110,7 @@ fn granules(grid: Grid, window: u64) -> Vec<Arrival> {
         .collect()
 }
 
-/// Through a window, evenly.
+/// Requests spread evenly over a window.
 fn polls(grid: Grid, window: u64) -> impl Iterator<Item = Arrival> {
     let cost = grid.whole(FINE).next().unwrap_or(1);
     (0..POLLS).map(move |n| Arrival { at: grid.at(window, n, POLLS), key: 0, cost })

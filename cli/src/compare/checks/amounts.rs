@@ -1,7 +1,7 @@
-//! Too much admitted, or too little.
+//! Checks for limiters that admit too much or too little.
 //!
-//! A limit has to hold for every algorithm, so it is the loosest of theirs: twice the count within
-//! a period, and the count each period after it.
+//! A threshold must hold for every algorithm, so it is the loosest that any of them keeps: twice
+//! the count within a period, and the count in each period after it.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ pub(super) const LARGE_BURST: Program = Program {
         let mut limiter = subject.fresh(1, 60 * MINUTE, huge)?;
         let first = limiter.allows(huge, START);
         let then = limiter.allows(huge, START + SECOND);
-        // One that knows no burst allows neither.
+        // A contender without bursts above the count allows neither.
         shows(first && then, || "the burst passes twice within a second".to_owned())
     },
 };
@@ -126,7 +126,7 @@ pub(super) const SHORT_PERIOD: Program = Program {
         let period = Duration::from_micros(999);
         let mut limiter = subject.fresh(1, period, 1)?;
         let admitted = (0..100).filter(|n| limiter.allows(1, START + period * *n)).count();
-        // The sliding counter gives one of two.
+        // The sliding counter rightly allows only every second request.
         shows(admitted < 40, || format!("1 per 999 us: {admitted} of 100 pass, one a period"))
     },
 };

@@ -1,4 +1,5 @@
-//! What is stated when a request is denied.
+//! Checks of the wait that a limiter states when it denies a request.
+//! How exact stated waits are in scenarios is judged in `compare/waits.rs`.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Groups of clients.
+//! Reads the groups of clients of a scenario from TOML: arrivals, service times, facts, crashes.
+//! The values of single keys are parsed by `kinds.rs`.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use super::kinds::{
 use super::{Arrivals, Crash, Fact, Group, Pick, Service, Values};
 use crate::text::did_you_mean;
 
-/// The groups of a scenario that lasts as long.
+/// The groups of a scenario with this duration.
 pub(super) fn clients(
     top: &mut Fields<'_, '_>,
     duration: Duration,
@@ -74,10 +75,10 @@ fn group(
     })
 }
 
-/// Reads a table of one kind.
+/// Reads a table whose kind is known.
 type Read<'a, 't, T> = fn(&mut Fields<'a, 't>, &mut Problems<'_>) -> Option<T>;
 
-/// A table `key` whose `kind` says which other keys it has.
+/// Reads the table at `key`, whose `kind` determines its other keys.
 fn by_kind<'a, 't, T>(
     fields: &mut Fields<'a, 't>,
     (key, of): (&'static str, &'static str),

@@ -1,4 +1,5 @@
-//! Reading a table of TOML by its keys, and saying what is wrong and where.
+//! Reading of TOML tables by key, and the problems found in them, each shown with its line.
+//! What the values of a scenario may be is in `kinds.rs`.
 
 use std::fmt;
 use std::ops::Range;
@@ -8,11 +9,11 @@ use toml::de::{DeTable, DeValue};
 
 pub(crate) type Value<'t> = Spanned<DeValue<'t>>;
 
-/// Characters of a line that are shown, and how many of them before the place meant.
+/// The most characters of a line that are shown, and how many of them precede the marked place.
 const EXCERPT: usize = 100;
 const EXCERPT_BEFORE: usize = 60;
 
-/// What is wrong with a text.
+/// The problems found in a text.
 pub(crate) struct Problems<'t> {
     text: &'t str,
     found: Vec<Problem>,
@@ -24,16 +25,16 @@ struct Problem {
     hint: Option<String>,
 }
 
-/// What a value may be.
+/// A kind of value: its description and an example for messages, and its parser.
 pub(crate) struct Kind<T> {
     pub(crate) is: &'static str,
     pub(crate) example: &'static str,
     pub(crate) read: fn(&DeValue<'_>) -> Option<T>,
 }
 
-/// A table, read key by key. Those nobody asked for are mistakes.
+/// A table that is read key by key. [`finish`](Self::finish) reports the keys that were never read.
 pub(crate) struct Fields<'a, 't> {
-    /// What it describes, as `a group of clients`.
+    /// What the table describes, such as `a group of clients`.
     pub(crate) of: &'static str,
     pub(crate) at: Range<usize>,
     table: &'a DeTable<'t>,
@@ -49,12 +50,12 @@ impl<'t> Problems<'t> {
         self.found.push(Problem { span, what, hint });
     }
 
-    /// How many there are.
+    /// The number of problems.
     pub(crate) fn len(&self) -> usize {
         self.found.len()
     }
 
-    /// Each as a block of lines, in the order of the text, after the file's name.
+    /// The problems as blocks of lines that begin with the file's name, in the order of the text.
     pub(crate) fn blocks(mut self, name: &str) -> Vec<String> {
         self.found.sort_by_key(|problem| problem.span.start);
         let block = |problem: &Problem| format!("{name}:{}", Block { text: self.text, problem });
@@ -62,7 +63,7 @@ impl<'t> Problems<'t> {
     }
 }
 
-/// A problem with its line, as a policy's are shown.
+/// A problem with its line, in the same layout as the problems of a policy.
 struct Block<'a> {
     text: &'a str,
     problem: &'a Problem,
@@ -106,7 +107,7 @@ impl<'a, 't> Fields<'a, 't> {
         Fields { of, at, table, asked: Vec::new() }
     }
 
-    /// The fields of a value that has to be a table.
+    /// The fields of a value that must be a table.
     pub(crate) fn of_table(
         of: &'static str,
         value: &'a Value<'t>,
@@ -122,13 +123,13 @@ impl<'a, 't> Fields<'a, 't> {
         }
     }
 
-    /// A value as it is.
+    /// A value of any kind. Marks the key as read.
     pub(crate) fn value(&mut self, key: &'static str) -> Option<&'a Value<'t>> {
         self.asked.push(key);
         self.table.get(key)
     }
 
-    /// A value of a kind, if it is there.
+    /// A value of the given kind, or `None` if it is missing or of another kind, which is reported.
     pub(crate) fn get<T>(
         &mut self,
         key: &'static str,
@@ -145,7 +146,7 @@ impl<'a, 't> Fields<'a, 't> {
         read
     }
 
-    /// A value of a kind that has to be there.
+    /// A required value of the given kind. Reports if it is missing.
     pub(crate) fn need<T>(
         &mut self,
         key: &'static str,
@@ -160,7 +161,7 @@ impl<'a, 't> Fields<'a, 't> {
         self.get(key, kind, problems)
     }
 
-    /// Says that a key is not there.
+    /// Reports that a required key is missing.
     pub(crate) fn lacks(&self, key: &str, example: &str, problems: &mut Problems<'_>) {
         let what = format!("{} needs `{key}`", self.of);
         problems.report(self.at.clone(), what, Some(format!("as in `{key} = {example}`")));
@@ -187,12 +188,12 @@ impl<'a, 't> Fields<'a, 't> {
         }
     }
 
-    /// The span of a value, or of the table if it is not there.
+    /// The span of a value, or of the whole table if the value is missing.
     pub(crate) fn span(&self, key: &str) -> Range<usize> {
         self.table.get(key).map_or(self.at.clone(), Spanned::span)
     }
 
-    /// Reports the keys that nobody asked for.
+    /// Reports the keys that were never read.
     pub(crate) fn finish(self, problems: &mut Problems<'_>) {
         for (key, _) in self.table.iter() {
             let name = key.get_ref().as_ref();
@@ -208,7 +209,7 @@ impl<'a, 't> Fields<'a, 't> {
     }
 }
 
-/// A value in words.
+/// Describes a value.
 pub(crate) fn given(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => format!("the string \"{}\"", crate::text::cut(text, 60)),

@@ -1,4 +1,5 @@
-//! What the values of a scenario may be.
+//! The kinds of values in a scenario, each with its description, an example and its parser.
+//! Units of time and rates are parsed in `units.rs`.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! From the text of a scenario to what it means.
+//! Reads a scenario from its text: the top-level keys, the back end and the changes.
+//! Clients, policy and stages are read by the sibling files.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use super::stages::{Change, stages};
 use super::{Scenario, clients, policy};
 use crate::simulate::ScenarioError;
 
-/// Reads `text`, the scenario `name`; a policy's path counts from `folder`.
+/// Reads the scenario `name` from `text`. The path of a policy file is relative to `folder`.
 pub(super) fn scenario(name: &str, text: &str, folder: &Path) -> Result<Scenario, ScenarioError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut problems = Problems::of(text);

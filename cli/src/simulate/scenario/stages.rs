@@ -1,4 +1,5 @@
-//! The policy of a scenario, and what becomes of it as the scenario changes it.
+//! The stages of a scenario: the policy at the start, and the policy after each change.
+//! The text of the policy comes from `policy.rs`.
 
 use std::ops::Range;
 
@@ -13,14 +14,14 @@ use crate::text::did_you_mean;
 pub(super) struct Change {
     pub(super) at: Timestamp,
     pub(super) limit: String,
-    /// Where the change and the name of the limit stand.
+    /// The places in the text of the change and of the limit's name.
     pub(super) span: Range<usize>,
     pub(super) limit_span: Range<usize>,
-    /// Keys of the limit and their new values; `share` is that of the rollout.
+    /// The limit's keys that change, and their new values. `share` belongs to the limit's rollout.
     pub(super) set: Vec<(&'static str, Value)>,
 }
 
-/// The policies that follow one another. `text` is a policy without mistakes.
+/// The stages in order of time. `text` must be a valid policy.
 pub(super) fn stages(
     text: &str,
     mut changes: Vec<Change>,
@@ -52,7 +53,7 @@ pub(super) fn stages(
                 for (what, hint) in mistakes {
                     problems.report(change.span.clone(), format!("after this change {what}"), hint);
                 }
-                // What follows would only say the same again.
+                // Later stages would repeat the same problems.
                 return stages;
             }
         }
@@ -87,7 +88,7 @@ fn stage(tree: &Table, at: Timestamp, what: String) -> Result<Stage, Vec<Mistake
     })
 }
 
-/// The least cap that all requests share.
+/// The least cap that applies to all requests together.
 fn cap(tree: &Table) -> Option<u64> {
     let is_shared = |limit: &&Table| {
         limit.get("key").and_then(Value::as_array).is_none_or(|parts| parts.is_empty())
@@ -128,7 +129,7 @@ fn set(limit: &mut Table, key: &str, value: &Value) {
     }
 }
 
-/// `queries: share 50%`.
+/// Describes a change, as in `queries: share 50%`.
 fn in_words(change: &Change) -> String {
     let value = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let set: Vec<String> =

@@ -1,4 +1,5 @@
-//! Lengths of time, rates and shares as they are written.
+//! Parsers of durations, rates and shares, as a scenario and its expectations write them.
+//! Quotas of limits are parsed by the library.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ const UNITS: [(&str, u64); 7] = [
     ("d", 86_400_000_000_000),
 ];
 
-/// `60s`, `1.5h`: up to the 584 years that a clock can show.
+/// Parses `60s` or `1.5h`, up to the 584 years that a `u64` of nanoseconds can hold.
 pub(crate) fn duration(text: &str) -> Option<Duration> {
     let unit_at = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let (number, unit) = text.split_at_checked(unit_at)?;
@@ -28,7 +29,7 @@ pub(crate) fn duration(text: &str) -> Option<Duration> {
     Some(Duration::from_nanos(nanos.checked_add(u64::try_from(part).ok()?)?))
 }
 
-/// `50/s`, `2.5/m`, `100/10s`, in requests a second.
+/// Parses `50/s`, `2.5/m` or `100/10s` into requests per second.
 pub(crate) fn rate(text: &str) -> Option<f64> {
     let (count, period) = text.split_once('/')?;
     let count = decimal(count.trim())?;
@@ -41,7 +42,7 @@ pub(crate) fn rate(text: &str) -> Option<f64> {
     rate.is_finite().then_some(rate)
 }
 
-/// `25%`, as a part of 1.
+/// Parses `25%` into a part of 1.
 pub(crate) fn share(text: &str) -> Option<f64> {
     let percent = decimal(text.strip_suffix('%')?.trim_end())?;
     (0.0..=100.0).contains(&percent).then_some(percent / 100.0)

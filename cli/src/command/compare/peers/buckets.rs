@@ -1,4 +1,5 @@
-//! Peers that are one bucket each, here one a key: ratelimit, leaky-bucket.
+//! Peers that limit a single key per instance: ratelimit and leaky-bucket. A contender here holds
+//! one bucket per key in a `HashMap`.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -65,20 +66,22 @@ impl Contender for Ratelimit {
     }
 }
 
-/// On a runtime of its own, whose clock stands still until it is moved.
+/// Runs in its own tokio runtime, with the clock paused and advanced by each decision.
 struct Leaky {
     buckets: HashMap<u64, leaky_bucket::RateLimiter>,
     runtime: tokio::runtime::Runtime,
     latest: Option<Timestamp>,
     burst: usize,
-    /// So many units come back each interval: the quota in lowest terms.
+    /// The number of units added each `interval`: the quota in lowest terms, but whole
+    /// milliseconds.
     refill: usize,
     interval: Duration,
 }
 
 impl Leaky {
     fn make(setup: Setup) -> Result<Box<dyn Contender>, String> {
-        // It counts in whole milliseconds: as few units as come back in some number of them.
+        // leaky-bucket counts whole milliseconds, so take the smallest refill whose interval is
+        // whole milliseconds.
         const MILLISECOND: u64 = 1_000_000;
         let period = u64::try_from(setup.quota.period().as_nanos()).map_err(|e| e.to_string())?;
         let common = gcd(setup.quota.count(), period).max(1);

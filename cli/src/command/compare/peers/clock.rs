@@ -1,4 +1,6 @@
-//! The clock that peers read, and what a quota is to them.
+//! The manual clock that peers read, and conversions of a quota into the parameters that peers
+//! take.
+//! The peers are in the sibling files.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -7,11 +9,11 @@ use std::time::Duration;
 use crate::compare::Setup;
 use tollgate::Timestamp;
 
-/// So long after their beginning peers first see a request: none of them is at its very start, and
-/// a stamp can be earlier.
+/// The time of the first request on a peer's clock, in nanoseconds. It is above 0 so that no peer
+/// meets a request at its time origin, and later requests can have earlier stamps.
 const BEGUN: u64 = 3_600_000_000_000;
 
-/// A clock that is told the time: nanoseconds since some start.
+/// A clock that the contender sets before each decision, in nanoseconds since the peer's start.
 #[derive(Clone, Default)]
 pub(crate) struct Told {
     nanos: Rc<Cell<u64>>,
@@ -19,7 +21,7 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    /// Makes it that time.
+    /// Sets the clock to `now`, and returns that time in nanoseconds since the peer's start.
     pub(crate) fn tell(&mut self, now: Timestamp) -> u64 {
         let first = *self.first.get_or_insert(now.as_nanos());
         let nanos = (BEGUN + now.as_nanos().saturating_sub(first))
@@ -33,12 +35,12 @@ impl Told {
     }
 }
 
-/// A number of 32 bits, as most peers take.
+/// Converts to the 32 bits that most peers count in.
 pub(crate) fn small(number: u64) -> Result<u32, String> {
     u32::try_from(number).map_err(|_| format!("it counts in 32 bits, and {number} is more"))
 }
 
-/// How long a unit takes to come back, in whole nanoseconds as most peers have it.
+/// The time in which one unit comes back, rounded down to whole nanoseconds as in most peers.
 pub(crate) fn interval(setup: Setup) -> Result<Duration, String> {
     let interval = setup.quota.period() / small(setup.quota.count())?;
     if interval.is_zero() {
@@ -48,7 +50,7 @@ pub(crate) fn interval(setup: Setup) -> Result<Duration, String> {
     }
 }
 
-/// For those whose burst is the count.
+/// Fails unless burst and count are equal, for peers without a separate burst.
 pub(crate) fn burst_is_count(setup: Setup) -> Result<(), String> {
     match setup.quota.burst_size() == setup.quota.count() {
         true => Ok(()),

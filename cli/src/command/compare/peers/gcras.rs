@@ -1,4 +1,5 @@
-//! Peers whose state is a time: governor, gcra, throttlecrab.
+//! Peers that keep a time per key, as GCRA does: governor, gcra and throttlecrab.
+//! Each contender adapts one of them to `Contender`.
 
 use std::future::Future;
 use std::num::NonZeroU32;
@@ -73,7 +74,7 @@ struct Gcra {
     limiter: gcra::RateLimiter<u64>,
     limit: gcra::RateLimit,
     clock: Told,
-    /// Its stamps are of std's clock, so the time it is told counts from a real one.
+    /// gcra takes stamps of `std::time::Instant`. The clock's nanoseconds are added to this one.
     begun: Instant,
 }
 
@@ -81,7 +82,7 @@ impl Gcra {
     fn make(setup: Setup) -> Result<Box<dyn Contender>, String> {
         burst_is_count(setup)?;
         let limit = gcra::RateLimit::new(small(setup.quota.count())?, setup.quota.period());
-        // Twice the room: its parts forget keys when they are full.
+        // Twice the capacity: each shard forgets keys when it is full, and keys spread unevenly.
         let limiter = gcra::RateLimiter::new(setup.max_keys.saturating_mul(2));
         Ok(Box::new(Gcra { limiter, limit, clock: Told::default(), begun: Instant::now() }))
     }
@@ -91,7 +92,7 @@ impl Contender for Gcra {
     fn decide(&mut self, key: u64, cost: u64, now: Timestamp) -> Answer {
         let now = self.begun + Duration::from_nanos(self.clock.tell(now));
         let Ok(cost) = u32::try_from(cost) else { return Answer::Denied(Wait::Never) };
-        // It never waits.
+        // This future never waits, so a single poll completes it.
         let asked = pin!(self.limiter.check_at(key, &self.limit, cost, now));
         match asked.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(_)) => Answer::Allowed,

@@ -1,4 +1,5 @@
-//! rate-net, with each of its algorithms.
+//! The peer rate-net: one contender for each of its algorithms.
+//! Other peers are in the sibling files.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +38,8 @@ impl RateNet {
             .algorithm(algorithm)
             .quota(small(setup.quota.count())?, setup.quota.period())
             .burst(small(setup.quota.burst_size())?)
-            // Twice the room: it spreads keys unevenly, and denies where a part is full.
+            // Twice the capacity: it spreads keys unevenly over shards, and denies when a shard is
+            // full.
             .eviction(Eviction::capacity(setup.max_keys.saturating_mul(2)))
             .clock(clock.clone())
             .try_build()
@@ -48,7 +50,7 @@ impl RateNet {
 
 impl Contender for RateNet {
     fn decide(&mut self, key: u64, cost: u64, now: Timestamp) -> Answer {
-        // Its clock does not go back.
+        // Its clock never goes back, so a stamp before the latest one counts as the latest.
         let nanos = self.told.tell(now);
         self.clock.advance_to(Duration::from_nanos(nanos));
         let Ok(cost) = u32::try_from(cost) else { return Answer::Denied(Wait::Never) };

@@ -1,4 +1,5 @@
-//! Bars, one a contender: a plot of the whole, and one for each scenario.
+//! Sections of bar charts with one bar per contender: a chart over all scenarios, then one for each
+//! scenario. What the bars measure is in `page.rs`.
 
 use std::fmt::Write;
 
@@ -11,39 +12,39 @@ use super::standing::{self, Standing};
 
 const WIDTH: f64 = 360.0;
 const LABELS: f64 = 144.0;
-/// Room for the number after the longest bar.
+/// Space for the number after the longest bar.
 const NUMBERS: f64 = 76.0;
 const TOP: f64 = 6.0;
 const ROW: f64 = 19.0;
 const BAR: f64 = 12.0;
-/// Between Tollgate's algorithms and peers.
+/// Space between Tollgate's algorithms and peers.
 const GAP: f64 = 9.0;
 const AXIS: f64 = 20.0;
-/// A bar of nothing is seen too.
+/// The minimum length of a bar, so that a value of 0 shows too.
 const LEAST: f64 = 1.5;
 
-/// What bars show.
+/// A quantity that a section of bars shows.
 pub(super) struct Measure {
     pub(super) id: &'static str,
     pub(super) heading: &'static str,
     pub(super) about: &'static str,
-    /// What is said of the scenarios in which all bars would be of nothing.
+    /// The text before the list of scenarios in which all values are 0.
     pub(super) nothing: &'static str,
-    /// What the plot of the whole is called.
+    /// The title of the chart over all scenarios.
     pub(super) whole: &'static str,
     pub(super) overall: fn(&Standing) -> Option<Value>,
     pub(super) at: fn(&Scenario, &Score) -> Value,
-    /// The share that a contender says it keeps to.
+    /// The share above the quota that a contender states as its bound.
     pub(super) stated: fn(&Report, &Scenario, &Standing) -> Option<f64>,
 }
 
-/// What a bar shows.
+/// The value of one bar.
 pub(super) struct Value {
-    /// How long it is.
+    /// The length of the bar.
     pub(super) share: f64,
-    /// What stands at its end.
+    /// The text at the end of the bar.
     pub(super) number: String,
-    /// All there is to say of it.
+    /// The full text, for the tooltip and the description of the chart.
     pub(super) numbers: String,
 }
 
@@ -148,7 +149,7 @@ fn plot(id: &str, title: &str, rows: &[Row], longest: f64) -> String {
         if let Some(stated) = stated {
             let x = scale.at(*stated);
             plot.line("stated", (x, top + 1.5), (x, top + ROW - 1.5));
-            // The number does not lie on the tick.
+            // Move the number to the right of the tick if they would overlap.
             if (end - 2.0..end + 44.0).contains(&x) {
                 number_from = x;
             }
@@ -159,7 +160,7 @@ fn plot(id: &str, title: &str, rows: &[Row], longest: f64) -> String {
     plot.finish(id, "bars", title, &format!("{}.", all.join(". ")))
 }
 
-/// Where each row begins.
+/// The upper edge of each row.
 fn tops(rows: &[Row]) -> Vec<f64> {
     let mut top = TOP;
     let mut before: Option<bool> = None;

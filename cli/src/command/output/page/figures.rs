@@ -1,4 +1,5 @@
-//! Figures as text, none of which has to be escaped. A number is not parted from its unit.
+//! Numbers as text for the page. A no-break space joins a number to its unit. No result has to be
+//! escaped. The markup around numbers is in the sections' files.
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use crate::compare::Waits;
 
 use crate::text;
 
-/// By how much more than the quota: `0`, `+4.5 %`, `+98 %`.
+/// A share above the quota: `0`, `+4.5 %`, `+98 %`.
 pub(super) fn over(share: f64) -> String {
     match share * 100.0 {
         ..=0.0 => "0".to_owned(),
@@ -16,8 +17,8 @@ pub(super) fn over(share: f64) -> String {
     }
 }
 
-/// A share: `0`, `4.5 %`, `all`. What is not nothing is not shown as nothing, nor what is not all as
-/// all.
+/// A share: `0`, `4.5 %`, `all`. Rounding never turns a part above 0 into `0`, nor less than the
+/// whole into `all`.
 pub(super) fn share(part: u64, whole: u64) -> String {
     let percent = part as f64 * 100.0 / whole.max(1) as f64;
     match percent {
@@ -51,7 +52,7 @@ pub(super) fn seconds(seconds: f64) -> String {
     text::duration(Duration::try_from_secs_f64(seconds).unwrap_or_default(), 2)
 }
 
-/// To two digits: `3 s`, `250 ms`; above a minute as [`seconds`].
+/// A time to two digits: `3 s`, `250 ms`. Other times read as in [`seconds`].
 pub(super) fn about(time_s: f64) -> String {
     match time_s {
         10.0..60.0 => format!("{time_s:.0}\u{a0}s"),
@@ -61,7 +62,7 @@ pub(super) fn about(time_s: f64) -> String {
     }
 }
 
-/// A number on an axis: `0`, `250`, `1.5k`, `20M`.
+/// A number at an axis: `0`, `250`, `1.5k`, `20M`.
 pub(super) fn tick(value: f64) -> String {
     let (value, unit) = match value {
         ..1e4 => (value, ""),
@@ -72,7 +73,7 @@ pub(super) fn tick(value: f64) -> String {
     format!("{}{unit}", (value * 10.0).round() / 10.0)
 }
 
-/// How right the stated waits were, in a few words.
+/// A short description of how exact the stated waits were.
 pub(super) fn waits(waits: &Waits) -> String {
     if waits.stated == 0 {
         return "states none".to_owned();

@@ -1,8 +1,11 @@
-//! Text made markup.
+//! Text as HTML and XML: escaping of text from outside, and joining of words to lists and
+//! sentences.
+//! Formats of numbers are in `figures.rs`.
 
 use std::fmt::{self, Display, Formatter, Write};
 
-/// Text from outside, safe between tags and in attributes. What XML cannot hold is replaced.
+/// Text from outside, escaped for element content and attributes. Replaces characters that XML does
+/// not allow.
 pub(super) struct Text<'a>(pub(super) &'a str);
 
 impl Display for Text<'_> {
@@ -25,7 +28,8 @@ impl Display for Text<'_> {
     }
 }
 
-/// Text from outside in running text: whichever way it is written, the text around it keeps its own.
+/// Text from outside within a sentence. `<bdi>` keeps its writing direction from changing the text
+/// around it.
 pub(super) struct Outside<'a>(pub(super) &'a str);
 
 impl Display for Outside<'_> {
@@ -43,7 +47,7 @@ pub(super) fn and(items: &[String]) -> String {
     }
 }
 
-/// `text` with a capital and a full stop.
+/// `text` with a capital first letter and a full stop.
 pub(super) fn sentence(text: &str) -> String {
     let mut rest = text.chars();
     let first = rest.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();

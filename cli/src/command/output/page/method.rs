@@ -1,4 +1,5 @@
-//! How it was measured.
+//! The section on method: how the comparison was measured, with its contenders and scenarios.
+//! The measuring itself is in `crate::compare`.
 
 use std::fmt::Write;
 

@@ -1,4 +1,5 @@
-//! Mistakes that limiters have shipped, and who shows them.
+//! The section on known mistakes of limiters, and the contenders that show each.
+//! The checks for them are in `crate::compare::checks`.
 
 use std::fmt::Write;
 

@@ -1,20 +1,20 @@
-//! Plots as SVG that follows the colours of the page: what is drawn has a class, the style sheet
-//! says how it looks.
+//! Plots as SVG. Marks have classes, and the style sheet of the page sets their look, so that plots
+//! follow the page's colours. What a plot shows is decided by the section that draws it.
 
 use std::fmt::{self, Display, Formatter, Write};
 
 use super::markup::Text;
 
-/// Pixels of a letter of the plots.
+/// The font size of the plots in pixels.
 const LETTER: f64 = 11.0;
 
-/// A plot being drawn. Its size is in pixels; the page may scale it.
+/// A plot under construction. Sizes are in pixels; the page may scale the plot.
 pub(super) struct Plot {
     size: (f64, f64),
     body: String,
 }
 
-/// Where a text is set from.
+/// The part of a text that lies at its position.
 #[derive(Clone, Copy)]
 pub(super) enum Anchor {
     Start,
@@ -22,7 +22,7 @@ pub(super) enum Anchor {
     End,
 }
 
-/// The rectangle that marks stay in.
+/// The rectangle that holds the marks.
 #[derive(Clone, Copy)]
 pub(super) struct Area {
     pub(super) left: f64,
@@ -32,7 +32,7 @@ pub(super) struct Area {
 }
 
 impl Plot {
-    /// With its area as the first thing drawn.
+    /// A plot with the background of its area drawn.
     pub(super) fn new(size: (f64, f64), area: Area) -> Plot {
         let mut plot = Plot { size, body: String::new() };
         plot.add(format_args!(
@@ -45,7 +45,7 @@ impl Plot {
         plot
     }
 
-    /// Adds markup.
+    /// Appends markup.
     pub(super) fn add(&mut self, markup: fmt::Arguments<'_>) {
         // Writing to a string cannot fail.
         let _ = self.body.write_fmt(markup);
@@ -75,8 +75,8 @@ impl Plot {
         ));
     }
 
-    /// The whole of it. `id` is unique on the page; the title and the description are for those who
-    /// do not see it.
+    /// The finished SVG. `id` must be unique on the page. Screen readers read the title and the
+    /// description.
     pub(super) fn finish(self, id: &str, class: &str, title: &str, description: &str) -> String {
         format!(
             concat!(
@@ -95,7 +95,7 @@ impl Plot {
     }
 }
 
-/// From values to pixels.
+/// Maps values to pixels.
 #[derive(Clone, Copy)]
 pub(super) struct Scale {
     values: (f64, f64),
@@ -108,7 +108,7 @@ impl Scale {
         Scale { values, pixels, log: false }
     }
 
-    /// For values above 0.
+    /// A logarithmic scale, for values above 0.
     pub(super) fn log(values: (f64, f64), pixels: (f64, f64)) -> Scale {
         Scale { values: (values.0.log10(), values.1.log10()), pixels, log: true }
     }
@@ -131,7 +131,8 @@ impl Display for Px {
     }
 }
 
-/// About `most` round values from 0 up to `end`, 0 and at least one more.
+/// At most `most + 1` round values from 0 to `end`: 0, and at least one more if `end` is finite and
+/// above 0.
 pub(super) fn ticks(end: f64, most: usize) -> Vec<f64> {
     if !(end > 0.0 && end.is_finite()) {
         return vec![0.0];
@@ -141,7 +142,7 @@ pub(super) fn ticks(end: f64, most: usize) -> Vec<f64> {
     (0..=most).map(|index| index as f64 * step).take_while(|value| *value <= end * 1.001).collect()
 }
 
-/// The least of 1, 2, 5, 10, … that is not less.
+/// The least of 1, 2, 5, 10, … that is at least `value`, within rounding.
 fn round_up(value: f64) -> f64 {
     let decade = 10f64.powf(value.log10().floor());
     [1.0, 2.0, 5.0]
@@ -151,7 +152,8 @@ fn round_up(value: f64) -> f64 {
         .unwrap_or(10.0 * decade)
 }
 
-/// 1, 2, 5, 10, … from `from` to `to`, or powers of ten only if those are more than `most`.
+/// The values 1, 2, 5, 10, … from `from` to `to`, or only the powers of ten if there are more than
+/// `most`.
 pub(super) fn log_ticks(from: f64, to: f64, most: usize) -> Vec<f64> {
     let decades = from.log10().floor() as i32..=to.log10().ceil() as i32;
     let all = |digits: &[f64]| -> Vec<f64> {
@@ -164,7 +166,7 @@ pub(super) fn log_ticks(from: f64, to: f64, most: usize) -> Vec<f64> {
     if fine.len() <= most { fine } else { all(&[1.0]) }
 }
 
-/// `text`, cut so that it takes at most `width` pixels in any usual font.
+/// `text`, cut to at most `width` pixels, by letter widths that hold in any usual font.
 pub(super) fn fit(text: &str, width: f64) -> String {
     let letter = |c: char| match c {
         'i' | 'j' | 'l' | '.' | ',' | '\'' | '|' | ' ' => 0.36,

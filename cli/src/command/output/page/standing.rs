@@ -1,23 +1,25 @@
-//! How a contender fared over all scenarios.
+//! The results of each contender over all scenarios, as the sections of the page need them.
+//! The results per scenario are in `crate::compare::Report`.
 
 use crate::compare::{About, Origin, Outcome, Report, Scenario, Score, SpeedRow, Waits};
 
 pub(super) struct Standing<'a> {
     pub(super) about: &'a About,
-    /// The scenario in which it went furthest above the quota, and by what share of it.
+    /// The scenario with the greatest excess, and that excess as a share of the quota.
     pub(super) worst: Option<(&'a Scenario, f64)>,
-    /// By what share it went above the quota at the most in each scenario, in their order.
+    /// The excess of the worst window in each scenario, as a share of the quota, in the scenarios'
+    /// order.
     pub(super) overs: Vec<f64>,
-    /// Requests, in the scenarios that it took part in.
+    /// The requests of all scenarios in which the contender took part.
     pub(super) requests: u64,
-    /// Those of them that it denied although there was room.
+    /// The number of these requests that were denied although the window had room.
     pub(super) wrongful: u64,
     pub(super) waits: Option<Waits>,
-    /// Where it took no part, and why.
+    /// The scenarios in which the contender took no part, and why.
     pub(super) unable: Vec<(&'a Scenario, &'a str)>,
-    /// With the most keys that were measured.
+    /// Speed with the fewest keys that were measured.
     pub(super) speed: Option<&'a SpeedRow>,
-    /// Numbers of the mistakes that it shows.
+    /// The row numbers of the mistakes that the contender shows.
     pub(super) mistakes: Vec<u32>,
 }
 
@@ -59,17 +61,17 @@ impl<'a> Standing<'a> {
         self.about.origin == Origin::Peer
     }
 
-    /// Whether it took part in everything: only then its totals can be compared.
+    /// Whether the contender took part in all scenarios. Otherwise its totals cannot be compared.
     pub(super) fn is_whole(&self) -> bool {
         self.worst.is_some() && self.unable.is_empty()
     }
 
-    /// The most it went above the quota, as a share of it.
+    /// The greatest excess in any scenario, as a share of the quota.
     pub(super) fn over(&self) -> Option<f64> {
         self.worst.map(|(_, over)| over)
     }
 
-    /// The mean of the scenarios' worst windows.
+    /// The mean over the scenarios of the worst window's excess.
     pub(super) fn mean_over(&self) -> Option<f64> {
         let mean = self.overs.iter().sum::<f64>() / self.overs.len() as f64;
         (!self.overs.is_empty()).then_some(mean)
@@ -96,7 +98,7 @@ impl<'a> Standing<'a> {
     }
 }
 
-/// All of them: Tollgate's, the user's own, then peers.
+/// The standings of all contenders: Tollgate's algorithms, the user's own, then peers.
 pub(super) fn all(report: &Report) -> Vec<Standing<'_>> {
     let mut standings: Vec<Standing> =
         report.contenders.iter().map(|about| Standing::of(about, report)).collect();
@@ -112,12 +114,13 @@ pub(super) fn score<'a>(scenario: &'a Scenario, about: &About) -> Option<&'a Sco
     scenario.scores.iter().find(|score| score.contender == about.name)
 }
 
-/// The excess of its worst window, as a share of the quota.
+/// The excess of the worst window as a share of the quota.
 pub(super) fn excess(scenario: &Scenario, score: &Score) -> f64 {
     score.excess as f64 / scenario.count.max(1) as f64
 }
 
-/// The fewest keys that speed was measured with: there each has all behind it that it can have.
+/// The fewest keys that speed was measured with: then the warm-up gives each key its longest
+/// history.
 pub(super) fn fewest_keys(report: &Report) -> Option<u64> {
     report.speed.as_ref()?.rows.iter().map(|row| row.keys).min()
 }

@@ -1,4 +1,5 @@
-//! All contenders in a table, the best figures marked.
+//! The section with all contenders in one table. The best figure of each column is marked.
+//! Formats of the figures are in `figures.rs`.
 
 use std::fmt::Write;
 
@@ -8,7 +9,7 @@ use super::figures;
 use super::markup::Outside;
 use super::standing::{Standing, fewest_keys};
 
-/// A column: how good a figure is (less is better), and how it reads.
+/// A column: a value by which figures compare (less is better), and the text of a cell.
 struct Column {
     head: String,
     value: fn(&Standing) -> Option<f64>,

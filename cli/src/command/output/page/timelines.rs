@@ -1,4 +1,5 @@
-//! What each contender admitted over time: a small plot each, all of a scenario on the same scales.
+//! The section on time: what each contender admitted over time, in one small plot each. All plots
+//! of a scenario have the same scales.
 
 use std::fmt::Write;
 
@@ -32,12 +33,12 @@ pub(super) fn section(html: &mut String, scenarios: &[Scenario], standings: &[St
     html.push_str("</section>");
 }
 
-/// What all panels of a scenario share.
+/// The data and scales that all panels of a scenario share.
 struct Panels<'a> {
     scenario: &'a Scenario,
     trail: Trail,
     offered: Vec<f64>,
-    /// The quota of all keys together; none if it is far above everything.
+    /// The quota of all keys together, or `None` if it is more than twice the highest value.
     quota: Option<f64>,
     time: Scale,
     units: Scale,
@@ -101,7 +102,7 @@ fn panels(html: &mut String, index: usize, scenario: &Scenario, standings: &[Sta
     }
 }
 
-/// `1,234 of 2,000 admitted; at most +98 %; 12 wrongly denied`.
+/// For example `45.0 % admitted, worst +98 %, 1.2 % wrongly denied`.
 fn summary(scenario: &Scenario, score: &Score) -> String {
     let worst = match standing::excess(scenario, score) {
         ..=0.0 => "never over".to_owned(),
@@ -204,7 +205,7 @@ impl<'a> Panels<'a> {
         plot.finish(id, kind(standing.about.origin), &title, &numbers)
     }
 
-    /// A line that is level within each step.
+    /// A path that is level within each step.
     fn stairs(&self, steps: &[f64]) -> String {
         let mut path = String::new();
         for (index, (first, last)) in levels(steps).into_iter().enumerate() {
@@ -218,7 +219,7 @@ impl<'a> Panels<'a> {
         path
     }
 
-    /// What is between the steps and a floor, where they are above it.
+    /// The area between the steps and `floor`, where the steps are above it.
     fn fill(&self, steps: &[f64], floor: f64) -> String {
         let base = Px(self.units.at(floor));
         let mut path = String::new();
@@ -242,13 +243,13 @@ impl<'a> Panels<'a> {
         path
     }
 
-    /// Where a step begins.
+    /// The x coordinate at which a step begins.
     fn begin(&self, step: usize) -> f64 {
         self.time.at(step as f64 * self.scenario.step_s)
     }
 }
 
-/// Runs of equal values: the first of each and the last.
+/// Runs of equal values, as the first and the last index of each.
 fn levels(steps: &[f64]) -> Vec<(usize, usize)> {
     let mut begin = 0;
     let runs = steps.chunk_by(|one, next| one == next).map(|run| {
@@ -259,13 +260,13 @@ fn levels(steps: &[f64]) -> Vec<(usize, usize)> {
     runs.collect()
 }
 
-/// How steps are made amounts a period, which the quota can be held against.
+/// How the units of steps are summed to amounts per period, which compare with the quota.
 struct Trail {
-    /// Steps that are summed.
+    /// The number of steps in a sum.
     steps: usize,
-    /// What makes the sum an amount a period.
+    /// The factor that turns a sum into an amount per period.
     factor: f64,
-    /// Whether those steps are not just a period.
+    /// Whether the summed steps differ in length from a period, so that the amount is an average.
     averages: bool,
 }
 

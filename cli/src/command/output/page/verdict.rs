@@ -1,4 +1,6 @@
-//! What to use: who is best at what, and what each does to users.
+//! The verdict of the page: which contender is best in each respect, and the advice when to use
+//! each
+//! algorithm. Its results come from `standing.rs`.
 
 use std::fmt::Write;
 
@@ -8,13 +10,13 @@ use super::{badge, figures};
 use crate::compare::Report;
 use crate::text::{count, counted};
 
-/// Costs that differ by less than this share count as the same.
+/// Costs that differ by less than this share count as equal.
 const ALIKE: f64 = 0.1;
 
-/// From this share on less is worth a word.
+/// A contender must be cheaper by more than this share for the advice to mention it.
 const CHEAPER: f64 = 0.25;
 
-/// More equals than this are counted, not named.
+/// At most this many winners are named. The others are only counted.
 const NAMED: usize = 6;
 
 pub(super) fn section(html: &mut String, report: &Report, standings: &[Standing]) {
@@ -57,7 +59,7 @@ pub(super) fn section(html: &mut String, report: &Report, standings: &[Standing]
     if !exact.is_empty() {
         fact("Tells the exact wait", names(&exact));
     }
-    // Those that cannot be told the time have a speed too.
+    // Contenders that read their own clock have a speed too, though no other results.
     let all: Vec<&Standing> = standings.iter().collect();
     let costs: [(&str, Cost, Unit); 3] = [
         ("Cheapest to ask", |standing| standing.allowed_ns(), figures::nanos),
@@ -94,13 +96,13 @@ pub(super) fn section(html: &mut String, report: &Report, standings: &[Standing]
     html.push_str("</section>");
 }
 
-/// What a contender costs, if that was measured.
+/// A cost of a contender, or `None` if it was not measured.
 type Cost = fn(&Standing) -> Option<f64>;
 
-/// How a cost reads.
+/// Formats a cost.
 type Unit = fn(f64) -> String;
 
-/// Whose value is least, and those that are as good.
+/// The least value, and the contenders that reach it within the given share.
 struct Best<'a> {
     value: f64,
     winners: Vec<&'a Standing<'a>>,
@@ -123,7 +125,7 @@ fn best<'a>(
     Best { value: least, winners: as_good.map(|(standing, _)| standing).collect() }
 }
 
-/// Those of this crate and the user's own first; peers are marked.
+/// The names of contenders, in the order given; peers and the user's own have badges.
 fn names(standings: &[&Standing]) -> String {
     let mut names: Vec<String> = standings
         .iter()
@@ -145,7 +147,7 @@ fn share_of(standings: &[&Standing]) -> String {
     })
 }
 
-/// A line an algorithm that is not a peer.
+/// A table with one row for each algorithm that is not a peer.
 fn advice(html: &mut String, standings: &[Standing]) {
     let ours: Vec<&Standing> = standings
         .iter()
@@ -198,7 +200,8 @@ fn use_when(standing: &Standing, ours: &[&Standing]) -> String {
     }
 }
 
-/// Whether one is at least as right as the other in everything, and cheaper by more than noise.
+/// Whether `one` is at least as correct as `other` in every respect, and cheaper by more than
+/// noise.
 fn is_better(one: &Standing, other: &Standing) -> bool {
     let costs = |standing: &Standing| {
         Some([standing.allowed_ns()?, standing.denied_ns()?, standing.bytes()?])
@@ -213,7 +216,7 @@ fn is_better(one: &Standing, other: &Standing) -> bool {
     one.is_whole() && other.is_whole() && as_right && no_dearer && cheaper
 }
 
-/// How much more than the quota it has to be ready for.
+/// How far above the quota the protected resource must be ready to go.
 fn more(standing: &Standing) -> String {
     let text = |share: Option<f64>| figures::over(share.unwrap_or(0.0)).replace('+', "");
     let (most, mean) = (text(standing.over()), text(standing.mean_over()));
