@@ -1,5 +1,5 @@
 //! The entries of Tollgate's own algorithms.
-//! The comparison with other crates' limiters needs the command's peers as well.
+//! Entries of other crates' limiters are in `command/compare/peers.rs`.
 
 use super::entry::Entry;
 use super::report::Origin;

@@ -159,8 +159,8 @@ pub struct Waits {
     pub sampled: u64,
     /// The number of these for which the contender stated a wait, or that no wait helps.
     pub stated: u64,
-    /// The number of these that are exact: the least wait to the nanosecond, or `Never` where no wait
-    /// helps.
+    /// The number of these that are exact: the least wait to the nanosecond, or `Never` where no
+    /// wait helps.
     pub exact: u64,
     /// The greatest time in nanoseconds by which a stated wait is too short.
     pub early_ns: u64,

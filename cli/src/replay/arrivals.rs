@@ -1,6 +1,5 @@
 //! Sorting of requests by the time at which they began, for logs of servers that write a line when
-//! a
-//! request ends. How long a request took is read in `took.rs` and `json_lines.rs`.
+//! a request ends. How long a request took is read in `took.rs` and `json_lines.rs`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -1,6 +1,5 @@
 //! The content of a log line, independent of the log's format: [`Event`], or [`Unreadable`] with
-//! the
-//! reason. Formats are in `format.rs`.
+//! the reason. Formats are in `format.rs`.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,6 +1,5 @@
 //! The text report of a simulation, 80 columns wide: totals of both runs side by side, then each
-//! run
-//! over time. The drawing of the same runs is in `svg.rs`.
+//! run over time. The drawing of the same runs is in `svg.rs`.
 
 use std::time::Duration;
 

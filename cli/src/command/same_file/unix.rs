@@ -1,6 +1,5 @@
 //! Whether two paths lead to the same file, on Unix. Compares device and inode, so that symbolic
-//! links
-//! and hard links count. `other.rs` does without inodes.
+//! links and hard links count. `other.rs` does without inodes.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -1,6 +1,5 @@
 //! Scenarios with the known worst case of each algorithm. Each function names in its doc the
-//! algorithm
-//! that it attacks. Common arrivals are in the parent module.
+//! algorithm that it attacks. Common arrivals are in the parent module.
 
 use std::time::Duration;
 

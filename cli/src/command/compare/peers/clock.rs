@@ -1,5 +1,4 @@
-//! The manual clock that peers read, and conversions of a quota into the parameters that peers
-//! take.
+//! The manual clock that peers read, and conversions of a quota into their parameters.
 //! The peers are in the sibling files.
 
 use std::cell::Cell;

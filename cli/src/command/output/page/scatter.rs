@@ -1,6 +1,5 @@
 //! The section on cost: speed against memory, in one scatter plot per number of keys, and a table
-//! of
-//! the same numbers.
+//! of the same numbers.
 
 use std::fmt::Write;
 

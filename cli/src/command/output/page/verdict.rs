@@ -1,6 +1,5 @@
 //! The verdict of the page: which contender is best in each respect, and the advice when to use
-//! each
-//! algorithm. Its results come from `standing.rs`.
+//! each algorithm. Its results come from `standing.rs`.
 
 use std::fmt::Write;
 
