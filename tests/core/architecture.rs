@@ -263,6 +263,14 @@ fn threads_and_clocks_have_one_door_each() {
     }
 }
 
+/// They are patches in `verify/bugs`, so that nobody reads them with the code, nor runs them.
+#[test]
+fn there_is_no_seeded_bug_in_the_sources() {
+    for (file, code) in files("src") {
+        assert!(!code.contains("mutant"), "{file}");
+    }
+}
+
 #[test]
 fn there_is_no_unsafe_code() {
     for (file, code) in PACKAGES.into_iter().flat_map(files) {
