@@ -1,20 +1,21 @@
-//! The cells of one limiter: for each key a word, decided on without a lock.
+//! The cells of one limiter: one word for each key, decided without a lock.
 //!
-//! The rooms in here, from the ground up: `word` packs a key's state, `params` says what its ticks
-//! mean, `published` where they are read and `moment` where a stamp lies among them, `table` finds and
-//! claims slots, `pending` is what a decision writes, `sight` the fast path.
-//! This file runs every verb as one [`Step`] from a state to the next, until nothing else came
-//! between; `claim` does so for a key without a slot, and `newcomer` is the fast path of such keys. On
-//! it stand `pool` (keys without room), `apart` (keys charged far ahead of the clock), `change` (of the
-//! quota, under way), `take` and `settle` (charges corrected later) and `look` (what a transaction
-//! holds). `mutants` holds bugs for models to find.
+//! Modules, lowest layer first: `word` packs a key's state; `parameters` says what its ticks mean;
+//! `published` and `sequence` are where decisions read the parameters, and `moment` places a stamp
+//! among them; `table` finds and claims slots; `queued` counts the units that waiters ask for;
+//! `pending` is what a decision writes; `sight` is the fast path. This file runs every call as one
+//! [`Step`] from a state to the next and retries until no other write came between. `claim` does so
+//! for a key without a slot, and `newcomer` is the fast path of these keys. On top are `pool` (keys
+//! without room), `apart` (keys charged far ahead of the clock), `change` (of the quota), `take`
+//! and `settle` (charges that are corrected later) and `snapshot` (a key in a transaction).
+//! `mutants` holds seeded bugs that the models must find.
 //!
-//! # What is remembered, and what is not
+//! # What is remembered
 //!
 //! Keys are not kept: a key *is* its 64-bit hash. Two of n live keys share one with a chance of
-//! n^2 / 2^65, about 3 * 10^-8 for a million. Idle keys are forgotten when their slot is needed; each
-//! group remembers the latest stamp at which a key it forgot was full again, and an unknown key
-//! starts from there, so that not even a stamp from before can tell.
+//! n^2 / 2^65, about 3 * 10^-8 for a million. An idle key is forgotten when its slot is needed.
+//! Each group remembers the latest stamp at which a forgotten key was full again, and an unknown
+//! key starts from there, so forgetting is invisible even to an earlier stamp.
 
 mod apart;
 mod change;
@@ -65,11 +66,11 @@ pub(crate) struct Cells {
     overflow: Overflow,
     pool: OnceLock<Box<[PoolCell]>>,
     overflows: AtomicU64,
-    /// Held while the quota changes, so that changes come one at a time.
+    /// Held while the quota changes, so that changes are serialized.
     changes: Mutex<Changes>,
 }
 
-/// What a verb makes of a state.
+/// What a call makes of a state.
 enum Step<R> {
     /// Nothing is written.
     Stay(R),
@@ -102,9 +103,9 @@ impl Cells {
         }
     }
 
-    /// Decides `cost` for the key and charges it if allowed, if the key stands in its slot, nobody
-    /// waits in line and nothing comes between. `None` leaves it to [`decide`](Self::decide), and so
-    /// does a cost of 0.
+    /// Decides `cost` for the key and charges it if allowed. Returns `None`, which leaves it to
+    /// [`decide`](Self::decide), if the key has no slot, callers wait in line, another write came
+    /// between, or the cost is 0.
     #[inline(always)]
     pub(crate) fn decide_fast(
         &self,
@@ -131,7 +132,7 @@ impl Cells {
         taken.map(|taken| taken.allowed)
     }
 
-    /// What `check` of `cost` would say, charging nothing. `None`: the fast path does not know.
+    /// What `check` of `cost` would answer, charging nothing. `None`: the fast path cannot say.
     #[inline]
     pub(crate) fn peek_fast(
         &self,
@@ -142,7 +143,7 @@ impl Cells {
         self.sight::<false>(tag, now)?.peek(cost)
     }
 
-    /// What `check` of `cost` would say after `ahead` units were had by others.
+    /// What `check` of `cost` would answer once `ahead` units were charged for others.
     pub(crate) fn peek_behind(
         &self,
         tag: u64,
@@ -160,8 +161,7 @@ impl Cells {
         }
     }
 
-    /// Says how many units callers wait for in the line of the key: whoever does not wait comes
-    /// after them.
+    /// Sets how many units callers wait for in the key's line. Other callers come after them.
     pub(crate) fn set_queued(&self, tag: u64, units: u64) {
         self.queued.set(tag, units, |any| self.published.set_queued(any));
     }
@@ -170,7 +170,7 @@ impl Cells {
         &self.queued
     }
 
-    /// Makes the key as if never seen. Whether it had left the table.
+    /// Makes the key as if never seen. Returns whether it had left the table.
     pub(crate) fn reset(&self, tag: u64, now: Timestamp) -> bool {
         let clear = |tat, _: &Parameters, _| match tat {
             0 => Step::Stay(false),
@@ -180,7 +180,7 @@ impl Cells {
         self.run(ChargedTo::Own, tag, now, clear).unwrap_or(false)
     }
 
-    /// Makes every key as if never seen, and says how many had left the table.
+    /// Makes every key as if never seen. Returns how many had left the table.
     pub(crate) fn reset_all(&self, now: Timestamp) -> u64 {
         let mut left = 0;
         self.for_each(now, |cell, word, params, _| {
@@ -195,7 +195,7 @@ impl Cells {
         left
     }
 
-    /// Keys in debt at `now`. Looks at every slot.
+    /// How many keys are in debt at `now`, keys that left the table included. Visits every slot.
     pub(crate) fn len(&self, now: Timestamp) -> usize {
         let mut live = 0;
         self.for_each(now, |_, _, _, idle| {
@@ -216,7 +216,7 @@ impl Cells {
 
     #[cold]
     pub(crate) fn count_overflow(&self) {
-        // Relaxed: a count.
+        // Relaxed: only a counter; it orders nothing.
         self.overflows.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -224,7 +224,7 @@ impl Cells {
         self.table.touch(tag)
     }
 
-    /// The numbers in force, and `now` on their axis.
+    /// The parameters in force, and `now` on their axis.
     #[inline]
     fn numbers_at(&self, now: Timestamp) -> (Parameters, Moment) {
         let params = self.published.load();
@@ -232,7 +232,7 @@ impl Cells {
         (params, moment)
     }
 
-    /// The cell of a key that is counted at `charged_to`, and its word.
+    /// The cell of a key that is counted at `charged_to`, and its word. Creates the pool if needed.
     #[inline]
     fn find(&self, charged_to: ChargedTo, tag: u64) -> Option<(Cell<'_>, u64)> {
         match charged_to {
@@ -244,9 +244,9 @@ impl Cells {
         }
     }
 
-    /// Runs `step` on the key's state until nothing else came between.
+    /// Runs `step` on the key's state until no other write came between.
     ///
-    /// The numbers are read after the word: whatever changed in between made the word another.
+    /// The parameters are read after the word: a change in between makes the word another.
     #[inline]
     fn run<R>(
         &self,
@@ -285,7 +285,8 @@ impl Cells {
         }
     }
 
-    /// Shows each used slot and whether it is idle at `now`, until `visit` says it is done with it.
+    /// Shows `visit` each used slot and whether it is idle at `now`, again until `visit` returns
+    /// `true`.
     fn for_each(
         &self,
         now: Timestamp,
@@ -316,7 +317,7 @@ mod tests {
     use super::table::touches;
     use super::*;
 
-    /// A tag as a good hasher would make it.
+    /// A key hash as a good hasher would make it.
     fn tag(key: u64) -> u64 {
         let z = key.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let z = (z ^ (z >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
@@ -329,8 +330,8 @@ mod tests {
         cells
     }
 
-    /// The most slots that one call touched: while the table filled and a flood went by, and of
-    /// calls for the keys that came first.
+    /// The most slots that one call touched: of all calls while the table filled and a flood went
+    /// by, and of later calls for the first keys.
     fn most_touched(max_keys: u64) -> (usize, usize) {
         let cells = cells(Quota::per_hour(1), max_keys as usize, Overflow::Pool);
         let touched = |key| {
@@ -345,9 +346,9 @@ mod tests {
 
     #[test]
     fn no_call_touches_more_than_a_fixed_number_of_slots() {
-        // Passes over a group of at most 255 lines of 4 slots, whatever the size of the table: it
-        // looks twice without the lock and once with it, splits the group if it can grow, and
-        // takes a free slot.
+        // Each pass visits a group, at most 255 lines of 4 slots whatever the size of the table. A
+        // call makes two passes without the lock and one with it, splits the group if it can grow,
+        // and takes a free slot.
         const GROUP: usize = 255 * 4;
         let sizes = [1, 10, 100, 1_000, 10_000, 100_000];
         let large = if cfg!(debug_assertions) { 1 << 17 } else { 1 << 20 };
@@ -369,21 +370,21 @@ mod tests {
         let quota = Quota::per_second(1_000_000);
         let cells = cells(quota, 1 << 20, Overflow::Pool);
         let visit = |round: u64, key: u64| decide(&cells, key, round * 1_000_000_000 + key);
-        // The first round claims slots, and the second moves some to groups that are born meanwhile.
+        // The first round claims slots; the second moves some to groups born meanwhile.
         assert!((1..3).all(|round| (0..10_000).all(|key| visit(round, key))));
         touches::take_locks();
         for round in 3..6 {
             assert!((0..10_000).all(|key| visit(round, key)));
         }
         assert_eq!(touches::take_locks(), 0, "every key was full again at its visit");
-        // The count counts.
+        // The counter itself works.
         assert!(visit(7, 10_001));
         assert_eq!(touches::take_locks(), 1, "a newcomer takes one lock");
     }
 
     #[test]
     fn keys_of_a_crowded_line_do_not_forget_each_other_in_turn() {
-        // A table of its full size, two thirds full: one key in eight stands beside its own line.
+        // A table of its full size, two thirds full: one key in eight is outside its home line.
         let quota = Quota::per_second(1_000_000);
         let cells = cells(quota, 1_000, Overflow::Pool);
         let visit = |round: u64, key| decide(&cells, key, round * 1_000_000_000 + key * 10_000);
@@ -404,9 +405,9 @@ mod tests {
             assert!(decide(&cells, key, now));
             touches::take()
         };
-        // All in debt at once.
+        // All keys are in debt at the same time.
         let crowded = (0..1_300).map(|key| touched(key, 1)).max();
-        // Each idle again before the next comes.
+        // Each key is idle again before the next comes.
         let touched: Vec<usize> = (0..60_000).map(|key| touched(key, key * 10_000)).collect();
         let later = touched[50_000..].iter().max();
         println!("at most {crowded:?} slots a call while crowded, {later:?} later");
@@ -418,10 +419,10 @@ mod tests {
         let quota = Quota::per_second(1_000_000);
         let cells = cells(quota, 1 << 24, Overflow::Deny);
         let keys = if cfg!(debug_assertions) { 1_000_000 } else { 10_000_000 };
-        // Each is idle again before the next comes.
+        // Each key is idle again before the next comes.
         assert!((0..keys).all(|key| decide(&cells, key, (1 + key) * 10_000)));
         let memory = cells.memory();
-        // The lines, and what is kept of groups and of the way to them.
+        // The lines, and what is kept for the groups and the segments.
         assert!(memory <= table::CACHED_BYTES + table::CACHED_BYTES / 8, "{memory} bytes");
         assert!(
             memory >= table::CACHED_BYTES / 4,

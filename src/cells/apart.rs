@@ -1,7 +1,8 @@
-//! Keys that leave a table for another, since they were charged at a stamp beyond its axis.
+//! Keys that leave a table for another because they were charged at a stamp beyond its axis.
 //!
-//! The word of such a key says so for good, and its slot is never another's. Its state goes on in the
-//! other table, whose axis reaches further.
+//! The word of the key says so from then on, and its slot never goes to another key. Its state
+//! continues in the other table, whose axis reaches further. `rate_limiter/words.rs` decides when a
+//! key leaves.
 
 use crate::algorithm::Bucket;
 use crate::sync::mutant;
@@ -12,12 +13,12 @@ use super::published::read_word;
 use super::word::{ELSEWHERE, MAX_TICK};
 use super::{Cells, ChargedTo, Step, word};
 
-/// The first generation of a table apart: beyond those of the table that its keys come from, so that
-/// of a charge made there it is not known which quotas were in force since.
+/// The first generation of a table apart, above every generation of the table that its keys come
+/// from: a charge made in that table is then older than every quota that this one remembers.
 const APART: u64 = 1 << 48;
 
 impl Cells {
-    /// A table for `max_keys` keys that leave this one, whose axis reaches to `now`.
+    /// A table for up to `max_keys` keys that leave this one. Its axis reaches to `now`.
     pub(crate) fn apart(&self, max_keys: usize, now: Timestamp) -> Cells {
         let params = self.published.load().moved(now);
         Cells::under(&Parameters { generation: APART, ..params }, max_keys, self.overflow)
@@ -39,16 +40,17 @@ impl Cells {
         self.run(ChargedTo::Own, tag, now, owes).unwrap_or(false)
     }
 
-    /// Has the key leave the table for `far`, whose axis reaches to `now`, and take along what it owes.
-    /// Whether it left by this call: it may have left before, or there is no room to say so.
+    /// Moves the key, with its debt, to `far`, whose axis reaches to `now`. Returns whether this
+    /// call moved it: the key may have left before, or a table has no room for it.
     pub(crate) fn leave_for(&self, far: &Cells, tag: u64, now: Timestamp) -> bool {
         let look = |tat: u64, params: &Parameters, _| Step::Stay((tat, *params));
         loop {
             let Ok((tat, near)) = self.run(ChargedTo::Own, tag, now, look) else { return false };
-            // Before it leaves, so that nobody finds a key that has left without its debt.
+            // Before the key leaves, so that no caller finds it gone and its debt missing.
             let arrive = |there: u64, params: &Parameters, _| {
                 match params.convert_as_of(&near, tat, params.origin) {
-                    // Also if that is over: stamps may come from before it was.
+                    // Even if the debt is paid off at `now`: a later call may bring an earlier
+                    // stamp.
                     owed if owed > there => Step::Move(owed, ()),
                     _ => Step::Stay(()),
                 }
@@ -66,7 +68,7 @@ impl Cells {
                 };
             match self.run(ChargedTo::Own, tag, now, leave) {
                 Ok(true) => return true,
-                // It was charged meanwhile.
+                // The key was charged meanwhile: retry.
                 Ok(false) => {}
                 Err(_) => return false,
             }

@@ -1,4 +1,5 @@
-//! Changing the quota, and the axis, of a table in use.
+//! Changing the quota, or moving the axis, of a table in use: publishes the parameters, then
+//! rewrites every word. What the parameters are, and how a word is converted, is in `parameters`.
 
 use std::collections::VecDeque;
 
@@ -11,24 +12,24 @@ use super::published::read_word;
 use super::table::Cell;
 use super::{Cells, word};
 
-/// Changes of quota that a reservation can look back on. Over an older one nothing is given back.
+/// How many changes of quota a reservation can look back on. Beyond that, nothing is given back.
 const REMEMBERED_CHANGES: usize = 16;
 
 pub(super) struct Changes {
     /// The generation in which the present quota came into force.
     began: u64,
-    /// The quotas before it and when each began, the latest last.
+    /// The quotas before it and the generation in which each began, the latest last.
     past: VecDeque<(u64, Quota)>,
 }
 
 impl Changes {
-    /// Of a quota that comes into force in this generation.
+    /// The changes of a table whose quota comes into force in this generation.
     pub(super) fn since(began: u64) -> Changes {
         Changes { began, past: VecDeque::new() }
     }
 
-    /// The fastest quota in force since `generation`, `present` being the latest; `None` if that is
-    /// too many changes ago.
+    /// The fastest quota in force since `generation`, with `present` as the latest. `None` if that
+    /// is more changes ago than are remembered.
     pub(super) fn fastest_since(&self, generation: u64, present: Quota) -> Option<Quota> {
         let mut fastest = present;
         if generation < self.began {
@@ -50,22 +51,23 @@ impl Cells {
         self.published.load().quota
     }
 
-    /// Puts another quota in force at `now`. Debt is kept in units.
+    /// Puts another quota in force at `now`. Debt is kept in units. Waits for holds.
     pub(crate) fn set_quota(&self, quota: Quota, now: Timestamp) {
         let mut changes = self.changes.lock();
         let before = self.published.load();
         self.change(&mut changes, &before, &before.changed(quota, now));
     }
 
-    /// Whether the axis reaches to `now`. `false` also at the end of time.
+    /// Whether the axis reaches to `now`. Always `false` at the end of time.
     #[inline]
     pub(crate) fn reaches(&self, now: Timestamp) -> bool {
         self.published.reaches(now)
     }
 
-    /// Moves the axis to `now` if the clock, which shows `latest`, has got there. The first stamp gives
-    /// it its place, or the clock if that stamp lies beyond the clock's horizon; but a clock at 0 says
-    /// nothing, since all stamps are then the caller's own. Whether the axis does not end before `now`.
+    /// Moves the axis to `now` if the clock, which shows `latest`, has reached `now`. The first
+    /// stamp places the axis; if that stamp lies beyond the clock's horizon, the clock places it. A
+    /// clock at 0 is ignored, since all stamps then come from the caller. Returns whether the axis
+    /// now reaches to `now`, or lies after it.
     ///
     /// Waits for holds.
     #[cold]
@@ -85,13 +87,13 @@ impl Cells {
         !self.published.load().is_beyond(now)
     }
 
-    /// Runs `make` while the quota does not change.
+    /// Runs `make` under the lock that keeps the quota from changing.
     pub(crate) fn unchanged<R>(&self, make: impl FnOnce() -> R) -> R {
         let _changes = self.changes.lock();
         make()
     }
 
-    /// Publishes `params` and makes every word follow.
+    /// Publishes `params` and converts every word to them.
     fn change(&self, changes: &mut Changes, before: &Parameters, params: &Parameters) {
         if params.quota != before.quota {
             if changes.past.len() == REMEMBERED_CHANGES {
@@ -109,7 +111,7 @@ impl Cells {
         }
     }
 
-    /// Writes the cell's word anew under `params`.
+    /// Converts the cell's word to `params`.
     fn follow(&self, cell: &Cell<'_>, params: &Parameters) {
         let backoff = Backoff::default();
         while let Some(word) = cell.load() {
@@ -123,8 +125,9 @@ impl Cells {
         }
     }
 
-    /// The state that `word` says. `None`: ask again. A word of the numbers before is written anew
-    /// first, since a charge decided under those could land on it after an answer under these.
+    /// The state in `word`. `None`: try again. A word of the previous parameters is converted
+    /// first: otherwise a charge decided under those could land on it after an answer under
+    /// `params`.
     #[inline]
     pub(super) fn state(&self, cell: &Cell<'_>, word: u64, params: &Parameters) -> Option<u64> {
         if word::is_of(word, params.generation) {
@@ -137,7 +140,7 @@ impl Cells {
         None
     }
 
-    /// Writes a word of the numbers before as these say it, if nothing came between.
+    /// Converts a word of the previous parameters, unless another write came between.
     #[cold]
     fn renew(&self, cell: &Cell<'_>, word: u64, params: &Parameters) -> bool {
         let Some(tick) = read_word(&self.published, params, word, cell.tag) else { return false };

@@ -1,4 +1,5 @@
-//! Keys without a slot: what they are decided on, and how they get one.
+//! Keys without a slot: the state they are decided on, and how they get a slot. The fast path for
+//! such keys is in `newcomer`; how the table chooses the slot is in `table`.
 
 use crate::algorithm::{Bucket, Moment};
 use crate::sync::mutant;
@@ -11,8 +12,8 @@ use super::table::{ClaimedSlot, Meaning, Start};
 use super::{Cells, Step, word};
 
 impl Cells {
-    /// `run` for a key that was not found, decided under the lock of its group: `None` if it is there
-    /// now.
+    /// As `run`, for a key that was not found: decides it under the lock of its group. `None`: the
+    /// key has a slot now, or the parameters changed; try again.
     #[inline(never)]
     pub(super) fn run_new<R>(
         &self,
@@ -49,7 +50,7 @@ impl Cells {
         }
     }
 
-    /// The state of a key that has no slot. `None`: ask again.
+    /// The state of a key that has no slot. `None`: try again.
     pub(super) fn initial(
         &self,
         tag: u64,
@@ -59,22 +60,22 @@ impl Cells {
     ) -> Option<u64> {
         let tat = match forgotten {
             0 => 0,
-            // It is idle now, and a stamp rounded up to a tick must not make it owe.
+            // The forgotten key is idle now: rounding its stamp up to a tick must not leave a debt.
             _ if forgotten <= params.stamp_of(moment) => params.tick(forgotten).min(moment.floor),
             _ => params.tick(forgotten),
         };
         if self.pool.get().is_none() {
             return Some(tat);
         }
-        // Perhaps it was counted in the pool: what the pool owes it may owe.
+        // The key may have been counted in the pool, so it may owe what its pool cell owes.
         let pooled = self.pooled(tag, params)?;
         Some(if Bucket::is_idle(pooled, moment) { tat } else { tat.max(pooled) })
     }
 
-    /// Claims a slot in the state that `first` makes, under the lock, of the state of a key that has
-    /// none; or no slot, if `first` wants none.
+    /// Claims a slot for a key that has none. Under the lock, `first` gets the key's initial state
+    /// and returns the state to write, or `None` if no slot is wanted.
     ///
-    /// Slots of keys that are `taken` are not free, though their keys are idle.
+    /// Slots of keys that are `taken` are not free, even if those keys are idle.
     pub(super) fn claim(
         &self,
         tag: u64,
@@ -99,7 +100,7 @@ impl Cells {
     }
 }
 
-/// What words mean under these numbers at this moment.
+/// What words mean under these parameters at this moment.
 struct WordReader<'a, F> {
     published: &'a Published,
     params: &'a Parameters,

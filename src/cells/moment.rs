@@ -1,4 +1,5 @@
-//! Now, on the axis of a quota, as the fast path has it.
+//! The current time on the axis of a quota, as the fast path computes it. Must agree with
+//! `Bucket::moment`, which all other paths use.
 
 use std::num::NonZeroU64;
 
@@ -6,12 +7,12 @@ use crate::ticks::{nanos_until, ticks_around};
 
 use super::sequence::is_stepped;
 
-/// A stamp on the axis of the numbers in force.
+/// A stamp on the axis of the parameters in force.
 #[derive(Clone, Copy)]
 pub(crate) struct FastMoment {
-    /// The sequence word that the axis stood behind.
+    /// The sequence word under which the axis was read.
     pub(crate) sequence: u64,
-    /// Nanoseconds since the axis begins, and the ticks around them.
+    /// Nanoseconds since the axis begins. `floor` and `ceil` are the ticks around them.
     nanos: u64,
     pub(crate) floor: u64,
     pub(crate) ceil: u64,
@@ -21,8 +22,8 @@ pub(crate) struct FastMoment {
 }
 
 impl FastMoment {
-    /// `None`: ticks are not whole, and must be if `WHOLE`. Any numbers give a moment, since they may
-    /// be of two quotas; only one quota's give a true one.
+    /// `None` if ticks are not whole and `WHOLE` asks that they are. Accepts any values, since a
+    /// reader may see those of two quotas; the moment is valid only if all are of one quota.
     #[inline(always)]
     pub(super) fn new<const WHOLE: bool>(
         sequence: u64,
@@ -31,7 +32,7 @@ impl FastMoment {
         den: u64,
     ) -> Option<FastMoment> {
         let (floor, ceil) = if den == 1 {
-            // Within the span of an axis nothing wraps.
+            // Within the span of an axis this does not wrap.
             let tick = nanos.wrapping_mul(num);
             (tick, tick)
         } else if WHOLE {
@@ -42,18 +43,18 @@ impl FastMoment {
         Some(FastMoment { sequence, nanos, floor, ceil, num, den })
     }
 
-    /// Whether each nanosecond has a whole number of ticks: then there are `num`.
+    /// Whether each nanosecond has a whole number of ticks, which is then `num`.
     #[inline(always)]
     pub(crate) fn is_whole(&self) -> bool {
         self.den == 1
     }
 
-    /// How long until `floor` reaches `tick`, in parts of which so many make a nanosecond.
+    /// How long until `floor` reaches `tick`, in parts, and how many parts make a nanosecond.
     #[inline(always)]
     pub(crate) fn until(&self, tick: u64) -> (u64, NonZeroU64) {
         if self.is_whole() {
-            // Never 0, as the type says: a division that nobody reads is left out only where it
-            // cannot panic.
+            // `NonZeroU64`: the compiler drops a division with an unused result only if it cannot
+            // panic.
             let per_nano = NonZeroU64::new(self.num).unwrap_or(NonZeroU64::MIN);
             (tick.saturating_sub(self.floor), per_nano)
         } else {
@@ -63,14 +64,14 @@ impl FastMoment {
     }
 }
 
-// Both take values, since what is passed by reference does not stay in registers, and are apart, since
-// they divide.
+// Both functions take values, since what is passed by reference does not stay in registers. They
+// are separate, since they divide.
 
-/// The ticks around a moment, where these are not whole.
+/// The ticks around a moment, if they are not whole.
 #[cold]
 #[inline(never)]
 fn ticks(is_stepped: bool, nanos: u64, num: u64, den: u64) -> (u64, u64) {
-    // Never 0 in numbers in force.
+    // Never 0 in parameters in force.
     let den = den.max(1);
     if is_stepped {
         let ticks = (nanos / den).saturating_mul(num);
@@ -83,7 +84,7 @@ fn ticks(is_stepped: bool, nanos: u64, num: u64, den: u64) -> (u64, u64) {
 #[cold]
 #[inline(never)]
 fn nanos(is_stepped: bool, tick: u64, num: u64, den: u64) -> u64 {
-    // Never 0 in numbers in force.
+    // Never 0 in parameters in force.
     let num = num.max(1);
     if is_stepped {
         return tick.div_ceil(num).saturating_mul(den);
@@ -105,7 +106,7 @@ mod tests {
     use crate::time::Timestamp;
 
     proptest! {
-        /// The fast path makes of any axis what the axis itself says.
+        /// The fast path places any stamp where the axis itself does.
         #[test]
         fn the_fast_path_has_the_ticks_of_the_scale(
             count in prop_oneof![1..100_u64, any::<u32>().prop_map(u64::from)],

@@ -1,4 +1,5 @@
-//! Seeded bugs that do not fit a line. No build but a model's runs them: see `sync::mutant`.
+//! Seeded bugs that need more than one line. Only builds of the models run them, to show that the
+//! models find bugs: see `sync::mutant`.
 
 use crate::algorithm::Moment;
 use crate::decision::{Allowed, Denied};
@@ -7,7 +8,7 @@ use crate::time::Timestamp;
 use super::{Cells, ChargedTo, Parameters, Step};
 
 impl Cells {
-    /// Charges, then looks whether that was too much: two that race for the last unit both lose.
+    /// Charges first and checks afterwards: two callers that race for the last unit both lose.
     pub(super) fn add_then_check(
         &self,
         tag: u64,

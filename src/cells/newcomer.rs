@@ -1,5 +1,6 @@
-//! A key without a slot, as the fast paths see it. That of one key gives it a slot at once. That of
-//! several gives it one only if the others agree, since what is denied writes nothing.
+//! Keys without a slot on the fast paths. The fast path of a single key gives it a slot and charges
+//! it. The fast path of several keys inserts one only if all others agree, since a denial writes
+//! nothing. What these paths cannot decide goes through `claim`.
 
 use crate::decision::{Allowed, Denied};
 use crate::sync::mutant;
@@ -13,7 +14,7 @@ use super::sequence::generation_of;
 use super::table::{ClaimedSlot, Meaning, Start};
 use super::word::{self, MAX_TICK};
 
-/// A key that may have no slot, and would be allowed then if it was never seen.
+/// A key that may have no slot, and would then be allowed if it was never seen.
 #[derive(Clone, Copy)]
 pub(crate) struct Newcomer<'a> {
     cells: &'a Cells,
@@ -21,11 +22,11 @@ pub(crate) struct Newcomer<'a> {
     stamp: Timestamp,
     /// Of a quota whose ticks are whole.
     params: FastParameters,
-    /// The tick at which its bucket is full after the charge.
+    /// The tick at which the key's bucket is full after the charge.
     full: u64,
 }
 
-/// What words mean under the numbers of the fast path, at the stamp `now`, which is at a tick.
+/// What words mean under the parameters of the fast path, at the stamp `now`, which is at `tick`.
 struct FastWords {
     salt: u64,
     tick: u64,
@@ -34,8 +35,9 @@ struct FastWords {
 }
 
 impl Cells {
-    /// The key, if it would be allowed as one that was never seen. `None`: it would not, or callers
-    /// wait in line, or keys without room may be in the pool, or ticks are not whole.
+    /// The key, if a key never seen would be allowed `cost`. `None`: it would not, the cost is 0,
+    /// there is a pool, callers wait in line, the parameters are changing, ticks are not whole, or
+    /// the axis does not reach to `now`.
     #[inline]
     pub(crate) fn newcomer(&self, tag: u64, cost: u64, now: Timestamp) -> Option<Newcomer<'_>> {
         let params = self.published.fast(self.published.moment::<true>(now)?)?;
@@ -47,8 +49,8 @@ impl Cells {
         Some(Newcomer { cells: self, tag, stamp: now, params, full })
     }
 
-    /// Decides a key that has no slot and is allowed as if never seen: gives it one, charged `cost`.
-    /// `None`: it is not such a key, or the numbers are not those of a fast path.
+    /// Decides a key that has no slot and is allowed as if never seen: inserts it, charged `cost`.
+    /// `None`: the key is not such a key, or the fast path cannot read the parameters.
     #[inline]
     pub(super) fn decide_absent(
         &self,
@@ -59,7 +61,7 @@ impl Cells {
         let newcomer = self.newcomer(tag, cost, now)?;
         match newcomer.claim(|_| newcomer.full) {
             ClaimedSlot::Made(_) => Some(Ok(newcomer.allowed())),
-            // The pool is there from then on, and this is not asked again.
+            // The caller goes on to make the pool; then `newcomer` returns `None` for every key.
             ClaimedSlot::Full { .. } if self.overflow == Overflow::Pool => None,
             ClaimedSlot::Full { until } => {
                 self.count_overflow();
@@ -75,12 +77,12 @@ impl<'a> Newcomer<'a> {
         word::mask(word::spread(self.tag), self.params.salt)
     }
 
-    /// The tick at which its bucket is full after the charge.
+    /// The tick at which the key's bucket is full after the charge.
     pub(crate) fn full(&self) -> u64 {
         self.full
     }
 
-    /// That of its quota.
+    /// The generation of the quota it was decided under.
     pub(crate) fn generation(&self) -> u64 {
         generation_of(self.params.now.sequence)
     }
@@ -97,17 +99,17 @@ impl<'a> Newcomer<'a> {
         FastWords { salt, tick: now.floor, per_nano: now.num, now: self.stamp }
     }
 
-    /// Gives it a slot with the tick that `first` says, if it has none and was never seen as far as
-    /// that is known: no key of its group that was forgotten needs its slot after the stamp that
-    /// `first` is given.
+    /// Inserts the key with the tick that `first` makes of the `forgotten` stamp of its group. Only
+    /// if the key has no slot and counts as never seen: no forgotten key of the group was still in
+    /// debt at `stamp`.
     #[inline(always)]
     fn claim(&self, mut first: impl FnMut(u64) -> u64) -> ClaimedSlot<'a> {
         let Newcomer { cells, stamp, .. } = *self;
         let mask = self.mask();
         cells.table.claim(self.tag, &self.words(), |forgotten| {
-            // Asked under the lock: a change that comes later rewrites the word that is written here.
+            // Checked under the lock: a later change converts the word that is written here.
             let is_current = self.is_current() || mutant("claim_unasked");
-            // What the pool owes the key may owe.
+            // If there is a pool, the key may owe what its pool cell owes.
             let is_never_seen = forgotten <= stamp.as_nanos() && cells.pool.get().is_none();
             if is_current && is_never_seen {
                 Start::With(first(forgotten) ^ mask)
@@ -121,12 +123,12 @@ impl<'a> Newcomer<'a> {
         self.cells.published.is_unchanged(self.params.now.sequence)
     }
 
-    /// Whether it has no slot and would be allowed.
+    /// Whether the key has no slot and would be allowed.
     pub(crate) fn is_valid(&self) -> bool {
         self.forgotten().is_some()
     }
 
-    /// The stamp up to which keys of its group were forgotten, if it has no slot and would be allowed.
+    /// The `forgotten` stamp of the key's group, if the key has no slot and would be allowed.
     pub(crate) fn forgotten(&self) -> Option<u64> {
         let Cells { pool, table, .. } = self.cells;
         let forgotten = match mutant("absent_unasked") {
@@ -137,7 +139,7 @@ impl<'a> Newcomer<'a> {
         (is_never_seen && pool.get().is_none() && self.is_current()).then_some(forgotten)
     }
 
-    /// Gives it a slot in the state of a key that was never seen, to be charged together with others.
+    /// Inserts the key uncharged, as if never seen. It is charged later, together with other keys.
     pub(crate) fn insert_new(&self) -> Option<FastPending<'a>> {
         let mut start = 0;
         let claim = self.claim(|forgotten| {
@@ -152,7 +154,7 @@ impl<'a> Newcomer<'a> {
 }
 
 impl FastWords {
-    /// The tick of a stamp that is not after now, or 0 if that is before the axis.
+    /// The tick of a stamp that is not after now, or 0 if the stamp is before the axis.
     fn tick_of(&self, stamp: u64) -> u64 {
         let ago = self.now.as_nanos().saturating_sub(stamp);
         self.tick.saturating_sub(ago.saturating_mul(self.per_nano))
@@ -174,7 +176,7 @@ impl Meaning for FastWords {
 
     #[inline]
     fn stamp(&self, tick: u64) -> u64 {
-        // Never 0 in numbers in force.
+        // Never 0 in parameters in force.
         let per_nano = self.per_nano.max(1);
         match self.tick.checked_sub(tick) {
             Some(ago) => self.now.as_nanos().saturating_sub(ago / per_nano),
@@ -198,7 +200,7 @@ mod tests {
         cells.reach(now, now);
         let newcomer = cells.newcomer(7, 1, now).unwrap();
         assert!(newcomer.is_valid());
-        // What its group has forgotten by then is what the key may owe.
+        // Up to what its group has forgotten, the key may be in debt.
         let params = cells.published.load();
         for stamp in [0, 1, now.as_nanos() - 1, now.as_nanos()] {
             assert_eq!(newcomer.words().tick_of(stamp), params.tick(stamp), "{stamp}");

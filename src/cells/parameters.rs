@@ -1,4 +1,5 @@
-//! The numbers of a quota on its axis of ticks, and how words follow a change of them.
+//! The parameters of a quota on its axis of ticks, and how a word of the previous parameters is
+//! converted. Where decisions read them is in `published`, how they change in `change`.
 
 use std::time::Duration;
 
@@ -8,15 +9,16 @@ use crate::time::Timestamp;
 
 use super::word::MAX_TICK;
 
-/// The latest tick that can be now: a full bucket still fits a word.
+/// The latest tick that can be now, so that a full bucket still fits a word.
 const MAX_NOW: u64 = (1 << 60) - 1;
-/// How far from the axis's origin the first stamp is put: 9 years of 1 ns ticks, so that stamps
+/// How far after the axis's origin the first stamp is put: 9 years of 1 ns ticks, so that stamps
 /// may also come from before it.
 const PAST: u64 = 1 << 58;
 const SECOND: u64 = 1_000_000_000;
-/// How far the axis reaches beyond the stamp that it was put at: 10 years. A key that is charged at a
-/// later stamp leaves the table, unless the clock has got there: else the key would keep others from
-/// refilling, or raise their mark once it is forgotten.
+/// How far the axis reaches beyond the stamp at which it was placed: 10 years. A key charged at a
+/// later stamp leaves the table unless the clock has got there. Otherwise the axis would have to
+/// move, which stops other keys from refilling, or the key would raise the `forgotten` stamp of its
+/// group once it is forgotten.
 pub(crate) const HORIZON: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// A quota in force, and where its axis begins.
@@ -27,14 +29,15 @@ pub(crate) struct Parameters {
     pub(crate) bucket: Bucket,
     /// Stamp of tick 0, in nanoseconds.
     pub(super) origin: u64,
-    /// Nanoseconds after the origin that the axis can show. 0 before the first stamp.
+    /// How many nanoseconds after the origin the axis covers. 0 before the first stamp.
     pub(super) span: u64,
-    /// The stamp at which these numbers came into force: debt is converted as of then.
+    /// The stamp, in nanoseconds, at which these parameters came into force. Debt is converted as
+    /// of this stamp.
     pub(super) since: u64,
 }
 
 impl Parameters {
-    /// The numbers of a quota from `since` on, on an axis on which `now` has room both ways.
+    /// The parameters of a quota from `since` on, on an axis with room before and after `now`.
     fn new(
         generation: u64,
         quota: Quota,
@@ -45,8 +48,9 @@ impl Parameters {
         let bucket = Bucket::new(&quota, refill);
         let now = now.as_nanos();
         let origin = now.saturating_sub(bucket.scale.span(PAST));
-        // On whole seconds, so that stamps of whole seconds are exact; on whole steps, which begin
-        // where all axes do: if they are as long as an axis, where that of now begins.
+        // The origin is a whole second, so that stamps of whole seconds are exact. If time passes
+        // in steps, it is a multiple of the step, and if a step is as long as an axis, the
+        // beginning of the step of `now`.
         let mut origin = match bucket.scale.step {
             0 => origin - origin % SECOND,
             step => origin - origin % step,
@@ -57,7 +61,7 @@ impl Parameters {
         Parameters::on_axis(generation, quota, bucket, origin, now, since.as_nanos())
     }
 
-    /// Nanoseconds that an axis can show: within its first step no tick passes.
+    /// How many nanoseconds an axis covers: at least a step, since no tick passes within the first.
     fn span(bucket: &Bucket) -> u64 {
         bucket.scale.span(MAX_NOW).max(bucket.scale.step)
     }
@@ -71,7 +75,8 @@ impl Parameters {
         since: u64,
     ) -> Self {
         let horizon = (Timestamp::from_nanos(now - origin) + HORIZON).as_nanos();
-        // Not beyond the end of time: an earlier stamp, which wraps, lies outside.
+        // Not beyond the end of time, so that the wrapped difference of an earlier stamp is
+        // outside.
         let end_of_time = (u64::MAX - origin).saturating_add(1);
         let span = Parameters::span(&bucket).min(horizon).min(end_of_time);
         Parameters { generation, quota, bucket, origin, span, since }
@@ -83,7 +88,7 @@ impl Parameters {
             Parameters::new(self.generation + 1, self.quota, self.bucket.refill(), now, now);
         let den = bucket.scale.den;
         if self.span > 0 && SECOND % den != 0 && bucket.scale.step == 0 {
-            // By whole ticks, so that no word is rounded; unless too little would lie ahead.
+            // Moves by whole ticks, so that no word is rounded, unless too little would lie ahead.
             let part = origin.saturating_sub(self.origin) % den;
             origin -= if part < Parameters::span(&bucket) / 4 { part } else { 0 };
         }
@@ -91,13 +96,13 @@ impl Parameters {
         Parameters::on_axis(generation, quota, bucket, origin, now.as_nanos(), origin)
     }
 
-    /// Before any stamp: the axis has no length, so the first stamp gives it an origin.
+    /// The parameters before any stamp: the axis has no length, so the first stamp places it.
     pub(super) fn unset(generation: u64, quota: Quota, refill: Refill) -> Self {
         let params = Parameters::new(generation, quota, refill, Timestamp::ZERO, Timestamp::ZERO);
         Parameters { span: 0, ..params }
     }
 
-    /// Another quota from `now` on.
+    /// The parameters of another quota from `now` on.
     pub(crate) fn changed(&self, quota: Quota, now: Timestamp) -> Self {
         let refill = self.bucket.refill();
         if self.span == 0 {
@@ -106,12 +111,12 @@ impl Parameters {
         Parameters::new(self.generation + 1, quota, refill, now, now)
     }
 
-    /// The stamp, in nanoseconds, before which the axis ends; 0 if no stamp has given it a place yet.
+    /// The stamp, in nanoseconds, before which the axis ends; 0 if no stamp has placed it yet.
     pub(super) fn end(&self) -> u64 {
         if self.is_unset() { 0 } else { self.origin.saturating_add(self.span) }
     }
 
-    /// Whether no stamp has given the axis a place yet.
+    /// Whether no stamp has placed the axis yet.
     pub(super) fn is_unset(&self) -> bool {
         self.span == 0
     }
@@ -125,7 +130,7 @@ impl Parameters {
     }
 
     /// Where `now` lies on the axis. A stamp before the origin counts as the origin, since earlier
-    /// stamps never admit more, and one beyond the end as the end.
+    /// stamps never admit more, and a stamp beyond the end as the end.
     #[inline]
     pub(crate) fn moment(&self, now: Timestamp) -> Moment {
         let nanos = now.as_nanos().wrapping_sub(self.origin);
@@ -148,7 +153,7 @@ impl Parameters {
         self.origin.saturating_add(self.bucket.scale.nanos(tick))
     }
 
-    /// The stamp, in nanoseconds, of a moment of this axis.
+    /// The stamp, in nanoseconds, of a moment on this axis.
     pub(crate) fn stamp_of(&self, moment: Moment) -> u64 {
         self.origin.saturating_add(moment.nanos)
     }
@@ -159,8 +164,8 @@ impl Parameters {
         self.at(nanos).ceil.min(MAX_TICK)
     }
 
-    /// The tick that a word of the numbers before says under these. Debt is kept in units and
-    /// rounded up; a bucket that was full at the change stays full since when it was.
+    /// Converts the tick of a word of the parameters `before`. Debt is kept in units and rounded
+    /// up. A bucket that was full at the change stays full since the same stamp.
     pub(crate) fn convert(&self, before: &Parameters, tick: u64) -> u64 {
         self.convert_as_of(before, tick, self.since)
     }

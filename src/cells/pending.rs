@@ -1,4 +1,6 @@
-//! A word that was decided on, and the one that it is to become: little, for a request may have several.
+//! A word that was decided on, and the word it becomes if the charge is written. Kept small, since
+//! a request may have several. `sight` and `snapshot` decide; this file holds, charges and
+//! releases.
 
 use crate::sync::{Ordering, mutant};
 use crate::time::Timestamp;
@@ -12,11 +14,11 @@ use super::{Cells, Charge, ChargedTo, word};
 pub(crate) struct Pending<'a> {
     cell: Cell<'a>,
     word: u64,
-    /// The word once it is charged.
+    /// The word after the charge.
     charged: u64,
 }
 
-/// A key on the fast path that is to be charged, under the quota in force.
+/// A key on the fast path that is to be charged under the quota in force.
 #[derive(Clone, Copy)]
 pub(crate) struct FastPending<'a> {
     cells: &'a Cells,
@@ -44,30 +46,31 @@ impl<'a> Pending<'a> {
         self.charged != self.word
     }
 
-    /// Whether the word is still what it was.
+    /// Whether the word is unchanged.
     #[inline(always)]
     pub(super) fn is_valid(&self) -> bool {
         mutant("answer_unconfirmed") || self.cell.is_still(self.word)
     }
 
-    /// Writes the charge, unless the word has become another.
+    /// Writes the charge, unless the word has changed.
     #[inline(always)]
     pub(super) fn write(&self) -> bool {
         self.cell.replace(self.word, self.charged)
     }
 
-    /// Holds the word, unless it has become another.
+    /// Holds the word, unless it has changed.
     #[inline(always)]
     pub(super) fn take(&self) -> bool {
         self.cell.replace(self.word, word::held(self.word))
     }
 
-    /// Lets go of a word that is held: charged, or as it was.
+    /// Releases a held word: charged, or as it was.
     #[inline(always)]
     pub(super) fn release(&self, is_charged: bool) {
         let is_charged = is_charged || mutant("charge_first");
         let word = if is_charged { self.charged } else { self.word };
-        // Release: a thread that reads this word sees the commit that it belongs to.
+        // Release: pairs with the Acquire in `Cell::load`, so a thread that reads this word sees
+        // the commit it belongs to.
         self.cell.word.store(word, Ordering::Release);
     }
 }
@@ -78,32 +81,34 @@ impl<'a> FastPending<'a> {
         FastPending { cells, sequence, pending }
     }
 
-    /// Whether the quota is still in force, and nobody waits in line.
+    /// Whether the quota is still in force and no caller waits in line.
     #[inline(always)]
     fn is_current(&self) -> bool {
         mutant("mixed_quotas") || self.cells.published.is_unchanged(self.sequence)
     }
 
-    /// Whether the word is still what it was and the quota is in force. Words follow a change of quota
-    /// one by one, after it, so the word alone would let a refusal be made of two quotas.
+    /// Whether the word is unchanged and the quota is in force. A change of quota converts words
+    /// one by one, after it is published, so checking the word alone could mix two quotas in one
+    /// denial.
     #[inline(always)]
     pub(crate) fn is_valid(&self) -> bool {
         self.pending.is_valid() && self.is_current()
     }
 
-    /// Charges the key, unless something came between.
+    /// Charges the key, unless another write came between.
     #[inline(always)]
     pub(crate) fn charge(&self) -> bool {
         self.is_current() && self.pending.write()
     }
 
-    /// Holds the key, unless something came between. Then `release` must follow.
+    /// Holds the key, unless another write came between. If this returns `true`, `release` must
+    /// follow.
     #[inline(always)]
     pub(crate) fn hold(&self) -> bool {
         if !self.pending.take() {
             return false;
         }
-        // Two keys of one limiter are not decided under two quotas of it.
+        // Two keys of one limiter must not be decided under two of its quotas.
         let is_current = self.is_current();
         if !is_current || mutant("release_early") {
             self.pending.release(false);
@@ -111,19 +116,19 @@ impl<'a> FastPending<'a> {
         is_current
     }
 
-    /// Lets go of a key that is held: charged, or as it was.
+    /// Releases a held key: charged, or as it was.
     #[inline(always)]
     pub(crate) fn release(&self, is_charged: bool) {
         self.pending.release(is_charged);
     }
 
-    /// That of the quota it was decided under.
+    /// The generation of the quota it was decided under.
     #[inline(always)]
     pub(crate) fn generation(&self) -> u64 {
         generation_of(self.sequence)
     }
 
-    /// What was charged, for settling.
+    /// The charge, for settling.
     #[inline(always)]
     pub(crate) fn charged(&self, cost: u64, now: Timestamp) -> Charge {
         let (tag, generation) = (self.pending.cell.tag, self.generation());

@@ -1,4 +1,5 @@
-//! Keys for which there is no room.
+//! Keys for which the table has no room: the shared pool of newcomers, and the answers to keys that
+//! are counted nowhere. Records have a pool of their own, in `records/shard.rs`.
 
 use std::time::Duration;
 
@@ -12,24 +13,24 @@ use super::published::read_word;
 use super::table::Cell;
 use super::{Cells, word};
 
-/// Cells that newcomers share while the table is full.
+/// Number of cells that newcomers share while the table is full.
 #[cfg(not(tollgate_loom))]
 const POOL_CELLS: usize = 64;
 #[cfg(tollgate_loom)]
 const POOL_CELLS: usize = 1;
 
-/// What happens to a key for which there is no room: `max_keys` others are in debt.
+/// What happens to a new key when `max_keys` other keys are in debt and there is no room for it.
 ///
 /// Every such call is counted ([`RateLimiter::overflows`](crate::RateLimiter::overflows)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overflow {
-    /// Newcomers share 64 cells, each with the limiter's quota. A flood is limited, and newcomers
-    /// that share a cell with it are denied with it.
+    /// New keys share 64 cells, each with the limiter's quota. A flood of new keys is limited, and
+    /// a new key that shares a cell with the flood is denied with it.
     #[default]
     Pool,
-    /// Newcomers are denied until a key becomes idle.
+    /// New keys are denied until a key becomes idle.
     Deny,
-    /// Newcomers are allowed without being counted.
+    /// New keys are allowed and not counted.
     Allow,
 }
 
@@ -44,7 +45,7 @@ pub(super) struct Full {
 }
 
 impl Cells {
-    /// Whether the key has no slot and its pool cell is in debt, which is then its own.
+    /// Whether the key has no slot and its pool cell is in debt. The key then owes that debt.
     #[cold]
     pub(super) fn is_pooled(&self, tag: u64, now: Timestamp) -> bool {
         if self.pool.get().is_none() || self.table.find(tag, word::spread(tag)).is_some() {
@@ -54,14 +55,14 @@ impl Cells {
         self.pooled(tag, &params).is_some_and(|tat| !Bucket::is_idle(tat, moment))
     }
 
-    /// The state of the pool cell that the key shares. `None`: ask again.
+    /// The state of the pool cell that the key shares. `None`: try again.
     pub(super) fn pooled(&self, tag: u64, params: &Parameters) -> Option<u64> {
         let cell = self.pool_cell(tag)?;
         let word = cell.load().filter(|word| !word::is_held(*word))?;
         read_word(&self.published, params, word, cell.tag)
     }
 
-    /// The answer to a key that is counted nowhere.
+    /// The answer for a key that is counted nowhere.
     pub(super) fn not_inserted(
         &self,
         cost: u64,
@@ -80,7 +81,7 @@ impl Cells {
         })
     }
 
-    /// The pool cell that the key shares.
+    /// The pool cell that the key shares. Creates the pool if there is none.
     pub(super) fn pool_cell(&self, tag: u64) -> Option<Cell<'_>> {
         let pool = match self.pool.get() {
             Some(pool) => pool,
@@ -92,7 +93,8 @@ impl Cells {
 
     #[cold]
     fn make_pool(&self) -> &[PoolCell] {
-        // Until the pool is there for all to see: a change meets it or precedes it.
+        // Held until the pool is visible: a change of quota comes before the pool or converts its
+        // cells.
         let changes = self.changes.lock();
         let generation = self.published.load().generation;
         if mutant("pool_unlocked") {

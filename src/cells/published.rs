@@ -1,9 +1,9 @@
-//! The numbers in force, where every decision reads them.
+//! The parameters in force, where every decision reads them.
 //!
-//! A pair of slots, as in a seqlock: readers take no lock, and a change writes the slot that is not
-//! in use, then moves the generation on. The slot before it stays readable until the next change,
-//! which waits until no word of its generation is left. What the fast path reads of the slot in use
-//! stands once more on a cache line of its own, beside the sequence word.
+//! Two slots, as in a seqlock: readers take no lock; a change writes the slot that is not in use
+//! and then increments the generation. The previous slot stays readable until the next change,
+//! which waits until no word of its generation is left. The values that the fast path reads are
+//! repeated on one cache line, next to the sequence word.
 
 use crate::algorithm::Bucket;
 use crate::decision::Standing;
@@ -17,7 +17,7 @@ use super::parameters::Parameters;
 use super::sequence::{CHANGING, GENERATION_SHIFT, QUEUED, STEPPED};
 use super::word;
 
-/// The numbers in force and those before them.
+/// The parameters in force and the previous ones.
 pub(crate) struct Published {
     line: FastLine,
     slots: [CachePadded<Slot>; 2],
@@ -40,7 +40,7 @@ struct FastLine {
     salt: AtomicU64,
 }
 
-/// The numbers in force as the fast path has them.
+/// The parameters in force as the fast path reads them.
 #[derive(Clone, Copy)]
 pub(crate) struct FastParameters {
     pub(crate) now: FastMoment,
@@ -50,7 +50,7 @@ pub(crate) struct FastParameters {
 }
 
 impl FastParameters {
-    /// How a bucket stands that is full at the tick `full`.
+    /// The standing of a key whose bucket is full at the tick `full`.
     #[inline(always)]
     pub(crate) fn standing(&self, full: u64) -> Standing {
         let FastParameters { now, unit, capacity, .. } = *self;
@@ -86,11 +86,12 @@ impl Published {
         published
     }
 
-    /// The numbers in force.
+    /// The parameters in force.
     #[inline]
     pub(crate) fn load(&self) -> Parameters {
         loop {
-            // Acquire: sees the slot as it was published with this generation.
+            // Acquire: pairs with the Release in `publish`, so the slot is seen as published with
+            // this generation.
             let generation = self.line.sequence.load(Ordering::Acquire) >> GENERATION_SHIFT;
             let params = self.slots[(generation & 1) as usize].read(generation);
             if self.is_current(generation) {
@@ -99,21 +100,21 @@ impl Published {
         }
     }
 
-    /// Whether the axis reaches to `now`. `false` also at the end of time.
+    /// Whether the axis reaches to `now`. Always `false` at the end of time.
     #[inline]
     pub(crate) fn reaches(&self, now: Timestamp) -> bool {
-        // Acquire: the numbers whose end this is are in force.
+        // Acquire: pairs with the Release in `publish`: the parameters with this end are in force.
         now.as_nanos() < self.end.load(Ordering::Acquire)
     }
 
-    /// A stamp on the axis in force, unless callers wait in line for a key, the numbers are being
-    /// changed, the axis does not reach there, or its ticks are not whole and must be if `WHOLE`. It is
-    /// true if `fast` says so afterwards.
+    /// Places `now` on the axis in force. `None`: callers wait in line for a key, the parameters
+    /// are being changed, the axis does not reach to `now`, or its ticks are not whole and `WHOLE`
+    /// asks that they are. The result is valid only if `fast` returns `Some` for it afterwards.
     #[inline(always)]
     pub(crate) fn moment<const WHOLE: bool>(&self, now: Timestamp) -> Option<FastMoment> {
         // Acquire: as in `load`.
         let sequence = self.line.sequence.load(Ordering::Acquire);
-        // Relaxed: `is_unchanged` orders the line.
+        // Relaxed: `is_unchanged` validates what is read of the line.
         let get = |field: &AtomicU64| field.load(Ordering::Relaxed);
         let nanos = now.as_nanos().wrapping_sub(get(&self.line.origin));
         if sequence & (QUEUED | CHANGING) != 0 || nanos >= get(&self.line.span) {
@@ -122,66 +123,70 @@ impl Published {
         FastMoment::new::<WHOLE>(sequence, nanos, get(&self.line.num), get(&self.line.den))
     }
 
-    /// The numbers in force, if they are still those of `now`.
+    /// The parameters in force, if they are still those that `now` was computed from.
     #[inline(always)]
     pub(crate) fn fast(&self, now: FastMoment) -> Option<FastParameters> {
-        // Relaxed: `is_unchanged` orders the line.
+        // Relaxed: `is_unchanged` validates what is read of the line.
         let get = |field: &AtomicU64| field.load(Ordering::Relaxed);
         let (unit, capacity) = (get(&self.line.unit), get(&self.line.capacity));
         let params = FastParameters { now, unit, capacity, salt: get(&self.line.salt) };
         self.is_unchanged(now.sequence).then_some(params)
     }
 
-    /// Whether the numbers that stood behind this sequence word are still in force, and nobody waits in
-    /// line.
+    /// Whether the parameters published with this sequence word are still in force and no caller
+    /// waits in line.
     #[inline(always)]
     pub(crate) fn is_unchanged(&self, sequence: u64) -> bool {
-        // Pairs with the fence in `publish`: if anything read before was of a later change, its
-        // mark is visible now.
+        // Pairs with the Release fence in `publish`: if a value read before this fence was written
+        // by a later change, the load below sees that change's mark.
         fence(Ordering::Acquire);
         mutant("line_unchecked") || self.line.sequence.load(Ordering::Relaxed) == sequence
     }
 
-    /// The numbers before `current`, or `None` if `current` is no longer in force.
+    /// The parameters before `current`, or `None` if `current` is no longer in force. While the
+    /// next change writes their slot they may be a mix of both; no word of their generation is left
+    /// then, so the compare-and-swap of a word converted with them fails.
     pub(crate) fn before(&self, current: &Parameters) -> Option<Parameters> {
         let generation = current.generation.wrapping_sub(1);
         let params = self.slots[(generation & 1) as usize].read(generation);
         self.is_current(current.generation).then_some(params)
     }
 
-    /// Whether `generation` is still in force, and so what was read of its slots is whole.
+    /// Whether `generation` is still in force. If so, what was read of its slot is consistent.
     #[inline]
     pub(crate) fn is_current(&self, generation: u64) -> bool {
-        // Pairs with the fence in `publish`: if any word read before was of a later change, the
-        // generation that came before that change is visible now.
+        // Pairs with the Release fence in `publish`: if a value read before this fence was written
+        // by a later change to the same slot, the load below sees the generation that this change
+        // replaced.
         fence(Ordering::Acquire);
         self.line.sequence.load(Ordering::Relaxed) >> GENERATION_SHIFT == generation
     }
 
-    /// Puts `params` in force. One caller at a time, and only when no word of a generation before
-    /// the present one is left.
+    /// Puts `params` in force. Called by one thread at a time, and only when no word is left of a
+    /// generation before the present one.
     pub(crate) fn publish(&self, params: &Parameters) {
-        // Relaxed: the fence below orders it.
+        // Relaxed: the fence below orders it before the writes.
         let before = self.line.sequence.fetch_or(CHANGING, Ordering::Relaxed) & STEPPED;
-        // Pairs with the fences in `is_current` and `is_unchanged`: a thread that reads what is
-        // written below also sees the mark, and that the slot's old generation is over.
+        // Pairs with the Acquire fences in `is_current` and `is_unchanged`: a thread that reads a
+        // value written below also sees the mark, and that the slot's old generation is over.
         fence(Ordering::Release);
         self.slots[(params.generation & 1) as usize].write(params);
         self.line.write(params);
-        // Release: publishes the slot and the line. The next generation and its mark, and the mark of
-        // the change taken away. Added, since `QUEUED` may be set meanwhile.
+        // Release: publishes the slot and the line; pairs with the Acquire loads in `load` and
+        // `moment`. The sum increments the generation, sets its mark and clears `CHANGING`. It is
+        // added, not stored, since `QUEUED` may be set meanwhile.
         let marks = mark(params).wrapping_sub(before).wrapping_sub(CHANGING);
         let next = marks.wrapping_add(1 << GENERATION_SHIFT);
         self.line.sequence.fetch_add(next, Ordering::Release);
-        // Release, and after it: a caller that sees the end does not go on under the numbers before,
-        // which may have no axis.
+        // Release, and after the sequence word: a caller that sees the new end (Acquire in
+        // `reaches`) no longer uses the previous parameters, which may have no axis.
         self.end.store(params.end(), Ordering::Release);
     }
 
-    /// Says whether callers wait in line for any key: then no check takes the fast path.
+    /// Sets whether callers wait in line for any key: then no check takes the fast path.
     pub(crate) fn set_queued(&self, any: bool) {
-        // Relaxed: a caller that began to wait before a check did so before it for the checker,
-        // too, and against one who begins meanwhile either order is right.
+        // Relaxed: a caller that began to wait before a check happened before it, so the check sees
+        // the mark. If the two are concurrent, either order is correct.
         if any {
             self.line.sequence.fetch_or(QUEUED, Ordering::Relaxed);
         } else {
@@ -190,15 +195,15 @@ impl Published {
     }
 }
 
-/// What the sequence word says of the axis.
+/// What the sequence word says about the axis.
 fn mark(params: &Parameters) -> u64 {
     if params.bucket.scale.step == 0 { 0 } else { STEPPED }
 }
 
-/// Writes a field of the numbers, by the one thread that may. What does not change is left alone: a
-/// reader then has fewer stale values to see, and a model fewer to try.
+/// Writes a field of the parameters; only the thread that changes the quota may. An unchanged value
+/// is not stored, so readers, and the models, have fewer stale values to see.
 fn set_changed(field: &AtomicU64, value: u64) {
-    // Relaxed: `Published` orders whole slots and the line.
+    // Relaxed: `Published` orders the slots and the line.
     if field.load(Ordering::Relaxed) != value {
         field.store(value, Ordering::Relaxed);
     }
@@ -220,7 +225,7 @@ impl FastLine {
 }
 
 impl Slot {
-    // Relaxed throughout: `Published` orders whole slots.
+    // Relaxed throughout: `Published` orders the slots.
     #[inline]
     fn read(&self, generation: u64) -> Parameters {
         let get = |field: &AtomicU64| field.load(Ordering::Relaxed);
@@ -229,7 +234,8 @@ impl Slot {
             generation,
             quota: Quota::known(get(&self.count), get(&self.per), burst),
             bucket: Bucket {
-                // A slot never written has zeros; nothing may divide by them.
+                // Never 0 once a slot is written; `max` keeps divisions from panicking whatever is
+                // read.
                 scale: Scale {
                     unit: get(&self.unit),
                     num: get(&self.num).max(1),
@@ -260,7 +266,7 @@ impl Slot {
     }
 }
 
-/// The tick of `word`, unless it was written under numbers that are unknown here.
+/// The tick of `word`, or `None` if the parameters it was written under are no longer known.
 #[inline]
 pub(crate) fn read_word(
     published: &Published,

@@ -1,7 +1,7 @@
-//! Keys that callers wait in line for, and how many units they wait for.
+//! Which keys callers wait in line for, and for how many units.
 //!
-//! The lines are somebody else's: here it is only known that whoever does not wait comes after
-//! them.
+//! The lines themselves are in `rate_limiter/lines.rs` and `queue/`. Decisions only need to know
+//! that callers outside a line come after its waiters.
 
 use std::collections::HashMap;
 
@@ -9,15 +9,15 @@ use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering, fence};
 
 #[derive(Default)]
 pub(crate) struct Queued {
-    /// For each group of keys, by the six bits that their tags begin with, whether one is waited
-    /// for: so that a line before one key slows few others.
+    /// One bit for each group of keys (by the top six bits of the key hash): whether callers wait
+    /// for a key of the group. A line for one key thus slows few others.
     groups: CachePadded<AtomicU64>,
     waited: Mutex<WaitedUnits>,
 }
 
 struct WaitedUnits {
     units: HashMap<u64, u64>,
-    /// Keys in `units`, by group.
+    /// How many keys of each group are in `units`.
     keys: [u32; 64],
 }
 
@@ -32,27 +32,27 @@ fn group(tag: u64) -> usize {
 }
 
 impl Queued {
-    /// Whether any key is waited for.
+    /// Whether callers wait for any key.
     pub(crate) fn any(&self) -> bool {
         // Relaxed: as in `may_be`.
         self.groups.load(Ordering::Relaxed) != 0
     }
 
-    /// Whether the key may be waited for.
+    /// Whether callers may wait for the key.
     #[inline(always)]
     pub(crate) fn may_be(&self, tag: u64) -> bool {
-        // Relaxed: whoever began to wait before this call did so before it for the caller too, and
-        // against one who begins meanwhile either order is right.
+        // Relaxed: a waiter that began to wait before this call happened before it, so its bit is
+        // seen. If the two are concurrent, either order is correct.
         self.groups.load(Ordering::Relaxed) & 1 << group(tag) != 0
     }
 
-    /// Units that are waited for of `tag`.
+    /// How many units callers wait for in the line of `tag`.
     pub(crate) fn ahead(&self, tag: u64) -> u64 {
         if self.may_be(tag) { self.waited.lock().units.get(&tag).copied().unwrap_or(0) } else { 0 }
     }
 
-    /// Notes how many units are waited for of `tag`, and says to `mark`, under the lock, whether any
-    /// are of any key.
+    /// Sets how many units callers wait for in the line of `tag`, and tells `mark`, under the lock,
+    /// whether callers wait for any key.
     pub(crate) fn set(&self, tag: u64, units: u64, mark: impl FnOnce(bool)) {
         let mut waited = self.waited.lock();
         let waited = &mut *waited;
@@ -66,8 +66,9 @@ impl Queued {
         }
         let bit = 1 << group(tag);
         let others = self.groups.load(Ordering::Relaxed) & !bit;
-        // Relaxed: as in `may_be`. The fence: whoever brings news and does not see this is seen by
-        // whoever looks at the key after it.
+        // Relaxed: as in `may_be`. The fence below pairs with `news` in `rate_limiter/lines.rs`:
+        // either the thread that changed a key sees this store, or the waiter, which looks at the
+        // key afterwards, sees the change.
         let groups = if *keys > 0 { others | bit } else { others };
         self.groups.store(groups, Ordering::Relaxed);
         mark(groups != 0);

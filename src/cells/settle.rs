@@ -1,4 +1,5 @@
-//! Charges that are corrected later.
+//! Correcting a charge after it was made. Charges themselves are made in `take` and on the fast
+//! path; records settle in `records.rs`.
 
 use crate::algorithm::{Moment, Refill};
 use crate::quota::Quota;
@@ -17,14 +18,15 @@ pub(crate) struct Charge {
     pub(crate) cost: u64,
     pub(crate) at: Timestamp,
     pub(crate) charged_to: ChargedTo,
-    /// That of the quota it was decided under.
+    /// The generation of the quota it was decided under.
     pub(crate) generation: u64,
 }
 
 impl Cells {
-    /// Makes a charge what it should have been. What time has already given back is not given
-    /// back again: of `c` units charged at `t0` at most `c - (t1 - t0) / interval` return at `t1`,
-    /// the interval being the shortest in force since. `false`: the key has left the table.
+    /// Corrects a charge to `cost`. Units that time has already given back are not given back
+    /// again: of `c` units charged at `t0`, at most `c - (t1 - t0) / interval` return at `t1`,
+    /// where the interval is the shortest in force since. Returns `false` if the key has left the
+    /// table.
     pub(crate) fn settle(&self, charge: &Charge, cost: u64, clock: &Clock) -> bool {
         if charge.charged_to == ChargedTo::Uncounted || cost == charge.cost {
             return true;
@@ -47,16 +49,18 @@ impl Cells {
             if tat > MAX_TICK {
                 return false;
             }
-            // Before the key is held: who changes the quota waits for holds.
+            // Before the key is held: a change of quota holds the lock that `fastest` takes, and
+            // waits for holds.
             let fastest = match self.fastest(charge, &params) {
-                // A step of a slower quota may have given more than the fastest did.
+                // A step of a slower quota may have given back more than the fastest quota did.
                 Fastest::Other(_) if params.bucket.refill() == Refill::Stepped => {
                     Fastest::Forgotten
                 }
                 fastest => fastest,
             };
-            // The clock is read while nobody else can change the state. Read before, it would give
-            // back too much once others charged, and gave back, at a later time.
+            // The clock is read under the hold, while no other thread can change the state. A time
+            // read before it is too early if others charged and settled later, and would give back
+            // too much.
             if !cell.replace(word, word::held(word)) {
                 continue;
             }
@@ -74,7 +78,8 @@ impl Cells {
         }
     }
 
-    /// `settle` for a key that has no slot: what it may get back time has given. `None`: look again.
+    /// `settle` for a key that has no slot: time has given back all that the key could get back.
+    /// `None`: try again.
     fn settle_absent(&self, charge: &Charge, cost: u64, now: Timestamp) -> Option<()> {
         if !self.reaches(now) {
             self.reach(now, now);
@@ -91,7 +96,7 @@ impl Cells {
             next => Step::Move(next, ()),
         };
         if self.run_new(charge.tag, now, &step)?.is_err() {
-            // A debt for which there is no room.
+            // There is no room for the key's debt.
             self.count_overflow();
         }
         Some(())
@@ -112,15 +117,15 @@ impl Cells {
 /// The fastest quota in force since a charge.
 #[derive(Clone, Copy)]
 enum Fastest {
-    /// There was no other than the present one.
+    /// No other quota than the present one.
     Present,
     Other(Quota),
-    /// Too many changes ago to be known.
+    /// The charge is more changes ago than are remembered.
     Forgotten,
 }
 
-/// The state `tat` after the charge became `cost`. What time has given back, at the `fastest` scale
-/// there was, is not given back again.
+/// The state `tat` after the charge became `cost`. Units that time has given back, at the rate of
+/// `fastest`, are not given back again.
 fn settled(
     charge: &Charge,
     cost: u64,
@@ -138,7 +143,7 @@ fn settled(
         }
         None => {
             let given = match (fastest, params.bucket.refill()) {
-                // Of the steps that have ended since, not of a part of one.
+                // Steps that have ended since the charge; a part of one gives nothing.
                 (Fastest::Present, Refill::Stepped) => {
                     moment.floor.saturating_sub(params.moment(charge.at).floor).into()
                 }
@@ -148,7 +153,7 @@ fn settled(
                 }
             };
             let charged = u128::from(charge.cost - cost) * u128::from(unit);
-            // Rounded down: what time gave is rounded up.
+            // Rounded down, since what time gave back is rounded up.
             let less = u64::try_from(charged.saturating_sub(given)).unwrap_or(MAX_TICK);
             tat.saturating_sub(less)
         }
@@ -165,7 +170,8 @@ fn given(elapsed: u64, scale: Scale, fastest: Fastest) -> u128 {
         Fastest::Other(quota) => {
             let (unit, per) = (u128::from(scale.unit), quota.period().as_nanos());
             let given = u128::from(elapsed) * u128::from(quota.count());
-            // No overflow: what is left of a period is below 2^64, a unit at most 2^60.
+            // No overflow: the rest of the division by a period is below 2^64, a unit is at most
+            // 2^60.
             (given / per).saturating_mul(unit).saturating_add((given % per * unit).div_ceil(per))
         }
         Fastest::Forgotten => u128::MAX,

@@ -1,4 +1,5 @@
-//! A key as a transaction sees it: looked at first, then held or charged if nothing came between.
+//! A key in a transaction: decided first, then held or charged if no other write came between. The
+//! transaction itself is in `transaction.rs`; the fast path of several keys uses `sight` instead.
 
 use crate::decision::{Allowed, Denied, Retry};
 use crate::sync::{Backoff, mutant};
@@ -10,34 +11,35 @@ use super::settle::Charge;
 use super::table::{Cell, ClaimedSlot};
 use super::{Cells, ChargedTo, word};
 
-/// One key as a transaction sees it: the answer, and what to write if all agree.
+/// One key in a transaction: the answer, and what to write if all participants agree.
 #[derive(Clone, Copy)]
 pub(crate) struct WordSnapshot<'a> {
     pub(crate) cells: &'a Cells,
     pub(crate) tag: u64,
     charged_to: ChargedTo,
     found: Basis<'a>,
-    /// That of the quota it was decided under.
+    /// The generation of the quota it was decided under.
     generation: u64,
-    /// What it charges for other keys that turned out to share its cell.
+    /// The cost it also charges for other keys that share its pool cell.
     merged_cost: u64,
     pub(crate) answer: Result<Allowed, Denied>,
 }
 
-/// What was decided on.
+/// What a decision is based on.
 #[derive(Clone, Copy)]
 enum Basis<'a> {
-    /// A word, and the one that it becomes if it is charged.
+    /// A word, and the word after the charge.
     Word(Pending<'a>),
-    /// No word: the stamp `forgotten` of the key's group.
+    /// No word: the `forgotten` stamp of the key's group.
     Nothing(u64),
-    /// The charge is another key's.
+    /// Nothing to validate or write: the charge is part of another snapshot, or the key is not
+    /// counted.
     Passenger,
 }
 
 impl Cells {
-    /// What `decide` would say, with what it would write. Waits while the key is held.
-    /// `ahead`: units that callers before this one wait for.
+    /// What `decide` would answer, and what it would write. Waits while the key is held. `ahead`:
+    /// units that callers ahead of this one wait for.
     #[inline(never)]
     pub(crate) fn look(&self, tag: u64, ahead: u64, cost: u64, now: Timestamp) -> WordSnapshot<'_> {
         let backoff = Backoff::default();
@@ -58,7 +60,7 @@ impl Cells {
         }
     }
 
-    /// `None`: the word has become another.
+    /// `None`: the word has changed.
     #[inline]
     fn look_at<'a>(
         &'a self,
@@ -99,7 +101,7 @@ impl Cells {
         Some(WordSnapshot { found: Basis::Nothing(forgotten), ..look })
     }
 
-    /// With nothing found.
+    /// A snapshot without a basis.
     fn looked(
         &self,
         tag: u64,
@@ -120,8 +122,9 @@ impl Cells {
 }
 
 impl<'a> WordSnapshot<'a> {
-    /// With a slot for its key, which was not there, in the state of a key never seen. Not a slot that
-    /// the same transaction gave to a key that is `taken`. `None`: look again.
+    /// Inserts the absent key uncharged, in the pool if the table is full, and takes a new
+    /// snapshot. Does not use the slot of a key that is `taken` by the same transaction. `None`:
+    /// take a snapshot again.
     pub(crate) fn insert_new(
         &self,
         cost: u64,
@@ -149,31 +152,31 @@ impl<'a> WordSnapshot<'a> {
         WordSnapshot { charged_to, ..*self }.at(cell, cost, now)
     }
 
-    /// Looked at in its cell, without waiting. `None`: the key is held, or gone.
+    /// Takes a snapshot of `cell` without waiting. `None`: the key is held or has no slot any more.
     fn at(&self, cell: Cell<'a>, cost: u64, now: Timestamp) -> Option<WordSnapshot<'a>> {
         let word = cell.load().filter(|word| !word::is_held(*word))?;
         let look = self.cells.look_at(self.tag, cell, word, 0, cost, now)?;
         Some(WordSnapshot { charged_to: self.charged_to, merged_cost: self.merged_cost, ..look })
     }
 
-    /// Looked at again, without waiting. `None`: the key is held, or gone.
+    /// Takes the snapshot again, without waiting. `None`: the key is held or has no slot any more.
     pub(crate) fn again(&self, cost: u64, now: Timestamp) -> Option<WordSnapshot<'a>> {
         let Basis::Word(pending) = &self.found else { return None };
         self.at(pending.cell(), cost.saturating_add(self.merged_cost), now)
     }
 
-    /// Charges `more` as well, for another key. Whether it could be looked at again.
+    /// Charges `more` as well, for another key. Returns whether a new snapshot could be taken.
     pub(crate) fn merge_cost(&mut self, more: u64, cost: u64, now: Timestamp) -> bool {
         self.merged_cost = self.merged_cost.saturating_add(more);
         self.again(cost, now).map(|again| *self = again).is_some()
     }
 
-    /// Leaves its charge to another key.
+    /// Leaves the charge to the snapshot of another key.
     pub(crate) fn share(&mut self) {
         (self.found, self.charged_to) = (Basis::Passenger, ChargedTo::Uncounted);
     }
 
-    /// Equal for two looks at one state of the key under one quota.
+    /// Equal for two snapshots of the same state under the same quota.
     pub(crate) fn state(&self) -> [u64; 3] {
         let (kind, on) = match &self.found {
             Basis::Word(pending) => (0, pending.word()),
@@ -188,7 +191,7 @@ impl<'a> WordSnapshot<'a> {
         self.is_absent() && self.charged_to == ChargedTo::Own
     }
 
-    /// Whether its key has no slot.
+    /// Whether the key has no slot.
     pub(crate) fn is_absent(&self) -> bool {
         matches!(self.found, Basis::Nothing(_))
     }
@@ -198,7 +201,7 @@ impl<'a> WordSnapshot<'a> {
         self.charged_to != ChargedTo::Uncounted
     }
 
-    /// Whether both are one cell: keys of one limiter that share a cell of its pool.
+    /// Whether both keys share one cell of their limiter's pool.
     pub(crate) fn shares_cell_with(&self, other: &WordSnapshot<'_>) -> bool {
         match (&self.found, &other.found) {
             (Basis::Word(a), Basis::Word(b)) => a.cell().is_same(&b.cell()),
@@ -206,16 +209,17 @@ impl<'a> WordSnapshot<'a> {
         }
     }
 
-    /// Whether the answer is still the one that would be given.
+    /// Whether the answer is still what would be answered now.
     #[inline]
     pub(crate) fn is_valid(&self) -> bool {
         match &self.found {
             _ if mutant("answer_unconfirmed") => true,
-            // Words follow a change of quota one by one, after it: a word that still stands may be of the
-            // quota before, and another key of the same limiter was looked at under the new one.
+            // A change of quota converts words one by one, after it is published: an unchanged word
+            // may be of the previous quota, while another key of the limiter was decided under the
+            // new one.
             _ if !self.is_current() => false,
             Basis::Word(pending) => pending.is_valid(),
-            // What was decided on is not still so if more was forgotten.
+            // Valid if the key is still absent and its group has forgotten nothing later.
             Basis::Nothing(forgotten) => {
                 mutant("absent_unasked") || self.cells.table.absent(self.tag) == Some(*forgotten)
             }
@@ -223,13 +227,13 @@ impl<'a> WordSnapshot<'a> {
         }
     }
 
-    /// Whether the quota that it was decided under is still in force.
+    /// Whether the quota it was decided under is still in force.
     #[inline]
     pub(crate) fn is_current(&self) -> bool {
         mutant("mixed_quotas") || self.cells.published.is_current(self.generation)
     }
 
-    /// Writes the charge, if there is one and nothing came between.
+    /// Writes the charge, if there is one and no other write came between.
     #[inline]
     pub(crate) fn commit(&self) -> bool {
         match &self.found {
@@ -238,7 +242,8 @@ impl<'a> WordSnapshot<'a> {
         }
     }
 
-    /// Holds the key, if nothing came between. Then `release` must follow.
+    /// Holds the key, if no other write came between. If this returns `true`, `release` must
+    /// follow.
     #[inline]
     pub(crate) fn hold(&self) -> bool {
         let held = matches!(&self.found, Basis::Word(pending) if pending.take());
@@ -248,7 +253,7 @@ impl<'a> WordSnapshot<'a> {
         held
     }
 
-    /// Lets go of a key that is held: charged, or as it was.
+    /// Releases a held key: charged, or as it was.
     #[inline]
     pub(crate) fn release(&self, is_charged: bool) {
         if let Basis::Word(pending) = &self.found {
@@ -256,13 +261,13 @@ impl<'a> WordSnapshot<'a> {
         }
     }
 
-    /// What was charged, if that is this key's alone.
+    /// The charge, if it is for this key alone.
     pub(crate) fn charge(&self, cost: u64, at: Timestamp) -> Option<Charge> {
         let WordSnapshot { tag, charged_to, generation, .. } = *self;
         (self.merged_cost == 0).then_some(Charge { tag, cost, at, charged_to, generation })
     }
 
-    /// Counts the overflow if the decided key had no slot of its own.
+    /// Counts an overflow if the key is not counted in a slot of its own.
     pub(crate) fn count_insert(&self) {
         if self.charged_to != ChargedTo::Own {
             self.cells.count_overflow();

@@ -1,4 +1,5 @@
-//! Charging a key, so that [`settle`](Cells::settle) can correct it later.
+//! Charging a key so that [`settle`](Cells::settle) can correct the charge later, including keys
+//! that are counted in the pool or nowhere.
 
 use std::time::Duration;
 
@@ -11,17 +12,17 @@ use super::pool::Full;
 use super::settle::Charge;
 use super::{Cells, ChargedTo, Overflow, Step};
 
-/// What is asked of a key: as many units as are there, of so many at least and at most.
+/// A request for units of a key: as many as there are, between `least` and `most`.
 #[derive(Clone, Copy)]
 pub(crate) struct Ask {
-    /// If fewer are there, the answer is the denial of these.
+    /// If fewer are available, the answer is the denial of this many.
     pub(crate) least: u64,
     pub(crate) most: u64,
-    /// How long the turn may be in coming. Only words can owe what is not there yet.
+    /// How long the caller may wait for its turn. Only words can owe units that are not there yet.
     pub(crate) within: Duration,
 }
 
-/// What a key was charged, how long it is until its turn, and how the key stands then.
+/// What a key was charged, how long until the caller's turn, and the standing of the key then.
 #[derive(Clone, Copy)]
 pub(crate) struct Taken {
     pub(crate) charge: Charge,
@@ -30,22 +31,23 @@ pub(crate) struct Taken {
 }
 
 impl Ask {
-    /// All of them, or none.
+    /// All of `cost`, or nothing.
     pub(crate) fn all(cost: u64) -> Ask {
         Ask { least: cost, most: cost, within: Duration::ZERO }
     }
 
-    /// At least one of them.
+    /// At least one of `most`, and as many as there are.
     pub(crate) fn up_to(most: u64) -> Ask {
         Ask { least: most.min(1), ..Ask::all(most) }
     }
 
-    /// Whether it is one cost, whatever is there.
+    /// Whether the cost is fixed, however many units are available.
     pub(crate) fn is_all(&self) -> bool {
         self.least == self.most
     }
 
-    /// How many to charge behind `ahead` units of the key's line, if so many are `left`.
+    /// How many units to charge behind `ahead` units of the key's line. `left` says how many
+    /// remain.
     pub(crate) fn units(&self, ahead: u64, left: impl FnOnce() -> Result<Allowed, Denied>) -> u64 {
         if self.is_all() || ahead > 0 {
             return self.least;
@@ -55,8 +57,8 @@ impl Ask {
 }
 
 impl Cells {
-    /// Decides `ask` for the key behind `ahead` units of its line, and charges what is allowed:
-    /// wherever the key is counted, in a slot of its own, or else in the pool, or nowhere.
+    /// Decides `ask` for the key behind `ahead` units of its line, and charges what is allowed,
+    /// wherever the key is counted: in a slot of its own, else in the pool, else nowhere.
     pub(crate) fn take(
         &self,
         tag: u64,
@@ -71,7 +73,7 @@ impl Cells {
                 let cost = ask.units(ahead, left);
                 let decided = match ahead {
                     0 => bucket.book(tat, cost, moment, ask.within),
-                    // Nobody books before those who wait.
+                    // Nothing is booked ahead of the waiters.
                     _ => {
                         let decided = bucket.decide_behind(tat, ahead, cost, moment);
                         decided.map(|(next, allowed)| (next, Duration::ZERO, allowed))
@@ -90,7 +92,7 @@ impl Cells {
         };
         let Full { until } = match self.run(ChargedTo::Own, tag, now, at(ChargedTo::Own)) {
             Ok(taken) => {
-                // Perhaps it is the pool's debt that denies it.
+                // The denial may be due to the pool's debt.
                 if let Err(Denied { retry: Retry::After(_), .. }) = &taken {
                     if self.is_pooled(tag, now) {
                         self.count_overflow();

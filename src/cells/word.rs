@@ -1,40 +1,42 @@
-//! The word: all that is kept of one key, in 64 bits.
+//! The word: all that is kept of one key, in 64 bits. Where words are stored is in `table`; what a
+//! tick means is in `parameters`.
 //!
 //! ```text
-//! 63    62          61               60 .......................... 0
-//! hold  generation  0 (wait queue)   tick at which the bucket is full
-//!                   `------------ XORed with a mask ---------------'
+//! 63    62          61    60 .......................... 0
+//! hold  generation  0     tick at which the bucket is full
+//!                   `-------- XORed with a mask --------'
 //! ```
 //!
 //! | bits | state |
 //! |---|---|
-//! | all 0 | never used (its tag is 0 too) |
-//! | hold alone | in transit: being claimed or moved; everybody waits |
-//! | hold, value | a transaction looks at it and may change it; everybody waits |
+//! | all 0 | never used (its key hash is 0 too) |
+//! | hold alone | in transit: being claimed or moved; all readers wait |
+//! | hold, value | held by a transaction that may change it; all readers wait |
 //! | value below now | idle: as if never seen, free for another key |
 //! | value of all ones | the key has left the table: its state is elsewhere |
 //! | value | in use |
 //!
-//! The mask is made from the key's tag and the number of the quota's generation. A thread that
-//! read a word, stalled, and writes after the slot went to another key, or after the quota changed
-//! twice, finds another word there: its compare-and-swap fails, unless 62 bits agree by chance.
-//! The generation bit stands outside these 62, so a reader knows which of two masks to take off.
-//! With it in the mask, a word that is held or of the generation before unmasks to more than any
-//! tick: the fast path asks all three questions, and whether there is room, by one comparison.
+//! The mask is made from the key hash and the number of the quota's generation. A thread that read
+//! a word, stalled, and writes after the slot went to another key, or after the quota changed
+//! twice, finds another word: its compare-and-swap fails, unless 62 bits agree by chance. The
+//! generation bit is outside these 62, so a reader knows which of two masks to remove. Since the
+//! mask includes that bit, a word that is held or of the previous generation unmasks to more than
+//! any tick, as the word of a key that has left does: one comparison on the fast path detects all
+//! three, and checks for room.
 
 use crate::sync::mutant;
 
 /// A transaction holds the word.
 const HOLD: u64 = 1 << 63;
-/// The lowest bit of the generation the word was written in.
+/// The lowest bit of the generation that the word was written in.
 const GENERATION: u64 = 1 << 62;
 const VALUE: u64 = GENERATION - 1;
 
-/// The latest tick a word can say. What would lie beyond is kept as this: a bucket that is
-/// full again in 2^60 ticks or more, 36 years of 1 ns ticks.
+/// The latest tick a word can hold. A later tick is stored as this: the bucket is then full again
+/// in 2^60 ticks or more, 36 years of 1 ns ticks.
 pub(crate) const MAX_TICK: u64 = ELSEWHERE - 1;
 /// Instead of a tick: the key has left the table, and its state is elsewhere. Above all ticks, so
-/// that the fast path leaves it alone.
+/// the fast path rejects it.
 pub(crate) const ELSEWHERE: u64 = (1 << 61) - 1;
 
 /// Marks a slot that is being claimed or moved.
@@ -42,11 +44,11 @@ pub(crate) const IN_TRANSIT: u64 = HOLD;
 /// The word of a slot that no key has had.
 pub(crate) const NEVER_USED: u64 = 0;
 
-/// Odd, so that multiplying loses nothing: 2^64 divided by the golden ratio.
+/// 2^64 divided by the golden ratio. Odd, so that multiplying loses nothing.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// The tag with each bit spread over those above it: its high bits name a line, and it is a part of
-/// the mask. Hashers exist whose high bits alone are poor.
+/// The key hash with each bit spread over the bits above it. Its high bits name a line, and it is
+/// part of the mask. Some hashers have poor high bits.
 #[inline]
 pub(crate) fn spread(tag: u64) -> u64 {
     tag.wrapping_mul(SPREAD)
@@ -59,14 +61,14 @@ pub(crate) fn salt(generation: u64) -> u64 {
     spread >> 2 | (generation & 1) << 62
 }
 
-/// What turns the tick of a key into its word of a generation and back.
+/// Converts the tick of a key to its word of a generation, and back, by XOR.
 #[inline]
 pub(crate) fn mask(spread: u64, salt: u64) -> u64 {
     let spread = if mutant("unbound_tag") { 0 } else { spread };
     spread >> 2 ^ salt
 }
 
-/// The word of `tick` for the key `tag` in this generation.
+/// The word of `tick` for the key hash `tag` in this generation.
 #[inline]
 pub(crate) fn encode(tick: u64, tag: u64, generation: u64) -> u64 {
     tick & VALUE ^ mask(spread(tag), salt(generation))
@@ -88,7 +90,7 @@ pub(crate) fn held(word: u64) -> u64 {
     word | HOLD
 }
 
-/// Whether the word is of `generation` rather than the one before. No third can be: a quota
+/// Whether the word is of `generation` rather than the previous one. No third is possible: a quota
 /// changes again only after all words have followed the last change.
 #[inline]
 pub(crate) fn is_of(word: u64, generation: u64) -> bool {
@@ -106,7 +108,7 @@ mod tests {
                 let word = encode(tick, 77, generation);
                 assert!(!is_held(word) && is_held(held(word)));
                 assert!(is_of(word, generation) && !is_of(word, generation + 1));
-                // One comparison tells a word that is held or of another generation.
+                // One comparison detects a word that is held or of another generation.
                 let unmasked = |word, of| word ^ mask(spread(77), salt(of));
                 assert_eq!(unmasked(word, generation), tick);
                 assert!(unmasked(held(word), generation) > MAX_TICK);

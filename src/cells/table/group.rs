@@ -1,4 +1,5 @@
-//! A group of lines under one lock: where a key's slot is looked for, and which one a newcomer takes.
+//! A group of lines under one lock: where a key's slot is searched, and which slot a new key takes.
+//! How groups split and grow is in `table`; the cells of a line are in `line`.
 
 use crate::sync::{AtomicBool, AtomicU8, AtomicU64, Mutex, MutexGuard, Ordering};
 
@@ -6,29 +7,29 @@ use crate::cells::word::{self, IN_TRANSIT, NEVER_USED};
 
 use super::line::{Cell, LINE, SLOTS, SlotLine, SlotOfLine, cell, count_lock, count_touch, seek};
 
-/// A slot that no key has is taken before one of an idle key if it is in so many lines.
+/// Within this many lines an unused slot is taken before the slot of an idle key.
 const NEAR_UNUSED: usize = 8;
 
-/// What the owner of the words knows of them.
+/// What a word means, which the caller of the table knows.
 pub(crate) trait Meaning {
-    /// The tick until which the key needs the slot: its bucket is full then. `u64::MAX`: always. `None`:
-    /// the word was written under numbers that the caller does not know.
+    /// The tick until which the key needs the slot, when its bucket is full. `u64::MAX`: always.
+    /// `None`: the word was written under parameters that the caller does not know.
     fn needed_until(&self, word: u64, tag: u64) -> Option<u64>;
-    /// The tick that is now: a slot that is needed until before it has an idle key.
+    /// The current tick. A slot needed until an earlier tick has an idle key.
     fn now(&self) -> u64;
     /// The stamp of a tick, in nanoseconds.
     fn stamp(&self, tick: u64) -> u64;
 }
 
-/// What became of a claim.
+/// The result of a claim.
 pub(crate) enum ClaimedSlot<'a> {
-    /// The slot is the key's, with the word that was asked for.
+    /// The key got a slot, with the requested word.
     Made(Cell<'a>),
-    /// The key was there.
+    /// The key already had a slot.
     Present(Cell<'a>),
     /// The key has no slot, and none was wanted.
     None,
-    /// The caller decided on what is no longer so.
+    /// The claim is based on a state that has changed.
     Stale,
     /// No slot is free before the stamp `until`.
     Full { until: u64 },
@@ -38,45 +39,45 @@ pub(super) struct Segment {
     /// Lines, from the first multiple of a line's size on.
     words: Box<[AtomicU64]>,
     start: usize,
-    /// Apart, since a key that stands in its first lines is found without them.
+    /// Boxed separately, since a key in its first lines is found without it.
     rest: Box<Rest>,
 }
 
-/// What a segment has besides its lines.
+/// What a segment holds besides its lines.
 struct Rest {
     groups: Box<[Group]>,
-    /// For each line, how far the keys that it names may stand from it. Written under the lock.
+    /// For each line, how many lines behind it its keys may be. Written under the lock.
     reach: Box<[AtomicU8]>,
 }
 
-/// What is known of a group besides its lines.
+/// What a group has besides its lines.
 pub(super) struct Group {
-    /// Held to claim, move or look for the absence of keys.
+    /// Held to claim or move keys, or to prove that one is absent.
     lock: Mutex<()>,
     pub(super) born: AtomicBool,
     /// The latest stamp, in nanoseconds, at which a forgotten key's bucket was full. Written under
     /// the lock.
     pub(super) forgotten: AtomicU64,
-    /// How many of its slots no key has. Written under the lock.
+    /// How many slots have no key. Written under the lock.
     pub(super) unused: AtomicU64,
 }
 
 /// A slot that a claim may take.
 struct Free<'a> {
-    /// How many lines behind the one that the newcomer's tag names.
+    /// How many lines behind the home line of the new key.
     distance: usize,
     line: &'a SlotLine,
     slot: usize,
     word: u64,
-    /// Since which tick its key is idle. `None`: no key has it.
+    /// The tick since which the key in it is idle. `None`: the slot has no key.
     since: Option<u64>,
 }
 
-/// A group's place in its segment.
+/// A group and its lines within a segment.
 pub(super) struct GroupPlace<'a> {
     segment: &'a Segment,
     pub(super) group: &'a Group,
-    /// Index of its first line.
+    /// Index of the group's first line.
     first: usize,
     lines: usize,
 }
@@ -105,7 +106,7 @@ impl<'a> GroupPlace<'a> {
         &self.segment.rest.reach[self.first + index]
     }
 
-    /// Where the key stands, `from` so many lines behind its own on.
+    /// The slot of the key, searched from the line `from` lines behind its home line.
     #[inline(always)]
     pub(super) fn find(&self, tag: u64, spread: u64, from: usize) -> Option<SlotOfLine<'a>> {
         let home = self.home(spread);
@@ -114,11 +115,11 @@ impl<'a> GroupPlace<'a> {
         (from..=reach).find_map(|at| seek(self.line(wrap(home + at, self.lines))?, tag))
     }
 
-    /// Lowers the reach of `home` by a line, if none of its keys stands in the last one: a key is then
-    /// found, or known to be absent, by fewer lines. The group's lock is held.
+    /// Lowers the reach of `home` by a line if none of its keys is in the farthest line, so that a
+    /// search ends sooner. The caller holds the group's lock.
     #[inline]
     pub(super) fn shrink_reach(&self, home: usize) {
-        // Relaxed: written under this lock, as tags are.
+        // Relaxed: written under this lock, as key hashes are.
         let reach = self.reach(home);
         let far = reach.load(Ordering::Relaxed);
         if far == 0 {
@@ -131,13 +132,15 @@ impl<'a> GroupPlace<'a> {
             tag != 0 && self.home(word::spread(tag)) == home
         });
         if !is_valid {
-            // A key that comes later raises it again. A thread that knows of that key reads no less.
+            // A key that comes later raises it again. A thread that knows of that key reads no
+            // smaller value.
             reach.store(far - 1, Ordering::Relaxed);
         }
     }
 
-    /// Takes a slot for `tag` in the nearest line that has one, of `lines` from its own: one that no
-    /// key has, or if it `may_forget` that of the key idle longest. The group's lock is held.
+    /// Takes a slot for `tag` in the nearest of `lines` lines that has one, from its home line on:
+    /// a slot without a key or, if `may_forget`, the slot of the key idle longest. The caller holds
+    /// the group's lock.
     #[inline]
     pub(super) fn take(
         &self,
@@ -150,7 +153,7 @@ impl<'a> GroupPlace<'a> {
     ) -> ClaimedSlot<'a> {
         let home = self.home(spread);
         self.shrink_reach(home);
-        // First: else the keys of a crowded line would forget each other in turn.
+        // Unused slots first: otherwise the keys of a crowded line would keep evicting each other.
         let near = if may_forget { lines.min(NEAR_UNUSED) } else { lines };
         // Relaxed: written under this lock.
         let any_unused = self.group.unused.load(Ordering::Relaxed) > 0;
@@ -165,17 +168,19 @@ impl<'a> GroupPlace<'a> {
             Err(none) => return none,
         };
         let Cell { tag_at, word: word_at, .. } = cell(line, slot, tag);
-        // Relaxed: everybody who sees the mark waits; what follows is published below.
+        // Relaxed: every thread that sees the mark waits, and the Release stores below publish the
+        // rest.
         let marked =
             word_at.compare_exchange(word, IN_TRANSIT, Ordering::Relaxed, Ordering::Relaxed);
         if marked.is_err() {
-            // Its key came back. The caller looks at the line again.
+            // The key in the slot was charged meanwhile. The caller tries again.
             return ClaimedSlot::Stale;
         }
-        // Relaxed, but for one store: what is written under this lock is read and written here.
+        // Relaxed, except for one store: only holders of this lock read and write these.
         match since.map(|tick| meaning.stamp(tick)) {
             Some(since) if since > self.group.forgotten.load(Ordering::Relaxed) => {
-                // Release: a caller who decides on this stamp may find the slot gone.
+                // Release: pairs with the Acquire in `Table::forgotten`: a caller that decides on
+                // this stamp sees that the forgotten key's slot is gone.
                 self.group.forgotten.store(since, Ordering::Release);
             }
             Some(_) => {}
@@ -188,30 +193,31 @@ impl<'a> GroupPlace<'a> {
         if usize::from(reach.load(Ordering::Relaxed)) < distance {
             reach.store(distance as u8, Ordering::Relaxed);
         }
-        // Release: a thread that sees the tag sees that the old word is gone.
+        // Release: pairs with `Cell::load`: a thread that sees the key hash sees that the old word
+        // is gone.
         tag_at.store(tag, Ordering::Release);
-        // Release: a thread that sees the word sees its tag.
+        // Release: pairs with `Cell::load`: a thread that sees the word sees its key hash.
         word_at.store(start, Ordering::Release);
         ClaimedSlot::Made(Cell { tag_at, word: word_at, tag })
     }
 
-    /// The nearest slot that no key has, of `lines` from `home`.
+    /// The nearest slot without a key, within `lines` lines from `home`.
     fn unused(&self, home: usize, lines: usize) -> Option<Free<'a>> {
         (0..lines).find_map(|distance| {
             let line = self.line(wrap(home + distance, self.lines))?;
             let slot = (0..SLOTS).find(|slot| {
                 count_touch();
-                // Relaxed: tags change only under this lock.
+                // Relaxed: key hashes change only under this lock.
                 line[*slot].load(Ordering::Relaxed) == 0
             })?;
-            // Relaxed: nobody else writes the word of a slot that no key has.
+            // Relaxed: no other thread writes the word of a slot without a key.
             let word = line[SLOTS + slot].load(Ordering::Relaxed);
             Some(Free { distance, line, slot, word, since: None })
         })
     }
 
-    /// A slot that no key has, or else that of the key idle longest, in the nearest line that has such,
-    /// of `lines` from `home`.
+    /// A slot without a key, or else the slot of the key idle longest, in the nearest of `lines`
+    /// lines from `home` that has one.
     fn idle(
         &self,
         home: usize,
@@ -224,9 +230,9 @@ impl<'a> GroupPlace<'a> {
             let mut least = (u64::MAX, 0, NEVER_USED);
             for slot in 0..SLOTS {
                 count_touch();
-                // Relaxed: tags change only under this lock.
+                // Relaxed: key hashes change only under this lock.
                 let tag = line[slot].load(Ordering::Relaxed);
-                // Acquire: see `Cell::load`. The swap in `take` makes sure of the word.
+                // Acquire: see `Cell::load`. The compare-and-swap in `take` validates the word.
                 let word = line[SLOTS + slot].load(Ordering::Acquire);
                 if tag == 0 {
                     return Ok(Free { distance, line, slot, word, since: None });
@@ -253,9 +259,9 @@ impl<'a> GroupPlace<'a> {
 
 impl Segment {
     pub(super) fn new(groups: usize, lines: usize) -> Segment {
-        // Zeroed memory that the system gives page by page as it is touched, made atomic in place;
-        // one line more, to begin at a multiple of a line's size. By way of a vector: where a box
-        // collects, the compiler writes each word onto itself and so touches every page.
+        // Zeroed memory, which the system provides page by page as it is touched, made atomic in
+        // place. One line more, to begin at a multiple of a line's size. Collected into a vector:
+        // if a box collects, the compiler writes each word onto itself and so touches every page.
         let words = vec![NEVER_USED; (groups * lines + 1) * LINE];
         let words: Vec<AtomicU64> = words.into_iter().map(AtomicU64::new).collect();
         let reach: Vec<AtomicU8> = vec![0; groups * lines].into_iter().map(AtomicU8::new).collect();
@@ -300,13 +306,13 @@ impl Group {
     }
 }
 
-/// The line of its group that a tag names.
+/// The line of its group that a key hash names.
 #[inline(always)]
 pub(super) fn home(spread: u64, lines: usize) -> usize {
     (((spread >> 32) * lines as u64) >> 32) as usize
 }
 
-/// `index` in a ring of `lines`. Indexes are below twice that.
+/// `index` in a ring of `lines`. `index` is below `2 * lines`.
 #[inline]
 pub(super) fn wrap(index: usize, lines: usize) -> usize {
     if index < lines { index } else { index - lines }

@@ -1,4 +1,5 @@
-//! A line of the table: tags and their words in one cache line.
+//! A line of the table: key hashes and their words in one cache line, and the [`Cell`], one slot
+//! with its key hash. Which line a key is in is decided in `group`.
 
 use crate::sync::{AtomicU64, Backoff, Ordering, mutant};
 
@@ -14,10 +15,10 @@ pub(super) const LINE: usize = 2 * SLOTS;
 
 pub(super) type SlotLine = [AtomicU64; LINE];
 
-/// A line and a slot of it.
+/// A line and the index of a slot in it.
 pub(super) type SlotOfLine<'a> = (&'a SlotLine, usize);
 
-/// A slot that was found to be a key's.
+/// A slot that was found to be the key's.
 #[derive(Clone, Copy)]
 pub(crate) struct Cell<'a> {
     pub(super) tag_at: &'a AtomicU64,
@@ -34,19 +35,20 @@ impl<'a> Cell<'a> {
     /// The word, unless the slot has gone to another key.
     #[inline]
     pub(crate) fn load(&self) -> Option<u64> {
-        // Acquire: if the word is another key's, that key's tag is visible below.
+        // Acquire: pairs with the Release stores of words. If the word is another key's, that key's
+        // hash is visible below.
         let word = self.word.load(Ordering::Acquire);
-        // Acquire: if the tag was put back since, that it had been away is visible in the word
-        // when it is loaded again (`is_still`).
+        // Acquire: pairs with the Release stores of key hashes. If the hash was put back since, the
+        // word, loaded again in `is_still`, shows that it had been away.
         (self.tag_at.load(Ordering::Acquire) == self.tag).then_some(word)
     }
 
-    /// Whether both are one.
+    /// Whether both are the same cell.
     pub(crate) fn is_same(&self, other: &Cell<'_>) -> bool {
         self.tag == other.tag && std::ptr::eq(self.word, other.word)
     }
 
-    /// Whether the word is what `load` said: what was decided without writing stands.
+    /// Whether the word is still what `load` returned: then a decision that wrote nothing is valid.
     #[inline]
     pub(crate) fn is_still(&self, word: u64) -> bool {
         self.word.load(Ordering::Relaxed) == word
@@ -59,20 +61,21 @@ impl<'a> Cell<'a> {
             self.word.store(new, Ordering::Release);
             return true;
         }
-        // Release: whoever reads this word and then the clock sees no earlier time than its writer
-        // saw (settling), and whoever reads it as a commit sees what the transaction holds.
+        // Release: pairs with the Acquire in `load`. A thread that reads this word and then the
+        // clock sees no earlier time than the writer saw (settling), and a thread that reads it as
+        // part of a commit sees what the transaction holds.
         self.word.compare_exchange(old, new, Ordering::Release, Ordering::Relaxed).is_ok()
     }
 }
 
-/// The slot of this line that has the tag; any, if none has it. Looks at all slots without a branch:
-/// nobody can foresee which it is, and a wrong guess costs more than looking.
+/// The slot of this line that has the key hash; any slot, if none has. Reads all slots without a
+/// branch: the processor cannot predict which it is, and a wrong guess costs more than reading.
 #[inline(always)]
 fn slot_of(line: &SlotLine, tag: u64) -> usize {
     count_touch();
     (1..SLOTS).fold(0, |found, slot| {
         count_touch();
-        // Relaxed: callers look again.
+        // Relaxed: callers check again.
         found | (slot * usize::from(line[slot].load(Ordering::Relaxed) == tag))
     })
 }
@@ -84,29 +87,29 @@ pub(super) fn read(line: &SlotLine, tag: u64) -> Option<(Cell<'_>, u64)> {
     Some((cell, cell.load()?))
 }
 
-/// Where the key stands in this line.
+/// The slot of the key in this line.
 pub(super) fn seek(line: &SlotLine, tag: u64) -> Option<SlotOfLine<'_>> {
     let slot = slot_of(line, tag) % SLOTS;
-    // Relaxed: `Cell::load` looks again.
+    // Relaxed: `Cell::load` checks again.
     (line[slot].load(Ordering::Relaxed) == tag).then_some((line, slot))
 }
 
 #[inline(always)]
 pub(super) fn cell(line: &SlotLine, slot: usize, tag: u64) -> Cell<'_> {
-    // A slot always is: said once more where the compiler can see it.
+    // Always in range already; the remainder lets the compiler see that.
     let slot = slot % SLOTS;
     Cell { tag_at: &line[slot], word: &line[SLOTS + slot], tag }
 }
 
-/// Waits until nobody holds the word, and takes it out.
+/// Waits until the word is not held, and takes it out.
 pub(super) fn take_out(word_at: &AtomicU64) -> u64 {
     let backoff = Backoff::default();
     loop {
         let word = word_at.load(Ordering::Relaxed);
         if word::is_held(word) {
-            // A holder of a word waits for no lock, so this ends.
+            // The thread that holds a word waits for no lock, so this ends.
             backoff.snooze();
-        // Relaxed: the tag is known under the lock, and the word is all there is to see.
+        // Relaxed: the lock orders the key hash, and the word is all that is read.
         } else if mutant("move_unmarked")
             || word_at
                 .compare_exchange(word, IN_TRANSIT, Ordering::Relaxed, Ordering::Relaxed)
