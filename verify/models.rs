@@ -12,7 +12,7 @@ mod race;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollgate::{Allowed, Builder, Overflow, Quota, RateLimiter, Retry, Timestamp, VirtualClock, all};
+use tollgate::{Allowed, RateLimiterBuilder, Overflow, Quota, RateLimiter, Retry, Timestamp, VirtualClock, all};
 use tollgate::algorithm::Gcra;
 
 use identity::Identity;
@@ -31,7 +31,7 @@ fn quota(burst: u64) -> Quota {
     Quota::new(1, 10 * NANO).and_then(|quota| quota.with_burst(burst)).unwrap()
 }
 
-fn builder(burst: u64, time: &VirtualClock) -> Builder<Gcra, Identity> {
+fn builder(burst: u64, time: &VirtualClock) -> RateLimiterBuilder<Gcra, Identity> {
     RateLimiter::builder(quota(burst)).clock(time.clock()).hasher(Identity::default()).max_keys(2)
 }
 
