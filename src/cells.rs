@@ -8,7 +8,6 @@
 //! for a key without a slot, and `newcomer` is the fast path of these keys. On top are `pool` (keys
 //! without room), `apart` (keys charged far ahead of the clock), `change` (of the quota), `take`
 //! and `settle` (charges that are corrected later) and `snapshot` (a key in a transaction).
-//! `mutants` holds seeded bugs that the models must find.
 //!
 //! # What is remembered
 //!
@@ -21,7 +20,6 @@ mod apart;
 mod change;
 mod claim;
 mod moment;
-mod mutants;
 mod newcomer;
 mod parameters;
 mod pending;
@@ -39,7 +37,7 @@ mod word;
 use crate::algorithm::{Bucket, Moment, Refill};
 use crate::decision::{Allowed, Denied};
 use crate::quota::Quota;
-use crate::sync::{AtomicU64, Backoff, Mutex, OnceLock, Ordering, mutant};
+use crate::sync::{AtomicU64, Backoff, Mutex, OnceLock, Ordering};
 use crate::time::Timestamp;
 
 use change::Changes;
@@ -113,18 +111,12 @@ impl Cells {
         cost: u64,
         now: Timestamp,
     ) -> Option<Result<Allowed, Denied>> {
-        if mutant("add_then_check") {
-            return None;
-        }
         self.sight::<false>(tag, now)?.decide(cost)
     }
 
     /// Decides `cost` for the key and charges it if allowed. A cost of 0 is a peek.
     #[inline(never)]
     pub(crate) fn decide(&self, tag: u64, cost: u64, now: Timestamp) -> Result<Allowed, Denied> {
-        if mutant("add_then_check") {
-            return self.add_then_check(tag, cost, now);
-        }
         if let Some(answer) = self.decide_absent(tag, cost, now) {
             return answer;
         }

@@ -28,9 +28,7 @@ use crate::algorithm::Algorithm;
 use crate::cells::{Ask, Charge, ChargedTo, Overflow, Queued, Taken};
 use crate::decision::{Allowed, Denied};
 use crate::quota::Quota;
-use crate::sync::{
-    Arc, AtomicBool, AtomicU64, CachePadded, LockedAs, Mutex, MutexGuard, Ordering, mutant,
-};
+use crate::sync::{Arc, AtomicBool, AtomicU64, CachePadded, LockedAs, Mutex, MutexGuard, Ordering};
 use crate::tagged::{self, SHARDS};
 use crate::time::{Clock, Timestamp};
 
@@ -155,10 +153,6 @@ impl<A: Algorithm> States for Records<A> {
         };
         let mut cost = units(&mut shard, None);
         let mut look = shard.look(tag, None, ahead, cost, now);
-        if mutant("decide_then_charge") {
-            drop(shard);
-            shard = self.shard(tag);
-        }
         if look.needs_insert() && (look.answer.is_ok() || shard.algorithm.counts_denied()) {
             look = shard.insert_new(tag, cost, now, &elsewhere, &|_| false);
             if let Some(pool) = look.pool() {
@@ -271,7 +265,7 @@ impl<A: Algorithm> Recorded for Records<A> {
         // Relaxed: pairs with the store in `Changing::begin`. If the change has already visited
         // this shard, the shard's lock makes the store visible. If not, the change waits for that
         // lock.
-        let is_changing = self.is_changing.load(Ordering::Relaxed) && !mutant("mixed_quotas");
+        let is_changing = self.is_changing.load(Ordering::Relaxed);
         (!is_changing).then_some(shard)
     }
 

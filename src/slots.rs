@@ -24,7 +24,7 @@ mod snapshot;
 mod terms;
 
 use crate::decision::{Denied, Retry, Standing};
-use crate::sync::{Arc, AtomicU32, AtomicU64, Ordering, mutant};
+use crate::sync::{Arc, AtomicU32, AtomicU64, Ordering};
 use crate::time::{Clock, Timestamp};
 
 use head::{FLAGS, NO_ROOM, QUEUE, ROOM, SHUT, has_room, still_has_room};
@@ -92,9 +92,6 @@ impl Slots {
             return None;
         }
         let claim = self.claim_until(units, end)?;
-        if mutant("add_then_count") {
-            return self.add_then_count(claim, units);
-        }
         self.swap_room(head, units, stops).then(|| claim.live())
     }
 
@@ -199,12 +196,12 @@ impl Slots {
             if record.end_lease(held.serial) {
                 self.forget_first(held.index);
                 exclusive.room += i64::from(held.units);
-                return exclusive.queued && !mutant("queue_forgotten");
+                return exclusive.queued;
             }
         }
         // Relaxed: a counter that orders nothing else.
         exclusive.rare.late.fetch_add(1, Ordering::Relaxed);
-        exclusive.queued && !mutant("queue_forgotten")
+        exclusive.queued
     }
 
     /// The first end; `UNKNOWN`, or `NEVER` if no lease has an end.
@@ -223,7 +220,7 @@ impl Slots {
         // head. The swap of the head publishes the store, and fails if another first end was
         // written meanwhile.
         if let Some(rare) = self.records.known_rare() {
-            if rare.first_at.load(Ordering::Relaxed) == index && !mutant("first_end_kept") {
+            if rare.first_at.load(Ordering::Relaxed) == index {
                 rare.first.store(UNKNOWN, Ordering::Relaxed);
             }
         }
@@ -291,7 +288,7 @@ impl Slots {
         let claim = self.records.claim(units, end)?;
         // Relaxed: as in `forget_first`.
         if let Some(rare) = self.records.known_rare() {
-            if end < rare.first.load(Ordering::Relaxed) && !mutant("sooner_end_unseen") {
+            if end < rare.first.load(Ordering::Relaxed) {
                 rare.first.store(UNKNOWN, Ordering::Relaxed);
             }
         }
@@ -312,17 +309,5 @@ impl Slots {
     fn never(&self, in_use: u32) -> Denied {
         let standing = Slots::standing(in_use, self.cap(), self.terms.lease());
         Denied { standing, retry: Retry::Never }
-    }
-
-    /// Seeded bug: counts before it checks, so two callers that race for the last slot can both
-    /// lose.
-    fn add_then_count(&self, claim: Claim<'_>, units: u32) -> Option<Held> {
-        let units = u64::from(units);
-        let head = self.head.fetch_add(units.wrapping_neg(), Ordering::AcqRel);
-        if head & ROOM < NO_ROOM + units {
-            self.head.fetch_add(units, Ordering::AcqRel);
-            return None;
-        }
-        Some(claim.live())
     }
 }

@@ -74,12 +74,6 @@ mod imp {
         };
     }
     pub(crate) use global;
-
-    /// Whether the seeded bug `name` is enabled. Always false outside models.
-    #[inline(always)]
-    pub(crate) const fn mutant(_name: &str) -> bool {
-        false
-    }
 }
 
 #[cfg(any(tollgate_loom, tollgate_shuttle))]
@@ -114,7 +108,7 @@ impl Signal {
     /// early.
     pub(crate) fn wait(&self, at_most: Option<Duration>) {
         let mut is_set = self.is_set.lock();
-        if !*is_set || mutant("wait_unasked") {
+        if !*is_set {
             is_set = match at_most {
                 Some(at_most) => self.changed.wait_for(is_set, at_most),
                 None => self.changed.wait(is_set),

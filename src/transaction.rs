@@ -26,7 +26,7 @@ use smallvec::SmallVec;
 use crate::cells::WordSnapshot;
 use crate::decision::{Denied, Retry};
 use crate::slots::{self, Claim, Held};
-use crate::sync::{Backoff, mutant};
+use crate::sync::Backoff;
 
 pub(crate) use asked::Asked;
 use entry::Participant;
@@ -138,14 +138,6 @@ fn lock<'a>(entries: &mut [Entry<'a>], locks: &mut Locks<'a>) -> Option<()> {
         Participant::Record(record) => Some((record.shard(), record.records)),
         Participant::Word(_) | Participant::Slots(_) => None,
     };
-    if mutant("lock_one_by_one") {
-        for entry in entries.iter_mut() {
-            locks.lock([&*entry].into_iter().filter_map(shards))?;
-            entry.look_again_locked(locks);
-            locks.unlock();
-        }
-        return locks.lock(entries.iter().filter_map(shards));
-    }
     locks.lock(entries.iter().filter_map(shards))?;
     entries.iter_mut().for_each(|entry| entry.look_again_locked(locks));
     Some(())
@@ -290,11 +282,7 @@ fn commit_innermost<'a>(
     };
     loop {
         // Lost the compare-and-swap. Keys are held, so retry without waiting.
-        seen = if mutant("wait_while_holding") {
-            seen.cells.look(seen.tag, 0, asked.cost, asked.now)
-        } else {
-            seen.again(asked.cost, asked.now).ok_or(Conflict)?
-        };
+        seen = seen.again(asked.cost, asked.now).ok_or(Conflict)?;
         if seen.answer.is_err() || !all_current() || !seen.is_current() {
             return Err(Conflict);
         }

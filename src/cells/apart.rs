@@ -5,7 +5,6 @@
 //! key leaves.
 
 use crate::algorithm::Bucket;
-use crate::sync::mutant;
 use crate::time::Timestamp;
 
 use super::parameters::Parameters;
@@ -61,11 +60,10 @@ impl Cells {
             if far.run(ChargedTo::Own, tag, now, arrive).is_err() {
                 return false;
             }
-            let leave =
-                |still: u64, _: &Parameters, _| match still == tat || mutant("leave_unasked") {
-                    true => Step::Move(ELSEWHERE, true),
-                    false => Step::Stay(false),
-                };
+            let leave = |still: u64, _: &Parameters, _| match still == tat {
+                true => Step::Move(ELSEWHERE, true),
+                false => Step::Stay(false),
+            };
             match self.run(ChargedTo::Own, tag, now, leave) {
                 Ok(true) => return true,
                 // The key was charged meanwhile: retry.

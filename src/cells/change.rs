@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use crate::quota::Quota;
-use crate::sync::{Backoff, mutant};
+use crate::sync::Backoff;
 use crate::time::Timestamp;
 
 use super::parameters::{HORIZON, Parameters};
@@ -132,9 +132,6 @@ impl Cells {
     pub(super) fn state(&self, cell: &Cell<'_>, word: u64, params: &Parameters) -> Option<u64> {
         if word::is_of(word, params.generation) {
             return Some(word::decode(word, cell.tag, params.generation));
-        }
-        if mutant("answer_from_old") {
-            return read_word(&self.published, params, word, cell.tag);
         }
         self.renew(cell, word, params);
         None

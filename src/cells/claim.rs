@@ -2,7 +2,6 @@
 //! such keys is in `newcomer`; how the table chooses the slot is in `table`.
 
 use crate::algorithm::{Bucket, Moment};
-use crate::sync::mutant;
 use crate::time::Timestamp;
 
 use super::parameters::Parameters;
@@ -22,12 +21,6 @@ impl Cells {
         step: &impl Fn(u64, &Parameters, Moment) -> Step<R>,
     ) -> Option<Result<R, Full>> {
         let (params, moment) = self.numbers_at(now);
-        if mutant("absent_unasked") {
-            let tat = self.initial(tag, self.table.forgotten(tag), &params, moment)?;
-            if let Step::Stay(result) = step(tat, &params, moment) {
-                return Some(Ok(result));
-            }
-        }
         let mut result = None;
         let claim = self.claim(
             tag,
@@ -86,7 +79,7 @@ impl Cells {
     ) -> ClaimedSlot<'_> {
         let words = WordReader { published: &self.published, params, moment, taken };
         self.table.claim(tag, &words, |forgotten| {
-            if !self.published.is_current(params.generation) && !mutant("claim_unasked") {
+            if !self.published.is_current(params.generation) {
                 return Start::Stale;
             }
             match self.initial(tag, forgotten, params, moment) {

@@ -3,7 +3,6 @@
 //! nothing. What these paths cannot decide goes through `claim`.
 
 use crate::decision::{Allowed, Denied};
-use crate::sync::mutant;
 use crate::time::Timestamp;
 
 use super::Cells;
@@ -108,7 +107,7 @@ impl<'a> Newcomer<'a> {
         let mask = self.mask();
         cells.table.claim(self.tag, &self.words(), |forgotten| {
             // Checked under the lock: a later change converts the word that is written here.
-            let is_current = self.is_current() || mutant("claim_unasked");
+            let is_current = self.is_current();
             // If there is a pool, the key may owe what its pool cell owes.
             let is_never_seen = forgotten <= stamp.as_nanos() && cells.pool.get().is_none();
             if is_current && is_never_seen {
@@ -131,10 +130,7 @@ impl<'a> Newcomer<'a> {
     /// The `forgotten` stamp of the key's group, if the key has no slot and would be allowed.
     pub(crate) fn forgotten(&self) -> Option<u64> {
         let Cells { pool, table, .. } = self.cells;
-        let forgotten = match mutant("absent_unasked") {
-            true => 0,
-            false => table.absent(self.tag)?,
-        };
+        let forgotten = table.absent(self.tag)?;
         let is_never_seen = forgotten <= self.stamp.as_nanos();
         (is_never_seen && pool.get().is_none() && self.is_current()).then_some(forgotten)
     }

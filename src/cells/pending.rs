@@ -2,7 +2,7 @@
 //! a request may have several. `sight` and `snapshot` decide; this file holds, charges and
 //! releases.
 
-use crate::sync::{Ordering, mutant};
+use crate::sync::Ordering;
 use crate::time::Timestamp;
 
 use super::sequence::generation_of;
@@ -49,7 +49,7 @@ impl<'a> Pending<'a> {
     /// Whether the word is unchanged.
     #[inline(always)]
     pub(super) fn is_valid(&self) -> bool {
-        mutant("answer_unconfirmed") || self.cell.is_still(self.word)
+        self.cell.is_still(self.word)
     }
 
     /// Writes the charge, unless the word has changed.
@@ -67,7 +67,6 @@ impl<'a> Pending<'a> {
     /// Releases a held word: charged, or as it was.
     #[inline(always)]
     pub(super) fn release(&self, is_charged: bool) {
-        let is_charged = is_charged || mutant("charge_first");
         let word = if is_charged { self.charged } else { self.word };
         // Release: pairs with the Acquire in `Cell::load`, so a thread that reads this word sees
         // the commit it belongs to.
@@ -84,7 +83,7 @@ impl<'a> FastPending<'a> {
     /// Whether the quota is still in force and no caller waits in line.
     #[inline(always)]
     fn is_current(&self) -> bool {
-        mutant("mixed_quotas") || self.cells.published.is_unchanged(self.sequence)
+        self.cells.published.is_unchanged(self.sequence)
     }
 
     /// Whether the word is unchanged and the quota is in force. A change of quota converts words
@@ -110,7 +109,7 @@ impl<'a> FastPending<'a> {
         }
         // Two keys of one limiter must not be decided under two of its quotas.
         let is_current = self.is_current();
-        if !is_current || mutant("release_early") {
+        if !is_current {
             self.pending.release(false);
         }
         is_current

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::algorithm::Bucket;
 use crate::decision::{Allowed, Denied, Retry, Standing};
-use crate::sync::{AtomicU64, mutant};
+use crate::sync::AtomicU64;
 use crate::time::Timestamp;
 
 use super::parameters::Parameters;
@@ -95,11 +95,8 @@ impl Cells {
     fn make_pool(&self) -> &[PoolCell] {
         // Held until the pool is visible: a change of quota comes before the pool or converts its
         // cells.
-        let changes = self.changes.lock();
+        let _changes = self.changes.lock();
         let generation = self.published.load().generation;
-        if mutant("pool_unlocked") {
-            drop(changes);
-        }
         self.pool.get_or_init(|| {
             (0..POOL_CELLS as u64)
                 .map(|index| PoolCell {

@@ -8,7 +8,7 @@
 use crate::algorithm::Bucket;
 use crate::decision::Standing;
 use crate::quota::Quota;
-use crate::sync::{AtomicU64, CachePadded, Ordering, fence, mutant};
+use crate::sync::{AtomicU64, CachePadded, Ordering, fence};
 use crate::ticks::Scale;
 use crate::time::Timestamp;
 
@@ -140,7 +140,7 @@ impl Published {
         // Pairs with the Release fence in `publish`: if a value read before this fence was written
         // by a later change, the load below sees that change's mark.
         fence(Ordering::Acquire);
-        mutant("line_unchecked") || self.line.sequence.load(Ordering::Relaxed) == sequence
+        self.line.sequence.load(Ordering::Relaxed) == sequence
     }
 
     /// The parameters before `current`, or `None` if `current` is no longer in force. While the

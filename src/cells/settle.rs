@@ -3,7 +3,7 @@
 
 use crate::algorithm::{Moment, Refill};
 use crate::quota::Quota;
-use crate::sync::{Backoff, Ordering, mutant};
+use crate::sync::{Backoff, Ordering};
 use crate::ticks::Scale;
 use crate::time::{Clock, Timestamp};
 
@@ -33,7 +33,6 @@ impl Cells {
         }
         let backoff = Backoff::default();
         loop {
-            let early = mutant("clock_before_word").then(|| clock.latest());
             let Some((cell, word)) = self.find(charge.charged_to, charge.tag) else {
                 match self.settle_absent(charge, cost, clock.latest()) {
                     Some(()) => return true,
@@ -64,7 +63,7 @@ impl Cells {
             if !cell.replace(word, word::held(word)) {
                 continue;
             }
-            let now = early.unwrap_or_else(|| clock.latest());
+            let now = clock.latest();
             let next = (!params.is_beyond(now))
                 .then(|| settled(charge, cost, tat, &params, params.moment(now), fastest));
             let next_word =

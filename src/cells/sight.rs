@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use crate::algorithm;
 use crate::decision::{Allowed, Denied, Retry, Standing};
-use crate::sync::mutant;
 use crate::time::Timestamp;
 
 use super::pending::{FastPending, Pending};
@@ -116,7 +115,7 @@ impl<'a> Sight<'a> {
     /// Whether the word is unchanged.
     #[inline(always)]
     fn is_valid(&self) -> bool {
-        mutant("answer_unconfirmed") || self.cell.is_still(self.word)
+        self.cell.is_still(self.word)
     }
 
     /// The pending write of the charge after which the bucket is full at `next`.

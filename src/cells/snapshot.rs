@@ -2,7 +2,7 @@
 //! transaction itself is in `transaction.rs`; the fast path of several keys uses `sight` instead.
 
 use crate::decision::{Allowed, Denied, Retry};
-use crate::sync::{Backoff, mutant};
+use crate::sync::Backoff;
 use crate::time::Timestamp;
 
 use super::pending::Pending;
@@ -213,16 +213,13 @@ impl<'a> WordSnapshot<'a> {
     #[inline]
     pub(crate) fn is_valid(&self) -> bool {
         match &self.found {
-            _ if mutant("answer_unconfirmed") => true,
             // A change of quota converts words one by one, after it is published: an unchanged word
             // may be of the previous quota, while another key of the limiter was decided under the
             // new one.
             _ if !self.is_current() => false,
             Basis::Word(pending) => pending.is_valid(),
             // Valid if the key is still absent and its group has forgotten nothing later.
-            Basis::Nothing(forgotten) => {
-                mutant("absent_unasked") || self.cells.table.absent(self.tag) == Some(*forgotten)
-            }
+            Basis::Nothing(forgotten) => self.cells.table.absent(self.tag) == Some(*forgotten),
             Basis::Passenger => true,
         }
     }
@@ -230,7 +227,7 @@ impl<'a> WordSnapshot<'a> {
     /// Whether the quota it was decided under is still in force.
     #[inline]
     pub(crate) fn is_current(&self) -> bool {
-        mutant("mixed_quotas") || self.cells.published.is_current(self.generation)
+        self.cells.published.is_current(self.generation)
     }
 
     /// Writes the charge, if there is one and no other write came between.
@@ -246,11 +243,7 @@ impl<'a> WordSnapshot<'a> {
     /// follow.
     #[inline]
     pub(crate) fn hold(&self) -> bool {
-        let held = matches!(&self.found, Basis::Word(pending) if pending.take());
-        if held && mutant("release_early") {
-            self.release(false);
-        }
-        held
+        matches!(&self.found, Basis::Word(pending) if pending.take())
     }
 
     /// Releases a held key: charged, or as it was.

@@ -16,7 +16,7 @@
 mod group;
 mod line;
 
-use crate::sync::{AtomicU64, OnceLock, Ordering, mutant};
+use crate::sync::{AtomicU64, OnceLock, Ordering};
 
 use super::word::{self, NEVER_USED};
 
@@ -195,16 +195,16 @@ impl Table {
         loop {
             let (group, place) = self.home(tag);
             // First without the lock: a key that is present takes none.
-            if let Some(spot) = place.find(tag, spread, 0).filter(|_| !mutant("two_cells")) {
+            if let Some(spot) = place.find(tag, spread, 0) {
                 return ClaimedSlot::Present(cell(spot.0, spot.1, tag));
             }
-            let guard = (!mutant("claim_unlocked")).then(|| place.group.lock());
+            let guard = place.group.lock();
             // Keys are claimed in this group, and moved out of it, only under this lock.
             let mask = self.mask.load(Ordering::Acquire);
             if !self.is_home(tag, mask, group) {
                 continue;
             }
-            if let Some(spot) = place.find(tag, spread, 0).filter(|_| !mutant("two_cells")) {
+            if let Some(spot) = place.find(tag, spread, 0) {
                 return ClaimedSlot::Present(cell(spot.0, spot.1, tag));
             }
             if let Some(child) = next_towards(group, (tag & mask) as usize) {
@@ -218,7 +218,7 @@ impl Table {
                 Start::Stale => return ClaimedSlot::Stale,
             };
             let lines = if mask < self.top { self.lines.min(NEAR) } else { self.lines };
-            let may_forget = mask >= self.cached || mutant("forget_first");
+            let may_forget = mask >= self.cached;
             let claim = place.take(tag, spread, start, lines, may_forget, meaning);
             let ClaimedSlot::Full { .. } = claim else { return claim };
             // Under the same lock: there is no room, and a child is unborn or not.
@@ -314,9 +314,7 @@ impl Table {
         // Allocates the root if needed, so that the first claim in it comes entirely before or
         // after this walk. Every other group is born under the lock of a group that the walk
         // visits.
-        if !mutant("walk_without_root") {
-            self.place_or_allocate(0);
-        }
+        self.place_or_allocate(0);
         // Lazy: a segment may be made during the walk.
         let made = (0..self.segments.len()).filter(|at| self.segments[*at].get().is_some());
         for group in made.flat_map(|at| first_group(at)..first_group(at + 1)) {

@@ -24,8 +24,6 @@
 //! any tick, as the word of a key that has left does: one comparison on the fast path detects all
 //! three, and checks for room.
 
-use crate::sync::mutant;
-
 /// A transaction holds the word.
 const HOLD: u64 = 1 << 63;
 /// The lowest bit of the generation that the word was written in.
@@ -57,14 +55,13 @@ pub(crate) fn spread(tag: u64) -> u64 {
 /// The part of the mask that depends on the generation.
 #[inline]
 pub(crate) fn salt(generation: u64) -> u64 {
-    let spread = if mutant("unbound_generation") { 0 } else { spread(generation) };
+    let spread = spread(generation);
     spread >> 2 | (generation & 1) << 62
 }
 
 /// Converts the tick of a key to its word of a generation, and back, by XOR.
 #[inline]
 pub(crate) fn mask(spread: u64, salt: u64) -> u64 {
-    let spread = if mutant("unbound_tag") { 0 } else { spread };
     spread >> 2 ^ salt
 }
 
@@ -82,7 +79,7 @@ pub(crate) fn decode(word: u64, tag: u64, generation: u64) -> u64 {
 
 #[inline]
 pub(crate) fn is_held(word: u64) -> bool {
-    word & HOLD != 0 && (word == IN_TRANSIT || !mutant("read_through"))
+    word & HOLD != 0
 }
 
 #[inline]

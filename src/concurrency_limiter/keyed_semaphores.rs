@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::queue;
 use crate::slots::Terms;
-use crate::sync::{Arc, AtomicU32, CachePadded, Mutex, Ordering, mutant};
+use crate::sync::{Arc, AtomicU32, CachePadded, Mutex, Ordering};
 use crate::tagged::{self, SHARDS, TagMap};
 use crate::time::Clock;
 
@@ -42,7 +42,7 @@ impl SemaphoreShard {
     fn look(&mut self) -> Option<Arc<Semaphore>> {
         let tag = self.round.pop_front()?;
         // Every lease, waiter and caller in progress owns the semaphore too.
-        let owners = if mutant("forget_busy") { 2 } else { 1 };
+        let owners = 1;
         if self.semaphores.get(&tag).is_some_and(|semaphore| Arc::strong_count(semaphore) <= owners)
         {
             let semaphore = self.semaphores.remove(&tag)?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::decision::Denied;
 use crate::slots::Held;
-use crate::sync::{Arc, mutant};
+use crate::sync::Arc;
 
 use super::semaphore::Semaphore;
 
@@ -59,7 +59,7 @@ impl Lease {
         let taken = take().or_else(|denied| {
             semaphore.serve_queued();
             // The line may have held only waiters that have their answer by now.
-            let is_over = is_queued && !semaphore.slots.is_queued() && !mutant("denial_kept");
+            let is_over = is_queued && !semaphore.slots.is_queued();
             if is_over { take() } else { Err(denied) }
         });
         taken.map(|held| Lease::new(semaphore.clone(), held))

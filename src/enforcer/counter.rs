@@ -4,7 +4,7 @@
 
 use std::cell::OnceCell;
 
-use crate::sync::{Arc, AtomicU64, CachePadded, Mutex, Ordering, global, mutant, per_thread};
+use crate::sync::{Arc, AtomicU64, CachePadded, Mutex, Ordering, global, per_thread};
 
 /// Cells of one cache line, and lines of the first chunk. Each further chunk has twice as many
 /// lines.
@@ -186,10 +186,6 @@ impl Drop for Block {
                     rest.fetch_add(count, Ordering::Relaxed);
                 }
             }
-        }
-        if mutant("fold_unlocked") {
-            drop(blocks);
-            blocks = self.chunk.blocks.lock();
         }
         if let Some(place) = blocks.iter().position(|lines| Arc::ptr_eq(lines, &self.lines)) {
             blocks.swap_remove(place);

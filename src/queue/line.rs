@@ -4,7 +4,7 @@
 //! Nothing here calls wakers or drops waiters: a [`LineStep`] returns them, and `serve` handles
 //! them after the unlock.
 
-use crate::sync::{Arc, Mutex, MutexGuard, OnceLock, mutant};
+use crate::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use crate::time::{Alarm, Clock, Due, Timestamp};
 
 use super::order::{InOrder, Order};
@@ -84,7 +84,7 @@ impl WaitLine {
     /// Locks the line, if it has a place for one more waiter.
     pub(super) fn enter(&self) -> Result<MutexGuard<'_, LineState>, NoPlace> {
         let state = self.lock();
-        if state.is_closed && !mutant("join_closed") {
+        if state.is_closed {
             return Err(NoPlace::Closed);
         }
         if state.order.len() >= self.max_waiters { Err(NoPlace::Full) } else { Ok(state) }
@@ -95,7 +95,7 @@ impl LineState {
     /// Inserts a waiter at the end of the line.
     pub(super) fn push(&mut self, at: &dyn QueueOwner, waiting: InOrder) {
         if self.order.is_empty() {
-            self.again = if mutant("join_unserved") { Timestamp::MAX } else { Timestamp::ZERO };
+            self.again = Timestamp::ZERO;
             // The new head reads its due time itself after this step.
             self.kept = Some((self.order.next_ticket(), Timestamp::ZERO));
         }
@@ -239,7 +239,7 @@ impl LineState {
         self.alarm = Some((due, time.set_alarm(due, Arc::downgrade(bell))));
         // Read the time after setting the alarm: a move before that did not fire the alarm.
         let later = clock.now();
-        let is_due = now < later && due <= later && !mutant("alarm_unchecked");
+        let is_due = now < later && due <= later;
         (None, is_due.then_some(later))
     }
 

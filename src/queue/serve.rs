@@ -7,7 +7,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use crate::sync::{Arc, MutexGuard, Weak, is_panicking, mutant};
+use crate::sync::{Arc, MutexGuard, Weak, is_panicking};
 use crate::time::{Due, Timestamp};
 
 use super::line::{Left, LineState, LineStep, NoPlace};
@@ -57,7 +57,7 @@ pub(super) fn push(line: &mut LineState, at: &Arc<dyn QueueOwner>, waiting: InOr
 /// Removes the waiter with this ticket from the line, and serves the line if it was there.
 pub(super) fn leave(at: &dyn QueueOwner, ticket: u64) {
     let left = at.line().lock().remove(at, ticket);
-    if left.is_some() && !mutant("cancel_wakes_nobody") {
+    if left.is_some() {
         serve(at, at.line().clock().now());
     }
 }

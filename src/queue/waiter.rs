@@ -4,7 +4,7 @@
 //! caller's handle of it. The line that the waiter stands in is in `line`.
 
 use crate::decision::Retry;
-use crate::sync::{Arc, Mutex, mutant};
+use crate::sync::{Arc, Mutex};
 use crate::time::{Clock, Timestamp};
 
 use super::line::NoPlace;
@@ -88,10 +88,6 @@ impl<P: Plan> Waiter<P> {
             let mut stage = self.stage.lock();
             match *stage {
                 Stage::Waiting { .. } => std::mem::replace(&mut *stage, Stage::Answered(answer)),
-                Stage::Over if mutant("grant_forgotten") => {
-                    std::mem::forget(answer);
-                    return None;
-                }
                 // Cancelled: the grant is given back when the waiter is dropped, outside the lock.
                 Stage::Over => std::mem::replace(&mut *stage, Stage::Answered(answer)),
                 Stage::Answered(_) => return None,

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use crate::cells::Taken;
 use crate::decision::Allowed;
-use crate::sync::mutant;
 use crate::time::Timestamp;
 
 use super::lines::Rate;
@@ -31,9 +30,6 @@ impl Reservation<'_> {
     /// supplies ([`check_at`](crate::RateLimiter::check_at)) must not be ahead of it.
     pub fn settle(self, cost: u64) {
         self.rate.settle(&self.taken.charge, cost);
-        if mutant("settle_twice") {
-            self.rate.settle(&self.taken.charge, cost);
-        }
     }
 
     /// Gives the charge back: [`settle`](Self::settle) at 0.

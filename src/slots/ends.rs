@@ -14,7 +14,7 @@
 
 use std::cmp::Reverse;
 
-use crate::sync::{Backoff, Ordering, mutant};
+use crate::sync::{Backoff, Ordering};
 
 use super::rare::Ends;
 use super::record::{LiveLease, NEVER};
@@ -67,7 +67,7 @@ impl Ends {
             && rare.is_disordered.swap(false, Ordering::Acquire);
         // Relaxed: the Acquire of the flag or of the list makes the ends visible.
         let entry = |index| Some(Reverse((records.get(index)?.end.load(Ordering::Relaxed), index)));
-        if is_disordered && !mutant("disorder_unseen") {
+        if is_disordered {
             let entries = std::mem::take(&mut self.0).into_vec();
             self.0 = entries.into_iter().filter_map(|Reverse((_, index))| entry(index)).collect();
         }

@@ -3,7 +3,7 @@
 //! `ends`.
 
 use crate::decision::{Denied, Retry};
-use crate::sync::{Backoff, MutexGuard, Ordering, mutant};
+use crate::sync::{Backoff, MutexGuard, Ordering};
 use crate::time::Timestamp;
 
 use super::Slots;
@@ -77,7 +77,7 @@ impl Exclusive<'_> {
         if units > slots.cap() {
             return Err(slots.never(self.in_use()));
         }
-        let may_take = !self.queued || mutant("barge");
+        let may_take = !self.queued;
         if self.room >= i64::from(units) && may_take {
             return Ok(());
         }
@@ -105,7 +105,7 @@ impl Exclusive<'_> {
                 return Some((index, live));
             }
             let record = slots.records.get(index)?;
-            if record.end_lease(live.serial) || mutant("reap_unsettled") {
+            if record.end_lease(live.serial) {
                 slots.forget_first(index);
                 self.room += i64::from(live.units);
                 self.is_changed = true;
@@ -126,7 +126,7 @@ impl Exclusive<'_> {
             self.rare.first.store(end, Ordering::Release);
             // A taker that has loaded the head may be about to take for a lease that ends sooner,
             // and a giver to give back this lease. Their swaps must fail, so the cycle changes.
-            self.is_changed |= !mutant("same_cycle");
+            self.is_changed = true;
         }
     }
 
@@ -158,7 +158,7 @@ impl Exclusive<'_> {
             }
             // A thread that only took a snapshot leaves the cycle unchanged. Otherwise transactions
             // on the same limits would invalidate each other's snapshots forever.
-            let changed = self.is_changed && !mutant("same_cycle");
+            let changed = self.is_changed;
             let cycle = if changed { head.wrapping_add(CYCLE) } else { head };
             // `room` is between -2^24 and 2^24.
             let room = NO_ROOM.wrapping_add_signed(self.room) & ROOM;

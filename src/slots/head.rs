@@ -15,8 +15,6 @@
 //! | cycle | rises when exclusive access ended leases, or changed the cap or the first end |
 //! | room | free slots; below 0 after the cap was lowered, and for limits in shadow |
 
-use crate::sync::mutant;
-
 pub(super) const SHUT: u64 = 1 << 63;
 pub(super) const HOLD: u64 = 1 << 62;
 pub(super) const QUEUE: u64 = 1 << 61;
@@ -30,8 +28,6 @@ pub(super) const NO_ROOM: u64 = 1 << 24;
 /// set.
 #[inline]
 pub(super) fn has_room(head: u64, units: u32, stops: u64) -> bool {
-    let stops = if mutant("take_through_hold") { stops & !HOLD } else { stops };
-    let stops = if mutant("barge") { stops & !QUEUE } else { stops };
     head & stops == 0 && head & ROOM >= NO_ROOM + u64::from(units)
 }
 
@@ -39,7 +35,7 @@ pub(super) fn has_room(head: u64, units: u32, stops: u64) -> bool {
 /// to `seen`. In another cycle, the claimed lease may end before the new first end.
 #[inline]
 pub(super) fn still_has_room(head: u64, seen: u64, units: u32, stops: u64) -> bool {
-    let is_same_cycle = (seen ^ head) & !(FLAGS | ROOM) == 0 || mutant("cycle_unasked");
+    let is_same_cycle = (seen ^ head) & !(FLAGS | ROOM) == 0;
     is_same_cycle && has_room(seen, units, stops)
 }
 

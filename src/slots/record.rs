@@ -14,7 +14,7 @@
 
 use std::time::Duration;
 
-use crate::sync::{AtomicU32, AtomicU64, Backoff, Ordering, fence, mutant};
+use crate::sync::{AtomicU32, AtomicU64, Backoff, Ordering, fence};
 use crate::time::Timestamp;
 
 /// The first end is not known and must be found under exclusive access. No lease ends sooner.
@@ -99,10 +99,6 @@ impl LeaseRecord {
             return None;
         }
         let claimed = serial_after(word, end) | CLAIMED;
-        if mutant("claim_by_store") {
-            self.word.store(claimed, Ordering::Relaxed);
-            return Some(word);
-        }
         // Acquire: pairs with the Release in `free`, `end_lease` and `unlist`, so it comes after
         // the last owner. Relaxed on failure: the caller tries another record.
         self.word.compare_exchange(word, claimed, Ordering::Acquire, Ordering::Relaxed).ok()?;
@@ -124,10 +120,6 @@ impl LeaseRecord {
     #[inline]
     pub(super) fn leave(&self, held: &Held) -> bool {
         let (live, leaving) = (held.serial | LIVE, held.serial | LEAVING);
-        if mutant("expiry_frees_stranger") {
-            self.word.store(leaving, Ordering::Relaxed);
-            return true;
-        }
         // Relaxed: the swap of the head that follows publishes it.
         self.word.compare_exchange(live, leaving, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
@@ -172,8 +164,7 @@ impl LeaseRecord {
         loop {
             // Acquire: pairs with the Release in `Claim::live`. Sees the end and the units.
             let word = self.word.load(Ordering::Acquire);
-            let is_live =
-                word & STATE == LIVE || word & STATE == LEAVING && mutant("reap_unsettled");
+            let is_live = word & STATE == LIVE;
             if word & STATE == FREE {
                 return None;
             }

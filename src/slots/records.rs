@@ -2,7 +2,7 @@
 //! rare state in [`Rare`], which is allocated when it is first needed. A single record is in
 //! `record`.
 
-use crate::sync::{OnceLock, Ordering, mutant};
+use crate::sync::{OnceLock, Ordering};
 
 use super::rare::{FIRST, Rare};
 use super::record::{Claim, LeaseRecord, LiveLease, NEVER, is_listed, serial_after};
@@ -102,7 +102,7 @@ impl LeaseRecords {
     fn tell(&self, index: u32, record: &LeaseRecord, word: u64, before: u64, end: u64) {
         let Some(rare) = self.known_rare() else { return };
         if !is_listed(word) {
-            if end < NEVER && !mutant("unlisted") {
+            if end < NEVER {
                 rare.list(index, record);
             }
         } else if end < before {

@@ -1,7 +1,7 @@
 //! Rare operations on slots: taking without room, and renewing, resizing, resetting and counting
 //! leases. Taking and giving back are in `slots`.
 
-use crate::sync::{Ordering, mutant};
+use crate::sync::Ordering;
 use crate::time::Timestamp;
 
 use super::head::{FLAGS, ROOM, SHUT};
@@ -42,16 +42,14 @@ impl Slots {
     /// Begins the lease anew at `now`, if it is not over. The end never becomes earlier, because
     /// waiters that wait for it would not notice.
     pub(crate) fn renew(&self, held: &Held, now: Timestamp) -> bool {
-        let exclusive = (!mutant("renew_open")).then(|| self.exclusive());
+        let exclusive = self.exclusive();
         let live = self.records.get(held.index).filter(|record| record.is_live(held));
         let renewed = match live {
             Some(record) if !is_over(record.end.load(Ordering::Relaxed), now) => {
                 // Relaxed: the search for the first end reads it under the lock that is held here.
                 // Any other reader may see either end.
                 record.end.fetch_max(self.terms.end(now), Ordering::Relaxed);
-                if !mutant("renewed_first_kept") {
-                    self.forget_first(held.index);
-                }
+                self.forget_first(held.index);
                 true
             }
             _ => false,
@@ -65,7 +63,7 @@ impl Slots {
         let record = self.records.get(held.index)?;
         loop {
             let head = self.load();
-            if head & SHUT != 0 && !mutant("end_unconfirmed") {
+            if head & SHUT != 0 {
                 // A reset ends all leases at the same moment, so wait until the reset is done.
                 drop(self.records.rare().ends.lock());
                 continue;
@@ -76,7 +74,7 @@ impl Slots {
             let end = record.end.load(Ordering::Acquire);
             let live = record.is_live(held);
             let unmoved = (self.load() ^ head) & !(FLAGS | ROOM) == 0;
-            if unmoved || mutant("end_unconfirmed") {
+            if unmoved {
                 return live.then(|| Timestamp::from_nanos(end));
             }
         }
@@ -85,12 +83,6 @@ impl Slots {
     /// Changes the number of slots. Current leases keep their slots.
     pub(crate) fn resize(&self, cap: u32) {
         let cap = cap.min(MAX_SLOTS);
-        if mutant("resize_open") {
-            let (head, before) = (self.load(), self.cap.swap(cap, Ordering::Release));
-            let more = i64::from(cap) - i64::from(before);
-            self.head.store(head.wrapping_add_signed(more), Ordering::Release);
-            return;
-        }
         let mut exclusive = self.exclusive();
         exclusive.room += i64::from(cap) - i64::from(self.cap());
         exclusive.is_changed = true;
@@ -103,15 +95,11 @@ impl Slots {
     pub(crate) fn reset(&self, now: Timestamp) {
         let mut exclusive = self.exclusive();
         exclusive.reap(now);
-        if !mutant("reset_keeps_lease") {
-            self.records.each_live(|record, live| record.end_lease(live.serial));
-        }
+        self.records.each_live(|record, live| record.end_lease(live.serial));
         exclusive.room = self.cap().into();
         exclusive.is_changed = true;
-        if !mutant("reset_first_kept") {
-            // Relaxed: published when the slots are opened.
-            exclusive.rare.first.store(UNKNOWN, Ordering::Relaxed);
-        }
+        // Relaxed: published when the slots are opened.
+        exclusive.rare.first.store(UNKNOWN, Ordering::Relaxed);
     }
 
     pub(crate) fn count(&self, now: Timestamp) -> Count {

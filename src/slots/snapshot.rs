@@ -2,7 +2,7 @@
 //! commit. `transaction` decides the order of these steps over several limits.
 
 use crate::decision::{Allowed, Denied, Retry};
-use crate::sync::{Ordering, mutant};
+use crate::sync::Ordering;
 use crate::time::Timestamp;
 
 use super::Slots;
@@ -96,8 +96,7 @@ impl Slots {
     /// does not change the head before it opens the slots.
     pub(crate) fn is_valid(&self, look: &SlotSnapshot) -> bool {
         // A slot that was given back and taken again leaves the same head but another first end.
-        let is_first =
-            look.agrees() || self.first_end() == look.first || mutant("first_unconfirmed");
+        let is_first = look.agrees() || self.first_end() == look.first;
         is_first && self.load() & !SHUT == look.head
     }
 
@@ -112,11 +111,6 @@ impl Slots {
     #[inline]
     pub(crate) fn release(&self, look: &SlotSnapshot, is_taken: bool) {
         let units = if is_taken { u64::from(look.units) } else { 0 };
-        if mutant("release_by_store") {
-            let head = self.load();
-            self.head.store((head & !HOLD) - units, Ordering::Release);
-            return;
-        }
         // AcqRel: pairs with `swap`. The next taker sees the finished transaction. A single
         // subtraction, because other threads may have given back meanwhile.
         self.head.fetch_sub(units + HOLD, Ordering::AcqRel);
@@ -128,13 +122,8 @@ impl Slots {
     #[inline]
     pub(crate) fn commit(&self, look: &SlotSnapshot) -> Option<SlotSnapshot> {
         let mut head = look.head;
-        if mutant("commit_by_store") {
-            self.head.store(head - u64::from(look.units), Ordering::Release);
-            return Some(*look);
-        }
         loop {
             match self.swap(head, head - u64::from(look.units)) {
-                Ok(_) if mutant("answer_of_before") => return Some(*look),
                 Ok(_) => return Some(SlotSnapshot { head, ..*look }),
                 // Lost the compare-and-swap. Other limits are held, so retry without waiting.
                 Err(seen) if still_has_room(head, seen, look.units, FLAGS) => head = seen,

@@ -24,7 +24,6 @@ pub(crate) use std::sync::{Arc, Weak};
 pub(crate) type RandomState = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
 
 struct Settings {
-    mutant: Option<String>,
     weaken: Option<(String, u32)>,
     rmw: bool,
 }
@@ -32,7 +31,6 @@ struct Settings {
 static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
     let get = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     Settings {
-        mutant: get("TOLLGATE_MUTANT"),
         weaken: get("TOLLGATE_WEAKEN").and_then(|place| {
             let (file, line) = place.rsplit_once(':')?;
             Some((file.to_owned(), line.parse().ok()?))
@@ -85,11 +83,6 @@ impl Backoff {
         self.0.set(self.0.get().saturating_add(1));
         model::thread::yield_now();
     }
-}
-
-/// Whether the seeded bug `name` is enabled.
-pub(crate) fn mutant(name: &str) -> bool {
-    SETTINGS.mutant.as_deref() == Some(name)
 }
 
 fn is_weakened(at: &Location<'_>) -> bool {

@@ -8,7 +8,6 @@ use std::time::Duration;
 use crate::cells::{Cells, FastPending, Newcomer, Sight};
 use crate::decision::{Allowed, Denied};
 use crate::rate_limiter::Store;
-use crate::sync::{Backoff, mutant};
 use crate::time::Timestamp;
 
 use super::Refusal;
@@ -129,8 +128,5 @@ impl Said<'_, '_> {
 /// Charges the last of several keys while the others are held. This is the moment of the decision.
 #[inline(always)]
 pub(crate) fn commit_last(last: &FastPending<'_>) -> bool {
-    while mutant("wait_while_holding") && !last.is_valid() {
-        Backoff::default().snooze();
-    }
     last.charge()
 }

@@ -10,7 +10,7 @@ use crate::concurrency_limiter::Semaphore;
 use crate::decision::{Allowed, Denied, Retry};
 use crate::rate_limiter::Store;
 use crate::slots::Claim;
-use crate::sync::{Arc, mutant};
+use crate::sync::Arc;
 use crate::time::Timestamp;
 
 use super::slot_participant::{HeldSlots, SLOTS, SlotParticipant, SlotParticipants};
@@ -164,16 +164,6 @@ impl<'a> Listed<'a> {
     /// Charges all keys and takes all slots, or none: holds all keys and all slots but the last.
     #[inline(never)]
     fn commit_and_take(&mut self) -> bool {
-        if mutant("slots_before_words") {
-            // The taken slots then refuse other callers even if the charge fails.
-            self.slots.iter_mut().for_each(SlotParticipant::take_anyway);
-            let is_charged = self.commit();
-            if !is_charged {
-                self.taken()
-                    .for_each(|HeldSlots { semaphore, held, .. }| semaphore.give_back(&held));
-            }
-            return is_charged;
-        }
         let (taken, seen) = {
             let mut outer = self.slots.iter().rev();
             let Some(last) = outer.next() else { return self.commit() };
@@ -215,7 +205,7 @@ fn all_absent(newcomers: &[Newcomer<'_>]) -> bool {
     let before: SmallVec<[Option<u64>; INLINE]> =
         newcomers.iter().map(Newcomer::forgotten).collect();
     let is_still = |(newcomer, before): (&Newcomer<'_>, &Option<u64>)| {
-        before.is_some() && (mutant("absent_once") || newcomer.forgotten() == *before)
+        before.is_some() && (newcomer.forgotten() == *before)
     };
     newcomers.iter().zip(&before).all(is_still)
 }

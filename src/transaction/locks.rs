@@ -8,7 +8,7 @@
 use smallvec::SmallVec;
 
 use crate::records::{Locked, Recorded};
-use crate::sync::{LockedAs, mutant};
+use crate::sync::LockedAs;
 
 use super::INLINE;
 
@@ -27,12 +27,8 @@ impl<'a> Locks<'a> {
     ) -> Option<()> {
         loop {
             let is_left = |which: Which| self.0.iter().all(|(locked, _)| *locked != which);
-            let mut left = shards.clone().filter(|(which, _)| is_left(*which));
-            let next = if mutant("lock_unordered") {
-                left.next()
-            } else {
-                left.min_by_key(|(which, _)| *which)
-            };
+            let left = shards.clone().filter(|(which, _)| is_left(*which));
+            let next = left.min_by_key(|(which, _)| *which);
             let Some((which, records)) = next else { return Some(()) };
             self.0.push((which, records.lock(which.1)?));
         }

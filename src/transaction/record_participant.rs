@@ -5,7 +5,6 @@
 
 use crate::cells::Charge;
 use crate::records::{Locked, RecordSnapshot, Recorded};
-use crate::sync::mutant;
 use crate::tagged;
 
 use super::asked::Asked;
@@ -89,7 +88,7 @@ impl<'a> RecordParticipant<'a> {
     /// Writes the charge, or the denial if the algorithm counts denials.
     pub(super) fn write(&mut self, asked: &Asked, is_admitted: bool, locks: &mut Locks<'a>) {
         self.look.count_overflow(self.records);
-        if self.look.answer.is_ok() && !is_admitted && !mutant("charge_first") {
+        if self.look.answer.is_ok() && !is_admitted {
             return;
         }
         let cost = asked.cost.saturating_add(self.merged_cost);

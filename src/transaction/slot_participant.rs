@@ -8,7 +8,7 @@ use std::mem::ManuallyDrop;
 use crate::concurrency_limiter::Semaphore;
 use crate::decision::{Allowed, Denied};
 use crate::slots::{Claim, Held, SlotSnapshot};
-use crate::sync::{Arc, mutant};
+use crate::sync::Arc;
 use crate::time::Timestamp;
 
 use super::asked::Asked;
@@ -119,7 +119,7 @@ impl SlotParticipant {
     }
 
     pub(super) fn is_valid(&self) -> bool {
-        mutant("slots_unconfirmed") || self.semaphore.slots.is_valid(&self.look)
+        self.semaphore.slots.is_valid(&self.look)
     }
 
     /// Claims a lease record for the slots. `None`: no record is free, and none can be added.

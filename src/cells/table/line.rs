@@ -1,7 +1,7 @@
 //! A line of the table: key hashes and their words in one cache line, and the [`Cell`], one slot
 //! with its key hash. Which line a key is in is decided in `group`.
 
-use crate::sync::{AtomicU64, Backoff, Ordering, mutant};
+use crate::sync::{AtomicU64, Backoff, Ordering};
 
 use crate::cells::word::{self, IN_TRANSIT};
 
@@ -57,10 +57,6 @@ impl<'a> Cell<'a> {
     /// Writes `new` if the word is still `old`.
     #[inline]
     pub(crate) fn replace(&self, old: u64, new: u64) -> bool {
-        if mutant("replace_by_store") {
-            self.word.store(new, Ordering::Release);
-            return true;
-        }
         // Release: pairs with the Acquire in `load`. A thread that reads this word and then the
         // clock sees no earlier time than the writer saw (settling), and a thread that reads it as
         // part of a commit sees what the transaction holds.
@@ -110,10 +106,9 @@ pub(super) fn take_out(word_at: &AtomicU64) -> u64 {
             // The thread that holds a word waits for no lock, so this ends.
             backoff.snooze();
         // Relaxed: the lock orders the key hash, and the word is all that is read.
-        } else if mutant("move_unmarked")
-            || word_at
-                .compare_exchange(word, IN_TRANSIT, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
+        } else if word_at
+            .compare_exchange(word, IN_TRANSIT, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
         {
             return word;
         }
