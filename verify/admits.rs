@@ -9,8 +9,11 @@ mod race;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollgate::{ConcurrencyLimiter, Enforcer, Lease, Limit, Policy, Quota, RateLimiter, Retry, VirtualClock, all};
 use tollgate::algorithm::Gcra;
+use tollgate::{
+    ConcurrencyLimiter, Enforcer, Lease, Limit, Policy, Quota, RateLimiter, Retry, VirtualClock,
+    all,
+};
 
 use identity::Identity;
 use race::{model, race};
@@ -234,6 +237,40 @@ fn a_permit_is_dropped_under_an_admit() {
         assert!(admitted, "refused though there was room");
         assert_eq!(enforcer.limits()[1].slots.unwrap().in_use, 1, "a slot is lost");
         assert!(enforcer.peek(&facts, 1).is_err(), "a charge is lost");
+    });
+}
+
+/// The quota changes for the second time since the permit was given out.
+#[test]
+fn a_permit_says_what_remained_while_the_quota_changes() {
+    model(2, |first| {
+        let policy = |count, nanos, burst| {
+            let quota = Quota::new(count, nanos * NANO).and_then(|quota| quota.with_burst(burst));
+            Policy::new().limit(Limit::new("rate", quota.unwrap()))
+        };
+        let clock = VirtualClock::new().clock();
+        let enforcer = Enforcer::builder(policy(1, 10, 20)).clock(clock).hasher(Identity::default());
+        let enforcer = Arc::new(enforcer.build().unwrap());
+        let facts: [(&str, &str); 0] = [];
+        // The first gives the key a slot: so the second is decided on the fast path, and works out what
+        // remained when it is asked.
+        drop(enforcer.admit(&facts, 1).unwrap());
+        let held = enforcer.admit(&facts, 1).unwrap();
+        enforcer.reload(policy(3, 7, 40)).unwrap();
+        let change = thread!(enforcer; {
+            enforcer.reload(policy(7, 9, 50)).unwrap();
+            None
+        });
+        let look = Box::new(move || {
+            let allowed = held.allowed();
+            Some((allowed.burst(), allowed.remaining()))
+        });
+        let [_, seen]: [Option<(u64, u64)>; 2] = race(first, [change, look]);
+        let answers = [(20, 18), (40, 38), (50, 48)];
+        assert!(
+            seen.is_some_and(|seen| answers.contains(&seen)),
+            "numbers of two quotas: {seen:?}"
+        );
     });
 }
 

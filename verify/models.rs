@@ -12,8 +12,10 @@ mod race;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollgate::{Allowed, RateLimiterBuilder, Overflow, Quota, RateLimiter, Retry, Timestamp, VirtualClock, all};
 use tollgate::algorithm::Gcra;
+use tollgate::{
+    Allowed, Overflow, Quota, RateLimiter, RateLimiterBuilder, Retry, Timestamp, VirtualClock, all,
+};
 
 use identity::Identity;
 use race::{long_model, model, race, wide_model};

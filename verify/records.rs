@@ -15,9 +15,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use tollgate::{Allowed, Overflow, Quota, RateLimiter, VirtualClock, WaitError, all};
 use tollgate::algorithm::{Gcra, SlidingLog};
 use tollgate::future::AcquireRate;
+use tollgate::{Allowed, Overflow, Quota, RateLimiter, VirtualClock, WaitError, all};
 
 use identity::Identity;
 use race::{model, race};

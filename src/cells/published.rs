@@ -143,13 +143,16 @@ impl Published {
         self.line.sequence.load(Ordering::Relaxed) == sequence
     }
 
-    /// The parameters before `current`, or `None` if `current` is no longer in force. While the
-    /// next change writes their slot they may be a mix of both; no word of their generation is left
-    /// then, so the compare-and-swap of a word converted with them fails.
+    /// The parameters before `current`. `None`: `current` is no longer in force, or is about to be
+    /// replaced, and the slot of those before is being written.
     pub(crate) fn before(&self, current: &Parameters) -> Option<Parameters> {
         let generation = current.generation.wrapping_sub(1);
         let params = self.slots[(generation & 1) as usize].read(generation);
-        self.is_current(current.generation).then_some(params)
+        // Pairs with the Release fence in `publish`: if a value read before this fence was written by
+        // the next change, the load below sees that change's mark, or its generation.
+        fence(Ordering::Acquire);
+        let sequence = self.line.sequence.load(Ordering::Relaxed) & !(QUEUED | STEPPED);
+        (sequence == current.generation << GENERATION_SHIFT).then_some(params)
     }
 
     /// Whether `generation` is still in force. If so, what was read of its slot is consistent.

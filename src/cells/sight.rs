@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::algorithm;
 use crate::decision::{Allowed, Denied, Retry, Standing};
+use crate::sync::Backoff;
 use crate::time::Timestamp;
 
 use super::pending::{FastPending, Pending};
@@ -45,6 +46,7 @@ impl Cells {
     /// The parameters of that time are lost once the quota has changed twice; then, the present
     /// standing.
     pub(crate) fn stood(&self, charge: &Charge, full: u64) -> Option<Allowed> {
+        let backoff = Backoff::default();
         let params = loop {
             let current = self.published.load();
             if current.generation == charge.generation {
@@ -54,7 +56,7 @@ impl Cells {
             match self.published.before(&current) {
                 Some(before) if before.generation == charge.generation => break before,
                 Some(_) => return self.peek_behind(charge.tag, 0, 0, charge.at).ok(),
-                None => {}
+                None => backoff.snooze(),
             }
         };
         let stood = params.bucket.decide(full, 0, params.moment(charge.at));

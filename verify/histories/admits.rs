@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tollgate::{ConcurrencyLimiter, Lease, Quota, RateLimiter, VirtualClock, all};
 use tollgate::algorithm::Gcra;
 use tollgate::set::SetPermit;
+use tollgate::{ConcurrencyLimiter, Lease, Quota, RateLimiter, VirtualClock, all};
 
 use crate::checker;
 use crate::draw::{self, Random};

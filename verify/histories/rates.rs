@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tollgate::{Allowed, Denied, RateLimiter, Retry, Timestamp, VirtualClock, all};
 use tollgate::algorithm::Gcra;
+use tollgate::{Allowed, Denied, RateLimiter, Retry, Timestamp, VirtualClock, all};
 
 use crate::checker::{self, TIME_STEP};
 use crate::draw::{self, Random};
