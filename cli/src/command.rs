@@ -1,7 +1,8 @@
-//! `tollgate`: policies on the command line.
+//! The command `tollgate`: parses the arguments and runs a subcommand. One module per subcommand;
+//! what they share (reading logs, output, exit codes) has modules of its own.
 //!
 //! Data goes to standard output, everything else to standard error. Exit codes: 0 done, 1 a
-//! threshold of the user's was broken, 2 usage or policy error, 3 too many unreadable lines.
+//! threshold that the user set was broken, 2 usage or policy error, 3 too many unreadable lines.
 
 mod args;
 mod check;
@@ -23,7 +24,7 @@ use std::process::ExitCode;
 use args::{Args, Command};
 use clap::Parser;
 
-/// The command: reads the process's arguments, and gives its exit code.
+/// Runs the command with the arguments of the process and returns its exit code.
 pub fn main() -> ExitCode {
     let done = match Args::parse().command {
         Command::Check(args) => check::run(&args),

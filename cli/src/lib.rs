@@ -1,6 +1,6 @@
-//! What the command `tollgate` is made of, for use from a program: [`replay`] runs a policy over a log,
-//! [`suggest`] says which limits a log fits, [`simulate`] runs a service that does not exist on virtual time,
-//! [`compare`] judges limiters side by side, one's own too.
+//! The parts of the command `tollgate`, for use from a program: [`replay`] runs a policy over a
+//! log, [`suggest`] finds limits that fit a log, [`simulate`] runs a simulated service on virtual
+//! time, [`compare`] judges limiters side by side, including the user's own.
 
 #![forbid(unsafe_code)]
 

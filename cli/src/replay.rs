@@ -1,5 +1,5 @@
-//! What a policy would have done to a log: lines become events, events are decided on virtual
-//! time, and what was decided becomes a summary.
+//! Replays a log against a policy: lines become events, events are decided on virtual time, and the
+//! decisions are counted in a summary.
 //!
 //! ```
 //! use tollgate_cli::replay::{Log, Replay};
@@ -24,14 +24,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The same log gives the same answers every time. An event that is stamped earlier than one
-//! before it counts at the latest stamp there was ([`Disorder`] says how often). [`Arrivals`] puts
-//! in order what a log only tells at its end.
+//! The same log gives the same answers every time. An event with a timestamp earlier than that of a
+//! previous event is decided at the latest timestamp so far ([`Disorder`] says how often this
+//! happened). [`Arrivals`] sorts the events of a log that is written in the order in which requests
+//! end.
 //!
-//! What an admitted request holds it gives back when it ends, `took` after it began or by a
-//! `finish`. At one instant requests end before others begin, since what was held is free at
-//! exactly its end; events of the log are taken in their order. A request whose end the log cannot
-//! tell, since it has neither `took` nor an id, takes no time.
+//! An admitted request gives back what it holds when it ends: `took` after it began, or at its
+//! `finish`. At one instant, requests end before others begin, since what they hold is free at
+//! exactly their end; events of the log keep their order. A request with neither `took` nor an id
+//! takes no time, since the log cannot tell its end.
 
 mod absence;
 mod access_log;
@@ -71,20 +72,22 @@ pub use took::Took;
 use in_flight::InFlight;
 use timeline::Resolution;
 
-/// Hashes alike in every run. A log cannot be made to fit the hash of a later replay for any gain.
+/// A hasher without a random seed, so that every run gives the same result. The author of a log
+/// gains nothing from colliding keys in a later replay.
 type FixedHasher = BuildHasherDefault<DefaultHasher>;
 
-/// As many facts of one event as are handed on without allocating.
+/// Up to this many facts of one event are passed on without allocating.
 const INLINE_FACTS: usize = 16;
 
 type Facts<'a> = SmallVec<[(&'a str, &'a str); INLINE_FACTS]>;
 
-/// Decides the events of a log under a policy, and keeps count. Nobody waits: whom a limit with a
-/// `wait` does not admit at once is refused.
+/// Decides the events of a log under a policy and counts the decisions. Requests do not wait: a
+/// request that would have to wait for a limit with a `wait` is refused.
 ///
 /// Memory grows with the keys that the limits count, with the keys that are refused, and with the
-/// requests in flight: those with an id count as such until they are finished. Where more than
-/// 262,144 are in flight and none was ever finished, the log does not tell, and no id is waited for.
+/// requests in flight. A request with an id is in flight until it is finished. If more than 262,144
+/// such requests are in flight and none was ever finished, the ids are taken not to mark ends, and
+/// no request waits for a `finish`.
 pub struct Replay {
     policy: Policy,
     enforcer: Enforcer<FixedHasher>,
@@ -92,9 +95,9 @@ pub struct Replay {
     counts: Counts,
     in_flight: InFlight,
     limits: Vec<Tally>,
-    /// By the limit's place, and the key in words.
+    /// By the limit's index and the key as text.
     refused_keys: HashMap<(usize, String), Timeline>,
-    /// The facts that the policy names and no request has had.
+    /// The facts that the policy names and that no request has had so far.
     unseen: Vec<String>,
     span: Option<Span>,
     finest: Resolution,
@@ -111,7 +114,7 @@ struct Counts {
     unreadable_lines: u64,
 }
 
-/// What is known of a limit besides what the enforcer counts.
+/// What is counted per limit in addition to the enforcer's own counters.
 #[derive(Default)]
 struct Tally {
     keys: HashSet<u64, FixedHasher>,
@@ -119,7 +122,7 @@ struct Tally {
     shadow_refused: Timeline,
 }
 
-/// From the first event to the latest.
+/// From the first event to the one with the latest timestamp.
 #[derive(Clone, Copy)]
 struct Span {
     first: Timestamp,
@@ -127,7 +130,10 @@ struct Span {
 }
 
 impl Replay {
-    /// A replay that has seen nothing yet, or all that is wrong with the policy.
+    /// A replay that has seen no event yet.
+    ///
+    /// # Errors
+    /// All problems of the policy.
     pub fn new(policy: Policy) -> Result<Replay, PolicyError> {
         let time = VirtualClock::new();
         let enforcer = Enforcer::builder(policy.clone())
@@ -149,8 +155,8 @@ impl Replay {
         })
     }
 
-    /// Decides an event. One that only ends something is counted and not decided; it is a no-op if
-    /// no admitted request of its id is without an end.
+    /// Decides an event. An [`Op::Finish`] is counted and not decided; it does nothing if every
+    /// admitted request of its id has already ended.
     pub fn event<'e>(&mut self, event: &'e Event<'_>) -> Option<Decision<'e>> {
         self.move_time_to(event.at);
         let pair = |(name, value): &'e (Cow<'_, str>, Cow<'_, str>)| (&**name, &**value);
@@ -191,7 +197,7 @@ impl Replay {
         self.counts.unreadable_lines += 1;
     }
 
-    /// How it stands.
+    /// The result so far.
     pub fn summary(&self) -> Summary {
         let Counts { admitted, refused, peeks, finishes, unknown_finishes, unreadable_lines } =
             self.counts;
@@ -221,7 +227,8 @@ impl Replay {
         }
     }
 
-    /// Never moves back. Requests that end on the way do so at their own time.
+    /// Moves the clock to `at`, but never back. Requests that end on the way do so at their own
+    /// time.
     fn move_time_to(&mut self, at: Timestamp) {
         self.finest.see(at);
         let span = self.span.get_or_insert(Span { first: at, last: at });
@@ -238,7 +245,7 @@ impl Replay {
         self.time.set(now);
     }
 
-    /// Notes which keys a request has, and what limits in shadow say to it.
+    /// Records the keys of a request, and the decisions of limits in shadow mode.
     fn look(&mut self, facts: &Facts<'_>, cost: u64) {
         self.unseen.retain(|fact| !facts.iter().any(|(name, _)| name == fact));
         let (limits, now) = (&mut self.limits, self.time.now());
@@ -282,7 +289,7 @@ impl Replay {
             .collect()
     }
 
-    /// The most refused first; of equals the first in the policy, then in the alphabet.
+    /// The most refused keys first; ties in the order of the policy, then alphabetically.
     fn top_refused_keys(&self) -> Vec<KeySummary> {
         let mut keys: Vec<_> = self.refused_keys.iter().collect();
         keys.sort_by_cached_key(|((limit, key), refused)| {
@@ -318,7 +325,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::task::{Context, Wake, Waker};
 
-    /// Notes what the time is whenever it is woken.
+    /// Records the time of each wake-up.
     struct Witness {
         time: VirtualClock,
         seen: Mutex<Vec<u64>>,

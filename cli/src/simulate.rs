@@ -1,5 +1,5 @@
-//! A service that does not exist under a policy that does: clients arrive, wait, are served by a back end
-//! or give up, on virtual time, with the policy's limits and without them.
+//! Simulates a service under a policy: clients arrive, wait, are served by a back end or give up,
+//! on virtual time, once with the policy's limits and once without them.
 //!
 //! ```
 //! use tollgate_cli::simulate::Scenario;
@@ -36,20 +36,20 @@ pub use summary::Report;
 use summary::{Summary, seconds};
 use world::Limits;
 
-/// Why a scenario cannot be run: all that is wrong with it, each with its line.
+/// Why a scenario cannot be run: all its problems, each with its line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScenarioError {
     what: String,
 }
 
 impl Scenario {
-    /// Runs the same requests twice, without the policy's limits and with them. The same scenario and seed
-    /// give the same report.
+    /// Runs the same requests twice, without the policy's limits and with them. The same scenario
+    /// and seed give the same report.
     pub fn run(&self) -> Result<Report, ScenarioError> {
         self.report(plan::requests(self)?)
     }
 
-    /// The report of a run without requests: it has all the keys, and takes no time.
+    /// The report of a run without requests: it has all the keys, and takes no time to make.
     pub(crate) fn blank_report(&self) -> Result<Report, ScenarioError> {
         self.report(Vec::new())
     }

@@ -1,23 +1,23 @@
-//! Facts that a policy names and a log does not have, and what that does to each limit.
+//! Facts that a policy names and that no request of the log has, and the effect on each limit.
 
 use serde::{Serialize, Serializer};
 use tollgate::Policy;
 use tollgate::policy::Lack;
 
-/// A fact that a limit asks for and no request had.
+/// A fact that a limit names and that no request had.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Absence {
     /// The fact.
     pub fact: String,
-    /// The limit.
+    /// The limit that names it.
     pub limit: String,
-    /// What that does to the limit.
+    /// The effect on the limit.
     #[serde(serialize_with = "snake_case")]
     pub effect: Lack,
 }
 
-/// What the facts `unseen` do to the limits of `policy`.
+/// The effects of the missing facts `unseen` on the limits of `policy`.
 pub(super) fn of(policy: &Policy, unseen: &[String]) -> Vec<Absence> {
     let unseen: Vec<&str> = unseen.iter().map(String::as_str).collect();
     let absence = |(fact, limit, effect): (&str, &str, Lack)| Absence {
@@ -35,7 +35,7 @@ fn snake_case<S: Serializer>(lack: &Lack, to: S) -> Result<S::Ok, S::Error> {
         Lack::CountsTogether => "counts_together",
         Lack::CountsByAnother => "counts_by_another",
         Lack::CostsOne => "costs_one",
-        // A later one of the library, in its words.
+        // `Lack` is non-exhaustive: a later variant prints as the library words it.
         other => return to.collect_str(other),
     };
     to.serialize_str(word)

@@ -1,14 +1,14 @@
-//! The access log lines of web servers: the common format, and the combined one that adds who
-//! sent the client and what it calls itself.
+//! Parses access log lines of web servers: the common format, and the combined format, which adds
+//! the referer and the user agent.
 //!
 //! ```text
 //! 192.0.2.1 - alice [10/Oct/2000:13:55:36 -0700] "GET /a?b HTTP/1.0" 200 2326
 //! 192.0.2.1 - alice [10/Oct/2000:13:55:36 -0700] "GET /a?b HTTP/1.0" 200 2326 "https://…" "curl/8"
 //! ```
 //!
-//! Values are those of the line: escapes such as `\"` and `\x22` stay as they are. Bytes that are
-//! not UTF-8 become U+FFFD. Fields after the last are left alone, unless it is known that they say
-//! how long the request took.
+//! Values are taken from the line as they are: escapes such as `\"` and `\x22` stay. Bytes that are
+//! not UTF-8 become U+FFFD. Fields after the last one of the format are ignored, unless the caller
+//! knows that they say how long the request took.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -22,7 +22,7 @@ const LONGEST_DATE: usize = 36;
 /// The facts of a line, in the order of the line.
 struct Facts<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
-/// An event, and what follows its fields in the line.
+/// An event, and the text after its fields in the line.
 type Start<'a> = (Event<'a>, &'a [u8]);
 
 pub(super) fn combined(line: &[u8]) -> Result<Start<'_>, Unreadable> {
@@ -57,17 +57,17 @@ pub(super) fn common(line: &[u8]) -> Result<Start<'_>, Unreadable> {
 }
 
 impl<'a> Facts<'a> {
-    /// `-` and nothing are how a log says that it does not know.
+    /// The value, unless it is `-` or empty: a log writes both for an unknown value.
     fn add(&mut self, name: &'static str, value: &'a [u8]) {
         if !matches!(value, b"" | b"-") {
             self.0.push((Cow::Borrowed(name), String::from_utf8_lossy(value)));
         }
     }
 
-    /// `ip ident user`, perhaps with the virtual host before: `host:port ip ident user`.
+    /// `ip ident user`, optionally preceded by the virtual host: `host:port ip ident user`.
     ///
-    /// A user may hold spaces, so four words are only told apart by what looks like an address:
-    /// if it is the second, then the first is a host.
+    /// A user may contain spaces, so of four or more words the second decides: if it looks like an
+    /// address, the first is a host.
     fn add_client(&mut self, client: &'a [u8]) -> Result<(), Unreadable> {
         let (first, rest) = word(client);
         let (second, after) = word(rest);
@@ -90,7 +90,8 @@ impl<'a> Facts<'a> {
         Ok(())
     }
 
-    /// `METHOD target HTTP/version`. Whatever else a client sent is a request without these facts.
+    /// `METHOD target HTTP/version`. Anything else that a client sent is a request without these
+    /// facts.
     fn add_request(&mut self, request: &'a [u8]) {
         let mut ends = request.splitn(2, |byte| *byte == b' ');
         let (Some(method), Some(rest)) = (ends.next(), ends.next()) else { return };
@@ -108,7 +109,7 @@ fn lacks(what: &str) -> Unreadable {
     Unreadable::because(format!("lacks {what}"))
 }
 
-/// The next word, and what follows it.
+/// The next word, and the text after it.
 fn word(text: &[u8]) -> (&[u8], &[u8]) {
     let text = text.trim_ascii_start();
     text.split_at(text.iter().position(|byte| *byte == b' ').unwrap_or(text.len()))
@@ -118,7 +119,7 @@ fn words(text: &[u8]) -> usize {
     text.split(|byte| *byte == b' ').filter(|word| !word.is_empty()).count()
 }
 
-/// What stands in the next quotes, and what follows them. In them `\` protects any byte.
+/// The text in the next quotes, and the text after them. Within quotes `\` escapes any byte.
 fn quoted(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let text = text.trim_ascii_start().strip_prefix(b"\"")?;
     let mut at = 0;
@@ -142,13 +143,13 @@ fn without_port(host: &[u8]) -> &[u8] {
     }
 }
 
-/// A byte that may stand in a method (RFC 9110).
+/// Whether a byte is allowed in a method (RFC 9110).
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// What stands before the date, the date, and what stands after it. The first brackets with a
-/// date in them count, since a user's name may hold brackets.
+/// The text before the date, the date, and the text after it. The first brackets that contain a
+/// date count, since the name of a user may contain brackets.
 fn split_at_date(line: &[u8]) -> Result<(&[u8], Timestamp, &[u8]), Unreadable> {
     let mut brackets = false;
     for open in (0..line.len()).filter(|at| line[*at..].starts_with(b" [")) {
@@ -167,7 +168,7 @@ fn split_at_date(line: &[u8]) -> Result<(&[u8], Timestamp, &[u8]), Unreadable> {
     })
 }
 
-/// `10/Oct/2000:13:55:36 -0700`, perhaps with up to nine decimals of the second.
+/// `10/Oct/2000:13:55:36 -0700`, optionally with up to nine decimals of the second.
 fn date(text: &[u8]) -> Option<Timestamp> {
     const MONTHS: &[u8; 36] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
     let (local, zone) = text.split_at_checked(text.len().checked_sub(6)?)?;
@@ -235,7 +236,7 @@ fn number(digits: &[u8]) -> Option<i32> {
 mod tests {
     use super::*;
 
-    /// Nanoseconds since 1970 of 10 October 2000, 20:55:36 UTC.
+    /// 10 October 2000, 20:55:36 UTC, in nanoseconds since 1970.
     const AT: u64 = 971_211_336_000_000_000;
 
     fn facts<'a>(event: &'a Event<'_>) -> Vec<(&'a str, &'a str)> {

@@ -1,4 +1,4 @@
-//! Puts requests in the order in which they began: a server writes a line when its request ends.
+//! Sorts requests by the time at which they began: a server writes a line when its request ends.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -6,18 +6,19 @@ use std::collections::BTreeMap;
 use super::event::Event;
 use tollgate::Timestamp;
 
-/// As much memory is used for what is held back: over a hundred thousand lines of an access log.
+/// The most memory used for events that are held back: over a hundred thousand lines of an access
+/// log.
 const MAX_HELD_BYTES: usize = 128 << 20;
 
-/// Of one allocation, besides what is in it.
+/// Overhead of one allocation in bytes.
 const ALLOCATION_BYTES: usize = 16;
 
-/// Gives events back in the order of their stamps; of equal ones, in the order they came in.
+/// Returns events in the order of their timestamps; ties keep the order of the log.
 ///
-/// A log whose lines tell how long requests took is in the order of their ends. Held back until
-/// 128 MiB are full, its events come out in the order of their beginnings: exactly so unless a
-/// request outlasted the lines of all that memory. Such a one comes out too late, and
-/// [`Disorder`](super::Disorder) counts it.
+/// A log whose lines say how long requests took is in the order of their ends. `Arrivals` holds
+/// events back until they fill 128 MiB, and returns them in the order of their beginnings. The
+/// order is exact unless a request took longer than all lines in that memory span; such a request
+/// comes out too late, and [`Disorder`](super::Disorder) counts it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -33,7 +34,7 @@ const ALLOCATION_BYTES: usize = 16;
 /// ```
 #[derive(Debug)]
 pub struct Arrivals {
-    /// By stamp, and by how many were pushed before.
+    /// By timestamp, then by the number of events pushed before.
     held: BTreeMap<(Timestamp, u64), Event<'static>>,
     bytes: usize,
     most_bytes: usize,
@@ -41,7 +42,7 @@ pub struct Arrivals {
 }
 
 impl Arrivals {
-    /// Holds nothing back yet.
+    /// Creates an empty buffer.
     pub fn new() -> Arrivals {
         Arrivals::holding(MAX_HELD_BYTES)
     }
@@ -50,19 +51,20 @@ impl Arrivals {
         Arrivals { held: BTreeMap::new(), bytes: 0, most_bytes, pushed: 0 }
     }
 
-    /// Whether nothing is held back.
+    /// Whether no event is held back.
     pub fn is_empty(&self) -> bool {
         self.held.is_empty()
     }
 
-    /// Holds an event back.
+    /// Adds an event.
     pub fn push(&mut self, event: Event<'_>) {
         self.bytes += size(&event);
         self.held.insert((event.at, self.pushed), event.into_owned());
         self.pushed += 1;
     }
 
-    /// The first of the events held back, if they are too many. Ask until there is none.
+    /// The first of the events held back, if they take too much memory. Call until it returns
+    /// `None`.
     pub fn pop_full(&mut self) -> Option<Event<'static>> {
         if self.bytes <= self.most_bytes {
             return None;
@@ -72,13 +74,13 @@ impl Arrivals {
         Some(event)
     }
 
-    /// All that is held back, when the log has ended.
+    /// All events that are still held back, for the end of the log.
     pub fn into_rest(self) -> impl Iterator<Item = Event<'static>> {
         self.held.into_values()
     }
 }
 
-/// About the bytes that an event takes.
+/// Roughly the bytes that an event takes.
 fn size(event: &Event<'_>) -> usize {
     let text = |text: &Cow<'_, str>| size_of::<Cow<'_, str>>() + text.len() + ALLOCATION_BYTES;
     let facts = event.facts.iter().map(|(name, value)| text(name) + text(value));
@@ -127,7 +129,7 @@ mod tests {
             out.extend(std::iter::from_fn(|| arrivals.pop_full()));
             assert!(arrivals.held.len() <= 2);
         }
-        // Room for two: `a` came too late to be before `c`.
+        // There is memory for two events: `a` came too late to be returned before `c`.
         assert_eq!(ids(out.into_iter()) + &ids(arrivals.into_rest()), "cadef");
     }
 }

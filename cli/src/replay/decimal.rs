@@ -1,7 +1,7 @@
-//! Decimal numbers as whole nanoseconds, without a float in between.
+//! Parses decimal numbers to whole nanoseconds without rounding through a float.
 
-/// Reads a decimal number of units, of which each is `10^power` nanoseconds. What is finer than a
-/// nanosecond is cut off.
+/// Parses a decimal number of units of `10^power` nanoseconds each. Digits below a nanosecond are
+/// cut off.
 pub(super) fn nanos(text: &[u8], power: i64) -> Option<u64> {
     let find = |text: &[u8], marks: &[u8]| text.iter().position(|byte| marks.contains(byte));
     let (number, exponent) = match find(text, b"eE") {
@@ -16,7 +16,7 @@ pub(super) fn nanos(text: &[u8], power: i64) -> Option<u64> {
     if !digits(whole) || !digits(part) {
         return None;
     }
-    // As many of the digits as make nanoseconds; after the last of them come zeros.
+    // The digits that make whole nanoseconds, padded with zeros.
     let wanted = i64::try_from(whole.len()).ok()? + i64::from(exponent) + power;
     let mut digits = whole.iter().chain(part);
     let mut nanos = 0_u64;

@@ -1,31 +1,31 @@
-//! What was decided about an event, as a line of JSON.
+//! The decision about an event, printed as a line of JSON.
 
 use std::fmt;
 
 use tollgate::Timestamp;
 use tollgate::{Allowed, Refused, Retry};
 
-/// What was decided about an event. Prints as a line of JSON.
+/// The decision about an event. Prints as a line of JSON.
 ///
 /// ```json
 /// {"t": 12.5, "id": "r1", "allowed": false, "limit": "user", "retry_after_ns": 20000000, "remaining": 0}
 /// ```
 ///
-/// `t` is the event's own, in seconds. `limit` and `retry_after_ns` are null if it is allowed; then
-/// `remaining` is that of the tightest limit, null if none applies. `retry_after_ns` is null also
-/// if no wait helps, and then `"retry": "never"` follows it.
+/// `t` is the event's own timestamp, in seconds. `limit` and `retry_after_ns` are null if the event
+/// is allowed; then `remaining` is what remains in the tightest limit, or null if no limit applies.
+/// `retry_after_ns` is also null if no wait helps, and then `"retry": "never"` follows it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Decision<'a> {
-    /// When the event happened, by its own account.
+    /// When the event happened, according to the log.
     pub at: Timestamp,
-    /// What the log calls it.
+    /// The id of the event in the log.
     pub id: Option<&'a str>,
     /// The answer.
     pub answer: Result<Allowed, Refused>,
 }
 
-/// Prints a stamp as decimal seconds, exactly.
+/// Prints a timestamp as decimal seconds, exactly.
 #[derive(Clone, Copy, Debug)]
 pub struct Seconds(pub Timestamp);
 
@@ -70,7 +70,7 @@ impl fmt::Display for Decision<'_> {
     }
 }
 
-/// As JSON: a string, or null.
+/// The text as a JSON string, or null.
 fn json(text: Option<&str>) -> String {
     text.map_or_else(|| "null".to_owned(), |text| serde_json::Value::from(text).to_string())
 }

@@ -1,4 +1,5 @@
-//! What a line of a log says: [`Event`], or why it says nothing: [`Unreadable`].
+//! An event of a log ([`Event`]), and the reason why a line has none ([`Unreadable`]). The formats
+//! that lines are parsed from are in `format`, `json_lines` and `access_log`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,25 +7,26 @@ use std::time::Duration;
 
 use tollgate::Timestamp;
 
-/// What happened, as one line of a log tells it.
+/// An event, as one line of a log describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event<'a> {
-    /// When it happened; of a request, when it began.
+    /// When it happened; for a request, when it began.
     pub at: Timestamp,
-    /// What the log calls it.
+    /// The id of the request in the log.
     pub id: Option<Cow<'a, str>>,
-    /// What was asked for.
+    /// What the event asks for.
     pub op: Op,
-    /// Names and values. A fact that the log does not have is not there.
+    /// Names and values of the facts. Facts that the log does not have are left out.
     pub facts: Vec<(Cow<'a, str>, Cow<'a, str>)>,
-    /// Units it costs.
+    /// Units that the request costs.
     pub cost: u64,
-    /// How long after `at` it ended. None if the log does not tell, or tells by an [`Op::Finish`].
+    /// How long after `at` the request ended. None if the log does not say, or says so with an
+    /// [`Op::Finish`].
     pub took: Option<Duration>,
 }
 
 impl Event<'_> {
-    /// The same event, apart from the line that told of it.
+    /// The same event with copies of the texts, so that it outlives its line.
     pub fn into_owned(self) -> Event<'static> {
         let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
         let facts = self.facts.into_iter().map(|(name, value)| (owned(name), owned(value)));
@@ -41,12 +43,12 @@ pub enum Op {
     Admit,
     /// Whether it would be admitted. Nothing is charged.
     Peek,
-    /// Nothing: the earliest admitted request of this id that has not ended ends, and gives back
-    /// what it holds. Of a rate that is nothing.
+    /// Nothing; it reports an end. The earliest admitted request of this id that has not ended
+    /// ends, and gives back what it holds. Units of a rate are not given back.
     Finish,
 }
 
-/// Why a line is no event.
+/// Why a line has no event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable(Cow<'static, str>);
 

@@ -1,4 +1,4 @@
-//! The formats of logs, and which of them a log is in.
+//! The formats of logs, and the detection of a log's format.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,8 @@ use super::event::{Event, Unreadable};
 use super::took::Took;
 use super::{access_log, json_lines};
 
-/// The longest line that is read, in bytes. One that is longer is unreadable, and never held whole.
+/// The longest line that is read, in bytes. A longer line is unreadable, and is never held whole in
+/// memory.
 pub const MAX_LINE: usize = 64 * 1024;
 
 /// The format of a log.
@@ -25,28 +26,29 @@ pub const MAX_LINE: usize = 64 * 1024;
 pub enum Format {
     /// Event lines: `{"t": 12.5, "id": "r1", "op": "admit", "facts": {"user": "7"}, "cost": 1}`.
     ///
-    /// When an admitted request ends is told by `"took": 0.25` in its line, in seconds like `t`, or
-    /// by a later line `{"t": 12.75, "id": "r1", "op": "finish"}`.
+    /// `"took": 0.25` in its line, in seconds like `t`, or a later line `{"t": 12.75, "id": "r1",
+    /// "op": "finish"}` says when an admitted request ends.
     Jsonl,
-    /// [`Common`](Self::Common), and then `"referer" "user agent"`.
+    /// [`Common`](Self::Common), followed by `"referer" "user agent"`.
     Combined,
     /// `ip ident user [10/Oct/2000:13:55:36 -0700] "GET /a HTTP/1.0" 200 2326`.
     ///
-    /// The facts are `ip user method path status bytes`; `-` is a fact that is missing. Before
-    /// the address there may be a virtual host, `host:port`, which is the fact `host`.
+    /// The facts are `ip user method path status bytes`; `-` marks a missing fact. The address may
+    /// be preceded by a virtual host, `host:port`, which is the fact `host`.
     Common,
 }
 
 impl Format {
-    /// All formats. What is readable in one of them may be so in a later one too.
+    /// All formats. A line that an earlier one can read may be readable in a later one too.
     const ALL: [Format; 3] = [Format::Jsonl, Format::Combined, Format::Common];
 
-    /// The event that `line` tells of. A blank line tells of none.
+    /// The event of `line`, or `None` for a blank line.
     pub fn event(self, line: &[u8]) -> Result<Option<Event<'_>>, Unreadable> {
         self.timed_event(line, None)
     }
 
-    /// The event that `line` tells of; if it is one of an access log, with how long it `took`.
+    /// The event of `line`. If `took` is given, a line of an access log also says how long the
+    /// request took.
     pub fn timed_event(
         self,
         line: &[u8],
@@ -74,14 +76,15 @@ impl Format {
     }
 }
 
-/// Finds out the format of a log from its first readable lines: that in which the most can be read.
+/// Detects the format of a log from its first readable lines: the format that reads the most of
+/// them.
 #[derive(Default)]
 pub(super) struct Detector {
     votes: [usize; Format::ALL.len()],
 }
 
 impl Detector {
-    /// Takes a line into account.
+    /// Counts a line.
     pub(super) fn see(&mut self, line: &[u8]) {
         let reads = |format: &Format| matches!(format.event(line), Ok(Some(_)));
         if let Some(first) = Format::ALL.iter().position(reads) {
@@ -94,7 +97,7 @@ impl Detector {
         self.votes.iter().sum()
     }
 
-    /// The format of most lines, if any was readable.
+    /// The format that read the most lines, if any line was readable.
     pub(super) fn format(&self) -> Option<Format> {
         let most = *self.votes.iter().max()?;
         let format = self.votes.iter().position(|votes| *votes == most && most > 0)?;

@@ -1,4 +1,4 @@
-//! Admitted requests whose end the log tells, from their admission to their end.
+//! The admitted requests whose end the log tells, from their admission to their end.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -7,26 +7,26 @@ use super::event::Event;
 use tollgate::Permit;
 use tollgate::Timestamp;
 
-/// With so many requests that have an id and not one of them finished, the log does not tell when
-/// requests end: its ids are for something else.
+/// If this many admitted requests have an id and none of them was finished, the ids are taken not
+/// to mark the end of requests.
 const MAX_UNTOLD: u64 = 1 << 18;
 
-/// Keeps what requests hold until they end.
+/// Keeps the permits of requests until the requests end.
 ///
-/// One that ends as it began is in flight for that moment. One whose end nothing can tell, without
-/// `took` and without an id, is not in flight at all.
+/// A request that ends as it begins is in flight for that moment. A request with neither `took` nor
+/// an id is never in flight, since nothing can tell its end.
 pub(super) struct InFlight {
-    /// By the end, and by how many were admitted before.
+    /// By the end, then by the number of requests admitted before.
     by_end: BTreeMap<(Timestamp, u64), Box<Permit>>,
-    /// Those that a finish may end, the earliest first. No id has none.
+    /// The permits that a finish may end, the earliest first. An id without permits has no entry.
     by_id: HashMap<String, VecDeque<Box<Permit>>, FixedHasher>,
     admitted: u64,
     unfinished: u64,
     peak: u64,
-    /// Whether a request had `took`, and whether a finish ended one.
+    /// Whether any request had `took`; `finish`: whether a finish ended any request.
     took: bool,
     finish: bool,
-    /// Ids are for something else.
+    /// Set once `most_untold` ids went without a finish: ids do not mark ends.
     ids_mean_nothing: bool,
     most_untold: u64,
 }
@@ -50,10 +50,10 @@ impl InFlight {
         }
     }
 
-    /// Begins an admitted request, `now`.
+    /// Starts an admitted request at `now`.
     pub(super) fn begin(&mut self, permit: Permit, event: &Event<'_>, now: Timestamp) {
         if let Some(took) = event.took {
-            // A late event does not end later than it did.
+            // An event that comes late ends no later than the log says.
             let end = now.max(event.at + took);
             self.by_end.insert((end, self.admitted), Box::new(permit));
             self.took = true;
@@ -71,14 +71,14 @@ impl InFlight {
         self.peak = self.peak.max(self.by_end.len() as u64 + self.unfinished);
     }
 
-    /// What a request holds that ended at `now` or before, and when it ended: the first.
+    /// The first permit whose request ended at `now` or before, and when it ended.
     pub(super) fn end(&mut self, now: Timestamp) -> Option<(Timestamp, Box<Permit>)> {
         let first = self.by_end.first_entry().filter(|first| first.key().0 <= now)?;
         let end = first.key().0;
         Some((end, first.remove()))
     }
 
-    /// What the earliest request of this id holds that is not finished.
+    /// The permit of the earliest unfinished request of this id.
     pub(super) fn finish(&mut self, id: &str) -> Option<Box<Permit>> {
         let same = self.by_id.get_mut(id)?;
         let earliest = same.pop_front()?;
@@ -90,12 +90,12 @@ impl InFlight {
         Some(earliest)
     }
 
-    /// The most at once, if anything told when a request ended.
+    /// The most requests in flight at a time, if anything told when a request ended.
     pub(super) fn peak(&self) -> Option<u64> {
         (self.took || self.finish).then_some(self.peak)
     }
 
-    /// Those that are not finished, if any was.
+    /// How many requests are unfinished, if any was ever finished.
     pub(super) fn unfinished(&self) -> u64 {
         if self.finish { self.unfinished } else { 0 }
     }
@@ -110,7 +110,7 @@ mod tests {
     const MOST: u64 = 10;
     const NO_FACTS: &[(&str, &str)] = &[];
 
-    /// Begins a request for each line. Their permits are told apart by what remains: 9, 8, 7…
+    /// Starts a request for each line. What remains identifies each permit: 9, 8, 7…
     fn begun(lines: &[&str]) -> InFlight {
         let policy = Policy::new().limit(Limit::new("all", Quota::per_second(1).burst(10)));
         let clock = VirtualClock::new().clock();

@@ -1,12 +1,11 @@
-//! Event lines: one JSON object each.
+//! Parses event lines, one JSON object each.
 //!
 //! ```json
 //! {"t": 12.5, "id": "r1", "op": "admit", "facts": {"user": "7"}, "cost": 1}
 //! ```
 //!
-//! Only `t` must be there. A request whose end is known may have `"took": 0.25`, in seconds like
-//! `t`. Keys that are none of these are left alone, so that a log may carry more than is asked of
-//! it.
+//! Only `t` is required. A request whose end is known may have `"took": 0.25`, in seconds like `t`.
+//! Other keys are ignored, so that a log may carry more than a replay needs.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -47,12 +46,12 @@ fn one() -> u64 {
 }
 
 pub(super) fn event(line: &[u8]) -> Result<Event<'_>, Unreadable> {
-    // Otherwise an array of the fields would do too.
+    // Without this check serde would also accept an array of the fields.
     if !line.trim_ascii_start().starts_with(b"{") {
         return Err(Unreadable::because("is no JSON object"));
     }
     let line: Line<'_> = serde_json::from_slice(line).map_err(|error| {
-        // Every line is line 1, and the reader knows which it is.
+        // serde sees each line as line 1; the reader reports the real number.
         let text = error.to_string().replace(" at line 1 column ", " at column ");
         Unreadable::because(text)
     })?;
@@ -73,7 +72,7 @@ pub(super) fn event(line: &[u8]) -> Result<Event<'_>, Unreadable> {
     Ok(Event { at, id, op: line.op, facts, cost: line.cost, took })
 }
 
-/// Reads seconds from a JSON number, or from a JSON string that holds one: as nanoseconds.
+/// Reads seconds from a JSON number, or from a JSON string that holds one, as nanoseconds.
 fn nanos(json: &str) -> Option<u64> {
     if json.starts_with('"') {
         let text: Cow<'_, str> = serde_json::from_str(json).ok()?;

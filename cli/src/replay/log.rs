@@ -1,4 +1,5 @@
-//! A log: bytes cut into lines, lines read as events.
+//! Reads a log: splits bytes into lines, detects their format, and parses them as events. The
+//! formats themselves are in `format`.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, ErrorKind};
@@ -7,10 +8,10 @@ use super::event::{Event, Unreadable};
 use super::format::{Detector, Format, MAX_LINE};
 use super::took::Took;
 
-/// With so many readable lines the format is clear.
+/// The number of readable lines after which the format is clear.
 const READABLE_SAMPLE: usize = 32;
 
-/// The most bytes that are held back to find out the format.
+/// The most bytes that are held back to detect the format.
 const SAMPLE_BYTES: usize = 1 << 20;
 
 /// Reads the events of a log, one line at a time.
@@ -35,7 +36,7 @@ pub struct Log<R> {
     reader: R,
     format: Option<Format>,
     took: Option<Took>,
-    /// Lines read to find out the format, and how reading them ended.
+    /// Lines read to detect the format; `failure` is the error that ended that reading.
     sample: VecDeque<Vec<u8>>,
     failure: Option<io::Error>,
     line: Vec<u8>,
@@ -46,14 +47,14 @@ pub struct Log<R> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Line<'a> {
-    /// Its number, from 1. Blank lines have numbers too.
+    /// The line number, from 1. Blank lines are counted too.
     pub number: u64,
-    /// What it says.
+    /// The event, or why the line has none.
     pub event: Result<Event<'a>, Unreadable>,
 }
 
 impl<R: BufRead> Log<R> {
-    /// A log in `format`. Without one, reads some lines ahead to find it out.
+    /// A log in `format`. Without a format, reads some lines ahead to detect it.
     pub fn new(reader: R, format: Option<Format>) -> Log<R> {
         let (sample, line) = (VecDeque::new(), Vec::new());
         let mut log = Log { reader, format, took: None, sample, failure: None, line, number: 0 };
@@ -63,14 +64,14 @@ impl<R: BufRead> Log<R> {
         log
     }
 
-    /// Takes the last field of an access log line for how long the request took. A line without
-    /// it is unreadable.
+    /// Takes the last field of an access log line for the time that the request took. A line
+    /// without that field is unreadable.
     pub fn took(mut self, took: Took) -> Log<R> {
         self.took = Some(took);
         self
     }
 
-    /// The format; none if there was no readable line to tell it from.
+    /// The format; `None` if no line was readable in any format.
     pub fn format(&self) -> Option<Format> {
         self.format
     }
@@ -78,9 +79,10 @@ impl<R: BufRead> Log<R> {
     /// The next line that is not blank.
     ///
     /// # Errors
-    /// Those of the reader. What was read before is not lost.
+    /// The errors of the reader. Lines read before an error are not lost.
     pub fn next_line(&mut self) -> io::Result<Option<Line<'_>>> {
-        // A line without a known format is unreadable in every one. This is the best known.
+        // Without a known format the line is unreadable in every format; the combined format is the
+        // best known, so its error is reported.
         let format = self.format.unwrap_or(Format::Combined);
         while self.advance()? {
             self.number += 1;
@@ -112,7 +114,7 @@ impl<R: BufRead> Log<R> {
         self.format = detector.format();
     }
 
-    /// Puts the next line into `line`, if there is one.
+    /// Puts the next line into `line`. False at the end of the log.
     fn advance(&mut self) -> io::Result<bool> {
         if let Some(line) = self.sample.pop_front() {
             self.line = line;
@@ -125,8 +127,8 @@ impl<R: BufRead> Log<R> {
     }
 }
 
-/// Puts the next line into `line`, without its end, or the first bytes of it that make it too
-/// long. False at the end of the log.
+/// Puts the next line into `line`, without its line end; of a line that is too long only the first
+/// bytes, just enough to exceed the bound. False at the end of the log.
 fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     line.clear();
     let mut any = false;

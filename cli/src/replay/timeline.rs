@@ -1,4 +1,4 @@
-//! How often something happened, when: counted in bins that grow with the time spanned, and shown
+//! Counts of something over time. They are kept in bins that widen with the time spanned, and shown
 //! in columns of equal, round width.
 
 use std::collections::BTreeMap;
@@ -10,17 +10,17 @@ use tollgate::Timestamp;
 const BINS: [u64; 7] =
     [1, 1_000, 1_000_000, 1_000_000_000, 60_000_000_000, 3_600_000_000_000, 86_400_000_000_000];
 
-/// The bin of a second, the finest that an access log can tell.
+/// Index of the bin of one second, the finest resolution of most access logs.
 const SECOND: usize = 3;
 
-/// A span of so many of the next wider bins needs no narrower ones, since no chart has so many
-/// columns.
+/// A span of this many bins of the next width no longer needs narrower ones, since no chart has
+/// this many columns.
 const MAX_COLUMNS: u64 = 100;
 
-/// How often something happened, when.
+/// How often something happened, over time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Timeline {
-    /// An index into `BINS`.
+    /// The width of the bins, as an index into `BINS`.
     width: usize,
     counts: BTreeMap<u64, u64>,
 }
@@ -29,13 +29,13 @@ pub struct Timeline {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Columns {
     width: u64,
-    /// The first column's number, from the beginning of the axis.
+    /// The number of the first column, counted from the origin of the time axis.
     first: u64,
     count: usize,
 }
 
 impl Timeline {
-    /// Counts once at `at`.
+    /// Counts one occurrence at `at`.
     pub(super) fn add(&mut self, at: Timestamp) {
         *self.counts.entry(at.as_nanos() / BINS[self.width]).or_default() += 1;
         while self.is_too_fine() {
@@ -56,12 +56,12 @@ impl Timeline {
         (last - first) / (next / BINS[self.width]) > MAX_COLUMNS
     }
 
-    /// How often in all.
+    /// The total.
     pub fn total(&self) -> u64 {
         self.counts.values().sum()
     }
 
-    /// How often in each column.
+    /// The count of each column.
     pub fn by_column(&self, columns: &Columns) -> Vec<u64> {
         let mut counts = vec![0; columns.count];
         for (bin, count) in &self.counts {
@@ -76,8 +76,8 @@ impl Timeline {
 }
 
 impl Columns {
-    /// At most `most` columns (and at most 100) that span from `first` to `last`, each of a round
-    /// width and no narrower than the stamps are exact.
+    /// At most `most` (and at most 100) columns that cover `first` to `last`, each of a round width
+    /// and no narrower than the resolution of the timestamps.
     pub(super) fn spanning(
         first: Timestamp,
         last: Timestamp,
@@ -93,12 +93,12 @@ impl Columns {
         Columns { width, first: first / width, count: count as usize }
     }
 
-    /// How many.
+    /// The number of columns.
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// How long each is.
+    /// The width of each column.
     pub fn width(&self) -> Duration {
         Duration::from_nanos(self.width)
     }
@@ -109,7 +109,7 @@ impl Columns {
     }
 }
 
-/// Round widths, in nanoseconds, ascending.
+/// Round widths in nanoseconds, ascending.
 fn widths() -> impl Iterator<Item = u64> {
     const THOUSAND: &[u64] = &[1, 2, 4, 5, 8, 10, 20, 25, 40, 50, 100, 125, 200, 250, 500];
     const SIXTY: &[u64] = &[1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30];
@@ -123,7 +123,7 @@ fn widths() -> impl Iterator<Item = u64> {
     below_a_day.chain(days)
 }
 
-/// The coarsest bin, up to a second, on which all stamps lie.
+/// The resolution of timestamps: the coarsest bin, up to a second, that divides all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Resolution(usize);
 

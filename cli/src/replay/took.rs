@@ -1,4 +1,4 @@
-//! How long a request took, as the line of an access log says it.
+//! Reads from a line of an access log how long its request took.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,21 +7,21 @@ use std::time::Duration;
 use super::decimal;
 use super::event::{Event, Unreadable};
 
-/// What the last field of an access log line means: how long the request took, in which unit, and
-/// whether the line's stamp is when it began or when it ended.
+/// The meaning of the last field of an access log line: how long the request took, in which unit,
+/// and whether the line's timestamp is the beginning of the request or its end.
 ///
-/// The field stands alone, in quotes, or after a name and `=`: `0.003`, `"0.003"`, `rt=0.003`. `-`
-/// is a request of which it is not known. Every unit may have decimals.
+/// The field is a bare value, in quotes, or after a name and `=`: `0.003`, `"0.003"`, `rt=0.003`.
+/// `-` means that the duration is not known. Every unit may have decimals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Took {
-    /// Microseconds from the stamp, as Apache's `%D` beside its `%t`.
+    /// Microseconds from the timestamp, as Apache's `%D` beside its `%t`.
     Microseconds,
-    /// Milliseconds from the stamp, as Apache's `%{ms}T`.
+    /// Milliseconds from the timestamp, as Apache's `%{ms}T`.
     Milliseconds,
-    /// Seconds from the stamp, as Apache's `%T`.
+    /// Seconds from the timestamp, as Apache's `%T`.
     Seconds,
-    /// Seconds until the stamp, as nginx's `$request_time`: it stamps a line when it writes it, at
-    /// the end of the request.
+    /// Seconds until the timestamp, as nginx's `$request_time`: nginx sets the timestamp when it
+    /// writes the line, at the end of the request.
     RequestTime,
 }
 
@@ -29,7 +29,7 @@ impl Took {
     const ALL: [Took; 4] =
         [Took::Microseconds, Took::Milliseconds, Took::Seconds, Took::RequestTime];
 
-    /// Reads it from what follows the known fields of a line.
+    /// Reads the duration from the text after the known fields of a line.
     pub(super) fn read(self, event: &mut Event<'_>, rest: &[u8]) -> Result<(), Unreadable> {
         let field = rest.split(u8::is_ascii_whitespace).rfind(|word| !word.is_empty());
         let Some(took) = field.and_then(|field| self.duration(bare(field))) else {
@@ -45,7 +45,7 @@ impl Took {
         Ok(())
     }
 
-    /// None if it is none, and none inside if it is not known.
+    /// The duration; `None` if the field is no duration, `Some(None)` if it is not known.
     fn duration(self, field: &[u8]) -> Option<Option<Duration>> {
         let power = match self {
             Took::Microseconds => 3,
@@ -76,7 +76,8 @@ fn unquoted(field: &[u8]) -> &[u8] {
 impl FromStr for Took {
     type Err = &'static str;
 
-    /// By its name, or as a server's configuration has it: `%D`, `%{ms}T`, `%T`, `$request_time`.
+    /// Parses the name of a unit, or its spelling in a server's configuration: `%D`, `%{ms}T`,
+    /// `%T`, `$request_time`.
     fn from_str(name: &str) -> Result<Took, &'static str> {
         let by_server = match name {
             "%D" | "%{us}T" => Some(Took::Microseconds),

@@ -1,5 +1,5 @@
-//! The requests of a scenario, drawn before anything runs: so the run without limits and the run
-//! with them see the same ones, and what a limit does changes nobody's luck.
+//! The requests of a scenario, drawn before anything runs. So the runs with and without limits see
+//! the same requests, and a limit's decision changes no random draw.
 
 use std::time::Duration;
 
@@ -16,17 +16,17 @@ const MOST: usize = 5_000_000;
 /// The quantile at 99 % of the standard normal distribution.
 const Z99: f64 = 2.326_347_874_040_841;
 
-/// One request to come.
+/// One future request.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Request {
     pub(crate) at: Timestamp,
-    /// Which group of clients it is from.
+    /// The index of its group of clients.
     pub(crate) group: u32,
     /// How long the back end works on it.
     pub(crate) service: Duration,
-    /// Whether its client never gives back what it was admitted with.
+    /// Whether its client never gives its permit back.
     pub(crate) crashes: bool,
-    /// For each fact of the group the place of its value.
+    /// For each fact of the group, the index of its value.
     pub(crate) facts: Box<[u64]>,
 }
 
@@ -34,7 +34,8 @@ pub(crate) struct Request {
 pub(crate) fn requests(scenario: &Scenario) -> Result<Vec<Request>, ScenarioError> {
     let mut all = Vec::new();
     for (index, group) in scenario.clients.iter().enumerate() {
-        // By name, so that other groups are as they were when one is added.
+        // Each group draws from a stream seeded by its name, so adding a group leaves the others as
+        // they were.
         let mut random = Simulation::new(scenario.seed ^ fnv(&group.name)).random();
         let most = usize::try_from(group.most).unwrap_or(usize::MAX).min(MOST + 1 - all.len());
         let mut draw = Draw::new(group)?;
@@ -58,7 +59,7 @@ fn fnv(text: &str) -> u64 {
     })
 }
 
-/// What a group draws for each of its requests.
+/// The random streams of a group, from which it draws each of its requests.
 struct Draw<'a> {
     group: &'a Group,
     service: Sampler,
@@ -112,7 +113,7 @@ impl<'a> Draw<'a> {
     }
 }
 
-/// From 0 to 1, without 1.
+/// A random number from 0 (included) to 1 (excluded).
 fn part(random: &mut Random) -> f64 {
     StandardUniform.sample(random)
 }
@@ -154,15 +155,15 @@ fn times(group: &Group, random: &mut Random, most: usize) -> Vec<Timestamp> {
     }
 }
 
-/// When the one with this number arrives, counted from 0, at a rate that grows steadily: where
-/// the integral of the rate reaches the number.
+/// When the client with this number (from 0) arrives, at a rate that grows steadily: where the
+/// integral of the rate reaches the number.
 fn nth_of_ramp(number: u64, from: f64, growth: f64) -> Option<Duration> {
     let number = number as f64;
     if number == 0.0 {
         return Some(Duration::ZERO);
     }
     let root = (from * from + 2.0 * growth * number).sqrt();
-    // Not a number where the rate reaches 0 before.
+    // NaN if the rate reaches 0 before.
     let offset = 2.0 * number / (from + root);
     offset.is_finite().then(|| seconds(offset))
 }
@@ -201,7 +202,7 @@ mod tests {
         requests(&scenario).unwrap_or_else(|_| panic!("it can be drawn"))
     }
 
-    /// When they arrive, in milliseconds.
+    /// Arrival times in milliseconds.
     fn millis(group: Group) -> Vec<u64> {
         plan(1, vec![group]).iter().map(|request| request.at.as_nanos() / 1_000_000).collect()
     }
@@ -215,7 +216,7 @@ mod tests {
             start: Duration::from_secs(5),
             ..group(Arrivals::Bursts { size: 2, every })
         });
-        // The one at 55 s is before the end at 60 s.
+        // The arrival at 55 s is before the end at 60 s.
         assert_eq!(bursts, [5_000, 5_000, 30_000, 30_000, 55_000, 55_000]);
         let first = millis(Group { most: 3, ..group(Arrivals::Bursts { size: 2, every }) });
         assert_eq!(first, [0, 0, 25_000]);
@@ -226,7 +227,7 @@ mod tests {
         for (number, at) in up.iter().enumerate() {
             assert_eq!(*at, ((number as f64 * 60.0).sqrt() * 1000.0) as u64, "{number}");
         }
-        // And back: what is left to come by t is (60 - t)^2 / 60.
+        // In reverse: (60 - t)^2 / 60 are still to arrive after t seconds.
         let down = millis(group(Arrivals::Ramp { from: 2.0, to: 0.0 }));
         assert_eq!(down.len(), 60);
         assert_eq!(down[15], 60_000 - 51_962);
@@ -238,10 +239,10 @@ mod tests {
     #[test]
     fn poisson_arrivals_are_as_many_as_the_rate_says_and_memoryless() {
         let arrivals = plan(1, vec![group(Arrivals::Poisson { rate: 500.0 })]);
-        // 30,000 expected, standard deviation 173.
+        // 30,000 are expected, with a standard deviation of 173.
         assert!((29_300..30_700).contains(&arrivals.len()), "{}", arrivals.len());
         let gaps = arrivals.windows(2).map(|pair| pair[1].at.since(pair[0].at));
-        // A gap as long as the mean and longer has probability 1/e.
+        // A gap at least as long as the mean has probability 1/e.
         let long = gaps.filter(|gap| gap.as_nanos() >= 2_000_000).count() as f64;
         let share = long / arrivals.len() as f64;
         assert!((0.355..0.381).contains(&share), "{share}");
@@ -290,7 +291,7 @@ mod tests {
             orgs[request.facts[0] as usize] += 1;
             assert_eq!(request.facts[1], number as u64 % 40);
         }
-        // 1,500 of each expected, standard deviation 38.
+        // 1,500 of each are expected, with a standard deviation of 38.
         assert!(orgs.iter().all(|count| (1_300..1_700).contains(count)), "{orgs:?}");
         let crashes = drawn.iter().filter(|request| request.crashes).count();
         assert!((14_500..15_500).contains(&crashes), "{crashes}");

@@ -1,4 +1,5 @@
-//! What happens in a run, noted as it happens.
+//! The record of one run, written while the run goes on. `summary` makes the published numbers of
+//! it.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -7,22 +8,22 @@ use tollgate::Timestamp;
 
 use super::scenario::Scenario;
 
-/// Columns of a chart in text, at most, and how many steps of the time line each of them spans.
+/// The most columns of a chart in text; `STEPS_A_COLUMN`: the steps of the time line in each.
 const COLUMNS: u64 = 60;
 pub(crate) const STEPS_A_COLUMN: usize = 5;
 
 /// Why a request was not admitted.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Turned {
-    /// By this limit, which did not let it wait.
+    /// This limit refused it without letting it wait.
     Refused(String),
-    /// By this limit, which did until then.
+    /// It waited for this limit until the limit's `wait` was over.
     TimedOut(String),
     /// Its client lost patience.
     GaveUp,
 }
 
-/// Requests by what became of them.
+/// Requests by outcome.
 #[derive(Clone, Default)]
 pub(crate) struct Counts {
     pub(crate) requests: u64,
@@ -43,7 +44,7 @@ pub(crate) struct AtLimit {
     pub(crate) in_use: Vec<u64>,
 }
 
-/// The steps of the time line. It ends when clients no longer arrive.
+/// The steps of the time line, which ends when clients no longer arrive.
 #[derive(Clone, Copy)]
 pub(crate) struct Steps {
     pub(crate) width: Duration,
@@ -69,7 +70,7 @@ pub(crate) struct Record {
     pub(crate) ended: Timestamp,
 }
 
-/// A number that goes up and down, and the highest it was: ever, in each step, in each phase.
+/// A number that goes up and down, with its peak: overall, in each step, in each phase.
 #[derive(Default)]
 pub(crate) struct Level {
     now: u64,
@@ -78,7 +79,7 @@ pub(crate) struct Level {
     pub(crate) by_phase: Peaks,
 }
 
-/// The highest in each of consecutive spans of time.
+/// The peak in each of consecutive spans of time.
 #[derive(Default)]
 pub(crate) struct Peaks {
     last: u64,
@@ -93,21 +94,21 @@ impl Steps {
         Steps { width: Duration::from_nanos(width), count: nanos.div_ceil(width) as usize }
     }
 
-    /// The step at this moment. All that comes after the time line is one more: a request may take
-    /// longer by any factor.
+    /// The index of the step at this moment. All time after the time line is one more step, since a
+    /// request may last any multiple of the time line.
     fn at(self, at: Timestamp) -> usize {
         let width = u64::try_from(self.width.as_nanos()).unwrap_or(u64::MAX);
         usize::try_from(at.as_nanos() / width).map_or(self.count, |step| step.min(self.count))
     }
 
-    /// The moment at which this one ends.
+    /// When this step ends.
     pub(crate) fn end(self, step: usize) -> Timestamp {
         let nanos = self.width.as_nanos().saturating_mul(step as u128 + 1);
         Timestamp::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 }
 
-/// Widths that make round numbers on an axis, in nanoseconds, growing.
+/// Widths that make round numbers on an axis, in nanoseconds, ascending.
 fn round_widths() -> impl Iterator<Item = u64> {
     const SECOND: u64 = 1_000_000_000;
     const DAY: u64 = 86_400 * SECOND;
@@ -145,12 +146,12 @@ impl Record {
         }
     }
 
-    /// A request came, of this group and at this moment, by which it is counted from then on.
+    /// A request of this group arrives. All later counts of it go to the phase of its arrival.
     pub(crate) fn arrives(&mut self, group: u32, at: Timestamp) {
         self.count(group, at, |counts| counts.requests += 1);
     }
 
-    /// Whether requests that are not admitted yet have become more or fewer.
+    /// The number of requests that wait goes up by one or down by one.
     pub(crate) fn waits(&mut self, more: bool, now: Timestamp) {
         let level = if more { self.waiting.now + 1 } else { self.waiting.now.saturating_sub(1) };
         self.waiting.set(level, self.steps.at(now), phase(&self.phases, now));
@@ -177,7 +178,7 @@ impl Record {
         self.done(now);
     }
 
-    /// An admitted request begins at the back end, which fails it if it makes too many.
+    /// An admitted request begins at the back end, which fails it if too many are running.
     pub(crate) fn begins(&mut self, group: u32, arrived: Timestamp, now: Timestamp) {
         let level = self.in_flight.now + 1;
         self.in_flight.set(level, self.steps.at(now), phase(&self.phases, now));
@@ -199,12 +200,12 @@ impl Record {
         self.count(group, arrived, |counts| counts.crashed += 1);
     }
 
-    /// A step is over, with as many slots of a limit in use.
+    /// Records the slots of a limit in use at the end of a step.
     pub(crate) fn in_use(&mut self, limit: &str, slots: u64) {
         self.limit(limit).in_use.push(slots);
     }
 
-    /// The levels of all steps and phases are known.
+    /// Fills the levels up to the last step and phase.
     pub(crate) fn close(&mut self) {
         for level in [&mut self.in_flight, &mut self.waiting] {
             level.by_step.fill(self.steps.count);
@@ -233,7 +234,7 @@ impl Record {
     }
 }
 
-/// The place of the phase at this moment; the last goes on after its end.
+/// The index of the phase at this moment; the last phase goes on after its end.
 fn phase(phases: &[Range<Timestamp>], at: Timestamp) -> usize {
     phases.partition_point(|phase| phase.start <= at).saturating_sub(1)
 }
@@ -250,14 +251,14 @@ impl Level {
 impl Peaks {
     fn set(&mut self, span: usize, level: u64) {
         self.fill(span + 1);
-        // Time goes on: this is the last span there is.
+        // Time only goes on, so `span` is the last one.
         if let Some(peak) = self.peaks.get_mut(span) {
             *peak = level.max(*peak);
         }
         self.last = level;
     }
 
-    /// Makes it as many spans, as high as the last level was.
+    /// Extends to `spans` spans; new ones have the last level.
     fn fill(&mut self, spans: usize) {
         if self.peaks.len() < spans {
             self.peaks.resize(spans, self.last);
@@ -283,7 +284,7 @@ mod tests {
         peaks.set(4, 5);
         peaks.set(4, 0);
         peaks.fill(6);
-        // A span begins at the level that the one before ended with.
+        // A span begins at the level at which the previous one ended.
         assert_eq!(peaks.first(9), [0, 3, 2, 2, 5, 0]);
         assert_eq!(peaks.first(2), [0, 3]);
     }

@@ -1,4 +1,5 @@
-//! A scenario: who asks for what and when, under which policy, of which back end.
+//! A scenario: which clients arrive when and ask for what, under which policy, and the back end
+//! that serves them. Its submodules read it from a TOML file; [`Scenario::run`] runs it.
 
 mod clients;
 mod fields;
@@ -16,7 +17,7 @@ use tollgate::{Policy, Timestamp};
 
 use super::ScenarioError;
 
-/// What a scenario file says: [`Scenario::load`].
+/// A parsed scenario file: see [`Scenario::load`].
 #[derive(Clone)]
 pub struct Scenario {
     pub(crate) name: String,
@@ -27,20 +28,20 @@ pub struct Scenario {
     pub(crate) clients: Vec<Group>,
     /// The policy at the start, and then one for each moment at which it changes.
     pub(crate) stages: Vec<Stage>,
-    /// The file of the policy, if it has one of its own.
+    /// The path of the policy file, if the policy is in a file of its own.
     pub(crate) policy_path: Option<PathBuf>,
 }
 
-/// A policy and when it begins.
+/// A policy and when it takes effect.
 #[derive(Clone)]
 pub(crate) struct Stage {
     pub(crate) at: Timestamp,
-    /// What changed, in words; empty at the start.
+    /// What changed, as text; empty at the start.
     pub(crate) what: String,
     pub(crate) policy: Policy,
-    /// The same with no limit enforced.
+    /// The same policy with no limit enforced.
     pub(crate) unlimited: Policy,
-    /// The least cap on all requests together.
+    /// The smallest cap on all requests together.
     pub(crate) cap: Option<u64>,
     /// The limits that let requests wait.
     pub(crate) waits: Vec<String>,
@@ -52,18 +53,18 @@ pub(crate) struct Group {
     pub(crate) name: String,
     pub(crate) arrivals: Arrivals,
     pub(crate) start: Duration,
-    /// They arrive before this.
+    /// They arrive before this time.
     pub(crate) end: Duration,
-    /// No more of them than this.
+    /// At most this many of them.
     pub(crate) most: u64,
     pub(crate) facts: Vec<(String, Fact)>,
-    /// They give up when they have waited as long.
+    /// They give up after waiting this long.
     pub(crate) patience: Option<Duration>,
     pub(crate) service: Service,
     pub(crate) crash: Crash,
 }
 
-/// When they arrive. Rates are per second.
+/// How arrivals are spaced. Rates are per second.
 #[derive(Clone)]
 pub(crate) enum Arrivals {
     Constant { rate: f64 },
@@ -92,7 +93,7 @@ pub(crate) enum Values {
 
 #[derive(Clone, Copy)]
 pub(crate) enum Pick {
-    /// All as likely.
+    /// All values are equally likely.
     Random,
     /// One after the other, over and over.
     InTurn,
@@ -106,17 +107,20 @@ pub(crate) enum Service {
     Lognormal { median: Duration, p99: Duration },
 }
 
-/// Who never gives back what it was admitted with.
+/// Which clients never give their permits back.
 #[derive(Clone)]
 pub(crate) enum Crash {
     /// The first ones.
     First(u64),
-    /// Each with this chance.
+    /// Each with this probability.
     Share(f64),
 }
 
 impl Scenario {
-    /// Reads a scenario from a file, or says all that is wrong with it.
+    /// Reads a scenario from a file.
+    ///
+    /// # Errors
+    /// All problems of the file.
     pub fn load(path: &Path) -> Result<Scenario, ScenarioError> {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|error| {
@@ -125,23 +129,23 @@ impl Scenario {
         read::scenario(&name, &text, path.parent().unwrap_or(Path::new("")))
     }
 
-    /// Reads a scenario from its text. `name` stands in errors and in the report.
+    /// Reads a scenario from its text. `name` appears in errors and in the report.
     pub fn parse(name: &str, text: &str) -> Result<Scenario, ScenarioError> {
         read::scenario(name, text, Path::new(""))
     }
 
-    /// The same with another seed.
+    /// The same scenario with another seed.
     #[must_use]
     pub fn seed(self, seed: u64) -> Scenario {
         Scenario { seed, ..self }
     }
 
-    /// The moment at which clients no longer arrive.
+    /// When clients stop arriving.
     pub(crate) fn end(&self) -> Timestamp {
         Timestamp::ZERO + self.duration
     }
 
-    /// The time that each stage takes, the last one to the end of clients.
+    /// The time that each stage takes; the last one ends when clients stop arriving.
     pub(crate) fn spans(&self) -> Vec<Range<Timestamp>> {
         let starts = self.stages.iter().map(|stage| stage.at);
         let ends = starts.clone().skip(1).chain([self.end()]);
@@ -157,7 +161,7 @@ impl Values {
         }
     }
 
-    /// The value at this place.
+    /// The value at this index.
     pub(crate) fn text(&self, place: u64) -> String {
         match self {
             Values::Listed(values) => {

@@ -1,4 +1,4 @@
-//! What came of a run, as numbers for people and programs.
+//! The numbers of a simulation, for reports and programs. They are computed from `record`.
 
 use serde::{Serialize, Serializer};
 use tollgate::Timestamp;
@@ -6,7 +6,8 @@ use tollgate::Timestamp;
 use super::record::{Counts, Record};
 use super::scenario::Scenario;
 
-/// Both runs of a scenario: [`Scenario::run`]. Serialized it is what `tollgate simulate --json` prints.
+/// Both runs of a scenario, as [`Scenario::run`] returns them. Serialized it is the output of
+/// `tollgate simulate --json`.
 #[derive(Serialize)]
 pub struct Report {
     pub(crate) scenario: String,
@@ -26,7 +27,7 @@ pub(crate) struct Summary {
     pub(crate) counts: Totals,
     pub(crate) peak_in_flight: u64,
     pub(crate) peak_waiting: u64,
-    /// How long those waited who were admitted.
+    /// How long the admitted requests waited.
     pub(crate) wait_s: Waits,
     /// When the last request was done.
     pub(crate) ended_s: f64,
@@ -36,7 +37,7 @@ pub(crate) struct Summary {
     pub(crate) timeline: Timeline,
 }
 
-/// Requests by what became of them.
+/// Requests by outcome.
 #[derive(Clone, Serialize)]
 pub(crate) struct Totals {
     pub(crate) requests: u64,
@@ -44,14 +45,14 @@ pub(crate) struct Totals {
     pub(crate) refused: u64,
     pub(crate) timed_out: u64,
     pub(crate) gave_up: u64,
-    /// Not admitted, for whichever of these reasons.
+    /// Not admitted, for any of these reasons.
     pub(crate) skipped: u64,
     pub(crate) skipped_share: f64,
     pub(crate) crashed: u64,
     pub(crate) backend_errors: u64,
 }
 
-/// Percentiles by nearest rank; none if nobody was admitted.
+/// Percentiles by nearest rank; `None` if no request was admitted.
 #[derive(Serialize)]
 pub(crate) struct Waits {
     pub(crate) p50: Option<f64>,
@@ -66,7 +67,7 @@ pub(crate) struct AtLimit {
     pub(crate) timed_out: u64,
 }
 
-/// The time from one change to the next. Requests count where they arrived.
+/// The time from one change to the next. A request is counted in the phase of its arrival.
 #[derive(Serialize)]
 pub(crate) struct Phase {
     pub(crate) from_s: f64,
@@ -79,7 +80,7 @@ pub(crate) struct Phase {
     pub(crate) peak_waiting: u64,
 }
 
-/// Step by step: peaks of levels, counts of events, and slots in use at the end of the step.
+/// Per step: peaks of levels, counts of events, and slots in use at the end of the step.
 #[derive(Serialize)]
 pub(crate) struct Timeline {
     pub(crate) in_flight: Vec<u64>,
@@ -178,7 +179,7 @@ impl Totals {
     }
 }
 
-/// The least of the sorted values that at least `percent` of them do not exceed.
+/// The smallest of the sorted values that at least `percent` of them do not exceed.
 fn percentile(sorted: &[u64], percent: u64) -> Option<u64> {
     let rank = (sorted.len() as u64 * percent).div_ceil(100);
     sorted.get(rank.checked_sub(1)? as usize).copied()

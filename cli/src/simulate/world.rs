@@ -1,4 +1,5 @@
-//! One run: the requests of a plan against a policy and a back end, on virtual time.
+//! One run of a simulation: the requests of a plan against a policy and a back end, on virtual
+//! time. What happens goes into a `Record`.
 
 use std::cell::{RefCell, RefMut};
 use std::future::{Future, poll_fn};
@@ -16,7 +17,7 @@ use super::plan::Request;
 use super::record::{Record, Turned};
 use super::scenario::{Fact, Group, Scenario, Stage};
 
-/// The same keys in the same places every time.
+/// A hasher without a random seed, so that the same keys are in the same places in every run.
 type Hasher = BuildHasherDefault<DefaultHasher>;
 
 /// Which policies are in force.
@@ -29,7 +30,7 @@ pub(crate) enum Limits {
 struct World {
     handle: Handle,
     enforcer: Enforcer<Hasher>,
-    /// The limits that let requests wait: the same ones at all times.
+    /// The limits that let requests wait; no change of the policy changes which these are.
     waits: Vec<String>,
     record: RefCell<Record>,
 }
@@ -52,7 +53,7 @@ pub(crate) fn run(
     let waits = scenario.stages.first().map_or_else(Vec::new, |stage| stage.waits.clone());
     let world = Rc::new(World { handle: simulation.handle(), enforcer, waits, record });
 
-    // Before those who come at the same moment.
+    // Spawned first, so that a change takes effect before requests that arrive at the same moment.
     let changes: Vec<(Timestamp, Policy)> = stages.map(|stage| (stage.at, policy(stage))).collect();
     let changed = simulation.spawn(change(world.clone(), changes));
     simulation.spawn(look(world.clone()));
@@ -76,7 +77,7 @@ fn build(policy: Policy, clock: Clock) -> Result<Enforcer<Hasher>, PolicyError> 
     Enforcer::builder(policy).clock(clock).hasher(Hasher::default()).build()
 }
 
-/// Changes the policy as time goes on.
+/// Changes the policy at the given times.
 async fn change(world: Rc<World>, changes: Vec<(Timestamp, Policy)>) -> Result<(), PolicyError> {
     for (at, policy) in changes {
         world.until(at).await;
@@ -85,7 +86,7 @@ async fn change(world: Rc<World>, changes: Vec<(Timestamp, Policy)>) -> Result<(
     Ok(())
 }
 
-/// Looks at the slots at the end of each step of the time line.
+/// Records the slots in use at the end of each step of the time line.
 async fn look(world: Rc<World>) {
     let steps = world.record().steps;
     for step in 0..steps.count {
@@ -96,7 +97,7 @@ async fn look(world: Rc<World>) {
     }
 }
 
-/// Sends the requests on their way, each when it is due.
+/// Spawns each request when it is due.
 async fn arrive(world: Rc<World>, scenario: Rc<Scenario>, requests: Rc<Vec<Request>>) {
     for number in 0..requests.len() {
         let Some(request) = requests.get(number) else { return };
@@ -144,12 +145,13 @@ impl World {
         self.handle.sleep(at.since(self.handle.now())).await;
     }
 
-    /// What it is to be turned away by `limit` after waiting there or elsewhere.
+    /// The outcome of a request that `limit` turned away after it waited, for this or another
+    /// limit.
     fn turned(&self, limit: String) -> Turned {
         if self.waits.contains(&limit) { Turned::TimedOut(limit) } else { Turned::Refused(limit) }
     }
 
-    /// Waits to be admitted for as long as the policy lets it and its client has patience.
+    /// Waits for admission as long as the policy lets the request wait and its client has patience.
     async fn admit(&self, group: &Group, request: &Request) -> Result<Permit, Turned> {
         let texts: Vec<String> = group
             .facts
@@ -164,7 +166,7 @@ impl World {
         let facts: Vec<(&str, &str)> = names.zip(texts.iter().map(String::as_str)).collect();
 
         let mut admitted = pin!(admit(&self.enforcer, &facts));
-        // Who is admitted at once does not wait.
+        // A request that is admitted at its first poll did not wait.
         let at_once = poll_fn(|cx| {
             Poll::Ready(match admitted.as_mut().poll(cx) {
                 Poll::Ready(admitted) => Some(admitted),
@@ -177,7 +179,8 @@ impl World {
         self.record().waits(true, self.handle.now());
         let mut patience = pin!(self.handle.sleep(group.patience.unwrap_or(Duration::MAX)));
         let admitted = poll_fn(|cx| {
-            // Who is admitted in the moment of giving up does not give up.
+            // Admission is polled first: a request admitted at the moment of giving up counts as
+            // admitted.
             if let Poll::Ready(admitted) = admitted.as_mut().poll(cx) {
                 return Poll::Ready(admitted.map_err(|limit| self.turned(limit)));
             }
@@ -193,12 +196,12 @@ impl World {
 async fn admit(enforcer: &Enforcer<Hasher>, facts: &[(&str, &str)]) -> Result<Permit, String> {
     enforcer.admit_waiting(facts, 1).await.map_err(|error| match error {
         WaitError::Denied(refused) => refused.limit().to_owned(),
-        // Neither lacks a simulation a timer, nor does the enforcer go away.
+        // Not reached: a simulation has a timer, and its enforcer is not dropped.
         other => other.to_string(),
     })
 }
 
-/// For each limit that has slots how many are in use.
+/// The slots in use of each limit that has slots.
 fn in_use(enforcer: &Enforcer<Hasher>) -> impl Iterator<Item = (&'static str, u64)> {
     let limits = enforcer.limits().into_iter();
     limits.filter_map(|limit| Some((limit.name, u64::from(limit.slots?.in_use))))

@@ -1,4 +1,4 @@
-//! Groups of clients.
+//! Reads the groups of clients of a scenario: arrivals, facts, service times, crashes.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::kinds::{
 use super::{Arrivals, Crash, Fact, Group, Pick, Service, Values};
 use crate::text::did_you_mean;
 
-/// The groups of a scenario that lasts as long.
+/// The groups of a scenario that lasts for `duration`.
 pub(super) fn clients(
     top: &mut Fields<'_, '_>,
     duration: Duration,
@@ -77,7 +77,7 @@ fn group(
 /// Reads a table of one kind.
 type Read<'a, 't, T> = fn(&mut Fields<'a, 't>, &mut Problems<'_>) -> Option<T>;
 
-/// A table `key` whose `kind` says which other keys it has.
+/// Reads a table `key` whose `kind` says which other keys it has.
 fn by_kind<'a, 't, T>(
     fields: &mut Fields<'a, 't>,
     (key, of): (&'static str, &'static str),

@@ -1,4 +1,5 @@
-//! Reading a table of TOML by its keys, and saying what is wrong and where.
+//! Reads a table of TOML key by key, and reports what is wrong and where. It knows nothing of
+//! scenarios.
 
 use std::fmt;
 use std::ops::Range;
@@ -8,11 +9,12 @@ use toml::de::{DeTable, DeValue};
 
 pub(crate) type Value<'t> = Spanned<DeValue<'t>>;
 
-/// Characters of a line that are shown, and how many of them before the place meant.
+/// Characters of a line that an error shows; the second constant: how many of them before the
+/// error.
 const EXCERPT: usize = 100;
 const EXCERPT_BEFORE: usize = 60;
 
-/// What is wrong with a text.
+/// The problems of a text.
 pub(crate) struct Problems<'t> {
     text: &'t str,
     found: Vec<Problem>,
@@ -24,16 +26,16 @@ struct Problem {
     hint: Option<String>,
 }
 
-/// What a value may be.
+/// The types that a value may have.
 pub(crate) struct Kind<T> {
     pub(crate) is: &'static str,
     pub(crate) example: &'static str,
     pub(crate) read: fn(&DeValue<'_>) -> Option<T>,
 }
 
-/// A table, read key by key. Those nobody asked for are mistakes.
+/// A table, read key by key. Keys that are never read are reported as unknown.
 pub(crate) struct Fields<'a, 't> {
-    /// What it describes, as `a group of clients`.
+    /// What the table describes, such as `a group of clients`.
     pub(crate) of: &'static str,
     pub(crate) at: Range<usize>,
     table: &'a DeTable<'t>,
@@ -49,12 +51,12 @@ impl<'t> Problems<'t> {
         self.found.push(Problem { span, what, hint });
     }
 
-    /// How many there are.
+    /// The number of problems.
     pub(crate) fn len(&self) -> usize {
         self.found.len()
     }
 
-    /// Each as a block of lines, in the order of the text, after the file's name.
+    /// Each problem as a block of lines, in the order of the text, after the file's name.
     pub(crate) fn blocks(mut self, name: &str) -> Vec<String> {
         self.found.sort_by_key(|problem| problem.span.start);
         let block = |problem: &Problem| format!("{name}:{}", Block { text: self.text, problem });
@@ -62,7 +64,7 @@ impl<'t> Problems<'t> {
     }
 }
 
-/// A problem with its line, as a policy's are shown.
+/// A problem with its line, formatted like the problems of a policy.
 struct Block<'a> {
     text: &'a str,
     problem: &'a Problem,
@@ -128,7 +130,7 @@ impl<'a, 't> Fields<'a, 't> {
         self.table.get(key)
     }
 
-    /// A value of a kind, if it is there.
+    /// An optional value of a kind.
     pub(crate) fn get<T>(
         &mut self,
         key: &'static str,
@@ -145,7 +147,7 @@ impl<'a, 't> Fields<'a, 't> {
         read
     }
 
-    /// A value of a kind that has to be there.
+    /// A required value of a kind.
     pub(crate) fn need<T>(
         &mut self,
         key: &'static str,
@@ -160,7 +162,7 @@ impl<'a, 't> Fields<'a, 't> {
         self.get(key, kind, problems)
     }
 
-    /// Says that a key is not there.
+    /// Reports that a key is missing.
     pub(crate) fn lacks(&self, key: &str, example: &str, problems: &mut Problems<'_>) {
         let what = format!("{} needs `{key}`", self.of);
         problems.report(self.at.clone(), what, Some(format!("as in `{key} = {example}`")));
@@ -187,12 +189,12 @@ impl<'a, 't> Fields<'a, 't> {
         }
     }
 
-    /// The span of a value, or of the table if it is not there.
+    /// The span of a value, or of the whole table if the key is missing.
     pub(crate) fn span(&self, key: &str) -> Range<usize> {
         self.table.get(key).map_or(self.at.clone(), Spanned::span)
     }
 
-    /// Reports the keys that nobody asked for.
+    /// Reports the keys that were never read.
     pub(crate) fn finish(self, problems: &mut Problems<'_>) {
         for (key, _) in self.table.iter() {
             let name = key.get_ref().as_ref();
@@ -208,7 +210,7 @@ impl<'a, 't> Fields<'a, 't> {
     }
 }
 
-/// A value in words.
+/// A value as text for errors.
 pub(crate) fn given(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => format!("the string \"{}\"", crate::text::cut(text, 60)),

@@ -1,4 +1,4 @@
-//! What the values of a scenario may be.
+//! The types of the values in a scenario, each with its check and its error message.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Where the policy of a scenario stands: in a file of its own, or in the scenario.
+//! Finds the policy of a scenario: in a file of its own, or within the scenario.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,17 +9,17 @@ use toml::de::DeTable;
 use super::fields::{Fields, Problems};
 use super::kinds::TEXT;
 
-/// Keys of a scenario that are those of a policy.
+/// Keys of a scenario that belong to the policy.
 const POLICY: [&str; 3] = ["facts", "limit", "override"];
 
 /// A policy without mistakes.
 pub(super) struct Source {
     pub(super) text: String,
-    /// The file that it is in, if not the scenario.
+    /// The policy file, if the policy is not in the scenario.
     pub(super) path: Option<PathBuf>,
 }
 
-/// The policy, if it can be found and read. Its own mistakes are given back as they are shown.
+/// Finds and parses the policy. Mistakes in the policy itself are returned as formatted lines.
 pub(super) fn source(
     name: &str,
     text: &str,
@@ -28,7 +28,7 @@ pub(super) fn source(
     problems: &mut Problems<'_>,
 ) -> Result<Option<Source>, Vec<String>> {
     let path = top.get("policy", &TEXT, problems);
-    // All of them are asked for, so that none is unknown.
+    // Read all of the policy's keys, so that none is reported as unknown.
     let inline = POLICY.into_iter().filter(|key| top.value(key).is_some()).min();
     let (name, source) = match (path, inline) {
         (Some(_), Some(key)) => {
@@ -51,7 +51,7 @@ pub(super) fn source(
         }
         (None, Some(_)) => (name.to_owned(), Source { text: alone(text), path: None }),
         (None, None) => {
-            // A path that is no text was reported.
+            // A path that is not a string was already reported.
             if top.value("policy").is_none() {
                 let hint = "give `policy = \"FILE\"`, or `[[limit]]` here".to_owned();
                 problems.report(0..0, "a scenario needs a policy".to_owned(), Some(hint));
@@ -67,7 +67,7 @@ pub(super) fn source(
     }
 }
 
-/// `text` with spaces in place of all that is no policy, so that everything stands where it stood.
+/// `text` with everything but the policy replaced by spaces, so that positions stay the same.
 fn alone(text: &str) -> String {
     let Ok(tree) = DeTable::parse(text) else { return String::new() };
     let mut parts: Vec<(usize, bool)> = Vec::new();
@@ -88,7 +88,7 @@ fn alone(text: &str) -> String {
         match c {
             '\n' => kept.push('\n'),
             c if keep => kept.push(c),
-            // Columns are counted in characters.
+            // Columns are counted in characters, so one space for each.
             _ => kept.push(' '),
         }
     }

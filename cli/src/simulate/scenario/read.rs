@@ -1,4 +1,4 @@
-//! From the text of a scenario to what it means.
+//! Builds a scenario from its text; `fields` reads the tables, `clients` and `stages` their parts.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::stages::{Change, stages};
 use super::{Scenario, clients, policy};
 use crate::simulate::ScenarioError;
 
-/// Reads `text`, the scenario `name`; a policy's path counts from `folder`.
+/// Parses `text` as the scenario `name`. A relative path of a policy is taken from `folder`.
 pub(super) fn scenario(name: &str, text: &str, folder: &Path) -> Result<Scenario, ScenarioError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut problems = Problems::of(text);

@@ -1,4 +1,4 @@
-//! The policy of a scenario, and what becomes of it as the scenario changes it.
+//! The policies of a scenario in their order: the first one, and the result of each change.
 
 use std::ops::Range;
 
@@ -13,10 +13,10 @@ use crate::text::did_you_mean;
 pub(super) struct Change {
     pub(super) at: Timestamp,
     pub(super) limit: String,
-    /// Where the change and the name of the limit stand.
+    /// Where in the text the change and the name of its limit are.
     pub(super) span: Range<usize>,
     pub(super) limit_span: Range<usize>,
-    /// Keys of the limit and their new values; `share` is that of the rollout.
+    /// Keys of the limit with their new values; `share` is the share of the rollout.
     pub(super) set: Vec<(&'static str, Value)>,
 }
 
@@ -52,7 +52,7 @@ pub(super) fn stages(
                 for (what, hint) in mistakes {
                     problems.report(change.span.clone(), format!("after this change {what}"), hint);
                 }
-                // What follows would only say the same again.
+                // Later changes would only repeat the same mistake.
                 return stages;
             }
         }
@@ -87,7 +87,7 @@ fn stage(tree: &Table, at: Timestamp, what: String) -> Result<Stage, Vec<Mistake
     })
 }
 
-/// The least cap that all requests share.
+/// The smallest cap that all requests share.
 fn cap(tree: &Table) -> Option<u64> {
     let is_shared = |limit: &&Table| {
         limit.get("key").and_then(Value::as_array).is_none_or(|parts| parts.is_empty())
@@ -128,7 +128,7 @@ fn set(limit: &mut Table, key: &str, value: &Value) {
     }
 }
 
-/// `queries: share 50%`.
+/// Formats a change: `queries: share 50%`.
 fn in_words(change: &Change) -> String {
     let value = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let set: Vec<String> =

@@ -1,4 +1,4 @@
-//! Lengths of time, rates and shares as they are written.
+//! Parses lengths of time, rates and shares as a scenario file writes them.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ const UNITS: [(&str, u64); 7] = [
     ("d", 86_400_000_000_000),
 ];
 
-/// `60s`, `1.5h`: up to the 584 years that a clock can show.
+/// `60s`, `1.5h`: up to 584 years, the range of a timestamp.
 pub(crate) fn duration(text: &str) -> Option<Duration> {
     let unit_at = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let (number, unit) = text.split_at_checked(unit_at)?;
@@ -41,7 +41,7 @@ pub(crate) fn rate(text: &str) -> Option<f64> {
     rate.is_finite().then_some(rate)
 }
 
-/// `25%`, as a part of 1.
+/// `25%`, as a fraction of 1.
 pub(crate) fn share(text: &str) -> Option<f64> {
     let percent = decimal(text.strip_suffix('%')?.trim_end())?;
     (0.0..=100.0).contains(&percent).then_some(percent / 100.0)
