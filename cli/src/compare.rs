@@ -1,8 +1,7 @@
-//! Limiters side by side: what each really admits, what it says and what it costs, on the same
-//! arrivals.
+//! Compares limiters on the same arrivals: what each really admits, what it says and what it costs.
 //!
-//! The judge is the exact log: of each key, every unit admitted and when. From it follow the worst
-//! window, and which denials had room.
+//! The reference is the exact log: for each key, every admitted unit and its time. It gives the
+//! worst window, and the denials for which there was room.
 //!
 //! ```
 //! use tollgate_cli::compare::{Comparison, algorithms};
@@ -16,8 +15,8 @@
 //! }
 //! ```
 //!
-//! `contender` is who takes part, `arrivals` what they are put through, `score` and `waits` what
-//! came of it, `checks` the mistakes that are looked for, `speed` how long it takes.
+//! `contender` and `entry` hold the participants, `arrivals` the requests, `score` and `waits` the
+//! judgement, `checks` the known mistakes, `speed` the measurements of time and memory.
 
 mod arrivals;
 mod checks;
@@ -41,7 +40,7 @@ pub use report::{
 };
 pub use speed::{Heap, Pace};
 
-/// What is to be compared.
+/// A comparison: the quota, the scenarios, and whether speed is measured.
 #[derive(Clone, Debug)]
 pub struct Comparison {
     quota: Quota,
@@ -51,12 +50,12 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// All [`scenarios`] of a quota, drawn from a seed, and no speed.
+    /// All [`scenarios`] of a quota, drawn from a seed, without speed.
     pub fn new(quota: Quota, seed: u64) -> Comparison {
         Comparison { quota, seed, scenarios: scenarios(quota, seed), pace: None }
     }
 
-    /// Other scenarios instead.
+    /// Uses these scenarios instead.
     #[must_use]
     pub fn scenarios(self, scenarios: Vec<Arrivals>) -> Comparison {
         Comparison { scenarios, ..self }
@@ -68,10 +67,10 @@ impl Comparison {
         Comparison { pace: Some(pace), ..self }
     }
 
-    /// Puts all contenders through everything.
+    /// Runs all contenders through everything.
     ///
-    /// A contender that panics while it is judged is caught, and the report says so; one that
-    /// panics while it is timed ends the comparison.
+    /// A panic of a contender while it is judged is caught, and the report says so. A panic while
+    /// it is timed ends the comparison.
     pub fn run(&self, entries: &[Entry]) -> Report {
         let timed: Vec<&Entry> = entries.iter().filter(|entry| entry.takes_time).collect();
         Report {

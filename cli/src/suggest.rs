@@ -1,5 +1,5 @@
-//! Limits from observed use: for each fact of a log the tightest limit with which no more than a
-//! given share of its requests, or of its callers, would have been refused.
+//! Finds limits from observed use: for each fact of a log, the tightest limit that would have
+//! refused no more than a given share of its requests or callers.
 //!
 //! ```
 //! use tollgate_cli::replay::Format;
@@ -21,29 +21,31 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! **What is suggested.** One limit a fact: `count` per period by GCRA, with a burst of the count,
-//! for requests that have the fact. The count is the smallest that keeps to the target, found by
-//! deciding the log's requests; one number a fact is what a person can check and change.
+//! **What is suggested.** One limit per fact: `count` per period by GCRA, with a burst of the
+//! count, for requests that have the fact. The count is the smallest that keeps to the target,
+//! found by deciding the log's requests. A limit has one number only, so that a person can check
+//! and change it.
 //!
-//! **Which period.** Of ten seconds and a minute, and of a second if stamps are fine enough, the
-//! one whose limit lets the least through in its worst minute: its burst, and a minute of its rate.
-//! That is the minute for callers that come in bursts, as browsers do, and the shorter one for
-//! those that come evenly, as programs do, whom a minute's burst would hardly limit. A period is at
-//! least ten times as long as the step of the stamps: in a log of whole seconds nothing tells how
-//! the requests of one second were spread.
+//! **Which period.** Ten seconds, a minute or, if timestamps are fine enough, a second: the period
+//! whose limit lets the least through in its worst minute, that is, its burst and a minute of its
+//! rate. This selects the minute for callers that come in bursts, as browsers do, and a shorter
+//! period for callers that come evenly, as programs do, which a minute's burst would hardly limit.
+//! A period is at least ten times as long as the step of the timestamps: a log of whole seconds
+//! does not tell how the requests of one second were spread.
 //!
-//! **Several facts.** Limits of one policy refuse together, and often the same requests. So each
-//! may by itself refuse the same part of what the target allows, in 64ths: the largest part with
-//! which all of them together keep to it. What is left then goes to one after the other, in their
-//! order. Each limit alone keeps to the target too, so one can be taken out of the policy.
+//! **Several facts.** The limits of one policy refuse together, and often the same requests. So
+//! each limit by itself may refuse the same part of what the target allows, in 64ths: the largest
+//! part with which all of them together keep to the target. What is left then goes to one limit
+//! after the other, in their order. Each limit alone keeps to the target too, so a limit can be
+//! removed from the policy.
 //!
-//! **Confirmed.** In the end the policy is run over all requests by a
-//! [`Replay`](crate::replay::Replay), and should that refuse more, limits are loosened until it does
-//! not. Its numbers are those that are told.
+//! **Confirmed.** In the end a [`Replay`](crate::replay::Replay) runs the policy over all requests,
+//! and if it refuses too much, limits are loosened until it does not. The reported numbers are from
+//! that replay.
 //!
-//! Requests are taken as a replay takes them: one that is stamped earlier than an event before it
-//! counts at the latest stamp there was. A million requests of three facts take some ten seconds,
-//! since limits are tried together over all of them up to a few dozen times, and 40 MB.
+//! Requests are treated as in a replay: an event with a timestamp earlier than that of a previous
+//! event counts at the latest timestamp so far. A million requests of three facts take about ten
+//! seconds, since limits are tried together over all of them up to a few dozen times, and 40 MB.
 
 mod dial;
 mod grouped;
@@ -64,21 +66,21 @@ pub use windows::{WINDOWS, Window};
 /// How much of what was observed may be refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// At most this share, rounded down to whole requests or callers. 0 %: nobody.
+    /// At most this share, rounded down to whole requests or callers. With 0 % nothing is refused.
     pub share: Share,
-    /// Of what.
+    /// Whether the share is of requests or of callers.
     pub of: Of,
 }
 
-/// What a share is of.
+/// What a share is a share of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Of {
-    /// Of all requests: so many are refused, by whichever limit.
+    /// All requests: at most this share of them is refused, by any limit.
     #[default]
     Requests,
-    /// Of the callers of each fact, its different values: so many have any request refused, by
-    /// whichever limit. With several facts that is a lot to ask, since a request that is refused
-    /// counts for the callers of all of them.
+    /// The callers of each fact, that is, its different values: at most this share of them has any
+    /// request refused, by any limit. With several facts this is a strict target, since a refused
+    /// request counts for its callers of all facts.
     Callers,
 }

@@ -1,11 +1,12 @@
-//! Numbers, times and tables as text.
+//! Formats numbers, times and tables as text.
 
 use std::time::Duration;
 
 use crate::replay::Seconds;
 use tollgate::Timestamp;
 
-/// A stamp before this is not a date but seconds from some start. 1 January 1980.
+/// A timestamp before this one counts seconds from some start and is not shown as a date. 1 January
+/// 1980.
 const FIRST_DATE: Timestamp = Timestamp::from_secs(315_532_800);
 
 /// `12,345`.
@@ -31,7 +32,7 @@ pub(crate) fn counted(number: u64, one: &str, more: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { more })
 }
 
-/// `12.3 %`. What is not nothing is not shown as nothing, nor what is not all as all.
+/// `12.3 %`. A share that is not zero is never shown as zero, nor one that is not all as all.
 pub(crate) fn percent(part: u64, whole: u64) -> String {
     let percent = if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 };
     if part > 0 && percent < 0.1 {
@@ -43,7 +44,7 @@ pub(crate) fn percent(part: u64, whole: u64) -> String {
     }
 }
 
-/// The largest units of a duration: `8d 23h` for 2, `1m 30s`, `20ms`. `0s` for nothing.
+/// The largest units of a duration: `8d 23h` for two units, `1m 30s`, `20ms`. `0s` for zero.
 pub(crate) fn duration(duration: Duration, most_units: usize) -> String {
     const UNITS: [(&str, u128); 7] = [
         ("d", 86_400_000_000_000),
@@ -66,7 +67,7 @@ pub(crate) fn duration(duration: Duration, most_units: usize) -> String {
     if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
 }
 
-/// A stamp as a date in UTC, or as seconds if it is none. `format` as of strftime.
+/// A timestamp as a date in UTC, or as seconds if it is not a date. `format` is as for strftime.
 pub(crate) fn moment(at: Timestamp, format: &str) -> String {
     if at < FIRST_DATE {
         return format!("{} s", Seconds(at));
@@ -76,12 +77,12 @@ pub(crate) fn moment(at: Timestamp, format: &str) -> String {
         .map_or_else(|_| String::new(), |at| at.strftime(format).to_string())
 }
 
-/// Whether a stamp is shown as a date.
+/// Whether a timestamp is shown as a date.
 pub(crate) fn is_date(at: Timestamp) -> bool {
     at >= FIRST_DATE
 }
 
-/// `text` cut to `width` characters, its end marked if any were cut off.
+/// `text` cut to `width` characters, with a mark at the end if any were cut off.
 pub(crate) fn cut(text: &str, width: usize) -> String {
     let clean: String = text
         .chars()
@@ -103,7 +104,7 @@ pub(crate) fn listed(names: &[&str]) -> String {
     }
 }
 
-/// Which of `names` was probably meant by `given`, as a question.
+/// The one of `names` that `given` probably means, as a question.
 pub(crate) fn did_you_mean<'a>(
     given: &str,
     names: impl IntoIterator<Item = &'a str>,
@@ -119,7 +120,8 @@ pub(crate) fn did_you_mean<'a>(
         .map(|(_, name)| format!("did you mean `{name}`?"))
 }
 
-/// Lines of at most `width` characters, broken at spaces. A line that begins with a space is kept.
+/// Wraps lines at spaces to at most `width` characters. A line that begins with a space is kept as
+/// it is.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for line in text.lines() {
@@ -143,14 +145,14 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// How a column of a table is set.
+/// The alignment of a column of a table.
 #[derive(Clone, Copy)]
 pub(crate) enum Align {
     Left,
     Right,
 }
 
-/// Rows as lines, their columns aligned and two spaces apart.
+/// Rows as lines, with aligned columns two spaces apart.
 pub(crate) fn table(rows: &[Vec<String>], align: &[Align]) -> Vec<String> {
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()

@@ -1,4 +1,4 @@
-//! What can be asked for.
+//! The arguments of the command, parsed by clap. The comments of the fields are its help texts.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -63,7 +63,7 @@ pub(crate) struct Replay {
     pub(crate) decisions: Option<PathBuf>,
 }
 
-// No comment for users: it would stand above every command that reads logs.
+// No doc comment: clap would print it above every command that reads logs.
 #[derive(clap::Args)]
 pub(crate) struct Logs {
     /// The logs, in order, plain or gzip. `-` is standard input.
@@ -238,7 +238,7 @@ Exit codes: 0 done, 1 a threshold you set was broken, 2 usage or policy error."#
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 a threshold you set was broken, \
     2 usage or policy error, 3 too many unreadable lines.";
 
-/// A format, or none: to be found out.
+/// Parses a format; `None` for `auto`.
 pub(crate) type Auto = Option<Format>;
 
 fn parse_format(name: &str) -> Result<Auto, String> {
@@ -256,12 +256,12 @@ fn parse_of(name: &str) -> Result<Of, &'static str> {
     }
 }
 
-/// A percentage from 0 to 100.
+/// Parses a percentage from 0 to 100.
 #[derive(Clone, Copy)]
 pub(crate) struct Percent(f64);
 
 impl Percent {
-    /// Whether `part` is more than this of `whole`.
+    /// Whether `part` is more than this percentage of `whole`.
     pub(crate) fn is_exceeded_by(self, part: u64, whole: u64) -> bool {
         part as f64 * 100.0 > self.0 * whole as f64
     }

@@ -1,4 +1,4 @@
-//! `tollgate check`.
+//! The subcommand `tollgate check`: prints the limits of a policy, or all its problems.
 
 use crate::command::args;
 use crate::command::exit::Failure;

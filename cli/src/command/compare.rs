@@ -1,4 +1,4 @@
-//! `tollgate compare`.
+//! The subcommand `tollgate compare`. The comparison itself is in `crate::compare`.
 
 mod log;
 mod peers;
@@ -55,7 +55,7 @@ pub(crate) fn run(args: &args::Compare) -> Result<(), Failure> {
     screen.finish()
 }
 
-/// What was asked for, as it can be typed again.
+/// The command line that gives this comparison, for the page.
 fn command() -> String {
     let word = |word: OsString| {
         let word = word.to_string_lossy().into_owned();
@@ -66,7 +66,7 @@ fn command() -> String {
     format!("tollgate {}", words.join(" "))
 }
 
-/// Keeps the named scenarios; all if none is named.
+/// Keeps the named scenarios, or all if none is named.
 fn choose(scenarios: &mut Vec<Arrivals>, names: &[String]) -> Result<(), Failure> {
     let known: Vec<&str> = scenarios.iter().map(|scenario| scenario.name.as_str()).collect();
     if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {

@@ -1,19 +1,19 @@
-//! How it ends: what went wrong, and the exit code that says so.
+//! Errors that end the command, and the exit code of each.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::simulate::ScenarioError;
 
-/// Why it ended before it was done.
+/// Why the command ended before it was done.
 pub(crate) enum Failure {
-    /// What was asked for cannot be done, or a policy is not right.
+    /// The arguments cannot be followed, or a policy is invalid.
     Usage(String),
-    /// Expectations of the user's that do not hold.
+    /// Expectations of the user do not hold.
     Broken(Vec<String>),
     /// Too much of the logs could not be read.
     Unreadable(String),
-    /// Nobody reads the output any more.
+    /// The reader of the output has closed it.
     Closed,
 }
 
@@ -33,10 +33,10 @@ impl Failure {
     }
 }
 
-/// Says what went wrong, and gives the exit code.
+/// Prints what went wrong, and returns the exit code.
 pub(crate) fn code(done: Result<(), Failure>) -> ExitCode {
     match done {
-        // Whoever closed the pipe has what they wanted.
+        // The reader closed the pipe because it has what it wanted.
         Ok(()) | Err(Failure::Closed) => ExitCode::SUCCESS,
         Err(Failure::Broken(expectations)) => {
             expectations.iter().for_each(|broken| say(&format!("broken: {broken}")));
@@ -53,7 +53,7 @@ pub(crate) fn code(done: Result<(), Failure>) -> ExitCode {
     }
 }
 
-/// Writes a line to standard error. If nobody reads that, so be it.
+/// Writes a line to standard error. Errors are ignored: there is no other place to report them.
 pub(crate) fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }

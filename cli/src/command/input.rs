@@ -1,4 +1,4 @@
-//! Logs: opened before the long run, plain or gzip, from files or standard input.
+//! Opens logs before the long run: plain or gzip, from files or standard input.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -10,20 +10,20 @@ use crate::command::exit::Failure;
 
 const BUFFER_BYTES: usize = 1 << 17;
 
-/// How a gzip stream begins.
+/// The first bytes of a gzip stream.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// The text of a small file; `what` says what it is.
+/// The text of a small file; `what` names it in errors.
 pub(crate) fn text(what: &str, path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path).map_err(|error| {
         Failure::Usage(format!("cannot read the {what} {}: {error}", path.display()))
     })
 }
 
-/// A log that can be read.
+/// A log that is open.
 pub(crate) struct Input {
     pub(crate) name: String,
-    /// Bytes to be read from it, if that is known.
+    /// The bytes that will be read from it, if known.
     pub(crate) size: Option<u64>,
     source: Box<dyn Read>,
 }
@@ -48,7 +48,8 @@ impl Input {
         Ok(Input { name, size, source: Box::new(file) })
     }
 
-    /// Its text, unpacked if it is gzip. Every byte read from it passes `watched`.
+    /// A reader of its text, decompressed if it is gzip. All bytes read from the file go through
+    /// `watched`.
     pub(crate) fn text<R: Read + 'static>(
         self,
         watched: impl FnOnce(Box<dyn Read>) -> R,

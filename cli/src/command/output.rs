@@ -1,4 +1,4 @@
-//! What is shown: one file an output.
+//! What the command prints; each kind of output has a module of its own.
 
 pub(crate) mod chart;
 pub(crate) mod comparison;
@@ -15,7 +15,7 @@ use std::io::{self, IsTerminal, Write};
 
 use crate::command::exit::Failure;
 
-/// Text for people or pipes: lines are collected and written at once.
+/// Text for a terminal or a pipe: lines are collected and written together.
 pub(crate) struct Screen {
     text: String,
     to: Box<dyn Write>,
@@ -39,12 +39,12 @@ impl Screen {
         self.text.push('\n');
     }
 
-    /// Strong text, for what the eye should find first.
+    /// Strong text, for the most important lines.
     pub(crate) fn bold(&self, text: &str) -> String {
         self.style("1", text)
     }
 
-    /// Faint text, for what it should find last.
+    /// Faint text, for the least important lines.
     pub(crate) fn dim(&self, text: &str) -> String {
         self.style("2", text)
     }
@@ -60,7 +60,7 @@ impl Screen {
     }
 }
 
-/// See <https://no-color.org>.
+/// Whether colours are wanted, see <https://no-color.org>.
 fn wants_style(to: &impl IsTerminal) -> bool {
     let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");

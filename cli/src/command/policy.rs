@@ -1,4 +1,4 @@
-//! Policies from files.
+//! Reads policies from files.
 
 use std::path::Path;
 
@@ -6,7 +6,10 @@ use tollgate::Policy;
 
 use crate::command::exit::Failure;
 
-/// Reads a policy, or says all that is wrong with it.
+/// Reads a policy.
+///
+/// # Errors
+/// All problems of the policy.
 pub(crate) fn load(path: &Path) -> Result<Policy, Failure> {
     let name = path.display();
     let text = crate::command::input::text("policy", path)?;

@@ -1,4 +1,4 @@
-//! Reads logs, one after the other, for what is done with their events.
+//! Reads logs one after the other, and passes their events to a subcommand.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,29 +11,29 @@ use crate::command::input::Input;
 use crate::command::output::progress::Progress;
 use crate::text::{count, lines, percent};
 
-/// As many unreadable lines are shown.
+/// How many unreadable lines are shown.
 const EXAMPLES: usize = 3;
 
-/// What the events of logs are for.
+/// A consumer of the events of logs.
 pub(crate) trait Events {
-    /// The next event: in the order of the log, or of the beginnings where the log tells how long
-    /// requests took.
+    /// Takes the next event: in the order of the log or, if the log tells how long requests took,
+    /// in the order in which they began.
     fn event(&mut self, event: &Event<'_>) -> Result<(), Failure>;
 
-    /// A line that could not be read.
+    /// Takes note of a line that could not be read.
     fn unreadable(&mut self) {}
 }
 
-/// What reading the logs came to.
+/// The result of reading the logs.
 #[derive(Default)]
 pub(crate) struct Reading {
-    /// The logs, each with its format and lines that are not blank.
+    /// The logs, each with its format and the number of lines that are not blank.
     pub(crate) logs: Vec<String>,
     /// What the last field of the lines was taken for.
     pub(crate) duration: Option<Took>,
     /// Lines that are not blank.
     pub(crate) lines: u64,
-    /// Of these, those that could not be read.
+    /// Of these, the lines that could not be read.
     pub(crate) unreadable_lines: u64,
     /// The first of them, and why.
     pub(crate) unreadable: Vec<String>,
@@ -67,7 +67,8 @@ pub(crate) fn read(
     Ok(reading)
 }
 
-/// In the order of the log, until one tells how long it took; then in that of their beginnings.
+/// Passes events on in the order of the log until one tells how long it took; from then on in the
+/// order of their beginnings.
 struct Ordered<'e, E> {
     arrivals: Arrivals,
     events: &'e mut E,
@@ -85,14 +86,14 @@ impl<E: Events> Ordered<'_, E> {
         Ok(())
     }
 
-    /// Hands on what was held back.
+    /// Passes on the events that were held back.
     fn finish(self) -> Result<(), Failure> {
         self.arrivals.into_rest().try_for_each(|event| self.events.event(&event))
     }
 }
 
 impl Reading {
-    /// Reads one log. If it cannot be read to its end, what was read counts.
+    /// Reads one log. If it cannot be read to its end, the lines before count.
     fn log(
         &mut self,
         input: Input,
@@ -142,7 +143,7 @@ impl Reading {
         self.cut_short.push(format!("{name} could not be read after {read}: {error}"));
     }
 
-    /// Whether enough could be read for the answer to mean something.
+    /// Whether enough lines could be read for a meaningful answer.
     pub(crate) fn judge(&self, max: args::Percent) -> Result<(), Failure> {
         if !self.cut_short.is_empty() {
             return Err(Failure::Unreadable(self.cut_short.join("\n  ")));

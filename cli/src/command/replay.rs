@@ -1,4 +1,4 @@
-//! `tollgate replay`.
+//! The subcommand `tollgate replay`. The replay itself is in `crate::replay`.
 
 use crate::replay::{Event, Replay};
 
@@ -11,7 +11,7 @@ use crate::command::policy;
 use crate::command::reading::{self, Events};
 use crate::command::same_file::same_file;
 
-/// What the events of all logs go through.
+/// The consumer of the events of all logs.
 struct Run {
     replay: Replay,
     decisions: Decisions,
@@ -45,7 +45,7 @@ pub(crate) fn run(args: &args::Replay) -> Result<(), Failure> {
     reading.judge(args.logs.max_unreadable)
 }
 
-/// Opens the file for decisions, which must be none of those that are read.
+/// Opens the file for decisions, which must be none of the files that are read.
 fn open_decisions(args: &args::Replay) -> Result<Decisions, Failure> {
     if let Some(decisions) = &args.decisions {
         let mut read = args.logs.paths.iter().chain([&args.policy]);

@@ -1,4 +1,4 @@
-//! `tollgate simulate`.
+//! The subcommand `tollgate simulate`. The simulation itself is in `crate::simulate`.
 
 pub(crate) mod expect;
 
@@ -50,7 +50,7 @@ fn json(report: &Report) -> Value {
     serde_json::to_value(report).unwrap_or_default()
 }
 
-/// Opens the file for the picture, which must not be one that is read.
+/// Opens the file for the picture, which must be none of the files that are read.
 fn open(
     args: &args::Simulate,
     scenario: &Scenario,

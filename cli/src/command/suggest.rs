@@ -1,4 +1,4 @@
-//! `tollgate suggest`.
+//! The subcommand `tollgate suggest`. The search for limits is in `crate::suggest`.
 
 use crate::replay::Event;
 use crate::suggest::{Observed, Suggestion, Target};
@@ -40,7 +40,7 @@ impl Events for Observed {
     }
 }
 
-/// Says which facts no request has. If that is all of them, there is nothing to suggest.
+/// Reports the facts that no request has. If no fact is left, there is nothing to suggest.
 fn say_missing(observed: &Observed, suggestion: &Suggestion) -> Result<(), Failure> {
     if suggestion.requests == 0 {
         say("warning: there is no request, so no limit is suggested");

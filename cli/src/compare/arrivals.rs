@@ -1,4 +1,5 @@
-//! What arrives: the same for every contender, and again the same from the same seed.
+//! The requests of a comparison: the same for every contender, and the same again from the same
+//! seed.
 
 mod adversarial;
 
@@ -12,36 +13,36 @@ use rand_pcg::rand_core::{Rng, SeedableRng};
 use tollgate::Quota;
 use tollgate::Timestamp;
 
-/// About when arrivals begin: real stamps are of this size, and windows begin at multiples of
+/// About when arrivals begin: real timestamps are of this size, and windows begin at multiples of
 /// their period.
 const TODAY: u64 = 1_700_000_000_000_000_000;
 
 /// A request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrival {
-    /// When.
+    /// When it arrives.
     pub at: Timestamp,
-    /// Whose.
+    /// Its key.
     pub key: u64,
-    /// Units.
+    /// Its cost in units.
     pub cost: u64,
 }
 
 /// A scenario: requests in the order of their times, against one quota.
 #[derive(Clone, Debug)]
 pub struct Arrivals {
-    /// One word.
+    /// Its name, one word.
     pub name: String,
     /// What arrives, in a sentence.
     pub what: String,
-    /// What they are limited by.
+    /// The quota that limits each key.
     pub quota: Quota,
     /// The requests.
     pub list: Vec<Arrival>,
 }
 
 impl Arrivals {
-    /// Requests of a scenario. They are put in the order of their times.
+    /// The requests of a scenario. They are sorted by time.
     pub fn new(
         name: impl Into<String>,
         what: impl Into<String>,
@@ -52,7 +53,7 @@ impl Arrivals {
         Arrivals { name: name.into(), what: what.into(), quota, list }
     }
 
-    /// The first arrival.
+    /// The time of the first arrival.
     pub(crate) fn start(&self) -> Timestamp {
         self.list.first().map_or(Timestamp::ZERO, |arrival| arrival.at)
     }
@@ -79,7 +80,7 @@ pub fn scenarios(quota: Quota, seed: u64) -> Vec<Arrivals> {
     scenarios
 }
 
-/// How arrivals of a quota are spaced.
+/// The spacing of arrivals for a quota.
 #[derive(Clone, Copy)]
 pub(crate) struct Grid {
     count: u64,
@@ -92,7 +93,7 @@ impl Grid {
         Grid { count: quota.count(), period }
     }
 
-    /// The beginning of a window of the aligned ones.
+    /// The beginning of a window of the aligned windows.
     fn start(self) -> u64 {
         TODAY.div_ceil(self.period).saturating_mul(self.period)
     }
@@ -104,8 +105,8 @@ impl Grid {
         Timestamp::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
-    /// The costs of requests that ask for the whole count together: units, while there are not
-    /// too many of them.
+    /// The costs of requests that ask for the whole count together: one unit each, unless these are
+    /// too many.
     pub(crate) fn whole(self, most: u64) -> impl Iterator<Item = u64> {
         let requests = self.count.min(most).max(1);
         let (each, more) = (self.count / requests, self.count % requests);
@@ -113,13 +114,13 @@ impl Grid {
     }
 }
 
-/// As many requests at most ask for a whole count, where each unit matters.
+/// The most requests for a whole count where each unit matters.
 pub(crate) const FINE: u64 = 200;
 
-/// And where only the sum does.
+/// The most requests for a whole count where only the sum matters.
 pub(crate) const COARSE: u64 = 10;
 
-/// Requests of these costs at once.
+/// Requests of these costs at one instant.
 pub(crate) fn at_once(
     key: u64,
     at: Timestamp,
@@ -128,7 +129,7 @@ pub(crate) fn at_once(
     costs.map(move |cost| Arrival { at, key, cost })
 }
 
-/// Evenly spaced, just at the rate: a client that keeps to it.
+/// Evenly spaced, exactly at the rate: a client that keeps to its quota.
 fn constant(quota: Quota) -> Arrivals {
     let grid = Grid::of(quota);
     let costs: Vec<u64> = grid.whole(FINE).collect();
@@ -160,14 +161,14 @@ fn poisson(quota: Quota, seed: u64) -> Arrivals {
     Arrivals::new("poisson", "four clients at random, each at twice the rate", quota, list)
 }
 
-/// Around each edge of the aligned windows, clients on timers.
+/// Clients on timers, around each edge of the aligned windows.
 fn edges(quota: Quota, seed: u64) -> Arrivals {
     let grid = Grid::of(quota);
     let mut random = random(seed, 10);
     let mut list = Vec::new();
     for edge in 1..10 {
         for cost in grid.whole(FINE).chain(grid.whole(FINE)) {
-            // From a hundredth of the period before the edge to one after it.
+            // From a hundredth of the period before the edge to a hundredth after it.
             let part = 990_000 + below(&mut random, 20_000);
             list.push(Arrival { at: grid.at(edge - 1, part, 1_000_000), key: 0, cost });
         }
@@ -180,23 +181,23 @@ fn edges(quota: Quota, seed: u64) -> Arrivals {
     )
 }
 
-/// Requests to a language model, each with its tokens: a heavy tail.
+/// Requests to a language model, each with its tokens: a heavy-tailed distribution.
 fn tokens(quota: Quota, seed: u64) -> Arrivals {
-    /// Tokens a unit of the quota.
+    /// Tokens per unit of the quota.
     const TOKENS: u64 = 1_000;
     let count = quota.count().saturating_mul(TOKENS);
     let scaled = Quota::new(count, quota.period()).unwrap_or(quota);
     let grid = Grid::of(scaled);
-    // A median of a hundredth of the count, and one request in a thousand asks for all of it.
+    // The median is a hundredth of the count; one request in a thousand asks for all of it.
     let median = (scaled.count() as f64 / 100.0).max(1.0);
     let mut list = Vec::new();
     for key in 0..3 {
         let mut random = random(seed, 20 + key);
         let Ok(costs) = LogNormal::new(median.ln(), 1.3) else { continue };
-        // The mean is 2.3 times the median: half as much again as the quota.
+        // The mean is 2.3 times the median, so the demand is half as much again as the quota.
         let times: Vec<_> = poisson_times(grid, 20, 65.0, &mut random).collect();
         list.extend(times.into_iter().map(|at| {
-            // What is above the count could never be admitted.
+            // A cost above the count could never be admitted.
             let cost = (costs.sample(&mut random) as u64).clamp(1, scaled.count());
             Arrival { at, key, cost }
         }));
@@ -209,7 +210,7 @@ fn tokens(quota: Quota, seed: u64) -> Arrivals {
     )
 }
 
-/// Random moments over so many periods, so many a period on average.
+/// Random times over this many periods, with this many arrivals per period on average.
 fn poisson_times<'a>(
     grid: Grid,
     periods: u64,
@@ -217,7 +218,7 @@ fn poisson_times<'a>(
     random: &'a mut Pcg64,
 ) -> impl Iterator<Item = Timestamp> + 'a {
     const PARTS: u64 = 1_000_000_000;
-    // A rate above 0 is always a distribution; without one nothing arrives.
+    // A rate above 0 always has a distribution; without a rate nothing arrives.
     let gaps = Exp::new(a_period).ok();
     let mut at = 0.0;
     std::iter::from_fn(move || {
@@ -227,12 +228,12 @@ fn poisson_times<'a>(
     })
 }
 
-/// A stream of its own for each purpose.
+/// A separate random stream for each purpose.
 fn random(seed: u64, purpose: u64) -> Pcg64 {
     Pcg64::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(purpose))
 }
 
-/// A number below `n`, as good as uniform for small ones.
+/// A number below `n`, close enough to uniform for small `n`.
 fn below(random: &mut Pcg64, n: u64) -> u64 {
     ((u128::from(random.next_u64()) * u128::from(n)) >> 64) as u64
 }

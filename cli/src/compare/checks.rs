@@ -1,5 +1,5 @@
-//! Mistakes that limiters have shipped, each a short program that any contender can be put
-//! through. `amounts` are those that admit too much or too little, `waits` what is stated.
+//! Mistakes that limiters have shipped, each as a short program that runs against any contender.
+//! `amounts` holds those that admit too much or too little, `waits` those about stated waits.
 
 mod amounts;
 mod waits;
@@ -13,7 +13,7 @@ use super::report::{Check, Outcome};
 use tollgate::Quota;
 use tollgate::Timestamp;
 
-/// A whole number of every period in use, about today.
+/// A time near today that is a multiple of every period in use.
 const START: Timestamp = Timestamp::from_secs(1_699_999_200);
 
 /// One mistake.
@@ -38,18 +38,18 @@ const PROGRAMS: [Program; 12] = [
     amounts::FLOOD_RESETS,
 ];
 
-/// The mistakes that are looked for.
+/// All mistakes that are checked.
 pub(crate) fn list() -> Vec<Check> {
     PROGRAMS.iter().map(|p| Check { row: p.row, what: p.what.to_owned() }).collect()
 }
 
-/// What each check of a contender comes to.
+/// The outcome of each check for a contender.
 pub(crate) fn outcomes(entry: &Entry) -> Vec<Outcome> {
     let subject = Subject { entry };
     PROGRAMS.iter().map(|program| subject.outcome(program.run)).collect()
 }
 
-/// Who is looked at.
+/// The contender under test.
 struct Subject<'a> {
     entry: &'a Entry,
 }
@@ -63,7 +63,7 @@ impl Subject<'_> {
         }
     }
 
-    /// A fresh one, or why there is none.
+    /// A fresh contender, or why there is none.
     fn fresh(&self, count: u64, period: Duration, burst: u64) -> Result<Limiter, String> {
         self.with_room_for(1 << 16, count, period, burst)
     }
@@ -81,7 +81,7 @@ impl Subject<'_> {
     }
 }
 
-/// A contender, asked for one key unless said otherwise.
+/// A contender that is asked for one key unless said otherwise.
 struct Limiter(Box<dyn Contender>);
 
 impl Limiter {
@@ -93,7 +93,7 @@ impl Limiter {
         self.0.decide(key, cost, at).is_allowed()
     }
 
-    /// The stated wait; none if it is allowed.
+    /// The stated wait; `None` if the request is allowed.
     fn wait(&mut self, cost: u64, at: Timestamp) -> Option<Wait> {
         match self.0.decide(0, cost, at) {
             super::contender::Answer::Allowed => None,
@@ -101,18 +101,18 @@ impl Limiter {
         }
     }
 
-    /// How many single units of `tries` it allows at one instant.
+    /// How many of `tries` single units it allows at one instant.
     fn burst(&mut self, tries: u64, at: Timestamp) -> u64 {
         (0..tries).map(|_| u64::from(self.allows(1, at))).sum()
     }
 }
 
-/// The outcome, if what was seen is a mistake exactly when `wrong`.
+/// The outcome: what was seen is a mistake exactly if `wrong`.
 fn shows(wrong: bool, seen: impl FnOnce() -> String) -> Result<Outcome, String> {
     Ok(if wrong { Outcome::Shows(seen()) } else { Outcome::Right })
 }
 
-/// Why nothing is to be seen.
+/// Why nothing can be seen.
 fn does_not_apply(why: &str) -> Result<Outcome, String> {
     Err(why.to_owned())
 }

@@ -1,4 +1,4 @@
-//! A limiter that is compared, as one call.
+//! The interface of a limiter under comparison, as one call. `entry` says how one is made.
 
 use std::time::Duration;
 
@@ -6,28 +6,28 @@ use tollgate::Quota;
 use tollgate::Timestamp;
 use tollgate::{Denied, Retry};
 
-/// A limiter that is compared.
+/// A limiter under comparison.
 pub trait Contender {
-    /// Decides `cost` units of `key`, and charges them if it allows. `now` may be earlier than at
-    /// the last call; one that reads a clock of its own ignores it.
+    /// Decides `cost` units of `key`, and charges them if it allows them. `now` may be earlier than
+    /// in the last call; a contender that reads a clock of its own ignores it.
     fn decide(&mut self, key: u64, cost: u64, now: Timestamp) -> Answer;
 
-    /// Bytes that it holds, if it knows.
+    /// The bytes that it holds, if it knows.
     fn memory(&self) -> Option<usize> {
         None
     }
 }
 
-/// What a contender answers.
+/// The answer of a contender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// It may go ahead.
+    /// The request may go ahead.
     Allowed,
-    /// It may not.
+    /// The request may not go ahead.
     Denied(Wait),
 }
 
-/// When to come back, as the contender says.
+/// When to retry, according to the contender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
     /// After this long.
@@ -39,7 +39,7 @@ pub enum Wait {
 }
 
 impl Answer {
-    /// Whether it may go ahead.
+    /// Whether the request may go ahead.
     pub fn is_allowed(&self) -> bool {
         matches!(self, Answer::Allowed)
     }
@@ -58,11 +58,11 @@ impl From<Denied> for Answer {
 /// What a fresh contender is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setup {
-    /// How much per how long.
+    /// The quota.
     pub quota: Quota,
-    /// How many keys there is room for. One without such a bound ignores it.
+    /// The capacity in keys. A contender without such a bound ignores it.
     pub max_keys: usize,
 }
 
-/// Keys that a contender has room for in a scenario: more than there are.
+/// The capacity of a contender in a scenario: more than there are keys.
 pub(crate) const MAX_KEYS: usize = 1 << 16;

@@ -1,4 +1,4 @@
-//! One that takes part in a comparison.
+//! A participant of a comparison: its name, and how to make a fresh limiter.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use tollgate::algorithm::Algorithm;
 /// Makes a contender, or says why it cannot be made for that quota.
 pub(crate) type Make = dyn Fn(Setup) -> Result<Box<dyn Contender>, String>;
 
-/// The most units that an algorithm says it admits within so long.
+/// The most units that an algorithm promises to admit within a duration.
 type Bound = dyn Fn(Quota, Duration) -> u64;
 
-/// One that takes part: a name and how to make it, since each run begins with a fresh one.
+/// A participant: a name and a constructor, since each run begins with a fresh contender.
 pub struct Entry {
     pub(crate) name: String,
     pub(crate) origin: Origin,
@@ -26,8 +26,8 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// An algorithm of your own. `algorithm` makes it for a quota: not always the one that is
-    /// compared.
+    /// An algorithm of your own. `algorithm` makes it for a quota, which is not always the one that
+    /// is compared.
     ///
     /// ```
     /// use tollgate::algorithm::Gcra;
@@ -55,7 +55,7 @@ impl Entry {
         }
     }
 
-    /// Another limiter. `make` says why if it cannot be made for a quota.
+    /// Another limiter. `make` returns an error if it cannot be made for a quota.
     pub fn peer(
         name: impl Into<String>,
         make: impl Fn(Setup) -> Result<Box<dyn Contender>, String> + 'static,
@@ -71,19 +71,19 @@ impl Entry {
         }
     }
 
-    /// What it is, in a sentence.
+    /// Sets its description, a sentence.
     #[must_use]
     pub fn what(self, what: impl Into<String>) -> Entry {
         Entry { what: what.into(), ..self }
     }
 
-    /// It cannot be told the time, only its speed is measured.
+    /// Declares that it cannot be given the time: only its speed is measured.
     #[must_use]
     pub fn reads_clock(self) -> Entry {
         Entry { takes_time: false, ..self }
     }
 
-    /// Its speed is not measured: telling it the time takes longer than a decision.
+    /// Declares that its speed is not measured: setting its time takes longer than a decision.
     #[must_use]
     pub fn untimed(self) -> Entry {
         Entry { is_timed: false, ..self }
@@ -93,12 +93,12 @@ impl Entry {
         self.is_timed
     }
 
-    /// What it is called.
+    /// Its name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// A fresh one.
+    /// A fresh contender.
     ///
     /// # Errors
     /// Why it cannot be made for that quota.
@@ -106,7 +106,7 @@ impl Entry {
         (self.make)(setup)
     }
 
-    /// The most units that it says it admits within so long.
+    /// The most units that it promises to admit within `duration`.
     pub(crate) fn bound(&self, quota: Quota, within: Duration) -> Option<u64> {
         self.bound.as_ref().map(|bound| bound(quota, within))
     }

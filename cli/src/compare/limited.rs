@@ -6,10 +6,10 @@ use super::contender::{Answer, Contender, Setup};
 use tollgate::algorithm::Algorithm;
 use tollgate::{RateLimiter, Timestamp, VirtualClock};
 
-/// The same keys in the same places every time.
+/// A hasher without a random seed, so that the same keys are in the same places in every run.
 type Hasher = BuildHasherDefault<DefaultHasher>;
 
-/// A limiter by an algorithm, on the time it is told.
+/// A limiter that runs an algorithm, on the time that it is given.
 pub(crate) struct Limited<A>(RateLimiter<A, Hasher>);
 
 impl<A: Algorithm> Limited<A> {

@@ -10,7 +10,7 @@ use tollgate::algorithm::{
 /// Granules of a window: a minute in steps of five seconds.
 const GRANULES: u32 = 12;
 
-/// All of this crate's algorithms, with all that can be chosen about them.
+/// All of this crate's algorithms, in all variants that a user can choose.
 pub fn algorithms() -> Vec<Entry> {
     fn entry<A: Algorithm>(name: &str, algorithm: fn(Quota) -> A, what: &str) -> Entry {
         Entry::new(name, algorithm).origin(Origin::Tollgate).what(what)

@@ -1,6 +1,6 @@
-//! What a comparison came to, as plain numbers: for tables, pages and programs.
+//! The result of a comparison as plain numbers, for tables, pages and programs.
 //!
-//! Amounts are units unless a name says requests; times are seconds unless a name says otherwise.
+//! Amounts are in units and times in seconds, unless the name says otherwise.
 
 use serde::Serialize;
 
@@ -9,24 +9,24 @@ use serde::Serialize;
 pub struct Report {
     /// The quota that is compared, as it prints.
     pub quota: String,
-    /// Its units a period.
+    /// Its units per period.
     pub count: u64,
     /// Its period.
     pub period_s: f64,
-    /// What the arrivals were drawn from.
+    /// The seed of the arrivals.
     pub seed: u64,
-    /// Who took part, in the order of every list of theirs.
+    /// The contenders. Every list with one entry per contender is in this order.
     pub contenders: Vec<About>,
-    /// What they were put through.
+    /// The scenarios.
     pub scenarios: Vec<Scenario>,
     /// Mistakes that limiters have shipped, in the order of their rows. A contender's
     /// [`mistakes`](About::mistakes) are in this order too.
     pub checks: Vec<Check>,
-    /// How fast they are, if that was asked for.
+    /// The speed of each contender, if it was measured.
     pub speed: Option<Speed>,
-    /// Who did not take part, and why.
+    /// The contenders that did not take part, and why.
     pub left_out: Vec<LeftOut>,
-    /// What else is to be known of the figures.
+    /// Further notes on the figures.
     pub notes: Vec<String>,
 }
 
@@ -35,19 +35,19 @@ pub struct Report {
 pub struct About {
     /// Its name: a word or two, unique.
     pub name: String,
-    /// Whose it is.
+    /// Its origin.
     pub origin: Origin,
-    /// What it is, in a sentence; of a peer its version.
+    /// Its description, a sentence; for a peer, its version.
     pub what: String,
-    /// Whether it decides at a time that it is told. Only then it has scores and mistakes.
+    /// Whether it decides at a time that it is given. Only then does it have scores and mistakes.
     pub takes_time: bool,
-    /// The most units that it says it admits in a period; none if it says nothing.
+    /// The most units that it promises to admit in a period; `None` if it promises nothing.
     pub bound: Option<u64>,
-    /// One outcome a check, in their order; none at all if it cannot be told the time.
+    /// One outcome per check, in their order; empty if it cannot be given the time.
     pub mistakes: Vec<Outcome>,
 }
 
-/// Whose a contender is.
+/// The origin of a contender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Origin {
@@ -55,7 +55,7 @@ pub enum Origin {
     Tollgate,
     /// Another crate.
     Peer,
-    /// The user's own.
+    /// The user's own algorithm.
     Own,
 }
 
@@ -68,28 +68,29 @@ pub struct Check {
     pub what: String,
 }
 
-/// What a check of a contender came to.
+/// The outcome of a check of a contender.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "outcome", content = "seen")]
 pub enum Outcome {
     /// It does not make this mistake.
     Right,
-    /// It makes it; what was seen, and in brackets what should have been.
+    /// It makes the mistake; what was seen, and in brackets what should have been.
     Shows(String),
-    /// It has nothing that could show it, and why: it takes no cost, or states no wait.
+    /// The check does not apply, and why: for example, it takes no cost, or states no wait.
     DoesNotApply(String),
 }
 
-/// Arrivals, and how the contenders fared.
+/// Arrivals, and the result of each contender.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Scenario {
     /// Its name: one word.
     pub name: String,
     /// What arrives, in a sentence.
     pub what: String,
-    /// The quota here, as it prints. Not always the report's: tokens are counted in thousands.
+    /// The quota of this scenario, as it prints. It may differ from the report's: tokens are
+    /// counted in thousands.
     pub quota: String,
-    /// Its units a period.
+    /// Its units per period.
     pub count: u64,
     /// Its period.
     pub period_s: f64,
@@ -101,15 +102,15 @@ pub struct Scenario {
     pub keys: u64,
     /// From the first arrival to the last.
     pub duration_s: f64,
-    /// The width of a step of the plots. There are at most 200.
+    /// The width of a step of the plots. There are at most 200 steps.
     pub step_s: f64,
     /// Units asked for in each step.
     pub offered: Vec<u64>,
-    /// One a contender that can be told the time, in their order.
+    /// One score per contender that can be given the time, in their order.
     pub scores: Vec<Score>,
 }
 
-/// How a contender fared with the arrivals of a scenario.
+/// The result of a contender for the arrivals of a scenario.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Score {
     /// Its name.
@@ -118,21 +119,23 @@ pub struct Score {
     pub admitted: u64,
     /// Units denied.
     pub denied: u64,
-    /// The window of a key that admitted most; none if nothing was admitted.
+    /// The window of any key that admitted the most; `None` if nothing was admitted.
     pub worst: Option<Window>,
     /// Units by which that window exceeds the count; 0 if it does not.
     pub excess: u64,
     /// Requests denied.
     pub denied_requests: u64,
-    /// Those of them for which the window that ends then had room, by what was admitted before.
+    /// Requests that were denied although the window that ends at that moment had room, given what
+    /// was admitted before.
     pub wrongful_requests: u64,
-    /// Units of those.
+    /// Units of those requests.
     pub wrongful: u64,
-    /// How right the stated waits were; none if nothing was denied that a wait would have helped.
+    /// How right the stated waits were; `None` if no wait would have helped any denied request.
     pub waits: Option<Waits>,
     /// Units admitted in each step.
     pub admitted_by_step: Vec<u64>,
-    /// Why it took no part in this scenario, if it did not; then all of the above is nothing.
+    /// Why it took no part in this scenario, if it did not; then all fields above are zero or
+    /// empty.
     pub unable: Option<String>,
 }
 
@@ -145,46 +148,48 @@ pub struct Window {
     pub admitted: u64,
 }
 
-/// Stated waits beside the least that would have helped, of a sample of the denied requests.
+/// Stated waits compared with the shortest wait that would have helped, for a sample of the denied
+/// requests.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Waits {
-    /// Denied requests looked at.
+    /// Denied requests in the sample.
     pub sampled: u64,
-    /// Those of them that were told a wait, or that none helps.
+    /// Of these, the requests for which it stated a wait, or that no wait helps.
     pub stated: u64,
-    /// Those of them that were told the least wait, to the nanosecond.
+    /// Of these, the requests for which it stated the shortest wait, to the nanosecond.
     pub exact: u64,
-    /// How much too early the worst of them was told to come: denied again. Nanoseconds.
+    /// The largest error of a wait that was too short, so that the request is denied again.
+    /// Nanoseconds.
     pub early_ns: u64,
-    /// How much too late the worst of them was told to come. Nanoseconds.
+    /// The largest error of a wait that was too long. Nanoseconds.
     pub late_ns: u64,
-    /// Those that were told a wait though none helps, or that none helps though one does.
+    /// Requests for which it stated a wait though none helps, or that none helps though one does.
     pub wrong: u64,
 }
 
 /// Speed and memory.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Speed {
-    /// Rounds in which the contenders took turns; times are medians of them.
+    /// Rounds in which the contenders took turns; times are medians of the rounds.
     pub rounds: u64,
-    /// One a contender and number of keys.
+    /// One row per contender and number of keys.
     pub rows: Vec<SpeedRow>,
 }
 
-/// One contender with so many keys.
+/// One contender with a number of keys.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SpeedRow {
     /// Its name.
     pub contender: String,
-    /// How many keys there are, chosen uniformly.
+    /// The number of keys, chosen uniformly.
     pub keys: u64,
-    /// Whether reading its own clock is part of the time.
+    /// Whether the time includes reading its own clock.
     pub reads_clock: bool,
-    /// Nanoseconds a decision that allows; none if it cannot be measured.
+    /// Nanoseconds per decision that allows; `None` if it cannot be measured.
     pub allowed_ns: Option<f64>,
-    /// Nanoseconds a decision that denies; none if it cannot be measured.
+    /// Nanoseconds per decision that denies; `None` if it cannot be measured.
     pub denied_ns: Option<f64>,
-    /// Bytes a key; none if they cannot be counted.
+    /// Bytes per key; `None` if they cannot be counted.
     pub bytes_per_key: Option<f64>,
 }
 

@@ -1,4 +1,4 @@
-//! What a contender did with a scenario, counted against the exact log.
+//! Scores a contender in a scenario against the exact log.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,10 +12,10 @@ use super::waits;
 use tollgate::Quota;
 use tollgate::Timestamp;
 
-/// Steps of a plot.
+/// The most steps of a plot.
 const STEPS: u64 = 200;
 
-/// Steps of a scenario's plot.
+/// The steps of a scenario's plot.
 #[derive(Clone, Copy)]
 pub(crate) struct Steps {
     start: Timestamp,
@@ -44,7 +44,7 @@ impl Steps {
     }
 }
 
-/// Units in the window that ends now, by what was admitted before: the exact log of one key.
+/// The units in the window that ends now, by what was admitted before: the exact log of one key.
 struct Trailing {
     period: Duration,
     admitted: VecDeque<(Timestamp, u64)>,
@@ -56,10 +56,10 @@ impl Trailing {
         Trailing { period: quota.period(), admitted: VecDeque::new(), units: 0 }
     }
 
-    /// Units admitted within the period before `now`, which is no earlier than the last.
+    /// Units admitted within the period before `now`, which is no earlier than in the last call.
     fn at(&mut self, now: Timestamp) -> u64 {
         while let Some((at, cost)) = self.admitted.front().copied() {
-            // What was admitted a whole period ago has left the half-open window.
+            // Units admitted a whole period ago have left the half-open window.
             if now.since(at) < self.period {
                 break;
             }
@@ -80,7 +80,7 @@ impl Trailing {
     }
 }
 
-/// Puts a fresh contender through a scenario.
+/// Runs a fresh contender through a scenario.
 pub(crate) fn score(entry: &Entry, arrivals: &Arrivals) -> Score {
     let setup = Setup { quota: arrivals.quota, max_keys: MAX_KEYS };
     let scored = catch_unwind(AssertUnwindSafe(|| {
@@ -124,7 +124,8 @@ fn run(entry: &Entry, mut contender: Box<dyn Contender>, arrivals: &Arrivals) ->
                 log.admit(at, cost);
                 admitted.push(*arrival);
                 score.admitted = score.admitted.saturating_add(cost);
-                // The fullest window ends with an admission, so it is enough to look then.
+                // The fullest window ends with an admission, so it is enough to look at these
+                // moments.
                 let units = log.at(at);
                 let so_far = score.worst.as_ref().map_or(0, |worst| worst.admitted);
                 if let Some(first) = log.first().filter(|_| units > so_far) {

@@ -1,4 +1,4 @@
-//! How long a decision takes, and how much memory a key.
+//! Measures how long a decision takes, and how much memory a key takes.
 
 use std::time::Duration;
 
@@ -11,29 +11,29 @@ use tollgate::{Clock, Timestamp};
 /// Rounds in which the contenders take turns.
 const ROUNDS: u64 = 7;
 
-/// Decisions that are timed together, if they are done in time.
+/// The most decisions that are timed together.
 const BATCH: usize = 20_000;
 
-/// Decisions between two looks at the clock.
+/// Decisions between two reads of the clock.
 const CHUNK: usize = 50;
 
-/// A batch ends after so long: some look through all of their keys at each decision.
+/// A batch ends after this time: some contenders walk through all their keys in each decision.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// And who has not been asked for every key after so long is given up.
+/// A contender that has not been asked for every key after this time is given up.
 const MOST_PATIENCE: Duration = Duration::from_secs(3);
 
-/// Bytes allocated at the moment, by the whole process: of an allocator that counts.
+/// Returns the bytes that the whole process has allocated at the moment; from a counting allocator.
 pub type Heap = fn() -> usize;
 
 /// How speed is measured.
 #[derive(Clone, Debug)]
 pub struct Pace {
-    /// Numbers of keys.
+    /// The numbers of keys.
     pub keys: Vec<u64>,
-    /// Where the time comes from.
+    /// The source of time.
     pub clock: Clock,
-    /// Who counts bytes; without it only those contenders are counted that know.
+    /// Counts bytes. Without it, memory is reported only for contenders that know their own.
     pub heap: Option<Heap>,
 }
 
@@ -52,7 +52,7 @@ fn with_keys(pace: &Pace, keys: u64, quota: Quota, entries: &[Entry]) -> Vec<Spe
     runners.into_iter().map(|runner| runner.row(keys)).collect()
 }
 
-/// A contender as it is timed, on time of its own.
+/// A contender that is timed, on a time of its own.
 struct Runner<'a> {
     entry: &'a Entry,
     /// Keys that stay within their quota, and keys that have exhausted it.
@@ -63,7 +63,7 @@ struct Runner<'a> {
     bytes: Option<usize>,
 }
 
-/// Where a limiter is in time and in the order of its keys.
+/// The position of a limiter in time and in the order of its keys.
 struct Walk {
     limiter: Box<dyn Contender>,
     now: u64,
@@ -83,7 +83,7 @@ impl<'a> Runner<'a> {
         // Each key is asked for at three quarters of its rate.
         let gap = u64::try_from(quota.period().as_nanos()).unwrap_or(u64::MAX) / quota.count();
         let mut allowing = walk(((gap / 3).saturating_mul(4) / keys.max(1) as u64).max(1));
-        // Until a key has as much behind it as its quota is long, if there are not too many.
+        // Until each key has a history as long as its period, unless there are too many keys.
         let visits = quota.count().min(WARM_UP / keys.max(1) as u64).max(1);
         let decisions = keys * visits as usize;
         let timer = &pace.clock;
@@ -109,7 +109,7 @@ impl<'a> Runner<'a> {
             let done = walk.go(&pace.clock, PATIENCE, order, 1, BATCH);
             let took = pace.clock.now().since(begun);
             let other = if allows { done.made - done.allowed } else { done.allowed };
-            // Only where nearly all decisions were of the kind.
+            // Counts only if nearly all decisions were of this kind.
             if done.made > 0 && other <= done.made / 100 {
                 times.push(took.as_nanos() as f64 / done.made as f64);
             }
@@ -130,10 +130,10 @@ impl<'a> Runner<'a> {
     }
 }
 
-/// Decisions before the first that is timed, of all keys together.
+/// Decisions before the first timed one, of all keys together.
 const WARM_UP: u64 = 200_000;
 
-/// When it begins.
+/// The time at which it begins.
 const START: Timestamp = Timestamp::from_secs(1_700_000_000);
 
 /// Decisions made, and how many of them were allowed.
@@ -144,7 +144,7 @@ struct Done {
 }
 
 impl Walk {
-    /// So many decisions of `cost` units, or as many as can be made `within` so long.
+    /// Makes `decisions` decisions of `cost` units, or as many as are possible `within` this time.
     fn go(
         &mut self,
         timer: &Clock,
@@ -175,7 +175,7 @@ fn median(mut times: Vec<f64>) -> Option<f64> {
     times.get(times.len() / 2).copied()
 }
 
-/// All keys, each once, in no order that memory would know.
+/// All keys, each once, in an order that the memory system cannot predict.
 fn shuffled(keys: u64) -> Vec<u64> {
     let mut order: Vec<u64> = (0..keys).collect();
     let mut state = 0x2545_f491_4f6c_dd1d_u64;

@@ -1,5 +1,5 @@
-//! Stated waits beside the least that helps: found by asking again after each, of a fresh
-//! contender with the same history.
+//! Compares stated waits with the shortest wait that helps. That one is found by retrying after
+//! several waits, each with a fresh contender with the same history.
 
 use std::time::Duration;
 
@@ -8,21 +8,22 @@ use super::contender::{MAX_KEYS, Setup, Wait};
 use super::entry::Entry;
 use super::report::Waits;
 
-/// Denied requests that are looked at in a scenario.
+/// Denied requests that are examined in a scenario.
 const SAMPLE: usize = 8;
 
-/// The longest wait that is looked for, in times that the whole burst takes to come back.
+/// The longest wait that is searched, in multiples of the time that the whole burst takes to come
+/// back.
 const PATIENCE: u32 = 4;
 
 /// What is known of one denied request.
 struct Denial<'a> {
     entry: &'a Entry,
     setup: Setup,
-    /// All that was asked for with its key, itself the last.
+    /// All requests of its key up to and including itself.
     history: Vec<Arrival>,
 }
 
-/// Judges a sample of the denied requests, which are places in the list of arrivals.
+/// Judges a sample of the denied requests, which are indices in the list of arrivals.
 pub(crate) fn judge(
     entry: &Entry,
     arrivals: &Arrivals,
@@ -33,7 +34,7 @@ pub(crate) fn judge(
     }
     let sampled = denials.len().min(SAMPLE);
     let mut waits = Waits { sampled: 0, stated: 0, exact: 0, early_ns: 0, late_ns: 0, wrong: 0 };
-    // The last of each of as many equal parts: there is most history before it.
+    // The last request of each of equally many parts, since it has the longest history.
     for sample in 1..=sampled {
         let Some((index, wait)) = denials.get(denials.len() * sample / sampled - 1) else {
             continue;
@@ -74,7 +75,7 @@ impl<'a> Denial<'a> {
         contender.decide(last.key, last.cost, last.at + wait).is_allowed()
     }
 
-    /// As long as anything is waited for.
+    /// The longest wait that is tried.
     fn patience(&self) -> Duration {
         let quota = self.setup.quota;
         let bursts = u32::try_from(quota.burst_size().div_ceil(quota.count())).unwrap_or(u32::MAX);
@@ -100,7 +101,8 @@ impl<'a> Denial<'a> {
         }
     }
 
-    /// The least wait above `denied`, or at 0, with which it is allowed; `allowed` is one.
+    /// The shortest wait above `denied`, or 0, with which the request is allowed; it is allowed at
+    /// `allowed`.
     fn least(&self, denied: Duration, allowed: Duration) -> Duration {
         let (mut denied, mut allowed) = (nanos(denied), nanos(allowed));
         while allowed - denied > 1 {

@@ -6,21 +6,21 @@ use std::time::Duration;
 use super::grouped::{Allowance, Grouped};
 use tollgate::Quota;
 
-/// Into as many parts what a target allows is cut.
+/// The number of parts into which a target's allowance is divided.
 pub(super) const PARTS: u64 = 64;
 
-/// The tightest limit of one fact alone for each part of what it may refuse.
+/// The tightest limit of one fact alone for each part of the allowance.
 pub(super) struct Dial<'o> {
     fact: &'o Grouped<'o>,
     period: Duration,
-    /// What all parts allow.
+    /// The allowance of all parts together.
     whole: Allowance,
     /// The smallest count for each part that was asked for.
     known: BTreeMap<u64, u64>,
 }
 
 impl<'o> Dial<'o> {
-    /// None if no count is large enough even for all that is allowed, as for costs beyond any.
+    /// None if no count is large enough even for the whole allowance, for example for huge costs.
     pub(super) fn new(
         fact: &'o Grouped<'o>,
         period: Duration,
@@ -34,7 +34,7 @@ impl<'o> Dial<'o> {
         Some(Dial { fact, period, whole, known })
     }
 
-    /// The smallest quota that may refuse this part.
+    /// The smallest quota that refuses no more than this part of the allowance.
     pub(super) fn quota(&mut self, part: u64) -> Option<Quota> {
         let count = match self.known.get(&part) {
             Some(count) => *count,
@@ -50,7 +50,8 @@ impl<'o> Dial<'o> {
     fn search(&self, part: u64) -> Option<u64> {
         let most = u128::from(self.whole.most) * u128::from(part) / u128::from(PARTS);
         let allowance = Allowance { most: most as u64, ..self.whole };
-        // What breaks a larger part breaks this one, and what keeps to a smaller one keeps to it.
+        // A count that breaks a larger part breaks this one; one that keeps to a smaller part keeps
+        // to it.
         let breaks = self.known.range(part..).next().map_or(0, |(_, count)| count - 1);
         let keeps = match self.known.range(..part).next_back() {
             Some((_, count)) => *count,
@@ -60,7 +61,8 @@ impl<'o> Dial<'o> {
         Some(self.fact.smallest(self.period, allowance, (breaks, keeps)))
     }
 
-    /// The most units that the tightest limit lets through in a minute: the burst and the rate.
+    /// The most units that the tightest limit lets through in a minute: the burst and a minute's
+    /// rate.
     pub(super) fn worst_minute(&self) -> u128 {
         let count = u128::from(self.known.get(&PARTS).copied().unwrap_or(0));
         count + count * 60 / u128::from(self.period.as_secs())

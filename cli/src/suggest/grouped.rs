@@ -1,5 +1,5 @@
-//! One fact's requests by caller, and the smallest count with which a limit keeps to what it may
-//! refuse of them.
+//! The requests of one fact grouped by caller, and the smallest count with which a limit refuses no
+//! more of them than allowed.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use tollgate::Quota;
 use tollgate::Timestamp;
 use tollgate::algorithm::{Algorithm, Gcra, Tat};
 
-/// The largest count that is tried: as fast as a quota can be.
+/// The largest count that is tried: the fastest quota that exists.
 const MAX_COUNT: u64 = 1 << 36;
 
-/// The requests of one fact, each caller's together, in order.
+/// The requests of one fact, grouped by caller, in their order.
 pub(super) struct Grouped<'o> {
     observed: &'o Observed,
     pub(super) column: &'o Column,
-    /// Numbers of requests.
+    /// Indices of requests.
     order: Vec<u32>,
-    /// Where each caller's begin in it, and where the last one's end.
+    /// Where the requests of each caller begin in `order`, and at the end its length.
     starts: Vec<usize>,
     /// The units of each caller.
     units: Vec<u64>,
@@ -28,11 +28,11 @@ pub(super) struct Grouped<'o> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Refusals {
     pub(super) requests: u64,
-    /// Who had any request refused.
+    /// Callers that had any request refused.
     pub(super) callers: u64,
 }
 
-/// How much may be.
+/// How much may be refused.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Allowance {
     pub(super) of: Of,
@@ -71,7 +71,7 @@ impl<'o> Grouped<'o> {
         Grouped { observed, column, order, starts, units }
     }
 
-    /// Requests that have the fact.
+    /// The number of requests that have the fact.
     pub(super) fn requests(&self) -> u64 {
         self.order.len() as u64
     }
@@ -80,7 +80,7 @@ impl<'o> Grouped<'o> {
         self.units.len()
     }
 
-    /// A caller's requests: when they came, and what they cost.
+    /// The requests of a caller: when they came, and what they cost.
     pub(super) fn of(&self, caller: usize) -> impl Iterator<Item = (Timestamp, u64)> + Clone {
         let range = match (self.starts.get(caller), self.starts.get(caller + 1)) {
             (Some(start), Some(end)) => *start..*end,
@@ -90,16 +90,16 @@ impl<'o> Grouped<'o> {
         indices.iter().map(|index| self.observed.request(*index as usize))
     }
 
-    /// A count that nobody asks for more than, as far as a quota can have it.
+    /// A count that no caller ever exceeds, clamped to what a quota can have.
     pub(super) fn most_units(&self) -> u64 {
         self.units.iter().copied().max().unwrap_or(0).clamp(1, MAX_COUNT)
     }
 
-    /// The smallest count a `period` with which a limit refuses no more than it may, of those
-    /// above one that refuses more and up to one that does not.
+    /// The smallest count per `period` with which a limit keeps to the allowance, searched above a
+    /// count that breaks it and up to a count that keeps to it.
     ///
-    /// A larger count refuses fewer requests of cost 1. Where costs differ that need not be so;
-    /// then the count is one that keeps to it while the next smaller does not.
+    /// With costs of 1 a larger count never refuses more. With different costs it may; then the
+    /// result is a count that keeps to the allowance while the next smaller one does not.
     pub(super) fn smallest(
         &self,
         period: Duration,
@@ -116,12 +116,12 @@ impl<'o> Grouped<'o> {
         keeps
     }
 
-    /// Whether `count` per `period` refuses no more than it may.
+    /// Whether `count` per `period` keeps to the allowance.
     pub(super) fn keeps(&self, count: u64, period: Duration, allowance: Allowance) -> bool {
         let Ok(quota) = Quota::new(count, period) else { return false };
         let gcra = Gcra::new(quota);
         let mut all = Refusals::default();
-        // Who asks for no more than the burst, ever, is never refused.
+        // A caller that never asks for more than the burst is never refused.
         let some = |caller: &usize| self.units.get(*caller).is_none_or(|units| *units > count);
         for caller in (0..self.callers()).filter(some) {
             let mut state = Tat::default();
@@ -140,11 +140,11 @@ impl<'o> Grouped<'o> {
     }
 }
 
-/// Whether it is allowed, and if so charged.
+/// Charges the request if it is allowed, and returns whether it was.
 pub(super) fn decide(gcra: &Gcra, state: &mut Tat, cost: u64, at: Timestamp) -> bool {
     let before = *state;
     gcra.charge(state, cost, at);
-    // A charge changes the state, and nothing else does: asking first would take twice as long.
+    // Only a charge changes the state. A separate check would take twice as long.
     cost == 0 || *state != before
 }
 
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn the_smallest_count_is_found_where_more_may_refuse_more() {
-        // With 5 at once the dear request takes the room of three cheap ones.
+        // With 5 at once, the expensive request takes the capacity of three cheap ones.
         let mut observed = Observed::of(["user"]).unwrap();
         for cost in [5, 1, 1, 1] {
             let line = format!(r#"{{"t": 0, "cost": {cost}, "facts": {{"user": 1}}}}"#);

@@ -1,4 +1,4 @@
-//! What is kept of a log: of each request when it came, what it costs, and by whom.
+//! A compact form of a log: the time, cost and callers of each request.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -8,36 +8,36 @@ use crate::replay::{Disorder, Event, Op};
 use tollgate::Timestamp;
 use tollgate::policy::MAX_FACTS;
 
-/// The most memory for what is kept of a log: about 200 million requests of three facts, if those
-/// have few different values. About as much again is used while limits are sought.
+/// The most memory for observed requests: about 200 million requests of three facts, if those have
+/// few different values. Searching for limits takes about as much again.
 pub const MAX_BYTES: u64 = 4 << 30;
 
-/// About what a value takes besides its text.
+/// Overhead of a value in bytes, besides its text.
 const BYTES_PER_VALUE: u64 = 64;
 
-/// The coarsest step of stamps that is told apart.
+/// The coarsest step of timestamps that is distinguished.
 const SECOND: u64 = 1_000_000_000;
 
-/// A request without the fact.
+/// The number of a request without the fact.
 const NOBODY: u32 = u32::MAX;
 
-/// What a log has of some facts, as [`suggest`](Observed::suggest) needs it.
+/// The part of a log that [`suggest`](Observed::suggest) needs, for some facts.
 ///
-/// A request takes 8 bytes, 4 for each fact, and 8 more where costs are not all 1; each different
-/// value of a fact is kept once.
+/// A request takes 8 bytes, 4 more for each fact, and 8 more where costs are not all 1. Each
+/// different value of a fact is stored once.
 #[derive(Debug)]
 pub struct Observed {
     columns: Vec<Column>,
-    /// When each request came, in an order that never goes back.
+    /// When each request came; never decreasing.
     stamps: Vec<Timestamp>,
-    /// What each costs. Empty as long as that is 1.
+    /// The cost of each request. Empty as long as all costs are 1.
     costs: Vec<u64>,
     first: Option<Timestamp>,
     latest: Timestamp,
     disorder: Disorder,
-    /// In nanoseconds, the largest up to a second of which all stamps are multiples.
+    /// In nanoseconds, the largest step up to a second that divides all timestamps.
     step: u64,
-    /// The first facts that requests have, whether they are observed or not.
+    /// The first facts that requests have, observed or not.
     names: BTreeSet<String>,
     bytes: u64,
     max_bytes: u64,
@@ -48,7 +48,7 @@ pub struct Observed {
 pub(super) struct Column {
     pub(super) fact: String,
     ids: HashMap<String, u32>,
-    /// The value that each request has, or nobody.
+    /// The number of the value that each request has, or the number for "without the fact".
     callers: Vec<u32>,
 }
 
@@ -58,19 +58,19 @@ pub(super) struct Column {
 pub enum Unobserved {
     /// A fact without a name, or with several: `a|b`.
     Misnamed(String),
-    /// A fact that was asked for twice.
+    /// A fact that was given twice.
     Twice(String),
     /// More facts than a policy may name: [`MAX_FACTS`].
     TooManyFacts,
-    /// More requests or values than [`MAX_BYTES`] hold.
+    /// More requests or values than [`MAX_BYTES`] can hold.
     TooMuch,
 }
 
 impl Observed {
-    /// Nothing yet, of these facts.
+    /// An empty observation of these facts.
     ///
     /// # Errors
-    /// If a fact is misnamed or there twice, or there are too many.
+    /// If a fact has no valid name or is given twice, or there are too many.
     pub fn of<'a>(facts: impl IntoIterator<Item = &'a str>) -> Result<Observed, Unobserved> {
         let mut columns: Vec<Column> = Vec::new();
         for fact in facts {
@@ -100,10 +100,10 @@ impl Observed {
         })
     }
 
-    /// Takes note of a request. Of other events only the stamp counts.
+    /// Adds a request. Of other events only the timestamp counts.
     ///
     /// # Errors
-    /// If there is no room for it. What was observed before is.
+    /// If memory for it would exceed [`MAX_BYTES`]. Requests observed before are kept.
     pub fn event(&mut self, event: &Event<'_>) -> Result<(), Unobserved> {
         self.move_time_to(event.at);
         if event.op != Op::Admit {
@@ -132,17 +132,17 @@ impl Observed {
         Ok(())
     }
 
-    /// Requests observed.
+    /// The number of requests observed.
     pub fn requests(&self) -> u64 {
         self.stamps.len() as u64
     }
 
-    /// The facts that requests have, in the order of the alphabet: of more than 64, 64.
+    /// The facts that requests have, in alphabetical order; at most 64 of them.
     pub fn facts(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(String::as_str)
     }
 
-    /// Never moves back.
+    /// Moves the time forward, never back.
     fn move_time_to(&mut self, at: Timestamp) {
         self.step = gcd(self.step, at.as_nanos());
         self.first.get_or_insert(at);
@@ -157,7 +157,7 @@ impl Observed {
         &self.columns
     }
 
-    /// From the first event's stamp to the latest.
+    /// From the timestamp of the first event to the latest one.
     pub(super) fn span(&self) -> Option<(Timestamp, Timestamp)> {
         Some((self.first?, self.latest))
     }
@@ -178,9 +178,9 @@ impl Observed {
 }
 
 impl Column {
-    /// Takes note of who asks; says how many bytes the value took, if it is new.
+    /// Records the value of a request; returns how many bytes the value took, if it is new.
     fn add(&mut self, event: &Event<'_>) -> u64 {
-        // As for the enforcer: an empty value is a missing fact.
+        // As in the enforcer: an empty value is a missing fact.
         let given =
             |(name, value): &&(Cow<'_, str>, Cow<'_, str>)| *name == self.fact && !value.is_empty();
         let Some(value) = event.facts.iter().find(given).map(|(_, value)| &**value) else {
@@ -191,19 +191,19 @@ impl Column {
             self.callers.push(*id);
             return 0;
         }
-        // Never as many as there are numbers: each takes more bytes than the bound has for it.
+        // Numbers never run out: the values reach the memory bound before.
         let id = u32::try_from(self.ids.len()).unwrap_or(NOBODY);
         self.ids.insert(value.to_owned(), id);
         self.callers.push(id);
         value.len() as u64 + BYTES_PER_VALUE
     }
 
-    /// Different values.
+    /// The number of different values.
     pub(super) fn values(&self) -> usize {
         self.ids.len()
     }
 
-    /// The values, each at its number.
+    /// The values, each at the index that is its number.
     pub(super) fn names(&self) -> Vec<&str> {
         let mut names = vec![""; self.ids.len()];
         for (name, id) in &self.ids {
@@ -269,7 +269,7 @@ mod tests {
         }
         assert_eq!(observe(&mut observed, line), Err(Unobserved::TooMuch));
         assert_eq!(observed.requests(), 3);
-        // Other costs than 1 take room for all of them.
+        // The first cost other than 1 takes memory for the costs of all requests.
         assert_eq!(observed.bytes, observed.max_bytes);
         let dear = r#"{"t": 0, "cost": 2}"#;
         assert_eq!(observe(&mut observed, dear), Err(Unobserved::TooMuch));
@@ -290,7 +290,7 @@ mod tests {
         let column = &observed.columns()[0];
         assert_eq!(column.names(), ["a", "b"]);
         let callers = [0, 1, 2, 3].map(|request| column.caller(request));
-        // The enforcer takes the first that is not empty.
+        // The enforcer takes the first value that is not empty.
         assert_eq!(callers, [Some(0), Some(0), Some(1), None]);
     }
 

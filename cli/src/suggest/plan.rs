@@ -1,4 +1,5 @@
-//! Limits for several facts at once: what each may refuse by itself, and what all refuse together.
+//! Finds limits for several facts: what each limit may refuse by itself, and what all refuse
+//! together.
 
 use std::time::Duration;
 
@@ -11,19 +12,19 @@ use super::{Of, Target, windows};
 use tollgate::PolicyError;
 use tollgate::Quota;
 
-/// The periods of limits. Of equals the first is taken: its limit has the most patience.
+/// The periods of limits. Among equal results the first wins: its limit allows the longest bursts.
 const PERIODS: [Duration; 3] =
     [Duration::from_secs(60), Duration::from_secs(10), Duration::from_secs(1)];
 
-/// A period has at least so many steps of the stamps.
+/// A period has at least this many steps of the timestamps.
 const STEPS_PER_PERIOD: u128 = 10;
 
 impl Observed {
-    /// The tightest limits that keep to the target; the [module](crate::suggest) says which those
-    /// are.
+    /// The tightest limits that keep to the target; see the [module](crate::suggest) for how they
+    /// are chosen.
     ///
     /// # Errors
-    /// None that are known: whatever may be observed makes a policy.
+    /// None that are known: whatever can be observed makes a valid policy.
     pub fn suggest(&self, target: Target) -> Result<Suggestion, PolicyError> {
         let plan = Plan::new(self, target);
         let (quotas, refused) = plan.confirmed(plan.quotas())?;
@@ -37,7 +38,7 @@ struct Plan<'o> {
     target: Target,
 }
 
-/// The quota of each fact's limit, or no limit.
+/// The quota of each fact's limit; `None` for no limit.
 type Quotas = Vec<Option<Quota>>;
 
 impl<'o> Plan<'o> {
@@ -47,8 +48,8 @@ impl<'o> Plan<'o> {
         Plan { observed, facts, target }
     }
 
-    /// Those of the largest part of the target with which all limits together keep to it; then,
-    /// one after the other, each takes more as long as they do.
+    /// Finds the largest part of the target with which all limits together keep to it; then gives
+    /// one limit after the other a larger part, as long as all keep to it.
     fn quotas(&self) -> Quotas {
         let mut dials: Vec<_> = self.facts.iter().map(|fact| self.dial(fact)).collect();
         let quota = |dial: &mut Option<Dial<'_>>, part| dial.as_mut()?.quota(part);
@@ -76,7 +77,7 @@ impl<'o> Plan<'o> {
         kept
     }
 
-    /// A fact's limits for the period whose limit lets the least through in its worst minute.
+    /// The limits of a fact for the period whose limit lets the least through in its worst minute.
     fn dial<'p>(&self, fact: &'p Grouped<'p>) -> Option<Dial<'p>> {
         let step = u128::from(self.observed.step_nanos());
         let fine = |period: &Duration| period.as_nanos() >= STEPS_PER_PERIOD * step;
@@ -86,7 +87,7 @@ impl<'o> Plan<'o> {
         possible.min_by_key(Dial::worst_minute)
     }
 
-    /// The most that may be refused, of what the target is of.
+    /// The most requests or callers that may be refused.
     fn most(&self, fact: &Grouped<'_>) -> u64 {
         self.target.share.of(match self.target.of {
             Of::Requests => self.observed.requests(),
@@ -94,7 +95,7 @@ impl<'o> Plan<'o> {
         })
     }
 
-    /// Whether what is refused is within the target.
+    /// Whether the refusals are within the target.
     fn keeps(&self, refused: &Together) -> bool {
         self.facts.iter().zip(&refused.callers).all(|(fact, callers)| {
             let allowance = Allowance { of: self.target.of, most: self.most(fact) };
@@ -102,19 +103,19 @@ impl<'o> Plan<'o> {
         })
     }
 
-    /// What limits together refuse, by their algorithm.
+    /// What the limits refuse together, according to GCRA.
     fn together(&self, quotas: &Quotas) -> Together {
         together::decided(self.observed, &self.facts, quotas)
     }
 
-    /// The quotas as a replay confirms them: loosened where it refuses more than it may.
+    /// The quotas, loosened until a replay refuses no more than the target allows.
     fn confirmed(&self, mut quotas: Quotas) -> Result<(Quotas, Together), PolicyError> {
         loop {
             let refused = self.replayed(&quotas)?;
             if self.keeps(&refused) {
                 return Ok((quotas, refused));
             }
-            // Whoever refuses too much refuses something, so there is one to loosen.
+            // If too much is refused, some limit refuses something, so there is a limit to loosen.
             let refusing = refused.by_limit.iter().zip(&mut quotas);
             if let Some((_, quota)) = refusing.max_by_key(|(refused, _)| **refused) {
                 *quota = quota.and_then(looser);
@@ -122,7 +123,7 @@ impl<'o> Plan<'o> {
         }
     }
 
-    /// What limits together refuse, by a replay of their policy.
+    /// What the limits refuse together, according to a replay of their policy.
     fn replayed(&self, quotas: &Quotas) -> Result<Together, PolicyError> {
         together::replayed(self.observed, &self.facts, quotas)
     }
@@ -161,7 +162,7 @@ impl<'o> Plan<'o> {
     }
 }
 
-/// The largest part that keeps to something, of those above one that does.
+/// The largest part for which `does` holds, at least `keeps`, for which it is known to hold.
 fn largest_part(mut keeps: u64, mut does: impl FnMut(u64) -> bool) -> u64 {
     if keeps == PARTS || does(PARTS) {
         return PARTS;
@@ -177,7 +178,7 @@ fn largest_part(mut keeps: u64, mut does: impl FnMut(u64) -> bool) -> u64 {
     keeps
 }
 
-/// A quota a little larger, if there is one.
+/// A slightly larger quota, if there is one.
 fn looser(quota: Quota) -> Option<Quota> {
     let count = quota.count();
     Quota::new(count + 1 + count / 100, quota.period()).ok()
@@ -189,8 +190,7 @@ mod tests {
     use crate::replay::Format;
     use crate::suggest::Target;
 
-    /// Requests at seeded random, of a few callers and routes, in bursts; of random costs up to
-    /// `costs`.
+    /// Random requests from a seed: a few callers and routes, in bursts, with costs up to `costs`.
     fn observed(seed: u64, costs: u64) -> Observed {
         let mut state = seed;
         let mut random = |below: u64| {
@@ -254,7 +254,7 @@ mod tests {
                         let tighter = (0..=PARTS)
                             .filter_map(|part| dial.quota(part))
                             .filter(|quota| Some(quota.count()) < quotas[index].map(|q| q.count()));
-                        // A count may keep to it by chance, below one that does not.
+                        // A count may happen to keep to the target below one that does not.
                         let next = tighter.max_by_key(Quota::count);
                         let mut tried = quotas.clone();
                         tried[index] = next;

@@ -1,4 +1,4 @@
-//! What is suggested, and why.
+//! The suggested limits, and the figures behind them. `plan` finds them, `command` prints them.
 
 use serde::{Serialize, Serializer};
 
@@ -9,67 +9,68 @@ use tollgate::Timestamp;
 use tollgate::policy::Missing;
 use tollgate::{Limit, Policy};
 
-/// Keys for which a limit has room by itself.
+/// The default capacity of a limit, in keys.
 const MAX_KEYS: usize = 1 << 20;
 
-/// Limits, and the use that they were found by.
+/// Limits, and the observed use from which they were found.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Suggestion {
-    /// How much the limits were to refuse at most.
+    /// How much the limits may refuse.
     #[serde(flatten)]
     pub target: Target,
-    /// Requests observed.
+    /// The number of requests observed.
     pub requests: u64,
-    /// How many of them all limits together refuse: as a replay of [`policy`](Self::policy) does.
+    /// How many of them all limits together refuse, according to a replay of
+    /// [`policy`](Self::policy).
     pub refused: u64,
-    /// The first event's stamp.
+    /// The timestamp of the first event.
     #[serde(serialize_with = "seconds")]
     pub first: Option<Timestamp>,
-    /// The latest stamp.
+    /// The latest timestamp.
     #[serde(serialize_with = "seconds")]
     pub last: Option<Timestamp>,
-    /// The facts that were asked for and some request has, in the order they were asked for.
+    /// The facts that were asked for and that some request has, in the order they were asked for.
     pub facts: Vec<Fact>,
-    /// Those that no request has.
+    /// The facts that were asked for and that no request has.
     pub missing_facts: Vec<String>,
     /// How much of the log was out of order.
     pub disorder: Disorder,
 }
 
-/// What was observed of a fact, and the limit that this suggests.
+/// The observed use of a fact, and the limit suggested for it.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Fact {
     /// The fact.
     pub fact: String,
-    /// Requests that have it.
+    /// The number of requests that have it.
     pub requests: u64,
-    /// Its different values.
+    /// The number of its different values.
     pub callers: u64,
-    /// Of them, those of whom any request is refused, by whichever limit.
+    /// Of these callers, the number that had any request refused, by any limit.
     pub refused_callers: u64,
-    /// How busy they are: one for each of [`WINDOWS`](super::WINDOWS).
+    /// How busy the callers are: one entry for each of [`WINDOWS`](super::WINDOWS).
     pub windows: Vec<Window>,
-    /// The limit; none if no count that a quota can have keeps to the target.
+    /// The limit; `None` if no count that a quota can have keeps to the target.
     pub limit: Option<Suggested>,
 }
 
-/// A limit that is suggested.
+/// A suggested limit.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Suggested {
     /// Its quota.
     #[serde(serialize_with = "text")]
     pub quota: Quota,
-    /// How many keys it has room for, if that is more than a limit has by itself.
+    /// Its capacity in keys, if that is more than the default.
     pub max_keys: Option<usize>,
-    /// Requests refused in its name.
+    /// Requests that this limit refused.
     pub refused: u64,
 }
 
 impl Suggestion {
-    /// The limits as a policy, one a fact and named after it, for requests that have the fact.
+    /// The limits as a policy: one per fact and named after it, for requests that have the fact.
     pub fn policy(&self) -> Policy {
         let limits = self.facts.iter().filter_map(|fact| {
             let suggested = fact.limit.as_ref()?;
@@ -85,7 +86,7 @@ pub(super) fn limit(fact: &str, quota: Quota, max_keys: Option<usize>) -> Limit 
     max_keys.map_or(limit.clone(), |max_keys| limit.max_keys(max_keys))
 }
 
-/// Room for each of so many callers, should all be in debt at once.
+/// The capacity for all callers to be in debt at the same time; `None` if the default is enough.
 pub(super) fn max_keys(callers: usize) -> Option<usize> {
     (callers > MAX_KEYS).then(|| callers.next_power_of_two())
 }

@@ -1,4 +1,4 @@
-//! What the limits of several facts refuse together, all or nothing.
+//! What the limits of several facts refuse together, as one set that admits all or nothing.
 
 use std::borrow::Cow;
 
@@ -16,13 +16,13 @@ use tollgate::{Policy, PolicyError};
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Together {
     pub(super) requests: u64,
-    /// In the name of each fact's limit.
+    /// By the limit of each fact.
     pub(super) by_limit: Vec<u64>,
-    /// Of each fact, who had any request refused.
+    /// For each fact, the callers that had any request refused.
     pub(super) callers: Vec<u64>,
 }
 
-/// As GCRA decides, which is quick.
+/// Decides by GCRA directly, which is fast.
 pub(super) fn decided(
     observed: &Observed,
     facts: &[Grouped<'_>],
@@ -42,7 +42,7 @@ pub(super) fn decided(
                 let state = states.get_mut(fact.column.caller(request)?)?;
                 Some((index, gcra, state))
             });
-        // Each is charged as it agrees; those before one that refuses get it back.
+        // Each limit is charged as it allows; if a later one refuses, the charges are undone.
         let mut charged: SmallVec<[(&mut Tat, Tat); 4]> = SmallVec::new();
         let refusing = applying.find_map(|(index, gcra, state)| {
             let before = *state;
@@ -57,7 +57,7 @@ pub(super) fn decided(
     })
 }
 
-/// As a replay of their policy decides, which is what users will see.
+/// Decides by a replay of the policy, which gives the result that users will see.
 pub(super) fn replayed(
     observed: &Observed,
     facts: &[Grouped<'_>],
@@ -84,7 +84,7 @@ pub(super) fn replayed(
     }))
 }
 
-/// Counts what is refused of all requests, by which limit, if any refuses a request.
+/// Counts what `decide` refuses of all requests, and by which limit.
 fn count(
     observed: &Observed,
     facts: &[Grouped<'_>],

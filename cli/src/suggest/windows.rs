@@ -1,4 +1,4 @@
-//! How many units callers take in their busiest windows.
+//! How many units callers use in their busiest windows.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::grouped::Grouped;
 
-/// The windows that are looked at.
+/// The lengths of the windows.
 pub const WINDOWS: [Duration; 4] = [
     Duration::from_secs(1),
     Duration::from_secs(10),
@@ -14,27 +14,27 @@ pub const WINDOWS: [Duration; 4] = [
     Duration::from_secs(3600),
 ];
 
-/// The busiest window of each caller, wherever it begins: the units that it takes in less than the
-/// length, over all callers.
+/// The units that each caller uses in its busiest window of this length (half-open, beginning
+/// anywhere), as percentiles over all callers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Window {
-    /// How long it is.
+    /// The length.
     #[serde(rename = "length_s", serialize_with = "whole_seconds")]
     pub length: Duration,
-    /// Half of the callers take no more, ever.
+    /// Half of the callers never use more.
     pub p50: u64,
-    /// Nine of ten.
+    /// Nine of ten never use more.
     pub p90: u64,
-    /// 99 of 100.
+    /// 99 of 100 never use more.
     pub p99: u64,
-    /// All of them.
+    /// No caller ever uses more.
     pub max: u64,
-    /// Who takes the most; of several, who came first.
+    /// The caller that uses the most; among equals the one that came first.
     pub peak: String,
 }
 
-/// The windows of a fact's callers, if there are any.
+/// The windows of a fact's callers, if there are any callers.
 pub(super) fn of(grouped: &Grouped<'_>) -> Vec<Window> {
     let names = grouped.column.names();
     let window = |length: Duration| {
@@ -54,7 +54,7 @@ pub(super) fn of(grouped: &Grouped<'_>) -> Vec<Window> {
     WINDOWS.into_iter().filter_map(window).collect()
 }
 
-/// The most units that a caller takes within less than `length`.
+/// The most units that a caller uses within less than `length`.
 fn busiest(grouped: &Grouped<'_>, caller: usize, length: Duration) -> u64 {
     let (mut most, mut sum) = (0_u64, 0_u128);
     let mut inside = grouped.of(caller);

@@ -1,4 +1,4 @@
-//! The requests of an access log as a scenario.
+//! Reads the requests of an access log as a scenario of a comparison.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -11,10 +11,10 @@ use crate::command::exit::Failure;
 use crate::command::input::Input;
 use crate::text::{count, lines};
 
-/// What the clients are told apart by.
+/// The fact that identifies a client.
 const KEY: &str = "ip";
 
-/// Reads a log whole, in the order of its stamps.
+/// Reads a whole log, in the order of its timestamps.
 pub(crate) fn read(
     path: &Path,
     quota: Quota,

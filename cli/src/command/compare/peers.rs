@@ -13,7 +13,7 @@ mod rate_net;
 
 use crate::compare::{Entry, Heap, LeftOut};
 
-/// All of them.
+/// All peers.
 #[cfg(feature = "peers")]
 pub(crate) fn entries() -> Vec<Entry> {
     [gcras::entries(), buckets::entries(), rate_net::entries()].into_iter().flatten().collect()
@@ -24,7 +24,7 @@ pub(crate) fn entries() -> Vec<Entry> {
     Vec::new()
 }
 
-/// Who counts bytes.
+/// The counter of allocated bytes, if it is compiled in.
 pub(crate) fn heap() -> Option<Heap> {
     #[cfg(feature = "peers")]
     return Some(heap::bytes);
@@ -32,7 +32,7 @@ pub(crate) fn heap() -> Option<Heap> {
     None
 }
 
-/// Who is not compiled in.
+/// The peers that are not compiled in.
 pub(crate) fn left_out() -> Vec<LeftOut> {
     const CRATES: [&str; 6] =
         ["governor", "gcra", "throttlecrab", "ratelimit", "leaky-bucket", "rate-net"];
@@ -43,7 +43,7 @@ pub(crate) fn left_out() -> Vec<LeftOut> {
     if cfg!(feature = "peers") { Vec::new() } else { CRATES.iter().map(absent).collect() }
 }
 
-/// Without the messages of panics, which the report has: some peers panic.
+/// Runs `compare` without the messages of panics: some peers panic, and the report says so.
 pub(crate) fn quietly<T>(run: impl FnOnce() -> T) -> T {
     let said = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| ()));

@@ -1,9 +1,9 @@
-//! Bars in a line of text.
+//! Bar charts made of characters.
 
 const BARS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// One bar a count, each `stretch` characters wide, the highest at `max`. What is not nothing can
-/// be seen.
+/// One bar per count, each `stretch` characters wide, the highest at `max`. A count above zero is
+/// always visible.
 pub(crate) fn bars(counts: &[u64], max: u64, stretch: usize) -> String {
     let bar = |count: &u64| {
         let eighths = (u128::from(*count) * 8).div_ceil(u128::from(max.max(1)));
@@ -13,8 +13,8 @@ pub(crate) fn bars(counts: &[u64], max: u64, stretch: usize) -> String {
     counts.iter().flat_map(bar).collect()
 }
 
-/// Bars of several lines, the top one first, the highest at `max`. Where there is no bar, lines
-/// are drawn at each column's `marks`.
+/// Bars of several lines, the top line first, the highest bar at `max`. Where there is no bar,
+/// lines are drawn at each column's `marks`.
 pub(crate) fn tower(counts: &[u64], max: u64, lines: usize, marks: &[Vec<u64>]) -> Vec<String> {
     let eighths = |count: u64| {
         (u128::from(count) * 8 * lines as u128).div_ceil(u128::from(max.max(1))) as usize
@@ -34,7 +34,7 @@ pub(crate) fn tower(counts: &[u64], max: u64, lines: usize, marks: &[Vec<u64>]) 
     (0..lines).map(line).collect()
 }
 
-/// The line of a tower, from the top, in which a bar of `count` ends.
+/// The line of the chart, from the top, in which a bar of `count` ends.
 pub(crate) fn line_of(count: u64, max: u64, lines: usize) -> Option<usize> {
     let up = (u128::from(count) * lines as u128).div_ceil(u128::from(max.max(1)));
     lines.checked_sub(usize::try_from(up).ok()?.max(1))

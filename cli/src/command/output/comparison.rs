@@ -1,4 +1,4 @@
-//! The report of a comparison, 100 columns wide.
+//! The text report of a comparison, 100 columns wide. The HTML report is in `page`.
 
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ const LINE: usize = 100;
 /// Characters of a contender's name.
 const NAME: usize = 19;
 
-/// Characters of a scenario's name at the head of a column: all of them are listed below.
+/// Characters of a scenario's name at the head of a column. The full names are listed below the
+/// table.
 const HEAD: usize = 5;
 
 pub(crate) fn print(report: &Report, screen: &mut Screen) {
@@ -31,7 +32,7 @@ pub(crate) fn print(report: &Report, screen: &mut Screen) {
     notes(report, screen);
 }
 
-/// One row a contender, over all scenarios.
+/// One row per contender, over all scenarios.
 fn totals(report: &Report, screen: &mut Screen) {
     let keys: Vec<u64> = by_keys(report);
     let mut heads = vec![
@@ -77,7 +78,7 @@ fn totals(report: &Report, screen: &mut Screen) {
     }
 }
 
-/// Numbers of keys that speed was measured with, the fewest first.
+/// The numbers of keys that speed was measured with, ascending.
 fn by_keys(report: &Report) -> Vec<u64> {
     let rows = report.speed.iter().flat_map(|speed| &speed.rows);
     let mut keys: Vec<u64> = rows.map(|row| row.keys).collect();
@@ -100,7 +101,7 @@ fn judged(contender: &About, scores: &[(&Score, u64)]) -> Vec<String> {
     }
     let (mut admitted, mut asked, mut wrongful, mut denied) = (0.0, 0.0, 0, 0);
     for (score, _) in scores {
-        // Each scenario counts alike, however its units are.
+        // Each scenario has the same weight, whatever its units are.
         admitted += share(score.admitted, score.admitted + score.denied);
         asked += 1.0;
         wrongful += score.wrongful_requests;
@@ -120,7 +121,7 @@ fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
-/// `99 %`; what is not nothing is not shown as nothing.
+/// `99 %`; a share that is not zero is never shown as zero.
 fn excess(share: f64) -> String {
     match share * 100.0 {
         0.0 => "-".to_owned(),
@@ -129,7 +130,7 @@ fn excess(share: f64) -> String {
     }
 }
 
-/// By how much the worst stated wait is off.
+/// How far off the worst stated wait is.
 fn waits(scores: &[(&Score, u64)]) -> String {
     let waits = || scores.iter().filter_map(|(score, _)| score.waits.as_ref());
     let sum = |of: fn(&Waits) -> u64| waits().map(of).sum::<u64>();
@@ -156,7 +157,7 @@ fn shown(contender: &About) -> String {
     }
 }
 
-/// With the fewest keys: there each has all behind it that it can have.
+/// Measured with the fewest keys: there each key has its full history.
 fn cost(report: &Report, contender: &About, keys: &[u64]) -> Vec<String> {
     let row = |keys: Option<&u64>| {
         let rows = report.speed.iter().flat_map(|speed| &speed.rows);
@@ -212,7 +213,7 @@ fn scenario_list(report: &Report, screen: &mut Screen) {
     }
 }
 
-/// What was seen of each mistake, and by whom.
+/// What was seen of each mistake, and the contenders that made it.
 fn mistakes(report: &Report, screen: &mut Screen) {
     screen.line("");
     screen.line(&screen.bold("Mistakes that limiters have shipped"));

@@ -1,4 +1,4 @@
-//! A line of JSON for each decision.
+//! Writes each decision as a line of JSON.
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -8,7 +8,7 @@ use crate::replay::Decision;
 
 use crate::command::exit::Failure;
 
-/// Where decisions are written, if anywhere.
+/// The destination of the decisions, if there is any.
 pub(crate) struct Decisions {
     to: Option<BufWriter<Box<dyn Write>>>,
     name: String,

@@ -1,4 +1,4 @@
-//! The limits of a policy as a table.
+//! Prints the limits of a policy as a table.
 
 use tollgate::policy::{Amount, LimitInWords};
 use tollgate::{Mode, Policy, Quota};

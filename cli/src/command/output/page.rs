@@ -1,4 +1,5 @@
-//! A comparison as one HTML page: no script, nothing loaded, well-formed as XML too.
+//! Renders a comparison as one HTML page, without scripts or external resources, well-formed as XML
+//! too.
 
 mod bars;
 mod figures;
@@ -23,7 +24,7 @@ use standing::Standing;
 
 const STYLE: &str = include_str!("page/style.css");
 
-/// The page. `command` is what was asked for, as it was typed.
+/// The page. `command` is the command line that made it.
 pub(crate) fn page(report: &Report, command: &str) -> String {
     let standings = standing::all(report);
     let quota = Text(&report.quota);
@@ -103,7 +104,7 @@ const MEASURES: [Measure; 2] = [
             Value { share, number: figures::over(share), numbers }
         },
         stated: |report, scenario, standing| {
-            // It is said of the report's quota only.
+            // The statement is about the quota of the report only.
             let same = scenario.quota == report.quota;
             let over = standing.about.bound.filter(|_| same)?.saturating_sub(scenario.count);
             Some(over as f64 / scenario.count.max(1) as f64)
@@ -139,7 +140,7 @@ fn wrongful(denied: u64, requests: u64) -> Value {
     }
 }
 
-/// The class of marks of a contender.
+/// The CSS class of a contender's marks.
 fn kind(origin: Origin) -> &'static str {
     match origin {
         Origin::Tollgate => "ours",
@@ -148,7 +149,7 @@ fn kind(origin: Origin) -> &'static str {
     }
 }
 
-/// What a name that is not of this crate carries.
+/// The mark after a name that is not of this crate.
 fn badge(origin: Origin) -> &'static str {
     match origin {
         Origin::Tollgate => "",
@@ -190,7 +191,7 @@ mod tests {
         let html = page(&sample::report(), COMMAND);
         let document = parse(&html);
         assert!(!document.descendants().any(|node| node.has_tag_name("script")));
-        // In each place that a report has for words of others.
+        // In each place where a report holds foreign text.
         let shown = sample::HOSTILE.replace('\0', "\u{fffd}");
         for place in ["verdict", "figures", "excess", "cost", "time", "mistakes", "method"] {
             let mut sections =
@@ -206,7 +207,7 @@ mod tests {
     fn who_took_no_part_has_no_marks_and_is_named() {
         let html = page(&sample::report(), COMMAND);
         let document = parse(&html);
-        // Five are told the time, one of them cannot do tokens; its bytes are not known either.
+        // Five contenders take the time; one of them cannot do tokens, and its bytes are not known.
         assert_eq!(count_of(&document, "mark-line"), 5 + 5 + 4);
         assert_eq!(count_of(&document, "mark-bar"), 2 * (5 + 5 + 5 + 4));
         assert_eq!(count_of(&document, "mark-point"), 2 * (4 * 2 + 1));

@@ -1,4 +1,4 @@
-//! How far the reading is, on a terminal.
+//! A progress bar for reading logs, on a terminal.
 
 use std::io::Read;
 
@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::command::input::Input;
 
-/// A bar on standard error. On anything but a terminal it is not there.
+/// A bar on standard error. Hidden if that is not a terminal.
 pub(crate) struct Progress {
     bar: ProgressBar,
 }
@@ -33,7 +33,7 @@ impl Progress {
         self.bar.wrap_read(source)
     }
 
-    /// Clears the bar away.
+    /// Removes the bar.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }

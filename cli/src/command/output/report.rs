@@ -1,4 +1,4 @@
-//! The report of a replay, 80 columns wide.
+//! The text report of a replay, 80 columns wide.
 
 use crate::replay::{Columns, Summary, Timeline, Took};
 use tollgate::Mode;
@@ -16,13 +16,13 @@ const LINE: usize = 80;
 /// Characters of a chart.
 const CHART: usize = 56;
 
-/// Characters of a limit's name beside a chart. What is left is for a count.
+/// Characters of a limit's name beside a chart. The rest of the line is for a count.
 const NAME: usize = 14;
 
-/// As many keys have a chart.
+/// How many keys have a chart.
 const KEYS: usize = 5;
 
-/// `limits_concurrency`: whether the policy limits how many requests there are at once.
+/// `limits_concurrency`: whether the policy limits how many requests run at a time.
 pub(crate) fn print(
     summary: &Summary,
     reading: &Reading,
@@ -127,7 +127,7 @@ fn key_chart(summary: &Summary, columns: &Columns, screen: &mut Screen) {
         let (bars, most) = row(&key.over_time, columns);
         let refused = count(key.refused);
         let name = cut(&key.limit, NAME);
-        // Its end stands where the charts end.
+        // Aligned so that it ends where the charts end.
         let room = CHART.saturating_sub(refused.len() + 1);
         let what = cut(&key.key, room);
         screen.line(&format!("  {name:<NAME$} {what:<room$} {refused}"));
@@ -136,7 +136,7 @@ fn key_chart(summary: &Summary, columns: &Columns, screen: &mut Screen) {
     axis(columns, 3 + NAME, screen);
 }
 
-/// A timeline as bars, and the most in one of them.
+/// A timeline as bars, and the highest count of a bar.
 fn row(timeline: &Timeline, columns: &Columns) -> (String, u64) {
     let counts = timeline.by_column(columns);
     let most = counts.iter().copied().max().unwrap_or(0);
@@ -144,12 +144,12 @@ fn row(timeline: &Timeline, columns: &Columns) -> (String, u64) {
     (format!("{bars:<CHART$}"), most)
 }
 
-/// Characters of one column.
+/// The width of one column in characters.
 fn stretch(columns: &Columns) -> usize {
     (CHART / columns.count().max(1)).max(1)
 }
 
-/// Marks under a chart, with the moments at which their columns begin.
+/// Marks under a chart, with the times at which their columns begin.
 fn axis(columns: &Columns, indent: usize, screen: &mut Screen) {
     const MOST: usize = 4;
     let last = columns.count().saturating_sub(1);
@@ -264,7 +264,7 @@ fn overflows(summary: &Summary) -> impl Iterator<Item = String> {
     })
 }
 
-/// One note a fact, with what its lack does to each limit.
+/// One note per fact, with the effect of its absence on each limit.
 fn absences(summary: &Summary) -> impl Iterator<Item = String> {
     summary.missing_facts.chunk_by(|a, b| a.fact == b.fact).map(|absences| {
         let effects: Vec<String> = absences

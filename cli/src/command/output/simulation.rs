@@ -1,4 +1,4 @@
-//! The report of a simulation, 80 columns wide: both runs side by side, then each over time.
+//! The text report of a simulation, 80 columns wide: both runs side by side, then each over time.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub(crate) fn print(scenario: &Scenario, report: &Report, screen: &mut Screen) {
     title(scenario, report, screen);
     totals(scenario, report, screen);
     let peak = report.without.peak_in_flight.max(report.with.peak_in_flight);
-    // A limit far above all bars would only make them small.
+    // A limit far above all bars would only make the bars small.
     let limit = scenario.backend_limit.filter(|limit| limit / 2 <= peak);
     let highest = peak.max(limit.unwrap_or(0));
     chart(scenario, "Without limits", &report.without, false, highest, screen);
@@ -76,7 +76,7 @@ fn totals(scenario: &Scenario, report: &Report, screen: &mut Screen) {
     limits(report, screen);
 }
 
-/// Which limits turned requests away.
+/// The limits that turned requests away.
 fn limits(report: &Report, screen: &mut Screen) {
     let turning = report.with.limits.0.iter();
     let turning = turning.filter(|(_, limit)| limit.refused + limit.timed_out > 0);
@@ -94,7 +94,7 @@ fn limits(report: &Report, screen: &mut Screen) {
     }
 }
 
-/// A wait in the units that tell it best, `-` if nobody was admitted.
+/// A wait in the most suitable units, `-` if no request was admitted.
 fn wait(seconds: Option<f64>) -> String {
     let Some(seconds) = seconds else { return "-".to_owned() };
     let time = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
@@ -180,7 +180,7 @@ fn sum(steps: &[u64]) -> u64 {
     steps.iter().sum()
 }
 
-/// Marks under a chart, with the time at which their columns begin.
+/// Marks under a chart, with the times at which their columns begin.
 fn axis(columns: usize, width: Duration, screen: &mut Screen) {
     let mut line = String::new();
     for column in (0..columns).step_by(COLUMNS_A_MARK) {

@@ -1,4 +1,4 @@
-//! A suggestion as a policy file, with what it was found by in comments.
+//! Prints a suggestion as a policy file, with the figures behind it in comments.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const LINE: usize = 80;
 /// Characters of a name.
 const NAME: usize = 48;
 
-/// The window of which the busiest caller is named where there is no limit to say.
+/// The window whose busiest caller is named where no limit names a window.
 const MINUTE: Duration = Duration::from_secs(60);
 
 pub(crate) fn print(suggestion: &Suggestion, reading: &Reading, screen: &mut Screen) {
@@ -67,7 +67,7 @@ fn source(suggestion: &Suggestion, reading: &Reading, screen: &mut Screen) {
     comment("", screen);
 }
 
-/// What all limits come to.
+/// What all limits refuse together.
 fn outcome(suggestion: &Suggestion, screen: &mut Screen) {
     const WHAT: &str = "A limit admits its count at once and then one by one as its rate has it, \
         so up to twice the count in a period: it may stand below a busiest window and refuse \
@@ -108,7 +108,7 @@ fn observed(fact: &Fact, screen: &mut Screen) {
     comment("", screen);
 }
 
-/// What a limit does, and to whom.
+/// What a limit refuses, and to which callers.
 fn effect(fact: &Fact, suggested: &Suggested, suggestion: &Suggestion, screen: &mut Screen) {
     let period = suggested.quota.period();
     let window = |length| fact.windows.iter().find(|window| window.length == length);
@@ -127,7 +127,7 @@ fn effect(fact: &Fact, suggested: &Suggested, suggestion: &Suggestion, screen: &
     comment(&format!("{part} of {all} ({share}) {have} a request refused{by}."), screen);
 }
 
-/// The limit as a policy file has it.
+/// The limit as text of a policy file.
 fn limit(fact: &Fact, suggested: &Suggested, screen: &mut Screen) {
     let name = toml::Value::from(fact.fact.as_str());
     screen.line("[[limit]]");

@@ -1,4 +1,4 @@
-//! A picture of a simulation: both runs over time, side by side on the same scales.
+//! Draws a simulation as SVG: both runs over time, side by side on the same scales.
 
 use std::io;
 
@@ -12,7 +12,7 @@ use crate::simulate::summary::{Report, Summary, seconds};
 
 const SIZE: (u32, u32) = (1200, 640);
 
-/// Height of the title and the legend, and the share of the levels below that.
+/// The height of the title and the legend, and the share of the levels in the rest.
 const HEAD: u32 = 64;
 const LEVELS: f64 = 0.66;
 
@@ -24,14 +24,14 @@ const BACKEND: RGBColor = RGBColor(190, 30, 45);
 const ERRORS: RGBColor = RGBColor(235, 110, 95);
 const SKIPPED: RGBColor = RGBColor(140, 85, 160);
 
-/// The least that an axis of counts goes to, so that its marks are whole numbers.
+/// The smallest end of an axis of counts, so that its marks are whole numbers.
 const LEAST: f64 = 10.0;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Failed = DrawingAreaErrorKind<io::Error>;
 type Points = Vec<(f64, f64)>;
 
-/// One line: its name in the legend, how it looks, and where it goes.
+/// One line: its name in the legend, its style, and its points.
 struct Series {
     name: &'static str,
     color: RGBColor,
@@ -44,11 +44,11 @@ enum Look {
     Line,
     /// Filled down to the axis.
     Area,
-    /// For a level to stay below.
+    /// For a bound that a level should stay below.
     Dashes,
 }
 
-/// What both runs share.
+/// The scales that both runs share.
 struct Axes {
     /// Seconds of one unit of the axis, and its name.
     unit: (f64, &'static str),
@@ -87,7 +87,7 @@ fn panels(picture: &mut String, scenario: &Scenario, report: &Report) -> Result<
         let points = series.flat_map(|series| &series.points);
         points.map(|point| point.1).fold(LEAST, f64::max)
     };
-    // A limit far above all levels would only make them small.
+    // A limit far above all levels would only make the levels small.
     let level = panels.iter().map(|(_, levels, _)| highest(levels, false)).fold(LEAST, f64::max);
     for series in panels.iter_mut().flat_map(|(_, levels, _)| levels) {
         series.points.retain(|point| point.1 <= 2.0 * level);
@@ -120,7 +120,7 @@ fn panels(picture: &mut String, scenario: &Scenario, report: &Report) -> Result<
     root.present()
 }
 
-/// What is so many at once, with the lines it should stay below.
+/// The levels over time, with the lines that they should stay below.
 fn levels(
     scenario: &Scenario,
     report: &Report,
@@ -158,7 +158,7 @@ fn levels(
     series
 }
 
-/// What happened so many times in each step.
+/// The counts of events in each step.
 fn counts(report: &Report, run: &Summary, unit: f64) -> Vec<Series> {
     let of = |steps: &[u64]| stairs(steps, report, unit);
     let errors = of(&run.timeline.backend_errors);
@@ -176,7 +176,7 @@ fn stairs(steps: &[u64], report: &Report, unit: f64) -> Points {
     steps.iter().enumerate().flat_map(level).collect()
 }
 
-/// Each name once, in one row.
+/// The legend: each name once, in one row.
 fn legend<'s>(head: &Area<'_>, series: impl Iterator<Item = &'s Series>) -> Result<(), Failed> {
     const CHARACTER: i32 = 8;
     let (mut x, y) = (16, 48);
@@ -248,7 +248,7 @@ where
     DashedPathElement::new(points, 8, 5, color.stroke_width(2))
 }
 
-/// A number of an axis without what its binary form adds.
+/// A number of an axis, without the digits that its binary form adds.
 fn rounded(value: f64) -> String {
     ((value * 1e6).round() / 1e6).to_string()
 }

@@ -1,4 +1,4 @@
-//! What a report is expected to say.
+//! The expectations of `--expect`: parses them and checks a report against them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,13 +9,13 @@ use crate::command::exit::Failure;
 use crate::simulate::units;
 use crate::text::did_you_mean;
 
-/// A number of the report and what it is compared with, as `peak_in_flight<=50`.
+/// A number of the report and what it is compared with, such as `peak_in_flight<=50`.
 #[derive(Clone, Debug)]
 pub(crate) struct Expectation {
     key: String,
     operator: Operator,
     threshold: f64,
-    /// As it was written.
+    /// The expectation as it was written.
     text: String,
 }
 
@@ -28,7 +28,7 @@ enum Operator {
     Equal,
 }
 
-/// Longer ones before those they begin with.
+/// Longer operators come before those that are their prefix.
 const OPERATORS: [(&str, Operator); 5] = [
     ("<=", Operator::AtMost),
     (">=", Operator::AtLeast),
@@ -44,7 +44,7 @@ impl FromStr for Expectation {
         let found = OPERATORS.iter().filter_map(|(sign, operator)| {
             text.split_once(sign).map(|(key, threshold)| (key.trim(), *operator, threshold.trim()))
         });
-        // The first of the text, and there the longest.
+        // The first operator in the text, and the longest one at that place.
         let first = found.min_by_key(|(key, ..)| key.len());
         let Some((key, operator, threshold)) = first.filter(|(key, ..)| !key.is_empty()) else {
             return Err(
@@ -71,7 +71,7 @@ fn number(text: &str) -> Option<f64> {
 }
 
 impl Expectation {
-    /// The value meant, which is null if there is none.
+    /// The value of the report, which is null if the report has none.
     fn find<'v>(&self, report: &'v Value) -> Option<&'v Value> {
         let (run, key) = match self.key.split_once('.') {
             Some((run @ ("with" | "without"), key)) => (run, key),
@@ -80,7 +80,7 @@ impl Expectation {
         find(report.get(run)?, key).filter(|value| value.is_number() || value.is_null())
     }
 
-    /// That the report has such a key; its numbers may be anybody's.
+    /// Checks that the report has the key. Its numbers need not be those of the real run.
     pub(crate) fn check_key(&self, report: &Value) -> Result<(), Failure> {
         if self.find(report).is_some() {
             return Ok(());
@@ -100,7 +100,7 @@ impl Expectation {
         Err(Failure::Usage(format!("--expect: the report has no number `{key}`; {hint}")))
     }
 
-    /// What is wrong, if it is not as expected.
+    /// What is wrong, if the expectation does not hold.
     pub(crate) fn broken(&self, report: &Value) -> Option<String> {
         let value = self.find(report)?;
         let holds =
@@ -128,7 +128,7 @@ impl fmt::Display for Expectation {
     }
 }
 
-/// The value at a path of keys and places with dots between. A key may have dots of its own.
+/// The value at a path of keys and indices separated by dots. A key may contain dots.
 fn find<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
     let within = |key: &str, inner: &'v Value| match path.strip_prefix(key)? {
         "" => Some(inner),
@@ -143,7 +143,7 @@ fn find<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
     }
 }
 
-/// The paths to all numbers, but those of the time line.
+/// The paths to all numbers except those of the time line.
 fn list(value: &Value, path: &str, keys: &mut Vec<String>) {
     let join = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
     match value {

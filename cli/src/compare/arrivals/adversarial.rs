@@ -1,20 +1,20 @@
-//! The known worst cases: arrivals against each algorithm.
+//! The known worst cases: arrivals that each attack one algorithm.
 
 use std::time::Duration;
 
 use super::{Arrival, Arrivals, COARSE, FINE, Grid, at_once};
 use tollgate::Quota;
 
-/// How often each worst case is set up.
+/// How often each worst case is repeated.
 const ROUNDS: u64 = 3;
 
-/// Periods from one to the next: nothing is left of the one before.
+/// Periods between repetitions, enough that nothing is left of the previous one.
 const APART: u64 = 4;
 
-/// Parts of a period at which a client that asks all the time asks.
+/// Requests per period of a client that asks all the time.
 const POLLS: u64 = 400;
 
-/// As long before an edge as can be told.
+/// The smallest distance to an edge.
 const INSTANT: Duration = Duration::from_nanos(1);
 
 pub(super) fn scenarios(quota: Quota) -> Vec<Arrivals> {
@@ -49,7 +49,7 @@ pub(super) fn scenarios(quota: Quota) -> Vec<Arrivals> {
     ]
 }
 
-/// Against windows aligned to the axis.
+/// Against windows that are aligned to the time axis.
 fn two_windows(grid: Grid, window: u64) -> Vec<Arrival> {
     let edge = grid.at(window + 1, 0, 1);
     let end = at_once(0, edge - INSTANT, grid.whole(FINE));
@@ -68,7 +68,7 @@ fn first_hit(grid: Grid, window: u64) -> Vec<Arrival> {
     list
 }
 
-/// Against windows that begin at another moment for each key: some key meets its own.
+/// Against windows that begin at another moment for each key: the edge of some key is hit.
 fn phases(quota: Quota) -> Arrivals {
     const KEYS: u64 = 40;
     let grid = Grid::of(quota);
@@ -85,7 +85,7 @@ fn phases(quota: Quota) -> Arrivals {
     )
 }
 
-/// Against the counter that takes the last window for evenly spread.
+/// Against the counter that assumes the last window was evenly spread.
 fn fade(grid: Grid, window: u64) -> Vec<Arrival> {
     let end = at_once(0, grid.at(window + 1, 0, 1) - INSTANT, grid.whole(FINE));
     end.chain(polls(grid, window + 1)).collect()
@@ -96,9 +96,9 @@ fn burst_then_rate(grid: Grid, window: u64) -> Vec<Arrival> {
     at_once(0, grid.at(window, 0, 1), grid.whole(FINE)).chain(polls(grid, window)).collect()
 }
 
-/// Against granules: what came at the end of one is forgotten with its beginning.
+/// Against granules: requests at the end of a granule are forgotten together with its beginning.
 fn granules(grid: Grid, window: u64) -> Vec<Arrival> {
-    /// Edges of any number of granules that divides this.
+    /// The edges of any number of granules that divides this.
     const EDGES: u64 = 60;
     let edges = (1..2 * EDGES).map(|edge| grid.at(window, edge, EDGES));
     edges
@@ -107,7 +107,7 @@ fn granules(grid: Grid, window: u64) -> Vec<Arrival> {
         .collect()
 }
 
-/// Through a window, evenly.
+/// Evenly through a window.
 fn polls(grid: Grid, window: u64) -> impl Iterator<Item = Arrival> {
     let cost = grid.whole(FINE).next().unwrap_or(1);
     (0..POLLS).map(move |n| Arrival { at: grid.at(window, n, POLLS), key: 0, cost })

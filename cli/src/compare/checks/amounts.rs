@@ -1,7 +1,7 @@
-//! Too much admitted, or too little.
+//! Checks for limiters that admit too much or too little.
 //!
-//! A limit has to hold for every algorithm, so it is the loosest of theirs: twice the count within
-//! a period, and the count each period after it.
+//! The bound must hold for every algorithm, so it is the loosest of them all: twice the count
+//! within a period, and the count in each period after it.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ pub(super) const LARGE_BURST: Program = Program {
         let mut limiter = subject.fresh(1, 60 * MINUTE, huge)?;
         let first = limiter.allows(huge, START);
         let then = limiter.allows(huge, START + SECOND);
-        // One that knows no burst allows neither.
+        // A limiter without a burst allows neither.
         shows(first && then, || "the burst passes twice within a second".to_owned())
     },
 };

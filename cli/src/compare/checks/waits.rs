@@ -1,4 +1,4 @@
-//! What is stated when a request is denied.
+//! Checks of the wait that a limiter states when it denies a request.
 
 use std::time::Duration;
 

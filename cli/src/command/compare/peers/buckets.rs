@@ -1,4 +1,4 @@
-//! Peers that are one bucket each, here one a key: ratelimit, leaky-bucket.
+//! Peers that hold one bucket each, used here with a bucket per key: ratelimit, leaky-bucket.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -65,20 +65,21 @@ impl Contender for Ratelimit {
     }
 }
 
-/// On a runtime of its own, whose clock stands still until it is moved.
+/// Runs on a tokio runtime of its own, whose clock stands still until it is moved.
 struct Leaky {
     buckets: HashMap<u64, leaky_bucket::RateLimiter>,
     runtime: tokio::runtime::Runtime,
     latest: Option<Timestamp>,
     burst: usize,
-    /// So many units come back each interval: the quota in lowest terms.
+    /// Units that come back in each interval: the quota in lowest terms.
     refill: usize,
     interval: Duration,
 }
 
 impl Leaky {
     fn make(setup: Setup) -> Result<Box<dyn Contender>, String> {
-        // It counts in whole milliseconds: as few units as come back in some number of them.
+        // leaky-bucket counts in whole milliseconds, so this is the smallest number of units that
+        // come back in a whole number of them.
         const MILLISECOND: u64 = 1_000_000;
         let period = u64::try_from(setup.quota.period().as_nanos()).map_err(|e| e.to_string())?;
         let common = gcd(setup.quota.count(), period).max(1);

@@ -1,4 +1,4 @@
-//! The clock that peers read, and what a quota is to them.
+//! The clock that peers read, and a quota in the terms of peers.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -7,11 +7,11 @@ use std::time::Duration;
 use crate::compare::Setup;
 use tollgate::Timestamp;
 
-/// So long after their beginning peers first see a request: none of them is at its very start, and
-/// a stamp can be earlier.
+/// Peers see their first request this long after they are created, so that none of them is at its
+/// very start and a timestamp can be earlier.
 const BEGUN: u64 = 3_600_000_000_000;
 
-/// A clock that is told the time: nanoseconds since some start.
+/// A clock that is set to nanoseconds since some start.
 #[derive(Clone, Default)]
 pub(crate) struct Told {
     nanos: Rc<Cell<u64>>,
@@ -19,7 +19,7 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    /// Makes it that time.
+    /// Sets the time.
     pub(crate) fn tell(&mut self, now: Timestamp) -> u64 {
         let first = *self.first.get_or_insert(now.as_nanos());
         let nanos = (BEGUN + now.as_nanos().saturating_sub(first))
@@ -33,7 +33,7 @@ impl Told {
     }
 }
 
-/// A number of 32 bits, as most peers take.
+/// A 32-bit number, as most peers take.
 pub(crate) fn small(number: u64) -> Result<u32, String> {
     u32::try_from(number).map_err(|_| format!("it counts in 32 bits, and {number} is more"))
 }
@@ -48,7 +48,7 @@ pub(crate) fn interval(setup: Setup) -> Result<Duration, String> {
     }
 }
 
-/// For those whose burst is the count.
+/// For peers whose burst is the count.
 pub(crate) fn burst_is_count(setup: Setup) -> Result<(), String> {
     match setup.quota.burst_size() == setup.quota.count() {
         true => Ok(()),

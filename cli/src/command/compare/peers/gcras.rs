@@ -73,7 +73,7 @@ struct Gcra {
     limiter: gcra::RateLimiter<u64>,
     limit: gcra::RateLimit,
     clock: Told,
-    /// Its stamps are of std's clock, so the time it is told counts from a real one.
+    /// Its timestamps are std's, so the given time is added to a real one.
     begun: Instant,
 }
 
@@ -81,7 +81,7 @@ impl Gcra {
     fn make(setup: Setup) -> Result<Box<dyn Contender>, String> {
         burst_is_count(setup)?;
         let limit = gcra::RateLimit::new(small(setup.quota.count())?, setup.quota.period());
-        // Twice the room: its parts forget keys when they are full.
+        // Twice the capacity: its parts forget keys when they are full.
         let limiter = gcra::RateLimiter::new(setup.max_keys.saturating_mul(2));
         Ok(Box::new(Gcra { limiter, limit, clock: Told::default(), begun: Instant::now() }))
     }

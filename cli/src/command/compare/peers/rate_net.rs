@@ -1,4 +1,4 @@
-//! rate-net, with each of its algorithms.
+//! The peer rate-net, with each of its algorithms.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +37,7 @@ impl RateNet {
             .algorithm(algorithm)
             .quota(small(setup.quota.count())?, setup.quota.period())
             .burst(small(setup.quota.burst_size())?)
-            // Twice the room: it spreads keys unevenly, and denies where a part is full.
+            // Twice the capacity: it spreads keys unevenly, and denies where a part is full.
             .eviction(Eviction::capacity(setup.max_keys.saturating_mul(2)))
             .clock(clock.clone())
             .try_build()

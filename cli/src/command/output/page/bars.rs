@@ -1,4 +1,4 @@
-//! Bars, one a contender: a plot of the whole, and one for each scenario.
+//! Bar charts, one bar per contender: one chart of the whole, and one for each scenario.
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ use super::standing::{self, Standing};
 
 const WIDTH: f64 = 360.0;
 const LABELS: f64 = 144.0;
-/// Room for the number after the longest bar.
+/// Space for the number after the longest bar.
 const NUMBERS: f64 = 76.0;
 const TOP: f64 = 6.0;
 const ROW: f64 = 19.0;
@@ -19,31 +19,31 @@ const BAR: f64 = 12.0;
 /// Between Tollgate's algorithms and peers.
 const GAP: f64 = 9.0;
 const AXIS: f64 = 20.0;
-/// A bar of nothing is seen too.
+/// The least length of a bar, so that zero is visible too.
 const LEAST: f64 = 1.5;
 
-/// What bars show.
+/// A bar chart.
 pub(super) struct Measure {
     pub(super) id: &'static str,
     pub(super) heading: &'static str,
     pub(super) about: &'static str,
-    /// What is said of the scenarios in which all bars would be of nothing.
+    /// The sentence about the scenarios in which all bars would be empty.
     pub(super) nothing: &'static str,
-    /// What the plot of the whole is called.
+    /// The title of the chart of the whole.
     pub(super) whole: &'static str,
     pub(super) overall: fn(&Standing) -> Option<Value>,
     pub(super) at: fn(&Scenario, &Score) -> Value,
-    /// The share that a contender says it keeps to.
+    /// The share that a contender promises to keep to.
     pub(super) stated: fn(&Report, &Scenario, &Standing) -> Option<f64>,
 }
 
-/// What a bar shows.
+/// One bar.
 pub(super) struct Value {
-    /// How long it is.
+    /// Its length.
     pub(super) share: f64,
-    /// What stands at its end.
+    /// The text at its end.
     pub(super) number: String,
-    /// All there is to say of it.
+    /// The full description.
     pub(super) numbers: String,
 }
 
@@ -148,7 +148,7 @@ fn plot(id: &str, title: &str, rows: &[Row], longest: f64) -> String {
         if let Some(stated) = stated {
             let x = scale.at(*stated);
             plot.line("stated", (x, top + 1.5), (x, top + ROW - 1.5));
-            // The number does not lie on the tick.
+            // The number does not overlap the tick.
             if (end - 2.0..end + 44.0).contains(&x) {
                 number_from = x;
             }

@@ -1,4 +1,5 @@
-//! Figures as text, none of which has to be escaped. A number is not parted from its unit.
+//! Formats figures as text that needs no escaping. A non-breaking space joins a number and its
+//! unit.
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use crate::compare::Waits;
 
 use crate::text;
 
-/// By how much more than the quota: `0`, `+4.5 %`, `+98 %`.
+/// How much more than the quota: `0`, `+4.5 %`, `+98 %`.
 pub(super) fn over(share: f64) -> String {
     match share * 100.0 {
         ..=0.0 => "0".to_owned(),
@@ -16,8 +17,8 @@ pub(super) fn over(share: f64) -> String {
     }
 }
 
-/// A share: `0`, `4.5 %`, `all`. What is not nothing is not shown as nothing, nor what is not all as
-/// all.
+/// A share: `0`, `4.5 %`, `all`. A share that is not zero is never shown as zero, nor one that is
+/// not all as all.
 pub(super) fn share(part: u64, whole: u64) -> String {
     let percent = part as f64 * 100.0 / whole.max(1) as f64;
     match percent {
@@ -51,7 +52,7 @@ pub(super) fn seconds(seconds: f64) -> String {
     text::duration(Duration::try_from_secs_f64(seconds).unwrap_or_default(), 2)
 }
 
-/// To two digits: `3 s`, `250 ms`; above a minute as [`seconds`].
+/// Two digits: `3 s`, `250 ms`; above a minute as [`seconds`].
 pub(super) fn about(time_s: f64) -> String {
     match time_s {
         10.0..60.0 => format!("{time_s:.0}\u{a0}s"),

@@ -1,8 +1,9 @@
-//! Text made markup.
+//! Escapes text and joins it to markup.
 
 use std::fmt::{self, Display, Formatter, Write};
 
-/// Text from outside, safe between tags and in attributes. What XML cannot hold is replaced.
+/// Escapes foreign text for use between tags and in attributes. Characters that XML cannot hold are
+/// replaced.
 pub(super) struct Text<'a>(pub(super) &'a str);
 
 impl Display for Text<'_> {
@@ -25,7 +26,7 @@ impl Display for Text<'_> {
     }
 }
 
-/// Text from outside in running text: whichever way it is written, the text around it keeps its own.
+/// Foreign text in running text, isolated so that its direction does not change the text around it.
 pub(super) struct Outside<'a>(pub(super) &'a str);
 
 impl Display for Outside<'_> {
@@ -43,7 +44,7 @@ pub(super) fn and(items: &[String]) -> String {
     }
 }
 
-/// `text` with a capital and a full stop.
+/// `text` with a capital letter and a full stop.
 pub(super) fn sentence(text: &str) -> String {
     let mut rest = text.chars();
     let first = rest.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! How it was measured.
+//! The section of the page about how the figures were measured.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! Mistakes that limiters have shipped, and who shows them.
+//! The table of mistakes that limiters have shipped, and of the contenders that make them.
 
 use std::fmt::Write;
 

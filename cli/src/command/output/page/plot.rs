@@ -1,11 +1,11 @@
-//! Plots as SVG that follows the colours of the page: what is drawn has a class, the style sheet
-//! says how it looks.
+//! Draws plots as SVG that follow the colours of the page: marks have a class, and the style sheet
+//! says how they look. What is plotted is in `bars`, `scatter` and `timelines`.
 
 use std::fmt::{self, Display, Formatter, Write};
 
 use super::markup::Text;
 
-/// Pixels of a letter of the plots.
+/// The width of a letter in plots, in pixels.
 const LETTER: f64 = 11.0;
 
 /// A plot being drawn. Its size is in pixels; the page may scale it.
@@ -14,7 +14,7 @@ pub(super) struct Plot {
     body: String,
 }
 
-/// Where a text is set from.
+/// The anchor of a text.
 #[derive(Clone, Copy)]
 pub(super) enum Anchor {
     Start,
@@ -22,7 +22,7 @@ pub(super) enum Anchor {
     End,
 }
 
-/// The rectangle that marks stay in.
+/// The rectangle that contains the marks.
 #[derive(Clone, Copy)]
 pub(super) struct Area {
     pub(super) left: f64,
@@ -32,7 +32,7 @@ pub(super) struct Area {
 }
 
 impl Plot {
-    /// With its area as the first thing drawn.
+    /// A new plot, with its area drawn first.
     pub(super) fn new(size: (f64, f64), area: Area) -> Plot {
         let mut plot = Plot { size, body: String::new() };
         plot.add(format_args!(
@@ -75,8 +75,8 @@ impl Plot {
         ));
     }
 
-    /// The whole of it. `id` is unique on the page; the title and the description are for those who
-    /// do not see it.
+    /// The finished plot. `id` is unique on the page; the title and the description are for screen
+    /// readers.
     pub(super) fn finish(self, id: &str, class: &str, title: &str, description: &str) -> String {
         format!(
             concat!(
@@ -95,7 +95,7 @@ impl Plot {
     }
 }
 
-/// From values to pixels.
+/// A scale from values to pixels.
 #[derive(Clone, Copy)]
 pub(super) struct Scale {
     values: (f64, f64),
@@ -108,12 +108,12 @@ impl Scale {
         Scale { values, pixels, log: false }
     }
 
-    /// For values above 0.
+    /// A logarithmic scale, for values above 0.
     pub(super) fn log(values: (f64, f64), pixels: (f64, f64)) -> Scale {
         Scale { values: (values.0.log10(), values.1.log10()), pixels, log: true }
     }
 
-    /// The pixel of a value, or the end of the scale nearest to it.
+    /// The pixel of a value, clamped to the ends of the scale.
     pub(super) fn at(&self, value: f64) -> f64 {
         let value = if self.log { value.log10() } else { value };
         let share = (value - self.values.0) / (self.values.1 - self.values.0);
@@ -131,7 +131,7 @@ impl Display for Px {
     }
 }
 
-/// About `most` round values from 0 up to `end`, 0 and at least one more.
+/// About `most` round values from 0 up to `end`: 0 and at least one more.
 pub(super) fn ticks(end: f64, most: usize) -> Vec<f64> {
     if !(end > 0.0 && end.is_finite()) {
         return vec![0.0];
@@ -141,7 +141,7 @@ pub(super) fn ticks(end: f64, most: usize) -> Vec<f64> {
     (0..=most).map(|index| index as f64 * step).take_while(|value| *value <= end * 1.001).collect()
 }
 
-/// The least of 1, 2, 5, 10, … that is not less.
+/// The smallest of 1, 2, 5, 10, … that is at least `value`.
 fn round_up(value: f64) -> f64 {
     let decade = 10f64.powf(value.log10().floor());
     [1.0, 2.0, 5.0]
@@ -151,7 +151,7 @@ fn round_up(value: f64) -> f64 {
         .unwrap_or(10.0 * decade)
 }
 
-/// 1, 2, 5, 10, … from `from` to `to`, or powers of ten only if those are more than `most`.
+/// 1, 2, 5, 10, … from `from` to `to`; only powers of ten if those are more than `most`.
 pub(super) fn log_ticks(from: f64, to: f64, most: usize) -> Vec<f64> {
     let decades = from.log10().floor() as i32..=to.log10().ceil() as i32;
     let all = |digits: &[f64]| -> Vec<f64> {

@@ -1,10 +1,11 @@
-//! A report of everything that a report can hold, hostile where the outside has a say.
+//! A sample report for tests. It has everything that a report can hold, with hostile text wherever
+//! foreign text can be.
 
 use crate::compare::{
     About, Check, LeftOut, Origin, Outcome, Report, Scenario, Score, Speed, SpeedRow, Waits, Window,
 };
 
-/// What must never be seen as markup.
+/// Text that must never appear as markup.
 pub(super) const HOSTILE: &str = "</svg></title><script>alert('1')</script>&\"\u{202e}\0";
 
 const STEPS: usize = 120;

@@ -1,4 +1,4 @@
-//! Speed against memory: a plot for each number of keys.
+//! Plots speed against memory, once for each number of keys.
 
 use std::fmt::Write;
 
@@ -12,9 +12,9 @@ use crate::text::count;
 
 const WIDTH: f64 = 360.0;
 const AREA: Area = Area { left: 42.0, right: 212.0, top: 22.0, bottom: 316.0 };
-/// Below the area, for the axis.
+/// Space below the area for the axis.
 const AXIS: f64 = 44.0;
-/// Where the names stand, and how far apart.
+/// Where the names begin, and the distance between their lines.
 const NAMES: f64 = 228.0;
 const LINE: f64 = 15.0;
 const RADIUS: f64 = 4.0;
@@ -69,7 +69,7 @@ pub(super) fn section(html: &mut String, report: &Report, standings: &[Standing]
     html.push_str("</section>");
 }
 
-/// A contender that has a place.
+/// A contender with a position in the plot.
 struct Point<'a> {
     standing: &'a Standing<'a>,
     row: &'a SpeedRow,
@@ -88,7 +88,7 @@ impl<'a> Point<'a> {
     }
 }
 
-/// From the least to the most of each axis.
+/// The range of each axis.
 struct Axes {
     bytes: (f64, f64),
     nanos: (f64, f64),
@@ -162,7 +162,7 @@ fn plot(id: &str, keys: u64, points: &[&Point], axes: &Axes) -> String {
     plot.finish(id, "scatter", &title, &format!("{}.", all.join(". ")))
 }
 
-/// Places for names beside points of these heights, which ascend: near to them, a line apart.
+/// Positions of names beside points of these ascending heights: close to them, a line apart.
 fn spread(heights: &[f64], bottom: f64) -> Vec<f64> {
     let mut places: Vec<f64> = Vec::with_capacity(heights.len());
     let mut least = AREA.top;
@@ -170,7 +170,7 @@ fn spread(heights: &[f64], bottom: f64) -> Vec<f64> {
         places.push(height.max(least));
         least = height.max(least) + LINE;
     }
-    // What runs out at the bottom is pushed back up.
+    // Names that run out at the bottom are pushed back up.
     let mut most = bottom;
     for place in places.iter_mut().rev() {
         *place = place.min(most);

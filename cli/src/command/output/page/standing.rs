@@ -1,21 +1,21 @@
-//! How a contender fared over all scenarios.
+//! The totals of a contender over all scenarios. `verdict` and the table compare them.
 
 use crate::compare::{About, Origin, Outcome, Report, Scenario, Score, SpeedRow, Waits};
 
 pub(super) struct Standing<'a> {
     pub(super) about: &'a About,
-    /// The scenario in which it went furthest above the quota, and by what share of it.
+    /// The scenario in which it went furthest above the quota, and by which share of it.
     pub(super) worst: Option<(&'a Scenario, f64)>,
-    /// By what share it went above the quota at the most in each scenario, in their order.
+    /// For each scenario, in their order, the share by which it went above the quota at most.
     pub(super) overs: Vec<f64>,
     /// Requests, in the scenarios that it took part in.
     pub(super) requests: u64,
-    /// Those of them that it denied although there was room.
+    /// Of these, the requests that it denied although there was room.
     pub(super) wrongful: u64,
     pub(super) waits: Option<Waits>,
-    /// Where it took no part, and why.
+    /// The scenarios in which it took no part, and why.
     pub(super) unable: Vec<(&'a Scenario, &'a str)>,
-    /// With the most keys that were measured.
+    /// Measured with the most keys.
     pub(super) speed: Option<&'a SpeedRow>,
     /// Numbers of the mistakes that it shows.
     pub(super) mistakes: Vec<u32>,
@@ -59,7 +59,7 @@ impl<'a> Standing<'a> {
         self.about.origin == Origin::Peer
     }
 
-    /// Whether it took part in everything: only then its totals can be compared.
+    /// Whether it took part in every scenario: only then can its totals be compared.
     pub(super) fn is_whole(&self) -> bool {
         self.worst.is_some() && self.unable.is_empty()
     }
@@ -96,7 +96,7 @@ impl<'a> Standing<'a> {
     }
 }
 
-/// All of them: Tollgate's, the user's own, then peers.
+/// All standings: Tollgate's algorithms, the user's own, then peers.
 pub(super) fn all(report: &Report) -> Vec<Standing<'_>> {
     let mut standings: Vec<Standing> =
         report.contenders.iter().map(|about| Standing::of(about, report)).collect();
@@ -117,7 +117,7 @@ pub(super) fn excess(scenario: &Scenario, score: &Score) -> f64 {
     score.excess as f64 / scenario.count.max(1) as f64
 }
 
-/// The fewest keys that speed was measured with: there each has all behind it that it can have.
+/// The fewest keys that speed was measured with: there each key has its full history.
 pub(super) fn fewest_keys(report: &Report) -> Option<u64> {
     report.speed.as_ref()?.rows.iter().map(|row| row.keys).min()
 }

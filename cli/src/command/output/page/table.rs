@@ -1,4 +1,4 @@
-//! All contenders in a table, the best figures marked.
+//! The table of all contenders, with the best figures marked.
 
 use std::fmt::Write;
 
@@ -8,7 +8,7 @@ use super::figures;
 use super::markup::Outside;
 use super::standing::{Standing, fewest_keys};
 
-/// A column: how good a figure is (less is better), and how it reads.
+/// A column: the value (less is better), and its text.
 struct Column {
     head: String,
     value: fn(&Standing) -> Option<f64>,

@@ -1,4 +1,5 @@
-//! What each contender admitted over time: a small plot each, all of a scenario on the same scales.
+//! Plots what each contender admitted over time: a small plot each, all of a scenario on the same
+//! scales.
 
 use std::fmt::Write;
 
@@ -32,12 +33,12 @@ pub(super) fn section(html: &mut String, scenarios: &[Scenario], standings: &[St
     html.push_str("</section>");
 }
 
-/// What all panels of a scenario share.
+/// The scales and lines that all panels of a scenario share.
 struct Panels<'a> {
     scenario: &'a Scenario,
     trail: Trail,
     offered: Vec<f64>,
-    /// The quota of all keys together; none if it is far above everything.
+    /// The quota of all keys together; `None` if it is far above everything.
     quota: Option<f64>,
     time: Scale,
     units: Scale,
@@ -218,7 +219,7 @@ impl<'a> Panels<'a> {
         path
     }
 
-    /// What is between the steps and a floor, where they are above it.
+    /// The area between the steps and a floor, where the steps are above the floor.
     fn fill(&self, steps: &[f64], floor: f64) -> String {
         let base = Px(self.units.at(floor));
         let mut path = String::new();
@@ -248,7 +249,7 @@ impl<'a> Panels<'a> {
     }
 }
 
-/// Runs of equal values: the first of each and the last.
+/// Runs of equal values: the first and the last index of each.
 fn levels(steps: &[f64]) -> Vec<(usize, usize)> {
     let mut begin = 0;
     let runs = steps.chunk_by(|one, next| one == next).map(|run| {
@@ -259,13 +260,13 @@ fn levels(steps: &[f64]) -> Vec<(usize, usize)> {
     runs.collect()
 }
 
-/// How steps are made amounts a period, which the quota can be held against.
+/// How to convert steps to amounts per period, for comparison with the quota.
 struct Trail {
-    /// Steps that are summed.
+    /// The number of steps that are summed.
     steps: usize,
-    /// What makes the sum an amount a period.
+    /// The factor from the sum to an amount per period.
     factor: f64,
-    /// Whether those steps are not just a period.
+    /// Whether the summed steps are not exactly one period.
     averages: bool,
 }
 

@@ -1,4 +1,5 @@
-//! What to use: who is best at what, and what each does to users.
+//! The section of the page that says which limiter to use: the best at each thing, and the effect
+//! of each on users.
 
 use std::fmt::Write;
 
@@ -11,10 +12,10 @@ use crate::text::{count, counted};
 /// Costs that differ by less than this share count as the same.
 const ALIKE: f64 = 0.1;
 
-/// From this share on less is worth a word.
+/// A saving from this share on is mentioned.
 const CHEAPER: f64 = 0.25;
 
-/// More equals than this are counted, not named.
+/// More equal contenders than this are counted, not named.
 const NAMED: usize = 6;
 
 pub(super) fn section(html: &mut String, report: &Report, standings: &[Standing]) {
@@ -57,7 +58,7 @@ pub(super) fn section(html: &mut String, report: &Report, standings: &[Standing]
     if !exact.is_empty() {
         fact("Tells the exact wait", names(&exact));
     }
-    // Those that cannot be told the time have a speed too.
+    // Contenders that read their own clock have a speed too.
     let all: Vec<&Standing> = standings.iter().collect();
     let costs: [(&str, Cost, Unit); 3] = [
         ("Cheapest to ask", |standing| standing.allowed_ns(), figures::nanos),
@@ -94,13 +95,13 @@ pub(super) fn section(html: &mut String, report: &Report, standings: &[Standing]
     html.push_str("</section>");
 }
 
-/// What a contender costs, if that was measured.
+/// The cost of a contender, if it was measured.
 type Cost = fn(&Standing) -> Option<f64>;
 
-/// How a cost reads.
+/// A cost as text.
 type Unit = fn(f64) -> String;
 
-/// Whose value is least, and those that are as good.
+/// The contenders with the smallest value, and those within the margin of it.
 struct Best<'a> {
     value: f64,
     winners: Vec<&'a Standing<'a>>,
@@ -123,7 +124,7 @@ fn best<'a>(
     Best { value: least, winners: as_good.map(|(standing, _)| standing).collect() }
 }
 
-/// Those of this crate and the user's own first; peers are marked.
+/// This crate's and the user's own contenders come first; peers are marked.
 fn names(standings: &[&Standing]) -> String {
     let mut names: Vec<String> = standings
         .iter()
@@ -145,7 +146,7 @@ fn share_of(standings: &[&Standing]) -> String {
     })
 }
 
-/// A line an algorithm that is not a peer.
+/// One line per algorithm that is not a peer.
 fn advice(html: &mut String, standings: &[Standing]) {
     let ours: Vec<&Standing> = standings
         .iter()
@@ -198,7 +199,8 @@ fn use_when(standing: &Standing, ours: &[&Standing]) -> String {
     }
 }
 
-/// Whether one is at least as right as the other in everything, and cheaper by more than noise.
+/// Whether one contender is at least as right as another in everything, and cheaper by more than
+/// noise.
 fn is_better(one: &Standing, other: &Standing) -> bool {
     let costs = |standing: &Standing| {
         Some([standing.allowed_ns()?, standing.denied_ns()?, standing.bytes()?])
@@ -213,7 +215,7 @@ fn is_better(one: &Standing, other: &Standing) -> bool {
     one.is_whole() && other.is_whole() && as_right && no_dearer && cheaper
 }
 
-/// How much more than the quota it has to be ready for.
+/// How much more than the quota a user has to be ready for.
 fn more(standing: &Standing) -> String {
     let text = |share: Option<f64>| figures::over(share.unwrap_or(0.0)).replace('+', "");
     let (most, mean) = (text(standing.over()), text(standing.mean_over()));
