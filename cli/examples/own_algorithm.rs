@@ -1,4 +1,4 @@
-//! An algorithm of one's own beside the others: `cargo run --package tollgate-cli --example
+//! Compares an algorithm of your own with the others: `cargo run --package tollgate-cli --example
 //! own_algorithm`.
 
 use std::time::Duration;
@@ -7,8 +7,8 @@ use tollgate::algorithm::Algorithm;
 use tollgate::{Allowed, Denied, Quota, RateLimiter, Retry, Timestamp};
 use tollgate_cli::compare::{Comparison, Entry, algorithms};
 
-/// After an allowed request nobody else of the key is, until its units' time has passed: a burst
-/// is one request, however many units it asks for.
+/// After an allowed request, the key is denied until the time of that request's units has passed: a
+/// burst is one request, however many units it asks for.
 #[derive(Clone)]
 struct Spaced(Quota);
 
@@ -52,7 +52,7 @@ impl Algorithm for Spaced {
         *next
     }
 
-    /// One of the whole count, and what comes in the time after it.
+    /// One request of the whole count, and what comes in the time after it.
     fn bound(&self, within: Duration) -> u64 {
         let count = u128::from(self.0.count());
         let more = within.as_nanos().saturating_mul(count) / self.0.period().as_nanos();
@@ -61,11 +61,11 @@ impl Algorithm for Spaced {
 }
 
 fn main() {
-    // It limits as any other does …
+    // It limits as any other algorithm does …
     let limiter = RateLimiter::with_algorithm(Spaced(Quota::per_minute(100)));
     assert!(limiter.check("user:42").is_ok() && limiter.check("user:42").is_err());
 
-    // … and stands in the same table.
+    // … and is in the same table.
     let mut entries = algorithms();
     entries.push(Entry::new("spaced", Spaced));
     let report = Comparison::new(Quota::per_minute(100), 1).run(&entries);
