@@ -284,7 +284,7 @@ impl Run {
         Table::row(measure, "virtual", of(&ns, "busy"), theirs, Some(0.9));
     }
 
-    /// Without a contender: no other crate decides both together.
+    /// For information only: no other crate decides both together.
     fn admit(&self) {
         println!("\n## `Enforcer::admit`, three facts as text, virtual clock\n");
         println!("| policy | SipHash | foldhash |");

@@ -8,7 +8,7 @@ use tollgate::Timestamp;
 
 use super::scenario::Scenario;
 
-/// The most columns of a chart in text; `STEPS_A_COLUMN`: the steps of the time line in each.
+/// A chart in text has at most this many columns, of `STEPS_A_COLUMN` steps of the time line each.
 const COLUMNS: u64 = 60;
 pub(crate) const STEPS_A_COLUMN: usize = 5;
 

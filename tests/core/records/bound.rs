@@ -77,7 +77,7 @@ fn never_more_than_its_own_bound_in_any_interval() {
     });
 }
 
-/// Where an answer tells when the charge was.
+/// Where the answer shows when the charge was.
 #[test]
 fn a_log_admits_no_more_than_its_count_in_a_window() {
     const COUNT: u64 = 5;

@@ -9,8 +9,8 @@ use toml::de::{DeTable, DeValue};
 
 pub(crate) type Value<'t> = Spanned<DeValue<'t>>;
 
-/// Characters of a line that an error shows; the second constant: how many of them before the
-/// error.
+/// An error shows at most this many characters of a line, at most `EXCERPT_BEFORE` of them before
+/// the error.
 const EXCERPT: usize = 100;
 const EXCERPT_BEFORE: usize = 60;
 
