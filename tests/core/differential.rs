@@ -15,7 +15,6 @@ const NO_RETURN: u64 = 40 * oracle::DAY;
 
 /// A timestamp where something may change: at the end of the last wait, a nanosecond before, the
 /// current time again, or anywhere within a few refills.
-/// again, or anywhere in a few refills.
 fn later(rng: &mut Rng, now: u64, wait: u64, refill: u64) -> u64 {
     now.saturating_add(match rng.below(8) {
         0 | 1 => 0,

@@ -244,7 +244,7 @@ fn a_waker_that_panics_keeps_nobody_else_asleep() {
     let panics = || Hook::on_wake(|| resume_unwind(Box::new("in a waker")));
     let hooks = [panics(), Hook::new(), panics(), Hook::new()];
     let mut line: Vec<_> = hooks.iter().map(|hook| wait_with(&slots, 1, hook)).collect();
-    // It reaches who caused it, after all are awake.
+    // The panic reaches the caller of `reset`, after all waiters are awake.
     let caught = catch_unwind(AssertUnwindSafe(|| slots.reset()));
     assert_eq!(*caught.unwrap_err().downcast::<&str>().unwrap(), "in a waker");
     let woken: Vec<_> = hooks.iter().map(|hook| hook.woken()).collect();

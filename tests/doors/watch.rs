@@ -201,7 +201,7 @@ fn a_bad_policy_is_told_once_and_the_old_one_decides() {
     let admitted = (0..5).filter(|_| scene.enforcer.admit(&[("user", "a")], 1).is_ok()).count();
     assert_eq!(admitted, 2);
 
-    // Something else for one look, and the same again: nothing new.
+    // Different content for one check, then the old content again: nothing new.
     scene.write("x");
     unsettled(&mut watcher);
     scene.write(&bad);

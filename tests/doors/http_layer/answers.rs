@@ -293,7 +293,6 @@ async fn keys_are_shown_on_request() {
 
 /// Requests with few sets of limits, and with more sets than are cached, with other numbers after
 /// reloads: each gets its own.
-/// is told its own.
 #[tokio::test]
 async fn the_policy_that_is_told_is_that_of_the_request() {
     for sets in [2, 12] {
