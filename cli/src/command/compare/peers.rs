@@ -43,7 +43,7 @@ pub(crate) fn left_out() -> Vec<LeftOut> {
     if cfg!(feature = "peers") { Vec::new() } else { CRATES.iter().map(absent).collect() }
 }
 
-/// Runs `compare` without the messages of panics: some peers panic, and the report says so.
+/// Calls `run` without panic messages on standard error: some peers panic, and the report says so.
 pub(crate) fn quietly<T>(run: impl FnOnce() -> T) -> T {
     let said = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| ()));
