@@ -1,9 +1,9 @@
-//! Every algorithm, and peers, in one loop: 1,000 keys in turn, time passed in.
+//! Benchmarks every algorithm, and peers, in one loop: 1,000 keys in turn, with the time passed in.
 //!
-//! Allowed: 100 a minute, each key asked once a second, so that a log holds 60 stamps and a window
-//! is never full. Denied: 60 a day, had before. Forms of an algorithm that differ by a branch are
-//! left out, and so are peers that cannot be told the time at this price: `tollgate compare` has
-//! them all, beside what they admit.
+//! Allowed: 100 a minute, each key asked once a second, so that a log holds 60 timestamps and a
+//! window is never full. Denied: 60 a day, used up before. Variants of an algorithm that differ by
+//! a branch are left out, and so are peers that cannot be given the time at this price; `tollgate
+//! compare` has them all, together with what they admit.
 
 #[allow(dead_code, reason = "each bench uses a part of it")]
 mod contenders;
@@ -24,15 +24,15 @@ const KEYS: u64 = 1_000;
 const ALLOWS: Quota = Quota::per_minute(100);
 const DENIES: Quota = Quota::per_day(60);
 
-/// Whose turn it is, and when.
+/// The next key, and the time.
 struct Arrivals {
     next: Cell<u64>,
-    /// How far time goes on with each.
+    /// The time from one call to the next.
     step: Duration,
 }
 
 impl Arrivals {
-    /// After as many rounds as exhaust [`DENIES`], which are run first.
+    /// A turn after the rounds that exhaust [`DENIES`], which run here.
     fn after(step: Duration, mut check: impl FnMut(u64, Timestamp)) -> Arrivals {
         let arrivals = Arrivals { next: Cell::new(0), step };
         for _ in 0..KEYS * 61 {
@@ -88,7 +88,7 @@ fn algorithms(criterion: &mut Criterion) {
     algorithm(criterion, "sliding log", SlidingLog::new);
 }
 
-/// governor on a clock that is set, by cell: the least it costs to pass time in.
+/// governor with a cell as its clock: the cheapest way to pass the time in.
 #[derive(Clone)]
 struct SetClock(std::rc::Rc<Cell<u64>>);
 
@@ -100,8 +100,8 @@ impl governor::clock::Clock for SetClock {
     }
 }
 
-/// governor, with time passed in, and rate-net on std's clock, which takes no other: there each
-/// key is asked far more often than once a second.
+/// governor with time passed in, and rate-net on std's clock, since it takes no other. With
+/// rate-net each key is asked far more often than once a second.
 fn peers(criterion: &mut Criterion) {
     for (answer, quota) in [("allow", ALLOWS), ("deny", DENIES)] {
         let clock = SetClock(std::rc::Rc::default());

@@ -1,5 +1,5 @@
-//! One decision, measured by criterion: for a closer look at one row. Ratios between contenders
-//! are in `ratios`, which lets them take turns.
+//! Benchmarks one decision with criterion, to look at one row closely. The ratios between
+//! contenders are in `ratios`, where they take turns.
 
 #[allow(dead_code, reason = "each bench uses a part of it")]
 mod contenders;
@@ -10,7 +10,7 @@ use contenders::*;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use tollgate::{RateLimiter, all};
 
-/// Keys that a measurement walks through, chosen beforehand.
+/// The number of keys of a measurement, drawn before it starts.
 const WALK: usize = 1 << 16;
 
 fn keyed<S: Hasher>(criterion: &mut Criterion) {

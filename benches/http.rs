@@ -1,11 +1,11 @@
-//! What the layer costs a server: over loopback at full load, and in process.
+//! Measures the cost of the HTTP layer for a server: over loopback at full load, and in process.
 //!
-//! `cargo bench --bench http --features tower` runs everything (two minutes); arguments choose:
-//! `cargo bench --bench http --features tower -- sockets` or `calls`. Prints Markdown.
+//! `cargo bench --bench http --features tower` runs everything (two minutes); arguments select
+//! parts: `cargo bench --bench http --features tower -- sockets` or `calls`. Prints Markdown.
 //!
-//! Servers take turns within one run, a round each; each has a thread of its own and does nothing
-//! while it is not its turn. Clients are as light as they can be, so that it is the server that is
-//! at its limit: keep-alive connections of bytes that are there, on another thread.
+//! Servers take turns within one run, a round each; each has a thread of its own and is idle
+//! outside its turn. So that the server is the bottleneck, the clients are as cheap as possible:
+//! they send prepared bytes on keep-alive connections, from another thread.
 
 #[allow(dead_code, reason = "each bench uses a part of it")]
 mod harness;
@@ -38,7 +38,7 @@ use tower::{Layer, Service, service_fn};
 
 const USERS: usize = 1_000;
 const CONNECTIONS: usize = 16;
-/// Requests of a round on each connection.
+/// Requests per round on each connection.
 const EACH: usize = 400;
 
 fn main() {
@@ -56,7 +56,7 @@ fn main() {
 const ROOMY: Quota = Quota::per_second(1_000_000_000);
 const TIGHT: Quota = Quota::per_day(1);
 
-/// Three limits, of which one refuses or none.
+/// Three limits; either none of them or one refuses.
 fn layer(answer: Answer) -> AdmitLayer {
     let limit = |name: &'static str, quota| Limit::new(name, quota).key([name]);
     let user = if answer == Answer::Allow { ROOMY } else { TIGHT };
@@ -75,7 +75,7 @@ fn layer(answer: Answer) -> AdmitLayer {
 struct Server {
     name: &'static str,
     path: &'static str,
-    /// What its responses begin and end with.
+    /// The first and the last bytes of its responses.
     expected: (&'static [u8], &'static [u8]),
     address: SocketAddr,
     handle: Handle,
@@ -117,7 +117,8 @@ impl Server {
         self.handle.spawn(async { worked_nanos() }).await.expect("it goes on")
     }
 
-    /// Requests on all connections at once: how many a second, and nanoseconds of work for each.
+    /// Sends requests on all connections concurrently; returns requests per second, and nanoseconds
+    /// of work per request.
     async fn round(&self, connections: &mut [TcpStream], each: usize) -> (f64, f64) {
         let worked = self.worked().await;
         let start = Instant::now();
@@ -154,7 +155,7 @@ struct Item {
     tags: [&'static str; 3],
 }
 
-/// What a handler makes of a few rows.
+/// A handler that renders a few rows.
 fn page() -> Vec<Item> {
     let item = |id| Item { id, name: format!("item {id}"), tags: ["new", "small", "blue"] };
     (0..ITEMS).map(item).collect()
@@ -178,7 +179,7 @@ impl Run {
         let admits_pages = layer(Answer::Allow);
         let in_nothing =
             |of: Router| of.layer(MapRequestLayer::new(|request: axum::extract::Request| request));
-        // With the one that the others are compared with.
+        // Including the server that the others are compared with.
         let alone = |at: usize| if at < 4 { 0 } else { 4 };
         let servers = [
             Server::start("`hello` alone", "/", |alone| alone, Answer::Allow),
@@ -305,7 +306,7 @@ impl Run {
     }
 }
 
-/// Every user's one request.
+/// One request for each user.
 async fn exhaust(stream: &mut TcpStream) {
     let mut response = Vec::new();
     for user in 0..USERS {
@@ -321,7 +322,7 @@ fn nothing(_: Request<()>) -> Ready<Result<Response<Full<Bytes>>, Infallible>> {
     ready(Ok(Response::new(Full::from("hello"))))
 }
 
-/// One call from the request to the end of its body: whether it was admitted.
+/// One call, from the request to the end of its body. Returns whether it was admitted.
 fn ask<S, B>(service: &mut S, user: u64) -> bool
 where
     S: Service<Request<()>, Response = Response<B>>,

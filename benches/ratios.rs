@@ -1,11 +1,12 @@
-//! Ratios to the floor and to peers, each taken in one run: see `harness`.
+//! Measures ratios of decisions to the floor and to peers, each within one run; `harness` has the
+//! method.
 //!
-//! `cargo bench --bench ratios` runs everything (a few minutes, 3 GB); arguments choose:
+//! `cargo bench --bench ratios` runs everything (a few minutes, 3 GB); arguments select parts:
 //! `cargo bench --bench ratios -- keyed set 1k 1M`. Prints Markdown.
 //!
-//! Keys are in debt in most rows: what a request takes is not given back while the bench runs. In
-//! those that say "again" a key's bucket is full again by its next visit, as most keys of a service
-//! are.
+//! In most rows keys are in debt: what a request takes does not come back while the bench runs. In
+//! the rows marked "again" the bucket of a key is full again by its next visit, as for most keys of
+//! a service.
 
 mod contenders;
 #[path = "harness/counted.rs"]
@@ -70,9 +71,9 @@ fn main() {
 
 type Size = (&'static str, usize);
 
-/// Of keys in debt.
+/// Keys that are in debt.
 const SIZES: [Size; 3] = [("1k", 1_000), ("1M", 1_000_000), ("10M", 10_000_000)];
-/// Of keys that are full again by their next visit.
+/// Keys that are full again by their next visit.
 const AGAIN: [Size; 4] = [("1k", 1_000), ("10k", 10_000), ("100k", 100_000), ("1M", 1_000_000)];
 
 impl Run {
@@ -100,7 +101,7 @@ impl Run {
     fn keyed_with<S: Hasher>(&self, size: &str, keys: usize) {
         let map: Map<u64, S> = Map::with_hasher(S::default());
         let (roomy, tight) = (Governor::new(&map, ROOMY), Governor::new(&map, TIGHT));
-        // rate-net hashes by itself, so it stands beside one hasher only.
+        // rate-net has its own hasher, so it is in the rows of one hasher only.
         let net =
             (S::NAME == Sip::NAME).then(|| (rate_net(ROOMY, keys * 2), rate_net(TIGHT, keys * 2)));
         for key in 0..keys as u64 {
@@ -161,7 +162,7 @@ impl Run {
         }
     }
 
-    /// What somebody gets who chooses nothing: std's clock against the processor's counter.
+    /// The defaults of each crate: std's clock against the processor's counter.
     fn defaults(&self) {
         println!("\n## Defaults against defaults: `new(quota)` against `keyed(quota)`, SipHash\n");
         println!(
@@ -215,7 +216,7 @@ impl Run {
         );
     }
 
-    /// One limit that all share, which peers have types of their own for.
+    /// One limit for all requests, for which peers have types of their own.
     fn single(&self) {
         Table::start("One key for all", "");
         let limiter = RateLimiter::builder(GLOBAL).build();
@@ -349,7 +350,7 @@ impl Run {
         }
     }
 
-    /// What a service calls: a policy of three limits, requests of six facts.
+    /// What a service calls: a policy of three limits, requests with six facts.
     fn admit(&self) {
         println!("\n## `Enforcer::admit`: three limits that apply, six facts as text\n");
         println!("| step | std, SipHash | coarse, foldhash | of admitted | to reach |");
@@ -496,7 +497,7 @@ impl Run {
         let time = Time::Given;
         let mut race = Race::new();
         let insert = |check: &dyn Fn(&u64) -> bool| (0..keys as u64).filter(check).count();
-        // Dropping a table is part of a round, and the same for all.
+        // Every contender drops its table within the round.
         race.add_many("tollgate", Answer::Allow, |_: &[u64]| {
             let limiter = tollgate::<S>(keys, time);
             insert(&|key| check(&limiter, key, time))
@@ -703,7 +704,7 @@ fn memory_of<K: Hash + Eq + Clone>(
     println!("| {name} | {ours:.1} | {theirs:.1} | {:.1} |", per_key(region));
 }
 
-/// What a decision spends, as what one step takes more than others.
+/// The cost of one step of a decision, as the difference between two contenders.
 const SPENT: [(&str, &str, &[&str]); 6] = [
     ("the clock", "the clock", &[]),
     ("the policy in force, a permit", "bypassed", &["the clock"]),
@@ -713,10 +714,10 @@ const SPENT: [(&str, &str, &[&str]); 6] = [
     ("charges as one, counts, the permit filled", "admitted", &["peeked"]),
 ];
 
-/// Whether it was allowed.
+/// Whether the request was allowed.
 type Check<'a> = dyn Fn(&u64) -> bool + Sync + 'a;
 
-/// The longest of `keys` calls, one each.
+/// The longest of `keys` calls, one for each key.
 fn worst(keys: usize, check: impl Fn(&u64) -> bool) -> Duration {
     let call = |key| {
         let start = Instant::now();
@@ -753,7 +754,7 @@ fn named(answer: Answer) -> &'static str {
     }
 }
 
-/// What a table takes, in words.
+/// The memory of a table, as text.
 fn bytes(count: usize) -> String {
     format!("tables of {:.1} KiB", count as f64 / 1024.0)
 }
@@ -789,7 +790,7 @@ impl Table {
         Table::row_and(measure, time, hasher, answer, ns, goal, "");
     }
 
-    /// A row with a remark among the others.
+    /// A row with a remark.
     fn row_and(
         measure: &str,
         time: Time,

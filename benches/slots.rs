@@ -1,10 +1,10 @@
-//! Slots beside tokio's semaphore, each ratio taken in one run: see `harness`.
+//! Measures slots against tokio's semaphore, each ratio within one run; `harness` has the method.
 //!
-//! `cargo bench --bench slots --features tokio` runs everything (ten seconds); arguments choose:
-//! `cargo bench --bench slots --features tokio -- alone keyed`. Prints Markdown.
+//! `cargo bench --bench slots --features tokio` runs everything (ten seconds); arguments select
+//! parts: `cargo bench --bench slots --features tokio -- alone keyed`. Prints Markdown.
 //!
-//! A lease ends by itself and says whose it is; a permit of the semaphore does not. Nothing is
-//! made easier for that.
+//! A lease ends by itself and can be attributed to its holder; a permit of the semaphore cannot.
+//! The comparison makes no allowance for that.
 
 #[allow(dead_code, reason = "each bench uses a part of it")]
 mod contenders;
@@ -113,7 +113,7 @@ impl Run {
         }
     }
 
-    /// Refusals by a full cap. Ours say when a slot comes free at the latest.
+    /// Refusals by a full cap. Tollgate's also state when a slot comes free at the latest.
     fn full(&self, cap: u32) {
         let time = VirtualClock::new();
         let limiter = |lease| {
@@ -122,7 +122,7 @@ impl Run {
         };
         let (leased, endless) = (limiter(true), limiter(false));
         let semaphore = semaphore(cap);
-        // Each ends a nanosecond after the one before.
+        // Each lease ends a nanosecond after the previous one.
         let take = |slots: &ConcurrencyLimiter| {
             time.advance(Duration::from_nanos(1));
             slots.try_acquire().expect("a free slot")
@@ -132,7 +132,7 @@ impl Run {
         let permits = (0..cap).filter_map(|_| semaphore.clone().try_acquire_owned().ok());
         let permits = RefCell::new(permits.collect::<VecDeque<_>>());
         let held = RefCell::new(held);
-        // A lease goes, and one comes that ends last.
+        // One lease is given back, and a new one that ends last is taken.
         let turn = |first: bool| {
             let mut held = held.borrow_mut();
             drop(if first { held.pop_front() } else { held.pop_back() });
@@ -196,7 +196,7 @@ impl Run {
         }
     }
 
-    /// From the making of a future to the give-back of what it got.
+    /// From the creation of a future to the give-back of its slot.
     fn waiters(&self) {
         Table::start("1,000 waiters for one slot, each woken by the give-back of the one before");
         let runtime = &runtime();
@@ -284,7 +284,7 @@ impl Run {
         Table::row(measure, "virtual", of(&ns, "busy"), theirs, Some(0.9));
     }
 
-    /// For information: nobody else decides both at once.
+    /// For information only: no other crate decides both together.
     fn admit(&self) {
         println!("\n## `Enforcer::admit`, three facts as text, virtual clock\n");
         println!("| policy | SipHash | foldhash |");
@@ -349,7 +349,8 @@ fn take_of_map<S: Hasher>(map: &DashMap<u64, Arc<Semaphore>, S>, key: u64) -> bo
     of_key.try_acquire_owned().is_ok()
 }
 
-/// Waits in so many tasks, which come one after the other while `first` is held. How many got one.
+/// Waits in this many tasks, which are served one after the other once `first` is dropped. Returns
+/// how many got a slot.
 fn spawned<G, F>(runtime: &Runtime, waiters: usize, first: G, acquire: impl Fn() -> F) -> usize
 where
     G: Send + 'static,
@@ -361,7 +362,7 @@ where
             tokio::spawn(async { acquire.await.is_some() })
         };
         let tasks: Vec<_> = (0..waiters).map(wait).collect();
-        // Tasks run in the order in which they were spawned: now all wait.
+        // Tasks run in the order in which they were spawned, so all of them wait now.
         let begin = tokio::spawn(async { drop(first) });
         let mut granted = 0;
         for task in tasks {
@@ -372,7 +373,7 @@ where
     })
 }
 
-/// Waits in so many futures, which are polled when it is their turn and not before.
+/// Waits in this many futures, each of which is polled only when it is its turn.
 fn by_hand<G, F>(waiters: usize, first: G, acquire: impl Fn() -> F) -> usize
 where
     F: Future<Output = Option<G>>,

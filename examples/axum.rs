@@ -43,11 +43,11 @@ const POLICY: &str = r#"
     when       = { view = "/reports/*" }
 "#;
 
-/// The service, its limits, and what Prometheus asks for.
+/// The service, its limits, and the endpoint for Prometheus.
 pub fn app(enforcer: Arc<Enforcer>, recorder: PrometheusHandle) -> Router {
     let limits = AdmitLayer::new(enforcer.clone())
         .fact("view", fact::extension(MatchedPath::as_str))
-        .fact("user", fact::header("x-user")) // in a real service: what authentication left
+        .fact("user", fact::header("x-user")) // in a real service: the authenticated user
         .fact("org", fact::header("x-org"))
         .fact(
             "ip",
@@ -60,17 +60,17 @@ pub fn app(enforcer: Arc<Enforcer>, recorder: PrometheusHandle) -> Router {
     Router::new()
         .route("/users/{id}", get(|Path(id): Path<u64>| async move { format!("user {id}\n") }))
         .route("/reports/{name}", get(|Path(name): Path<String>| async move { name }))
-        .route_layer(limits) // not of what follows
+        .route_layer(limits) // applies to the routes above only
         .route("/metrics", get(metrics))
 }
 
-/// What decides, under the policy above.
+/// The enforcer of the policy above.
 pub fn enforcer() -> Result<Arc<Enforcer>, Box<dyn Error>> {
     let policy = Policy::from_toml(POLICY)?;
-    Ok(Arc::new(Enforcer::builder(policy).clock(Clock::tokio()).build()?)) // it can wait
+    Ok(Arc::new(Enforcer::builder(policy).clock(Clock::tokio()).build()?)) // lets requests wait
 }
 
-/// What keeps the metrics.
+/// The metrics recorder.
 pub fn recorder() -> Result<PrometheusHandle, Box<dyn Error>> {
     let waits = Matcher::Full("tollgate_wait_seconds".to_owned());
     Ok(PrometheusBuilder::new().set_buckets_for_metric(waits, WAIT_BUCKETS)?.install_recorder()?)

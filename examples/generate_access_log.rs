@@ -1,4 +1,5 @@
-//! Writes `examples/access.log`: twenty minutes of a small service, made up, always the same.
+//! Writes `examples/access.log`: twenty minutes of a small, invented service, the same in every
+//! run.
 //!
 //! ```text
 //! cargo run --example generate_access_log > examples/access.log
@@ -8,7 +9,7 @@ fn main() {
     print!("{}", access_log());
 }
 
-/// Seconds of the log.
+/// The length of the log in seconds.
 const LENGTH: u64 = 20 * 60;
 
 const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
@@ -16,7 +17,7 @@ const SAFARI: &str = "Mozilla/5.0 (Macintosh) AppleWebKit/605.1.15 Version/18.0 
 const CURL: &str = "curl/8.14.1";
 const CRAWLER: &str = "ExampleBot/2.1 (+https://bot.example/about)";
 
-/// Who sends requests. `-` is nobody in particular.
+/// The callers. `-` is an unknown user.
 struct Client {
     ip: &'static str,
     user: &'static str,
@@ -52,7 +53,7 @@ const PAGES: [&str; 6] = [
     "GET /",
 ];
 
-/// The whole log.
+/// Makes the whole log.
 pub(crate) fn access_log() -> String {
     let mut log = Log { lines: Vec::new(), random: Random(2026) };
 
@@ -63,49 +64,49 @@ pub(crate) fn access_log() -> String {
             log.request(second, client, page, 200);
         }
     }
-    // Everybody in the office opens the same page after lunch: one address, too many requests.
+    // Everyone in the office opens the same page after lunch: too many requests from one address.
     for index in 0..124 {
         log.request(420 + index / 120, &OFFICE[index as usize % 4], "GET /api/menu", 200);
     }
-    // A script of user 1042 without a pause, twice.
+    // A script of user 1042 without pauses, twice.
     for begin in [300, 900] {
         for index in 0..70 {
             log.request(begin + index / 65, &SCRIPT, &format!("GET /api/items/{index}"), 200);
         }
     }
-    // A synchronization that may do that: the policy has an override for it.
+    // A synchronization that is allowed to do this: the policy has an override for it.
     for index in 0..80 {
         log.request(660, &SYNC, &format!("GET /api/changes?after={index}"), 200);
     }
-    // A provider delivers what it could not deliver before, all at once.
+    // A provider delivers its backlog all at once.
     for index in 0..30 {
         log.request(720 + index / 25, &HOOKS, "POST /webhooks/payments/eu-1", 202);
     }
     for index in 0..12 {
         log.request(60 + 90 * index, &HOOKS, "POST /webhooks/chat/team", 202);
     }
-    // Somebody guesses passwords.
+    // An attacker guesses passwords.
     for index in 0..40 {
         log.request(500 + 2 * index, &GUESSER, "POST /login", 401);
     }
-    // An address that is refused whatever it asks.
+    // An address that is always refused.
     for _ in 0..9 {
         let second = log.random.below(LENGTH);
         log.request(second, &BANNED, "GET /api/../../etc/passwd", 400);
     }
-    // A crawler, in a hurry now and then.
+    // A crawler that is in a hurry now and then.
     for index in 0..36 {
         log.request(200 + index / 3 * 70, &BOT, &format!("GET /about/{index}"), 200);
     }
-    // Exports, which are dear.
+    // Exports, which are expensive.
     for index in 0..6 {
         log.request(1000 + 8 * index, &OFFICE[1], "GET /api/orders/export?all", 200);
     }
-    // Slow answers are logged when they are done.
+    // Slow responses are logged when they are done.
     for second in [250, 610] {
         log.write(second + 3, second, &AT_HOME[0], "GET /api/report HTTP/1.1", 200);
     }
-    // Bytes that are no request, answered all the same.
+    // Bytes that are not a request, with a response all the same.
     log.write(330, 330, &NOISE, r"\x16\x03\x01", 400);
     log.finish()
 }
@@ -131,11 +132,11 @@ impl Log {
         self.lines.push((logged, line));
     }
 
-    /// In the order of logging, with what no real log is free of.
+    /// The lines in the order of logging, with the defects that every real log has.
     fn finish(mut self) -> String {
         self.lines.sort_by_key(|(logged, _)| *logged);
         let mut lines: Vec<String> = self.lines.into_iter().map(|(_, line)| line).collect();
-        // A line of which only the end was written.
+        // A line whose beginning is missing.
         lines.insert(200, format!(" \"{CRAWLER}\""));
         lines.join("\n") + "\n"
     }
@@ -146,7 +147,7 @@ fn date(second: u64) -> String {
     format!("12/Mar/2026:14:{:02}:{:02} +0100", second / 60, second % 60)
 }
 
-/// SplitMix64: small, and good enough for a picture.
+/// SplitMix64: a small random number generator, good enough for an example.
 struct Random(u64);
 
 impl Random {

@@ -1,7 +1,7 @@
-//! Limits of a user, an organization and everybody, decided as one:
-//! `cargo run --example hierarchy`.
+//! Limits of a user, an organization and all callers, decided as one: `cargo run --example
+//! hierarchy`.
 //!
-//! First with limiters in hand, then the same as a policy.
+//! First with limiters that the program holds, then the same as a policy.
 
 use tollgate::policy::Missing;
 use tollgate::{Enforcer, Limit, Policy, PolicyError, Quota, RateLimiter, VirtualClock};
@@ -21,7 +21,7 @@ fn by_hand() {
     println!("by hand");
     for (user, org) in [("ann", "x"), ("bob", "x"), ("cyd", "y")] {
         let mut admitted = 0;
-        // Narrowest first, the one that all share last. A refusal has charged none of them.
+        // Narrowest first, the shared one last. A refusal charges none of them.
         let refused = loop {
             let set = tollgate::all((users.key(user), orgs.key(org), everybody.key(&())));
             match set.admit(1) {
@@ -36,7 +36,7 @@ fn by_hand() {
 fn by_policy() -> Result<(), PolicyError> {
     let time = VirtualClock::new();
     let policy = Policy::new()
-        // A caller without a user counts by project, and is not taken for a user of that name.
+        // A caller without a user is counted by project, apart from a user of the same name.
         .limit(Limit::new("user", Quota::per_second(3)).key(["user|project"]))
         .limit(Limit::new("org", Quota::per_second(5)).key(["org"]).missing(Missing::Skip))
         .limit(Limit::new("all", Quota::per_second(7)));

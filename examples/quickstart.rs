@@ -6,7 +6,7 @@ use tollgate::{Quota, RateLimiter, Retry, VirtualClock};
 
 fn main() {
     // Two a second, and up to five at once. On `Clock::monotonic`, the default, time passes by
-    // itself; here it is moved, so that this prints the same every time.
+    // itself; this example moves a virtual clock, so that it prints the same every time.
     let time = VirtualClock::new();
     let limiter = RateLimiter::builder(Quota::per_second(2).burst(5)).clock(time.clock()).build();
 
@@ -17,7 +17,7 @@ fn main() {
         }
     }
 
-    // A wait is exact: a nanosecond earlier it is not there yet.
+    // A wait is exact: a nanosecond earlier the unit is not there yet.
     let Err(denied) = limiter.check("user:42") else { return };
     if let Retry::After(wait) = denied.retry() {
         time.advance(wait - Duration::from_nanos(1));
@@ -26,7 +26,7 @@ fn main() {
         println!("at {wait:?}: {}", said(limiter.check("user:42").is_ok()));
     }
 
-    // Work whose cost is known only afterwards: charge an estimate, then settle.
+    // If the cost is known only after the work: charge an estimate, then settle.
     if let Ok(reservation) = limiter.reserve("user:7", 5) {
         reservation.settle(1);
     }

@@ -1,8 +1,8 @@
-//! A gRPC service whose users have a rate and share a few slots:
-//! `cargo run --example tonic --features tower,tokio`.
+//! A gRPC service with a rate for each user and a few slots that all users share: `cargo run
+//! --example tonic --features tower,tokio`.
 //!
-//! Starts the server on a free port of this machine, calls it until it is refused, waits as long
-//! as it was told, and is admitted again.
+//! Starts the server on a free port of this machine, calls it until it refuses, waits as long as
+//! the refusal says, and is admitted again.
 
 use std::error::Error;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use tonic_types::StatusExt;
 async fn main() -> Result<(), Box<dyn Error>> {
     let policy = Policy::new()
         .limit(Limit::new("user", Quota::per_second(2)).key(["user"]))
-        // Who finds no slot stands in line for a moment before being refused.
+        // A request that finds no slot waits in line for a moment before it is refused.
         .limit(Limit::concurrent("calls", 4).wait(Duration::from_millis(100)));
     let enforcer = Enforcer::builder(policy).clock(Clock::tokio()).build()?;
     let layer = AdmitLayer::new(enforcer).fact("user", fact::header("x-user"));
@@ -61,7 +61,7 @@ fn call_of(user: &str) -> Result<Request<HealthCheckRequest>, Box<dyn Error>> {
     Ok(request)
 }
 
-/// How the limits stand.
+/// Prints the counters of the limits.
 fn told(metadata: &tonic::metadata::MetadataMap) -> Option<&str> {
     metadata.get("ratelimit")?.to_str().ok()
 }

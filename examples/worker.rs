@@ -1,9 +1,9 @@
-//! Tasks that query a back end which breaks above 100 at once. 159 want to run; 50 do, and the
-//! others wait up to a minute for a slot. The limit reaches more and more organizations.
-//! `cargo run --example worker --features metrics,policy,simulation`
+//! Tasks that query a back end which fails above 100 concurrent queries. 159 tasks want to run; 50
+//! do, and the others wait up to a minute for a slot. The limit is rolled out to more and more
+//! organizations. `cargo run --example worker --features metrics,policy,simulation`
 //!
-//! It runs on virtual time, half an hour in a moment, and each time in the same way. In a service
-//! take `Clock::tokio()` and `tokio::spawn` instead of the simulation's.
+//! It runs on virtual time, half an hour in a moment, and always in the same way. In a service use
+//! `Clock::tokio()` and `tokio::spawn` instead of the simulation's.
 
 use std::cell::Cell;
 use std::error::Error;
@@ -31,7 +31,7 @@ fn policy(share: &str) -> Result<Policy, PolicyError> {
     Policy::from_toml(&text.replace("SHARE", share))
 }
 
-/// What all share.
+/// What all tasks share.
 struct Backend {
     in_flight: Cell<u32>,
     peak: Cell<u32>,
@@ -57,7 +57,7 @@ async fn work(enforcer: Rc<Enforcer>, backend: Rc<Backend>, nth: u64, crashes: b
     };
     let task = Task::start("dashboards");
     if crashes {
-        // It is never heard of again.
+        // The task crashes and never gives its permit back.
         return std::mem::forget(permit);
     }
     if backend.query(nth).await.is_ok() {
@@ -65,7 +65,7 @@ async fn work(enforcer: Rc<Enforcer>, backend: Rc<Backend>, nth: u64, crashes: b
     }
 }
 
-/// 159 tasks, 25 every 2 s, and all that comes of them. Returns the most that were in flight.
+/// Runs 159 tasks, 25 every 2 s, until all are done. Returns the most that were in flight.
 fn round(simulation: &mut Simulation, enforcer: &Rc<Enforcer>, crashing: u64) -> u32 {
     let (handle, enforcer) = (simulation.handle(), enforcer.clone());
     let backend = Backend { in_flight: 0.into(), peak: 0.into(), simulation: handle.clone() };

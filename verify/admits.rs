@@ -1,5 +1,5 @@
-//! Loom models of rates and slots decided as one. As in `models.rs`, each has a seeded bug with
-//! which it must fail.
+//! Loom models of sets that admit rates and slots together. As in `models.rs`, `models.sh` seeds a
+//! bug with which each model must fail.
 #![cfg(tollgate_loom)]
 
 mod identity;
@@ -21,7 +21,7 @@ use race::{model, race};
 const NANO: Duration = Duration::from_nanos(1);
 const KEY: u64 = 1 << 32;
 
-/// Two units at once, and no more within a model.
+/// Two units at once, and no unit comes back within a model.
 fn rate(time: &VirtualClock) -> Arc<RateLimiter<Gcra, Identity>> {
     let quota = Quota::new(1, 10 * NANO).and_then(|quota| quota.with_burst(2)).unwrap();
     let limiter = RateLimiter::builder(quota).clock(time.clock()).hasher(Identity::default());
@@ -35,7 +35,7 @@ fn slots(cap: u32, time: &VirtualClock) -> Arc<ConcurrencyLimiter> {
     Arc::new(ConcurrencyLimiter::builder(cap).clock(time.clock()).build())
 }
 
-/// One slot, for so many nanoseconds.
+/// One slot, leased for this many nanoseconds.
 fn leased(nanos: u32, time: &VirtualClock) -> Arc<ConcurrencyLimiter> {
     Arc::new(ConcurrencyLimiter::builder(1).lease(nanos * NANO).clock(time.clock()).build())
 }
@@ -49,7 +49,8 @@ fn a_set_refused_by_its_slots_charges_no_rate() {
     model(2, |first| {
         let time = VirtualClock::new();
         let (rate, slots) = (rate(&time), slots(1, &time));
-        // A permit borrows; what it took is told by what is left.
+        // A permit borrows its set, so it cannot leave the thread. The model checks what is left
+        // instead.
         let set = thread!(rate, slots; {
             match all((rate.key(&KEY), slots.slot())).admit(1) {
                 Ok(permit) => {
@@ -135,7 +136,7 @@ fn a_rate_is_checked_under_a_set_with_slots() {
     });
 }
 
-/// A thread's cells are added to the rest when it ends.
+/// When a thread ends, its counts are added to those of the ended threads.
 #[test]
 fn counts_are_summed_as_the_thread_that_counted_ends() {
     model(2, |first| {
@@ -172,8 +173,8 @@ fn two_sets_say_what_remains_after_each() {
     });
 }
 
-/// The first of two limits refuses for five nanoseconds and then for ten, the second for seven once the
-/// first has been renewed: never both for seven.
+/// The first of two limits refuses for five nanoseconds and, after the renewal, for ten. After that
+/// renewal the second refuses for seven. At no moment is the wait of the set seven.
 #[test]
 fn a_lease_is_renewed_between_two_looks() {
     model(2, |first| {
@@ -197,7 +198,8 @@ fn a_lease_is_renewed_between_two_looks() {
     });
 }
 
-/// The rate has one unit left, and the set may lose it to a check. Then nobody sees its slot taken.
+/// The rate has one unit left, and the set may lose it to a check. Then no other thread may see the
+/// slot as taken.
 #[test]
 fn slots_are_taken_once_the_words_are_held() {
     model(2, |first| {
@@ -211,7 +213,7 @@ fn slots_are_taken_once_the_words_are_held() {
         let other = thread!(rate, slots; {
             rate.check(&KEY).is_ok() && slots.try_acquire().map(std::mem::forget).is_err()
         });
-        // The check was allowed, so the set was not admitted, and the slot was free.
+        // If the check was allowed, the set was not admitted, and the slot was free.
         let [_, refused]: [bool; 2] = race(first, [set, other]);
         assert!(!refused, "refused by a slot that nobody has");
     });
@@ -281,7 +283,7 @@ fn a_refusal_by_slots_is_of_one_moment() {
         let time = VirtualClock::new();
         let (a, b) = (leased(5, &time), leased(7, &time));
         let held = a.try_acquire().unwrap();
-        // Both first ends are known, as after a refusal.
+        // Refusals make the first end of both limits known.
         drop(b.try_acquire().map(|held| (b.try_acquire().unwrap_err(), held)));
         a.try_acquire().unwrap_err();
         let set = thread!(a, b; {

@@ -1,8 +1,8 @@
-//! A hasher for models: a key chooses its place in the table.
+//! A hasher for models and histories, with which a key chooses its place in the table.
 
 use std::hash::{BuildHasher, Hasher};
 
-/// The hash of a key is the key.
+/// The hash of a key is the key itself.
 #[derive(Clone, Copy, Default)]
 pub struct Identity(u64);
 

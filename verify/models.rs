@@ -1,8 +1,8 @@
-//! Loom models of the public verbs. Each states what must hold however threads interleave, and
-//! `models.sh` seeds a bug with which it must fail.
+//! Loom models of the public methods of rate limiters. Each states what must hold for every
+//! interleaving of the threads, and `models.sh` seeds a bug with which it must fail.
 //!
-//! Tables have two slots a line and one line a group; a key's hash is the key, so that a model
-//! chooses its place: the low bits name the group, bit 30 the slot.
+//! Tables have two slots a line and one line a group. The hash of a key is the key, so that a model
+//! chooses its place: the low bits are the group, bit 30 the slot.
 #![cfg(tollgate_loom)]
 
 mod identity;
@@ -23,7 +23,7 @@ use race::{long_model, model, race, wide_model};
 type Limiter = Arc<RateLimiter<Gcra, Identity>>;
 
 const NANO: Duration = Duration::from_nanos(1);
-/// Two keys of one group whose favourite slots differ, and one that shares the first's.
+/// Two keys of one group with different preferred slots, and a key with the same slot as the first.
 const KEY: u64 = 1 << 32;
 const OTHER: u64 = KEY | 1 << 30;
 const NEXT: u64 = 2 << 32;
@@ -37,7 +37,7 @@ fn builder(burst: u64, time: &VirtualClock) -> RateLimiterBuilder<Gcra, Identity
     RateLimiter::builder(quota(burst)).clock(time.clock()).hasher(Identity::default()).max_keys(2)
 }
 
-/// A limiter whose first stamp is behind it: its axis is set, its first group there.
+/// A limiter that has seen a timestamp: its time origin is set and its first group is allocated.
 fn limiter(burst: u64, time: &VirtualClock) -> Limiter {
     let limiter = builder(burst, time).build();
     let _ = limiter.peek(&KEY);
@@ -90,7 +90,7 @@ fn two_race_for_the_last_unit() {
     });
 }
 
-/// The clock stands still, so the slot that changes hands says the same tick before and after.
+/// The clock stands still, so the slot has the same tick before and after it changes hands.
 #[test]
 fn a_check_stalls_while_its_slot_goes_to_another_key() {
     model(2, |first| {
@@ -106,7 +106,7 @@ fn a_check_stalls_while_its_slot_goes_to_another_key() {
             allowed
         });
         race(first, [stalled, taker]);
-        // Otherwise one of them was counted in the pool.
+        // Otherwise one of the keys was counted in the shared pool.
         if limiter.overflows() == 0 {
             assert_eq!(left(&limiter, NEXT), 3, "the wrong key was charged");
             assert_eq!(left(&limiter, KEY), 2, "a charge is lost");
@@ -204,7 +204,7 @@ fn three_sets_of_two_limits() {
     });
 }
 
-/// Whoever sees one of two limits charged sees the other charged, in either order.
+/// A reader that sees one of two limits charged also sees the other charged, in either order.
 #[test]
 fn nobody_reads_through_a_set() {
     for swapped in [false, true] {
@@ -225,7 +225,7 @@ fn nobody_reads_through_a_set() {
     }
 }
 
-/// A set asked at no cost answers from one moment.
+/// A set that is admitted at no cost answers from one moment.
 #[test]
 fn a_set_is_seen_at_one_moment() {
     model(2, |first| {
@@ -234,7 +234,7 @@ fn a_set_is_seen_at_one_moment() {
         for limiter in [&a, &b] {
             limiter.check(&KEY).unwrap();
         }
-        // What is left goes from (3, 2) by (0, 2) to (0, 1): 1 is never the least.
+        // What is left goes from (3, 2) through (0, 2) to (0, 1), so the least is never 1.
         let charges = thread!(a, b; {
             a.check_n(&KEY, 3).unwrap();
             b.check_n(&KEY, 1).unwrap()
@@ -251,10 +251,11 @@ fn two_keys_never_seen_are_seen_at_one_moment() {
         let time = VirtualClock::starting_at(Timestamp::from_nanos(100));
         let (a, b, c) = (limiter(1, &time), limiter(1, &time), limiter(1, &time));
         b.check(&OTHER).unwrap();
-        // From the charge of `c` on `b` refuses, and then `a` does.
+        // After the charge of `c`, at first `b` refuses and then `a` does.
         let charges = thread!(a, b, c; {
             let is_first = b.check(&KEY).is_ok() && c.check(&KEY).is_ok();
-            // Apart, so that it costs no stop of the thread that charged the two.
+            // On a thread of its own, so that this uses no preemption of the thread that charged
+            // the two.
             let then = move || {
                 if is_first && a.check(&KEY).is_ok() {
                     b.reset(&KEY);
@@ -279,7 +280,7 @@ fn a_quota_changes_under_a_check() {
     model(2, |first| {
         let limiter = limiter(3, &VirtualClock::new());
         limiter.check(&KEY).unwrap();
-        // What a unit is, and the whole burst in such parts: both are other numbers then.
+        // Changes the size of a unit and the size of the burst in such units.
         let slower = Quota::new(1, 20 * NANO).and_then(|quota| quota.with_burst(30)).unwrap();
         let change = thread!(limiter; { limiter.set_quota(slower); None });
         let check = thread!(limiter; limiter.check(&KEY).ok());
@@ -292,7 +293,7 @@ fn a_quota_changes_under_a_check() {
     });
 }
 
-/// Two changes, each with other ticks, both of which scale what is written of ticks.
+/// Two changes of the quota. Each has another tick length, so both convert the ticks of all words.
 fn change_twice(limiter: &RateLimiter<Gcra, Identity>) {
     limiter.set_quota(Quota::new(1, 20 * NANO).unwrap().burst(30));
     limiter.set_quota(Quota::new(1, 50 * NANO).unwrap().burst(40));
@@ -313,7 +314,7 @@ fn a_quota_changes_under_the_first_check_of_a_key() {
     });
 }
 
-/// A word that says tick 0 says it under every quota.
+/// A word with tick 0 has tick 0 under every quota, so a conversion does not change it.
 #[test]
 fn a_quota_changes_twice_under_a_stalled_check() {
     long_model(|first| {
@@ -338,14 +339,14 @@ fn a_quota_changes_before_the_first_group_is_there() {
     });
 }
 
-/// Whoever was answered under the new quota precedes no charge under the old.
+/// Once a caller has an answer under the new quota, no charge under the old one may follow.
 #[test]
 fn answers_under_the_new_quota_end_those_under_the_old() {
-    // With stale values to be read, as many schedules as without would take hours.
+    // Exploring this many schedules with stale values would take hours.
     wide_model(3, |first| {
         let limiter = limiter(3, &VirtualClock::new());
         limiter.check(&KEY).unwrap();
-        // What a unit is, and the whole burst in such parts: both are other numbers then.
+        // Changes the size of a unit and the size of the burst in such units.
         let slower = Quota::new(1, 20 * NANO).and_then(|quota| quota.with_burst(30)).unwrap();
         let change = thread!(limiter; { limiter.set_quota(slower); None });
         let check = thread!(limiter; limiter.check(&KEY).ok());
@@ -364,7 +365,7 @@ fn a_check_is_decided_by_the_numbers_of_one_quota() {
     long_model(|first| {
         let limiter = limiter(3, &VirtualClock::new());
         limiter.check(&KEY).unwrap();
-        // What a unit is, and the whole burst in such parts: both are other numbers then.
+        // Changes the size of a unit and the size of the burst in such units.
         let slower = Quota::new(1, 20 * NANO).and_then(|quota| quota.with_burst(30)).unwrap();
         let change = thread!(limiter; { limiter.set_quota(slower); None });
         let check = thread!(limiter; limiter.check(&KEY).ok());
@@ -384,12 +385,13 @@ fn two_keys_of_a_limiter_are_decided_under_one_quota() {
         limiter.check(&OTHER).unwrap();
         let change = thread!(limiter; { limiter.set_quota(quota(30)); None });
         let set = thread!(limiter; {
-            // The change comes to the second key first.
+            // The change reaches the second key first.
             let set = all((limiter.key(&OTHER), limiter.key(&KEY)));
             set.admit(1).ok().map(|permit| permit.allowed())
         });
         let [_, allowed]: [Option<Allowed>; 2] = race(first, [change, set]);
-        // Of the second key. Were it decided under the new and the first under the old: (3, 1).
+        // The answer is about the second key. If it was decided under the new quota and the first
+        // under the old: (3, 1).
         assert!(
             allowed.is_some_and(|a| matches!((a.burst(), a.remaining()), (3, 0) | (30, 27))),
             "decided under two quotas: {allowed:?}"
@@ -405,7 +407,7 @@ fn two_keys_of_a_limiter_are_refused_under_one_quota() {
         limiter.check(&OTHER).unwrap();
         let change = thread!(limiter; { limiter.set_quota(quota(2)); None });
         let set = thread!(limiter; {
-            // The change comes to the second key first.
+            // The change reaches the second key first.
             let set = all((limiter.key(&OTHER), limiter.key(&KEY)));
             set.admit(2).err().map(|refused| (refused.index(), refused.denied().burst()))
         });
@@ -429,7 +431,8 @@ fn a_quota_changes_under_a_set() {
     });
 }
 
-/// A key is charged beyond the axis, for the first time, as it is charged on it.
+/// A key is charged beyond the range of ticks for the first time, while a check charges it in the
+/// table.
 #[test]
 fn a_key_leaves_under_a_check() {
     model(2, |first| {
@@ -465,7 +468,8 @@ fn a_quota_changes_while_the_pool_is_made() {
     });
 }
 
-/// A limiter of two groups still in one, with a key that will move and one that will stay.
+/// A limiter that is about to grow from one group to two, with a key that will move and one that
+/// will stay.
 fn growing() -> (Limiter, [u64; 3]) {
     let limiter = Arc::new(builder(3, &VirtualClock::new()).max_keys(4).build());
     let [moving, staying, fresh] = [KEY | 1, OTHER, NEXT | 1];
@@ -475,7 +479,7 @@ fn growing() -> (Limiter, [u64; 3]) {
     (limiter, [moving, staying, fresh])
 }
 
-/// The check of a third key splits the group under a check of the first.
+/// The check of a third key splits the group during a check of the first.
 #[test]
 fn a_group_is_split_under_a_check() {
     model(2, |first| {
@@ -509,7 +513,7 @@ fn a_group_is_split_under_a_set() {
     });
 }
 
-/// Both keys are idle: the table grows for the third all the same, and forgets neither.
+/// Both keys are idle. The table still grows for the third key, and forgets neither.
 #[test]
 fn a_table_grows_under_a_check_of_an_idle_key() {
     wide_model(2, |first| {
@@ -524,19 +528,21 @@ fn a_table_grows_under_a_check_of_an_idle_key() {
         let check = thread!(limiter; limiter.check(&moving).is_ok());
         assert_eq!(race(first, [grow, check]), [true; 2]);
         assert_eq!(keys.map(|key| left(&limiter, key)), [2, 3, 2], "a charge is lost");
-        // From before they were idle a key never seen has its whole burst, unless one was forgotten.
+        // At a time before they were idle, a key never seen has its whole burst, unless a key was
+        // forgotten.
         let earlier = limiter.peek_at(&(NEXT | 2), 3, Timestamp::from_nanos(100));
         assert!(earlier.is_ok(), "a key was forgotten");
     });
 }
 
-/// A unit charged at 0 is paid back by 10. Giving it back then must not give more.
+/// A unit charged at 0 has come back by 10. To cancel its reservation then must not give back more.
 #[test]
 fn a_check_moves_time_under_a_settle() {
     model(2, |first| {
         let time = VirtualClock::new();
         let limiter = limiter(1, &time);
-        // A thread of loom's lives as long as it likes, and so does what it borrows.
+        // A loom thread needs `'static` data, so the limiter that the reservation borrows is
+        // leaked.
         let borrowed: &'static Limiter = Box::leak(Box::new(limiter.clone()));
         let reserved = borrowed.reserve(&KEY, 1).unwrap();
         let settle: Box<dyn FnOnce() -> bool> = Box::new(move || {

@@ -1,4 +1,4 @@
-//! What runs a model: its threads, in every order.
+//! Runs a model: starts its threads and explores their interleavings.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,19 +13,20 @@ macro_rules! thread {
     }};
 }
 
-/// Runs `body` in every way loom knows, whichever of its threads starts first, and says in how
-/// many. A thread that starts later has its reads explored better (tokio-rs/loom #166).
+/// Explores all executions of `body` that loom finds, once with each of its threads started first,
+/// and prints their number. loom explores the reads of a thread better if it starts later
+/// (tokio-rs/loom #166).
 pub fn model(threads: usize, body: impl Fn(usize) + Copy + Sync + Send + 'static) {
     explore(threads, if threads > 2 { Some(1) } else { None }, body);
 }
 
-/// As `model`, with one thread stopped at most once: where more takes too long.
+/// As `model`, with at most one preemption, for models that would take too long otherwise.
 pub fn long_model(body: impl Fn(usize) + Copy + Sync + Send + 'static) {
     explore(2, Some(1), body);
 }
 
-/// As `model`, but where stale values are read with one thread stopped at most once: so many loads are on
-/// its way that more takes hours. With fresh values it is explored as any model.
+/// As `model`, but with stale values explores at most one preemption: there are so many loads that
+/// more would take hours. With fresh values (`TOLLGATE_RMW`) it explores as `model` does.
 pub fn wide_model(threads: usize, body: impl Fn(usize) + Copy + Sync + Send + 'static) {
     let preemptions = std::env::var_os("TOLLGATE_RMW").is_none().then_some(1);
     explore(threads, preemptions, body);
@@ -37,7 +38,7 @@ pub fn explore(
     body: impl Fn(usize) + Copy + Sync + Send + 'static,
 ) {
     for first in 0..threads {
-        // The counter is std's: it outlives an execution and is no part of the model.
+        // An atomic of std: it outlives an execution and is no part of the model.
         let executions = Arc::new(AtomicU64::new(0));
         let count = executions.clone();
         let mut builder = loom::model::Builder::new();
@@ -50,7 +51,7 @@ pub fn explore(
     }
 }
 
-/// Runs `threads` at once, the `first` of them started first, and gives what they return.
+/// Runs `threads` concurrently, `first` started first, and returns their results.
 pub fn race<T: 'static, const N: usize>(
     first: usize,
     threads: [Box<dyn FnOnce() -> T + 'static>; N],

@@ -1,7 +1,8 @@
-//! Loom models of keys whose states are records. Each states what must hold however threads
-//! interleave, and `models.sh` seeds a bug with which it must fail.
+//! Loom models of keys whose states are records. Each states what must hold for every interleaving
+//! of the threads, and `models.sh` seeds a bug with which it must fail.
 //!
-//! Records are in two shards; a key's hash is the key, so that a model chooses its shard by bit 32.
+//! Records are in two shards. The hash of a key is the key, so that a model chooses its shard by
+//! bit 32.
 #![cfg(tollgate_loom)]
 
 mod identity;
@@ -29,7 +30,7 @@ const KEY: u64 = 1 << 32;
 const NEAR: u64 = KEY | 1;
 const FAR: u64 = 2 << 32;
 
-/// A limiter whose keys are words, of which some have been charged a unit.
+/// A limiter whose keys are words; some of them have been charged a unit.
 fn words(burst: u64, keys: &[u64]) -> Arc<RateLimiter<Gcra, Identity>> {
     let quota = Quota::new(1, Duration::from_nanos(10)).and_then(|quota| quota.with_burst(burst));
     let builder = RateLimiter::builder(quota.unwrap()).clock(VirtualClock::new().clock());
@@ -53,7 +54,7 @@ fn limiter(count: u64, time: &VirtualClock) -> Limiter {
     Arc::new(builder.hasher(Identity::default()).max_keys(4).overflow(Overflow::Deny).build())
 }
 
-/// A limiter of which some keys have been charged a unit.
+/// A limiter with some keys that have been charged a unit.
 fn charged(count: u64, keys: &[u64]) -> Limiter {
     let limiter = limiter(count, &VirtualClock::new());
     for key in keys {
@@ -170,7 +171,7 @@ fn a_set_refused_by_its_last_limit_charges_no_record() {
 fn a_set_of_records_is_seen_at_one_moment() {
     model(2, |first| {
         let limiter = charged(4, &[KEY, FAR, FAR]);
-        // What is left goes from (3, 2) by (0, 2) to (0, 1): 1 is never the least.
+        // What is left goes from (3, 2) through (0, 2) to (0, 1), so the least is never 1.
         let charges = thread!(limiter; {
             limiter.check_n(&KEY, 3).unwrap();
             limiter.check(&FAR).unwrap().remaining()
@@ -194,7 +195,8 @@ fn a_quota_changes_under_a_set_of_records() {
             set.admit(1).ok().map(|permit| permit.allowed().remaining())
         });
         let [_, left_after]: [Option<u64>; 2] = race(first, [change, set]);
-        // Of the second key, 0 or 6. Were it decided under the new and the first under the old: 1.
+        // The answer is about the second key: 0 or 6. If it was decided under the new quota and the
+        // first under the old: 1.
         assert!(matches!(left_after, Some(0 | 6)), "decided under two quotas: {left_after:?}");
         assert_eq!((left(&limiter, KEY), left(&limiter, FAR)), (7, 6), "a charge is lost");
     });
@@ -223,7 +225,7 @@ fn a_set_gives_records_to_two_newcomers_of_a_shard() {
     });
 }
 
-/// Counts how often it was woken.
+/// Counts its wake-ups.
 #[derive(Default)]
 struct Woken(AtomicU64);
 
@@ -237,7 +239,7 @@ impl Wake for Woken {
 fn units_come_back_to_a_record_as_somebody_joins_the_line() {
     model(2, |first| {
         let limiter = limiter(1, &VirtualClock::new());
-        // A thread of loom's lives as long as it likes, and so does what it borrows.
+        // A loom thread needs `'static` data, so what the thread borrows is leaked.
         let borrowed: &'static Limiter = Box::leak(Box::new(limiter.clone()));
         let reserved = borrowed.reserve(&KEY, 1).unwrap();
         let settle: Box<dyn FnOnce() -> Option<AcquireRate>> = Box::new(move || {

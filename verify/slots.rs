@@ -1,7 +1,7 @@
-//! Loom models of concurrency limits: slots, leases and the line before them. As in `models.rs`,
-//! each has a seeded bug with which it must fail.
+//! Loom models of concurrency limits: slots, leases and the wait line. As in `models.rs`,
+//! `models.sh` seeds a bug with which each must fail.
 //!
-//! A limit has two records from the start, so that a third lease makes more.
+//! A limit has two records from the start, so a third lease allocates more.
 #![cfg(tollgate_loom)]
 
 #[macro_use]
@@ -22,14 +22,14 @@ use tollgate::{
 use race::{explore, race};
 
 const NANO: Duration = Duration::from_nanos(1);
-/// How long leases are that have an end.
+/// The length of leases that end.
 const LEASE: Duration = Duration::from_nanos(10);
 /// Longer than any model.
 const LONG: Duration = Duration::from_nanos(1000);
 
 type Limiter = Arc<ConcurrencyLimiter>;
 
-/// These models are small: a thread is stopped up to three times in them.
+/// These models are small enough for up to three preemptions of a thread.
 fn model(threads: usize, body: impl Fn(usize) + Copy + Sync + Send + 'static) {
     explore(threads, Some(if threads > 2 { 1 } else { 3 }), body);
 }
@@ -52,7 +52,7 @@ fn give_back<T: 'static>(lease: Lease) -> Box<dyn FnOnce() -> Option<T>> {
     })
 }
 
-/// One who waits, polled by hand.
+/// A waiter that the model polls itself.
 struct Waiting {
     future: Pin<Box<dyn Future<Output = Result<Lease, WaitError>>>>,
     woken: Arc<Woken>,
@@ -75,7 +75,7 @@ impl Waiting {
         Waiting { future, woken: Arc::default(), seen: 0 }
     }
 
-    /// One that stands in line.
+    /// A waiter in the line.
     fn in_line(limiter: &Limiter, weight: u32) -> Waiting {
         let mut waiting = Waiting::new(limiter, weight);
         assert!(waiting.poll().is_none());
@@ -91,7 +91,7 @@ impl Waiting {
         }
     }
 
-    /// What it was answered, once it was woken for it.
+    /// Its answer, after it was woken.
     fn answer(mut self) -> Result<Lease, WaitError> {
         assert!(self.woken.0.load(Ordering::SeqCst) > self.seen, "nobody woke who waits");
         self.poll().expect("a waiter is stranded")
@@ -106,7 +106,7 @@ fn leave<T: 'static>(waiting: Waiting) -> Box<dyn FnOnce() -> Option<T>> {
     })
 }
 
-/// A thread that begins to wait, and what it is then told.
+/// A thread that begins to wait, with the answer of its first poll.
 fn join(mut waiting: Waiting) -> Box<dyn FnOnce() -> Option<Joined>> {
     Box::new(move || {
         let answer = waiting.poll();
@@ -116,7 +116,7 @@ fn join(mut waiting: Waiting) -> Box<dyn FnOnce() -> Option<Joined>> {
 
 type Joined = (Waiting, Option<Result<Lease, WaitError>>);
 
-/// What it was answered, now or then.
+/// The answer of the waiter, from its first poll or after a wake-up.
 fn answer([_, joined]: [Option<Joined>; 2]) -> Result<Lease, WaitError> {
     let (waiting, answer) = joined.unwrap();
     answer.unwrap_or_else(|| waiting.answer())
@@ -136,7 +136,7 @@ fn two_race_for_the_last_slot() {
     });
 }
 
-/// With two held, so that their records are made by this race.
+/// Two slots are already held, so that the race allocates the records.
 #[test]
 fn two_take_at_once() {
     explore(2, Some(2), |first| {
@@ -171,7 +171,7 @@ fn a_lease_runs_out_as_it_is_given_back() {
     });
 }
 
-/// The clock stands still, so nothing but the reset tells the two leases apart.
+/// The clock stands still, so only the reset distinguishes the two leases.
 #[test]
 fn a_reset_meets_a_give_back() {
     model(2, |first| {
@@ -208,7 +208,7 @@ fn a_reset_ends_all_leases_at_one_moment() {
     }
 }
 
-/// One slot is in use before and after, while the cap falls to one. Both records are made before.
+/// One slot is in use before and after, while the cap falls to one. Both records exist before.
 #[test]
 fn a_cap_is_lowered_under_a_taker() {
     model(2, |first| {
@@ -228,7 +228,7 @@ fn a_cap_is_lowered_under_a_taker() {
     });
 }
 
-/// A lease whose giver has marked its record as leaving is not taken back a second time.
+/// A lease whose record the giver has marked as leaving is not taken back a second time.
 #[test]
 fn leases_that_are_over_are_taken_back_as_one_is_given_back() {
     model(2, |first| {
@@ -248,7 +248,8 @@ fn leases_that_are_over_are_taken_back_as_one_is_given_back() {
     });
 }
 
-/// At five nanoseconds it goes on to fifteen, or it is over at ten and somebody else's.
+/// Renewed at five nanoseconds the lease ends at fifteen; otherwise it ends at ten and another
+/// caller gets the slot.
 #[test]
 fn a_lease_is_renewed_as_it_runs_out() {
     model(2, |first| {
@@ -270,7 +271,7 @@ fn a_lease_is_renewed_as_it_runs_out() {
     });
 }
 
-/// When the slots that are held come free, as a refusal says and as the leases say.
+/// A refusal must state the first end of the leases that are held.
 fn is_refused_until_the_first_end(slots: &ConcurrencyLimiter, held: &[Option<Lease>]) {
     let first = held.iter().flatten().map(Lease::remaining).min().expect("somebody holds a slot");
     let denied = slots.try_acquire().expect_err("a slot too many");
@@ -281,8 +282,8 @@ fn is_refused_until_the_first_end(slots: &ConcurrencyLimiter, held: &[Option<Lea
     );
 }
 
-/// Two leases of a limit of two: the first ends at ten nanoseconds, the second at fifteen. It is five,
-/// and a refusal has found the first end.
+/// Two leases of a limit of two: the first ends at ten nanoseconds, the second at fifteen. The time
+/// is five, and a refusal has found the first end.
 fn two_ends(time: &VirtualClock) -> (Limiter, Lease, Lease) {
     let slots = leased(2, time);
     let first = slots.try_acquire().unwrap();
@@ -354,7 +355,7 @@ fn leases_run_out_under_a_refusal() {
     });
 }
 
-/// A refusal that finds nothing to change says how the cap was, before or after.
+/// A refusal that has nothing to change states the cap before or after the change.
 #[test]
 fn a_cap_is_raised_and_lowered_under_a_refusal() {
     model(2, |first| {
@@ -376,8 +377,8 @@ fn a_cap_is_raised_and_lowered_under_a_refusal() {
     });
 }
 
-/// Its lease ends sooner than those of others that came before it. The refusal finds that of `later`,
-/// which is not given back.
+/// The lease of the slow taker ends sooner than leases that were taken before it. The refusal finds
+/// the end of `later`, which is not given back.
 #[test]
 fn a_first_end_is_found_under_a_taker_that_read_the_clock_before() {
     explore(2, Some(2), |first| {
@@ -400,7 +401,7 @@ fn a_first_end_is_found_under_a_taker_that_read_the_clock_before() {
     });
 }
 
-/// A lease that ends at ten nanoseconds takes the record of one that would have ended at fifteen, and a
+/// A lease that ends at ten nanoseconds takes the record of one that would have ended at fifteen. A
 /// lease in another record ends at twelve.
 #[test]
 fn a_record_is_taken_for_a_lease_that_ends_sooner_under_a_refusal() {
@@ -447,7 +448,7 @@ fn time_moves_as_somebody_joins_the_line() {
     });
 }
 
-/// The head needs both slots, who is behind it one.
+/// The head of the line needs both slots, the waiter behind it one.
 #[test]
 fn a_slot_comes_back_as_the_head_of_the_line_leaves() {
     model(2, |first| {
@@ -475,7 +476,7 @@ fn a_slot_is_granted_to_one_who_leaves() {
     });
 }
 
-/// A thread that has shut the slots sends the giver to the lock.
+/// A thread with exclusive access to the slots sends the giver to the lock.
 #[test]
 fn a_slot_that_is_waited_for_comes_back_while_shut() {
     model(2, |first| {
@@ -500,8 +501,8 @@ fn a_lease_that_is_waited_for_runs_out_as_it_is_given_back() {
         let mover = thread!(time; { time.advance(LEASE); None::<()> });
         race(first, [give_back(lease), mover]);
         let granted = waiting.answer().unwrap();
-        // Granted from ten nanoseconds on; or, by a giver who read the clock before, from none on,
-        // and then it is over by now.
+        // Granted at ten nanoseconds or later; or granted at zero, by a giver that read the clock
+        // before, and then the lease is already over.
         let usage = slots.usage();
         assert_eq!(usage.in_use + usage.overdue, 1, "a stranger's slot was freed");
         let is_taken = slots.try_acquire().is_err();
@@ -540,7 +541,7 @@ fn a_key_is_forgotten_as_it_is_asked() {
     });
 }
 
-/// The one who waited has its answer before the line says that nobody waits.
+/// The waiter has its answer before the line says that it is empty.
 #[test]
 fn a_slot_is_free_once_nobody_waits() {
     model(2, |first| {

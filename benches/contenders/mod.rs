@@ -1,6 +1,6 @@
-//! What the benches measure: Tollgate, the floor below it and its peers, each as one call for
-//! one key, on the same clocks and hashers and with quotas that allow or deny every time. What asks
-//! several limits at once is in `service`.
+//! The contenders of the benches: Tollgate, the floor below it and its peers. Each is one call for
+//! one key, on the same clocks and hashers and with quotas that allow or deny every time. Calls
+//! that ask several limits are in `service`.
 
 pub(crate) mod service;
 
@@ -18,28 +18,28 @@ use governor::state::{InMemoryState, NotKeyed, StateStore};
 use tollgate::algorithm::Gcra;
 use tollgate::{Clock, Quota, RateLimiter, Timestamp, VirtualClock};
 
-/// One unit an hour, so that a charge is not given back while a bench runs; and more at once than
-/// a key is asked for.
+/// One unit an hour, so that no charge comes back while a bench runs, and a burst that is larger
+/// than the number of requests of a key.
 pub(crate) const ROOMY: Quota = Quota::per_hour(1).burst(300_000);
 /// Denies each key that was charged under [`ROOMY`].
 pub(crate) const TIGHT: Quota = Quota::per_hour(1).burst(1);
-/// For a key that every request counts by.
+/// For a key that every request shares.
 pub(crate) const GLOBAL: Quota = Quota::per_second(50).burst(u32::MAX as u64);
 
-/// For each of `keys` keys that take turns by chance: its bucket is full again by its next visit,
-/// unless that follows within a microsecond for each thousand of them.
+/// For `keys` keys that are drawn at random: the bucket of a key is full again by its next visit,
+/// unless that visit follows within a microsecond per thousand keys.
 pub(crate) fn again(keys: usize) -> Quota {
     Quota::per_second(1_000_000_000 / keys as u64)
 }
 
-/// The stamp that is passed in where no clock is read.
+/// The timestamp that is passed in where no clock is read.
 pub(crate) const GIVEN: Timestamp = Timestamp::from_secs(1_700_000_000);
 
 thread_local! {
     static MOVING: Cell<u64> = const { Cell::new(GIVEN.as_nanos()) };
 }
 
-/// The stamp that is passed in where time moves on: at each look by about what a decision takes.
+/// The timestamp that is passed in where time moves: each read adds about the time of a decision.
 #[inline]
 pub(crate) fn moving() -> Timestamp {
     MOVING.with(|moving| {
@@ -49,19 +49,19 @@ pub(crate) fn moving() -> Timestamp {
     })
 }
 
-/// Where the time of a decision comes from.
+/// The source of the time of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Time {
     Std,
     Coarse,
-    /// The same stamp each time.
+    /// The same timestamp each time.
     Given,
-    /// A stamp that moves on.
+    /// A timestamp that moves on.
     Moving,
 }
 
 impl Time {
-    /// Those under which a key stays in debt.
+    /// The times under which a key stays in debt.
     pub(crate) const ALL: [Time; 3] = [Time::Std, Time::Coarse, Time::Given];
 
     pub(crate) fn name(self) -> &'static str {
@@ -77,12 +77,12 @@ impl Time {
         match self {
             Time::Std => Clock::monotonic(),
             Time::Coarse => Clock::coarse(),
-            // Not read, but where a quota changes.
+            // Read only when a quota changes.
             Time::Given | Time::Moving => VirtualClock::starting_at(GIVEN).clock(),
         }
     }
 
-    /// The stamp to pass in, unless a clock is to be read.
+    /// The timestamp to pass in, or `None` if a clock is to be read.
     #[inline]
     pub(crate) fn stamp(self) -> Option<Timestamp> {
         match self {
@@ -112,22 +112,23 @@ pub(crate) fn coarse_nanos() -> u64 {
     t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
 }
 
-/// Says to a process under valgrind what to count.
+/// Tells valgrind what to count.
 pub(crate) const WALK: &str = "TOLLGATE_COUNT_WALK";
 
-/// Whether the coarse clock can be read. Under valgrind, which hides the kernel's page, rustix ends
-/// the process: github.com/bytecodealliance/rustix/issues/1559.
+/// Whether the coarse clock can be read. Under valgrind, which hides the vDSO, rustix aborts the
+/// process: github.com/bytecodealliance/rustix/issues/1559.
 pub(crate) fn has_coarse() -> bool {
     std::env::var_os(WALK).is_none()
 }
 
-/// Where the system has no coarse clock Tollgate reads the other one too.
+/// On a system without a coarse clock Tollgate reads the precise one too.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn coarse_nanos() -> u64 {
     Clock::coarse().now().as_nanos()
 }
 
-/// What no limiter can do without: read the clock, hash the key, fetch one line, swap one word.
+/// The floor, which no limiter can avoid: read the clock, hash the key, fetch one cache line, swap
+/// one word.
 pub(crate) struct Floor<S> {
     words: Vec<AtomicU64>,
     hasher: S,
@@ -161,7 +162,7 @@ impl<S: Hasher> Floor<S> {
         let line = ((hash >> 32) * lines) >> 32;
         let word = &self.words[(line * WORDS_PER_LINE) as usize];
         let old = word.load(Ordering::Acquire);
-        // What is written depends on both, and is never what it was.
+        // The new value depends on both, and always differs from the old one.
         let new = old.wrapping_add(now | 1);
         word.compare_exchange(old, new, Ordering::Release, Ordering::Relaxed).is_ok()
     }
@@ -171,7 +172,7 @@ pub(crate) fn tollgate<S: Hasher>(keys: usize, time: Time) -> RateLimiter<Gcra, 
     tollgate_of(ROOMY, keys, time)
 }
 
-/// With room for these keys, and at least for as many as a limiter has room for by default.
+/// With capacity for these keys, and at least the default capacity.
 pub(crate) fn tollgate_of<S: Hasher>(
     quota: Quota,
     keys: usize,
@@ -223,7 +224,7 @@ impl governor::clock::Clock for CoarseClock {
     }
 }
 
-/// governor with time passed in: the cheapest clock that it can be given.
+/// governor with a constant time passed in: the cheapest clock that it can have.
 #[derive(Clone)]
 pub(crate) struct GivenClock;
 
@@ -236,7 +237,7 @@ impl governor::clock::Clock for GivenClock {
     }
 }
 
-/// governor with time passed in that moves on.
+/// governor with a moving time passed in.
 #[derive(Clone)]
 pub(crate) struct MovingClock;
 
@@ -249,7 +250,7 @@ impl governor::clock::Clock for MovingClock {
     }
 }
 
-/// Its answer to an allowed request is `()`, the least that it offers.
+/// Its answer to an allowed request is `()`, the cheapest that it offers.
 pub(crate) type Plain<K, S, C> = governor::RateLimiter<
     K,
     S,
@@ -272,7 +273,7 @@ impl<'a, K: Hash + Eq + Clone, S: Hasher> Governor<'a, K, S> {
         let quota = peer_quota(quota);
         Governor {
             std: governor::RateLimiter::new(quota, Shared(map), governor::clock::MonotonicClock),
-            // It reads its clock when it is made.
+            // governor reads its clock when it is made.
             coarse: has_coarse()
                 .then(|| governor::RateLimiter::new(quota, Shared(map), CoarseClock)),
             given: governor::RateLimiter::new(quota, Shared(map), GivenClock),
@@ -331,7 +332,7 @@ pub(crate) fn peer_quota(quota: Quota) -> governor::Quota {
         .allow_burst(burst.expect("a burst of 32 bits"))
 }
 
-/// rate-net, on its default clock (std's) and hasher (ahash): it takes no other hasher.
+/// rate-net, on its default clock (std's) and its hasher (ahash): it takes no other.
 pub(crate) fn rate_net(quota: Quota, keys: usize) -> rate_net::RateLimiter {
     rate_net::RateLimiter::builder()
         .quota(quota.count() as u32, quota.period())
@@ -348,7 +349,7 @@ impl Keys {
         Keys(0x2545_f491_4f6c_dd1d)
     }
 
-    /// Below `n`.
+    /// A number below `n`.
     #[inline]
     pub(crate) fn next(&mut self, n: usize) -> u64 {
         self.0 ^= self.0 << 13;
@@ -367,7 +368,7 @@ pub(crate) fn text_key(index: u64) -> String {
     format!("org-7:/api/v1/items:POST:user:{index:010}")
 }
 
-/// Asserts that governor's clocks above tell the time they should.
+/// Asserts that governor's clocks above return the right time.
 pub(crate) fn assert_clocks() {
     assert_eq!(text_key(7).len(), 40);
     let apart = CoarseClock.now().as_u64();

@@ -1,5 +1,5 @@
-//! What a service asks: a set of three limits, and a policy of three; and the same of governor in
-//! three checks, which are not atomic.
+//! The calls of a service: a set of three limits, and a policy of three; and the same with governor
+//! in three separate checks, which are not atomic.
 
 use std::hash::Hasher as _;
 
@@ -8,12 +8,12 @@ use tollgate::{Enforcer, Limit, Policy, all};
 
 use super::*;
 
-/// Quotas of a set: each user and organization is in debt.
+/// Quotas of a set under which each user and organization stays in debt.
 pub(crate) const IN_DEBT: [Quota; 3] = [ROOMY, GLOBAL, GLOBAL];
 
 /// Users of one organization.
 const USERS: u64 = 64;
-/// Addresses that all requests come from.
+/// The number of addresses that all requests come from.
 const ADDRESSES: u64 = 250;
 
 /// Quotas of a set under which each key is full again by its next visit.
@@ -57,7 +57,7 @@ impl<S: Hasher> Maps<S> {
     }
 }
 
-/// The same limits of governor.
+/// The same limits with governor.
 pub(crate) struct Checks<'a, S: Hasher> {
     users: Governor<'a, u64, S>,
     orgs: Governor<'a, u64, S>,
@@ -65,7 +65,7 @@ pub(crate) struct Checks<'a, S: Hasher> {
 }
 
 impl<'a, S: Hasher> Checks<'a, S> {
-    /// With the global one charged once.
+    /// With the global limit charged once.
     pub(crate) fn new([user, org, global]: [Quota; 3], maps: &'a Maps<S>) -> Self {
         let global = GovernorDirect::new(global);
         for time in Time::ALL {
@@ -82,8 +82,8 @@ impl<'a, S: Hasher> Checks<'a, S> {
     }
 }
 
-/// The three limits for every call of the API in `examples/limits.toml`, of other quotas: of the
-/// user, the organization and the address.
+/// The three limits of `examples/limits.toml` that apply to every call of the API, with other
+/// quotas: per user, per organization and per address.
 pub(crate) fn three_limits(policy: Policy, [user, org, ip]: [Quota; 3]) -> Policy {
     let limit = |name, quota| Limit::new(name, quota).when("path", ["/api/*"]);
     policy
@@ -98,7 +98,7 @@ pub(crate) fn policy_again(users: usize) -> [Quota; 3] {
     [user, org, again(users.min(ADDRESSES as usize))]
 }
 
-/// Limits of which each is for one view that nobody asks for.
+/// Limits for one view each, none of which is ever asked for.
 pub(crate) fn other_routes(count: usize) -> Policy {
     (0..count).fold(Policy::new(), |policy, index| {
         let name = format!("route {index}");
@@ -111,7 +111,7 @@ pub(crate) fn enforcer<S: Hasher>(policy: Policy, time: Time) -> Enforcer<S> {
     builder.build().expect("a policy that is right")
 }
 
-/// One whose organizations refuse each of `calls`, all of whose keys are in debt.
+/// An enforcer whose organization limit refuses each of `calls`, and whose keys are all in debt.
 pub(crate) fn refusing<S: Hasher>(calls: &[Call], time: Time) -> Enforcer<S> {
     let enforcer = enforcer(three_limits(Policy::new(), [ROOMY; 3]), time);
     for call in calls {
@@ -122,7 +122,7 @@ pub(crate) fn refusing<S: Hasher>(calls: &[Call], time: Time) -> Enforcer<S> {
     enforcer
 }
 
-/// Quotas of a policy whose organizations refuse.
+/// Quotas of a policy whose organization limit refuses.
 pub(crate) const REFUSING: [Quota; 3] = [ROOMY, TIGHT, ROOMY];
 
 #[inline]
@@ -151,7 +151,7 @@ impl Call {
             ("path", format!("/api/items/{user}")),
         ];
         let [ip, user, org, view, method, _] = facts.each_ref().map(|(_, value)| value.as_str());
-        // No group is given.
+        // The request has no group.
         let user_key = format!("{WORD}{}{}{}", part(view), part(method), part(user));
         let keys = [user_key, part(org), part(ip)];
         Call { facts, keys }
@@ -166,7 +166,7 @@ impl Call {
 /// As long as the word that is hashed for the name and the length of a part.
 const WORD: &str = "name=len";
 
-/// A part of a key, of as many bytes as the policy hashes.
+/// A part of a key, with as many bytes as the policy hashes.
 fn part(value: &str) -> String {
     format!("{WORD}{value}")
 }
@@ -180,7 +180,7 @@ impl<S: Hasher> CallMaps<S> {
     }
 }
 
-/// The limits of [`three_limits`] as governor has them, by keys that are made beforehand.
+/// The limits of [`three_limits`] with governor, by keys that are made beforehand.
 pub(crate) struct CallChecks<'a, S: Hasher>([Governor<'a, String, S>; 3]);
 
 impl<'a, S: Hasher> CallChecks<'a, S> {
@@ -196,7 +196,7 @@ impl<'a, S: Hasher> CallChecks<'a, S> {
     }
 }
 
-/// Hashes what the keys of `three_limits` are made of.
+/// Hashes the parts of the keys of `three_limits`.
 pub(crate) fn hash_as_three<S: Hasher>(hasher: &S, facts: &[(&str, &str); 6]) -> u64 {
     let [ip, user, org, view, method, _] = facts;
     let mut sum = 0;

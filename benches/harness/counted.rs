@@ -1,4 +1,4 @@
-//! An allocator that counts, for benches that measure memory: it costs those who allocate.
+//! A counting global allocator, for benches that measure memory. It slows down every allocation.
 
 use std::alloc::System;
 
@@ -7,7 +7,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 #[global_allocator]
 pub(crate) static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Bytes asked of the allocator since and not given back.
+/// Bytes that are allocated now.
 pub(crate) fn kept_bytes(since: &Region<'_, System>) -> f64 {
     let change = since.change();
     change.bytes_allocated as f64 - change.bytes_deallocated as f64

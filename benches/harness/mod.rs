@@ -1,5 +1,5 @@
-//! How both tables of ratios are taken: contenders take turns within one run, round by round, and
-//! the median of the rounds counts, so that whatever else the machine does meets them all.
+//! The method of both tables of ratios: contenders take turns within one run, round by round, and
+//! the median of the rounds counts, so that other load on the machine affects all contenders alike.
 
 use std::collections::BTreeSet;
 use std::sync::Barrier;
@@ -20,7 +20,7 @@ pub(crate) fn machine() -> String {
     format!("{} ({cores} cores), {}", model.unwrap_or("unknown"), std::env::consts::OS)
 }
 
-/// What the command line asks for: sections, and sizes, which begin with a digit.
+/// The selection on the command line: sections, and sizes, which begin with a digit.
 pub(crate) struct Run {
     pub(crate) chosen: BTreeSet<String>,
     pub(crate) rounds: usize,
@@ -29,7 +29,7 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn from_args() -> Run {
         let mut args: BTreeSet<String> = std::env::args().skip(1).collect();
-        // Cargo says so when it is to measure; else it tests that the bench runs.
+        // `cargo bench` passes `--bench`; without it this is a test that the bench runs.
         let measure = args.remove("--bench");
         if !measure {
             args.insert("1k".to_owned());
@@ -49,10 +49,10 @@ pub(crate) enum Answer {
     Deny,
 }
 
-/// How many keys of a batch were allowed.
+/// Returns how many keys of a batch were allowed.
 type Batch<'a, K> = Box<dyn FnMut(&[K]) -> usize + 'a>;
 
-/// Contenders for one row. Each counts how many keys of a batch it allowed.
+/// The contenders of one row. Each returns how many keys of a batch it allowed.
 pub(crate) struct Race<'a, K> {
     contenders: Vec<(&'static str, Answer, Batch<'a, K>)>,
     warm_up: bool,
@@ -85,7 +85,8 @@ impl<'a, K> Race<'a, K> {
         self.warm_up = false;
     }
 
-    /// Median nanoseconds a key of each. Panics at an answer that the row does not mean.
+    /// The median nanoseconds per key of each contender. Panics if an answer is not what the row
+    /// measures.
     pub(crate) fn run(
         mut self,
         rounds: usize,
@@ -111,14 +112,14 @@ impl<'a, K> Race<'a, K> {
     }
 }
 
-/// Nanoseconds that this thread has run: what else runs on the machine does not count.
+/// Nanoseconds that this thread has run, without the time of other threads and processes.
 #[cfg(target_os = "linux")]
 pub(crate) fn worked_nanos() -> u64 {
     let t = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
 }
 
-/// Where the system does not say, all the time there is.
+/// Wall-clock time, where the system does not report the time of a thread.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn worked_nanos() -> u64 {
     tollgate::Clock::monotonic().now().as_nanos()
@@ -129,10 +130,10 @@ pub(crate) fn median(ns: &mut [f64]) -> f64 {
     ns[ns.len() / 2]
 }
 
-/// Whether all, or one, was allowed.
+/// Whether all keys (or the only key) were allowed.
 pub(crate) type Work<'a> = dyn Fn(&[u64]) -> bool + Sync + 'a;
 
-/// How long it takes until all batches are done, each on a thread of its own.
+/// The time until all batches are done, each on a thread of its own.
 pub(crate) fn together(batches: &[Vec<u64>], work: &Work<'_>) -> Duration {
     let barrier = Barrier::new(batches.len());
     thread::scope(|scope| {

@@ -90,7 +90,7 @@ fn deciding_on_a_key_that_is_there_allocates_nothing() {
     }
 }
 
-/// States in records; a log grows by what is charged at a new stamp.
+/// States in records; a log grows by each charge at a new timestamp.
 fn records(time: &VirtualClock) {
     let quota = Quota::per_hour(1_000);
     macro_rules! limiter {

@@ -1,4 +1,4 @@
-//! The example for axum as a newcomer runs it: over a socket, refused in the end, and measured.
+//! The example for axum as a new user runs it: over a socket, refused in the end, and measured.
 
 use std::net::SocketAddr;
 
@@ -53,7 +53,7 @@ async fn it_limits_and_says_so() {
     assert_eq!(status, 429);
     assert_eq!(headers["retry-after"], "1");
     assert!(body.contains(r#""violated-policies":["user"]"#), "{body}");
-    // Another user has their own, and who has none is known by the address.
+    // Another user has a quota of its own; a request without a user is counted by its address.
     assert_eq!(ask(at, "/users/42", Some("bob")).await.0, 200);
     assert_eq!(ask(at, "/users/42", None).await.0, 200);
     let (_, headers, _) = ask(at, "/reports/weekly", Some("ann")).await;

@@ -5,7 +5,7 @@ use tollgate::Busiest;
 
 use crate::ALLOCATOR;
 
-/// One more than a power of two, so that tables have the most room to spare.
+/// One more than a power of two, so that tables have the most spare capacity.
 const KEYS: usize = 1_025;
 const BYTES_A_KEY: usize = 550;
 

@@ -1,4 +1,4 @@
-//! Telling who a request came from allocates nothing.
+//! Finding the client of a request allocates nothing.
 
 use std::hint::black_box;
 

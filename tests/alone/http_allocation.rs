@@ -20,7 +20,7 @@ use crate::ALLOCATOR;
 
 /// What a call may allocate, whatever the headers.
 const AT_MOST: usize = 4_096;
-/// What headers may add to it: no more than the numbers that are told of limits.
+/// The most that headers may allocate: the numbers of the limits that they state.
 const MORE: usize = 64;
 
 fn nothing(_: Request<()>) -> Ready<Result<Response<Full<Bytes>>, Infallible>> {

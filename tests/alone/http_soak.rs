@@ -1,6 +1,7 @@
-//! A server under everything that goes wrong at once, and what is left when all are gone: nothing.
+//! A server under many kinds of failure at the same time. When all clients are gone, nothing may be
+//! left of them.
 //!
-//! `TOLLGATE_SOAK_SECONDS` says how long, 3 if it does not.
+//! `TOLLGATE_SOAK_SECONDS` sets the duration; the default is 3.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -78,7 +79,7 @@ impl Seen {
     }
 }
 
-/// Requests that handlers and bodies are at work on, counted by nobody else.
+/// Requests that handlers and bodies are working on, counted independently of the server.
 #[derive(Default)]
 struct AtWork {
     now: AtomicI64,
@@ -134,7 +135,7 @@ impl hyper::body::Body for Chunks {
         }
         if self.left == 0 {
             if self.panics {
-                // Without the message of a panic, of which there are thousands.
+                // Without the messages of panics, since there are thousands.
                 resume_unwind(Box::new("a body that panics was asked for"));
             }
             self.working = None;
@@ -162,7 +163,7 @@ async fn handle(
         "/panic-late" => Chunks { panics: true, ..Chunks::new(2, 100, short, working) },
         "/error" => return Err(StatusCode::INTERNAL_SERVER_ERROR),
         "/read" => {
-            // Half a body is an error, which is answered to nobody.
+            // Half a body is an error, and gets no response.
             let read = request.into_body().collect().await;
             read.map_err(|_| StatusCode::BAD_REQUEST)?;
             Chunks::new(1, 100, Duration::ZERO, working)
@@ -192,7 +193,7 @@ impl Clients {
         let mut request = http::Request::new(Full::default());
         *request.uri_mut() = format!("http://soak{path}").parse().unwrap();
         let user = match self.random.random_range(0..8) {
-            // Somebody who was never here, and never comes back.
+            // A caller that was never here before, and never comes back.
             0 => format!("fresh-{}", self.fresh.fetch_add(1, Ordering::Relaxed)),
             _ => format!("user-{}", self.random.random_range(0..24)),
         };
@@ -244,7 +245,7 @@ impl Clients {
         }
     }
 
-    /// Many requests at once on a connection, of which it gives up some.
+    /// Many concurrent requests on a connection, some of which it cancels.
     async fn multiplexes(mut self) {
         while !self.is_over() {
             let Ok(stream) = TcpStream::connect(self.address).await else { continue };
@@ -403,7 +404,7 @@ struct Soak {
     at_work: Arc<AtWork>,
     seen: Arc<Seen>,
     fresh: Arc<AtomicU64>,
-    /// Tasks that are there while nobody is.
+    /// The tasks that exist while there are no clients.
     tasks: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What is told to logs, and when: nothing under a lock, no key, and not every refusal.
+//! What is logged, and when: nothing under a lock, no key, and not every refusal.
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -12,7 +12,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-/// Keeps events as lines; and calls the enforcer while it is told, as a logger may.
+/// Keeps events as lines; also calls the enforcer during each event, as a logger may.
 #[derive(Clone, Default)]
 struct Log {
     lines: Arc<Mutex<Vec<(Level, String)>>>,
@@ -88,7 +88,7 @@ fn what_happens_is_told_without_keys_and_without_locks() {
             "{told:?}"
         );
 
-        // Leases that run out: told by who takes the slot back.
+        // Leases that run out: logged by the caller that takes the slot back.
         let query = [("query", "SECRET")];
         std::mem::forget(enforcer.admit(&query, 1));
         time.advance(secs(5));
@@ -97,7 +97,7 @@ fn what_happens_is_told_without_keys_and_without_locks() {
         let told = log.take(Level::WARN);
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(told[0].contains("limit=\"queries\" leases=1"), "{told:?}");
-        // … or by who gives it back late.
+        // … or by the holder that gives it back late.
         time.advance(secs(5));
         drop(late);
         assert_eq!(log.take(Level::WARN).len(), 1);
@@ -118,7 +118,7 @@ fn what_happens_is_told_without_keys_and_without_locks() {
         let told = log.take(Level::WARN);
         assert!(told[0].contains("policy not replaced") && told[0].contains("name"), "{told:?}");
 
-        // Who waits in vain.
+        // A request that waits in vain.
         let held = enforcer.admit(&query, 1).unwrap();
         let _ = log.take(Level::DEBUG);
         let mut waiting = pin!(enforcer.admit_waiting(&query, 1));
@@ -130,7 +130,7 @@ fn what_happens_is_told_without_keys_and_without_locks() {
         drop(held);
         let _ = enforcer.reload(policy.clone()).unwrap();
 
-        // Whoever listens may call.
+        // A subscriber may call the enforcer.
         *log.reenters.lock().unwrap() = Some(enforcer.clone());
         for _ in 0..4 {
             let _ = enforcer.admit(&[("user", "SECRET")], 1);
@@ -181,7 +181,7 @@ fn a_layer_warns_once_of_what_would_go_unnoticed() {
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(told[0].contains("SocketAddr"), "{told:?}");
 
-        // A wait that a reload brings, on a clock that wakes nobody.
+        // A wait that a reload brings, on a clock that rings for no waiter.
         let waits = Policy::new().limit(user.wait(secs(5)));
         let _ = enforcer.reload(waits).unwrap();
         ask();
@@ -199,7 +199,7 @@ fn a_layer_warns_once_of_what_would_go_unnoticed() {
     });
 }
 
-/// Keeps nothing, and panics at every event while told to.
+/// Keeps nothing, and panics at every event while it is set to.
 struct Broken(Arc<std::sync::atomic::AtomicBool>);
 
 impl Subscriber for Broken {
@@ -236,7 +236,7 @@ fn a_logger_that_panics_leaks_no_slot() {
     };
     let none: &[(&str, &str)] = &[];
     tracing::subscriber::with_default(Broken(is_broken.clone()), || {
-        // Told while taking: somebody's lease has run out.
+        // Logged while taking: the lease of another holder has run out.
         let held = enforcer.admit(none, 1).unwrap();
         time.advance(secs(5));
         break_it(true);
@@ -246,7 +246,7 @@ fn a_logger_that_panics_leaks_no_slot() {
         drop(held);
         assert_eq!(in_use(), [0, 0]);
 
-        // Told while giving back: its own has.
+        // Logged while giving back: its own lease has run out.
         let late = enforcer.admit(none, 1).unwrap();
         time.advance(secs(5));
         break_it(true);

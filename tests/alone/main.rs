@@ -66,7 +66,7 @@ fn harness_waits() {
         let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
         stat.rsplit_once(") ")?.1.chars().next()
     };
-    // Elsewhere than on Linux nobody knows.
+    // Only Linux reports it.
     while state().is_some_and(|state| state != 'S') {
         std::thread::yield_now();
     }

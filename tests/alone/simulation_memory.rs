@@ -17,7 +17,7 @@ fn bytes() -> usize {
 
 const TASKS: usize = 100_000;
 
-/// A wake that looked at every task would not end.
+/// If each wake visited every task, the test would not end.
 #[test]
 fn a_hundred_thousand_tasks_and_a_million_wakes() {
     alone!(a_hundred_thousand_tasks_and_a_million_wakes);

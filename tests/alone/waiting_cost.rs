@@ -54,7 +54,7 @@ fn costs(waiters: usize) -> (usize, usize) {
         most = most.max(turn.allocations + turn.reallocations + turn.deallocations);
     }
     drop(lease);
-    // Nothing is left of those who waited, nor of those who were turned away.
+    // Nothing is left of the waiters, nor of the requests that were turned away.
     let ((), left) = measured(|| {
         let lease = slots.try_acquire().unwrap();
         let wait = |_| {
@@ -81,6 +81,6 @@ fn a_waiter_costs_a_bounded_amount_and_a_turn_the_same_however_many_wait() {
     let (bytes, many) = costs(10_000);
     println!("{bytes} bytes a waiter; {few} allocations and frees a turn of 10, {many} of 10,000");
     assert!(bytes < 1_000, "{bytes} bytes a waiter");
-    // The tree of those who wait frees a node now and then, at each of its levels.
+    // The tree of waiters frees a node now and then, at each of its levels.
     assert!(many <= few + 16, "{few} for 10 waiters, {many} for 10,000");
 }

@@ -22,7 +22,7 @@ fn enforcer(policy: Policy, time: &VirtualClock) -> Enforcer {
     Enforcer::builder(policy).clock(time.clock()).build().unwrap()
 }
 
-/// At most 50 queries at once, 10 of one organization, waiting up to 60 s.
+/// At most 50 concurrent queries, 10 of one organization, waiting up to 60 s.
 fn queries() -> Policy {
     let limit = |name, cap| Limit::concurrent(name, cap).lease(300 * SECOND).wait(60 * SECOND);
     Policy::new().limit(limit("org", 10).key(["org"])).limit(limit("all", 50))

@@ -1,8 +1,8 @@
-//! Policies of several rates and slots against a naive account of them: random requests, waits,
+//! Policies of several rates and slots against a naive model of them: random requests, waits,
 //! cancels, give-backs, resets, reloads and changes of mode, checked after each step.
 //!
-//! The model knows no lines. What it holds against them is what a line must never do: let a request
-//! wait that lacks nothing, admit above a limit, charge who was refused or left.
+//! The model has no lines. It checks what a line must never do: let a request wait that lacks
+//! nothing, admit above a limit, or charge a request that was refused or that left.
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
@@ -289,7 +289,7 @@ impl World {
         self.limits[limit].mode == Mode::Enforce
     }
 
-    /// Limits that refuse by themselves, whoever waits.
+    /// Limits that refuse by themselves, whether or not requests wait.
     fn refusing(&self, facts: Facts, cost: u64) -> Vec<(usize, Retry)> {
         let mut all: Vec<(usize, Retry)> = self
             .applying(facts)
@@ -307,7 +307,7 @@ impl World {
         all
     }
 
-    /// Enforced limits that apply and that somebody waits for.
+    /// Enforced limits that apply and that have waiters.
     fn queued(&self, facts: Facts) -> Vec<usize> {
         let limits = self.enforcer.limits();
         let applying = self.applying(facts).into_iter().map(|(limit, _)| limit);
@@ -443,7 +443,8 @@ impl World {
         }
     }
 
-    /// Looks who was admitted or turned away meanwhile, and that nobody else could be.
+    /// Finds the requests that were admitted or turned away meanwhile, and checks that no other
+    /// could be.
     fn look(&mut self) {
         let mut still = Vec::new();
         let mut turned_away = Vec::new();
@@ -471,7 +472,7 @@ impl World {
         }
     }
 
-    /// Whether it lacks nothing, and nobody can be before it who does.
+    /// Whether it lacks nothing, and no request before it lacks nothing.
     fn is_stranded(&self, waiting: &Waiting) -> bool {
         let keys = self.applying(waiting.facts);
         let holds_up = |other: &Waiting| {

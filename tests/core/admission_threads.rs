@@ -1,5 +1,5 @@
 //! A policy of rates and slots under threads that admit, wait, cancel, reload and change modes:
-//! nothing above a cap, no slot lost, nobody stuck.
+//! nothing above a cap, no slot lost, no thread stuck.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -26,7 +26,7 @@ fn policy(more: u64) -> Policy {
         .limit(Limit::concurrent("all", CAP).wait(hour))
 }
 
-/// Counts how many are in at once, of each organization and of all.
+/// Counts the requests in flight, of each organization and of all.
 #[derive(Default)]
 struct Inside {
     of_org: [AtomicU32; ORGS as usize],

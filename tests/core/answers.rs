@@ -192,7 +192,7 @@ fn who_waits_is_told_as_of_the_end() {
     assert_eq!(enforcer.limits()[0].timeouts, 0);
 }
 
-/// Who is granted stands in line no more: what it was charged is not counted twice.
+/// A waiter that is granted is no longer in line: its charge is not counted twice.
 #[test]
 fn the_next_unit_after_a_wait_comes_after_who_waits_behind() {
     // Behind others records know the least time only.

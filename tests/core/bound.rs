@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::oracle::{self, Rng, any_quota, at, limiter, nanos};
 use tollgate::{Quota, VirtualClock};
 
-/// Units admitted at stamps, in the order of the calls, of a caller that asks for all it can get.
+/// Units admitted at given timestamps, in the order of the calls, to a caller that takes all it can
+/// get.
 fn greedy(quota: Quota, rng: &mut Rng, backwards: bool) -> Vec<(u64, u64)> {
     let limiter = limiter(quota, VirtualClock::new().clock());
     let interval = nanos(quota.period()).div_ceil(quota.count());

@@ -114,7 +114,7 @@ fn any_number_of_keys_may_be_asked_for() {
     }
 }
 
-/// Fresh keys between those that matter, so many that each place is taken again and again.
+/// So many fresh keys between the keys under test that each place is taken again and again.
 #[test]
 fn a_flood_of_fresh_keys_hides_nobody() {
     let stream: Vec<u32> = (0..100_000).map(|n| if n % 20 == 0 { 7 } else { 1_000 + n }).collect();
@@ -122,7 +122,8 @@ fn a_flood_of_fresh_keys_hides_nobody() {
     assert_eq!(told(30, &stream).top("user")[0].key, "user 7");
 }
 
-/// Each round asks for one key more than there is room for, and so always for one that just went.
+/// Each round asks for one key more than the capacity, and so always for one that was just
+/// forgotten.
 #[test]
 fn rounds_over_one_key_too_many() {
     for k in [1, 2, 5, 16] {

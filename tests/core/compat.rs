@@ -1,5 +1,5 @@
-//! The limiters of `compat` beyond the timelines: limits that change between two calls, ids used
-//! again, what comes late, time that runs backwards, numbers at their ends, races.
+//! The limiters of `compat` beyond the timelines: limits that change between two calls, reused ids,
+//! late calls, time that runs backwards, extreme numbers, races.
 
 mod extremes;
 mod granules;

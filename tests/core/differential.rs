@@ -10,11 +10,11 @@ const KEYS: u64 = 3;
 const STEPS_A_QUOTA: u64 = 2_000;
 /// Where every run stops: the end of time has tests of its own.
 const END: u64 = 1 << 63;
-/// The shortest time, rounded down, of which an axis that has moved remembers what was before.
+/// How far back, at least (rounded down), a limiter remembers after its time origin has moved.
 const NO_RETURN: u64 = 40 * oracle::DAY;
 
-/// A stamp where something may change: at the end of the last wait, a nanosecond before, now
-/// again, or anywhere in a few refills.
+/// A timestamp where something may change: at the end of the last wait, a nanosecond before, the
+/// current time again, or anywhere within a few refills.
 fn later(rng: &mut Rng, now: u64, wait: u64, refill: u64) -> u64 {
     now.saturating_add(match rng.below(8) {
         0 | 1 => 0,

@@ -36,7 +36,7 @@ fn a_refusal_names_the_first_limit_and_charges_none() {
     assert_eq!(admitted(&enforcer, &[("user", "b")], 9), 1);
     let refused = enforcer.admit(&[("user", "b")], 1).unwrap_err();
     assert_eq!((refused.limit(), refused.index()), ("all", 1));
-    // The wait is that of the whole call, and exact.
+    // The wait is for the whole call, and exact.
     let refused = enforcer.admit(&[("user", "a")], 2).unwrap_err();
     assert_eq!(refused.limit(), "user");
     assert_eq!(refused.retry(), Retry::After(Duration::from_secs(1)));
@@ -306,7 +306,8 @@ fn routes_find_the_limits_that_apply_among_many() {
     assert_eq!(admitted(&enforcer, &[("user", "a"), ("view", "/else")], 5), 5);
 }
 
-/// Those that are found by a fact's value stand among those that are always looked at.
+/// Limits that are found by the value of a fact keep their place among those that are always
+/// checked.
 #[test]
 fn limits_are_asked_in_the_order_of_the_policy_however_they_are_found() {
     let routed = |name: &str, fact: &str| two(name).when(fact, ["x"]);

@@ -1,4 +1,4 @@
-//! The ends of every range: quotas, costs, stamps, clocks.
+//! The ends of every range: quotas, costs, timestamps, clocks.
 
 use std::time::Duration;
 
@@ -252,7 +252,7 @@ fn denied_and_free_calls_write_nothing() {
         let _ = limiter.reserve(&key, 0).unwrap();
     }
     assert_eq!((limiter.len(), limiter.overflows()), (0, 0));
-    // What the first look at the table allocates is all there is.
+    // The first access to the table allocates everything.
     assert!(limiter.memory() <= memory + 64 * 1024, "{} after {memory}", limiter.memory());
     limiter.check_n("k", 5).unwrap();
     let before = limiter.peek_n("k", 0);

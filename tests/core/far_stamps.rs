@@ -23,8 +23,8 @@ fn limiter<A: Algorithm>(algorithm: A, time: &VirtualClock) -> RateLimiter<A, Fi
     builder.hasher(FixedState::default()).max_keys(10_000).build()
 }
 
-/// Two limiters whose keys, old ones and new ones, use all they have at each moment of the clock, the
-/// second beside stamps far ahead: both give the same answers.
+/// Two limiters whose keys, old and new, use all they have at each moment of the clock. The second
+/// also gets timestamps far ahead; both give the same answers.
 fn nobody_else_notices<A: Algorithm>(algorithm: A) {
     let time = VirtualClock::starting_at(at(TODAY));
     let (alone, beside) = (limiter(algorithm.clone(), &time), limiter(algorithm, &time));
@@ -69,7 +69,7 @@ fn the_first_stamp_may_be_the_far_one() {
     time.advance(Duration::from_millis(100));
     limiter.check("k").unwrap();
     limiter.check("k").unwrap_err();
-    // The far key owes what it was charged, from whichever side it is looked at.
+    // The far key owes its charge, at whichever time it is checked.
     let then = at(TODAY + 60 * YEAR) + Duration::from_millis(100);
     for now in [at(TODAY), time.now(), at(TODAY + 30 * YEAR)] {
         let denied = limiter.check_at("far", 1, now).unwrap_err();

@@ -1,4 +1,4 @@
-//! More keys than there is room for: memory stays bounded, debts stay, every overflow is counted.
+//! More keys than the capacity: memory stays bounded, debts stay, every overflow is counted.
 
 use std::time::Duration;
 

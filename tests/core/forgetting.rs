@@ -1,4 +1,4 @@
-//! Forgetting that nobody notices: a tiny table with many keys, against one that never forgets.
+//! Forgetting has no visible effect: a tiny table with many keys, against one that never forgets.
 
 use crate::oracle::{self, Bucket, Census, Rng, SECOND, at, nanos, quota};
 use foldhash::fast::FixedState;
@@ -41,7 +41,7 @@ fn run(seed: u64, backwards: bool, census: &mut Census) -> u64 {
             continue;
         }
         if backwards {
-            // Whoever remembers everything would have admitted it too.
+            // A limiter that remembers everything would have admitted it too.
             let bucket = &mut buckets[key as usize];
             if got.is_ok() && cost > 0 {
                 assert!(bucket.allows(cost, stamp), "{got:?} for {cost} at {stamp}: {bucket:?}");

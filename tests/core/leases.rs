@@ -49,7 +49,7 @@ enum Is {
     Left(u64),
     /// Denied, for so many nanoseconds at most.
     Full(u64),
-    /// Denied until somebody gives back.
+    /// Denied until a lease is given back.
     Endless,
     Never,
     Done,
@@ -137,13 +137,13 @@ fn a_slot_is_held_until_exactly_its_end() {
             (LEASE - 1, Take("c", 1), Full(1)),
             (LEASE - 1, Remaining("a"), For(1)),
             (LEASE - 1, Count, Counts(2, 0, 0, 0)),
-            // Nobody needed it: it is over all the same.
+            // No caller needed the slot: the lease is over all the same.
             (LEASE, Remaining("a"), For(0)),
             (LEASE, Count, Counts(1, 1, 1, 0)),
             (LEASE, Take("c", 1), Left(0)),
             (LEASE, Count, Counts(2, 0, 1, 0)),
             (LEASE, Take("d", 1), Full(1)),
-            // It frees nobody else's slot.
+            // It frees no slot of another holder.
             (LEASE, Give("a"), Done),
             (LEASE, Count, Counts(2, 0, 1, 1)),
             (LEASE, Take("d", 1), Full(1)),
@@ -614,7 +614,7 @@ fn keys_of_which_nothing_is_held_are_forgotten() {
     }
 }
 
-/// Nobody asks how many there are: new keys alone forget the old.
+/// No call asks how many keys there are: new keys alone make the limiter forget the old ones.
 #[test]
 fn new_keys_forget_those_that_are_idle() {
     let time = VirtualClock::new();

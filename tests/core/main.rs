@@ -1,5 +1,5 @@
-//! What needs no feature but a clock, an executor or a stream to wait with: rates, slots, sets,
-//! lines, policies. Each room is one subject; `--test core queue::` runs one.
+//! Tests that need no feature but a clock, an executor or a stream to wait with: rates, slots,
+//! sets, lines, policies. Each module is one subject; `--test core queue::` runs one.
 
 mod admission;
 mod admission_model;

@@ -1,5 +1,5 @@
-//! A token bucket in exact arithmetic, written to be believed rather than to be fast, and what
-//! the tests that ask it share.
+//! A token bucket in exact arithmetic, written to be obviously right rather than fast, and what the
+//! tests that use it share.
 //!
 //! What is owed is counted in *grains*: `unit` of them are one unit, and `speed` come back in a
 //! nanosecond. Over a period that all quotas of a test divide, both are whole numbers.
@@ -13,7 +13,7 @@ use tollgate::{Allowed, Clock, Denied, Quota, RateLimiter, Retry, Timestamp};
 pub(crate) const SECOND: u64 = 1_000_000_000;
 pub(crate) const DAY: u64 = 86_400 * SECOND;
 pub(crate) const DECADE: u64 = 3650 * DAY;
-/// A stamp of our days.
+/// A present-day timestamp.
 pub(crate) const TODAY: u64 = 1_790_000_000 * SECOND;
 
 pub(crate) fn at(nanos: u64) -> Timestamp {
@@ -64,7 +64,7 @@ pub(crate) enum Outcome {
     Never,
     /// Denied for the rounding of the stamp at which the busy period began.
     Rounded,
-    /// Denied because the stamp was before that of the last charge.
+    /// Denied because the timestamp was before that of the last charge.
     Stale,
 }
 

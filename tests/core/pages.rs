@@ -15,7 +15,7 @@ fn pages() -> Vec<PathBuf> {
     docs.chain(others.map(|page| root.join(page))).collect()
 }
 
-/// What stands between `](` and `)`.
+/// The text between `](` and `)`.
 fn links(text: &str) -> impl Iterator<Item = &str> {
     text.split("](").skip(1).filter_map(|rest| rest.split(')').next())
 }

@@ -1,6 +1,6 @@
-//! Policies and sets with slots say the same on the fast path and as transactions: random calls to two
-//! of each that are alike, of which one has a limit more that agrees to everything and that only a
-//! transaction decides.
+//! Policies and sets with slots give the same answers on the fast path and as transactions. Random
+//! calls go to two alike, but one of them has an additional limit that always allows and that only
+//! a transaction can decide.
 
 use std::collections::VecDeque;
 use std::time::Duration;

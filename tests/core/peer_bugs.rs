@@ -30,7 +30,7 @@ fn poll<T>(waiting: &mut Waiting<T>) -> Poll<Result<T, WaitError>> {
     waiting.as_mut().poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// One who waits for its turn, as of its first poll.
+/// A waiter, from its first poll.
 fn turn(limiter: &RateLimiter<Gcra, FixedState>, cost: u64, within: Duration) -> Waiting<Allowed> {
     let mut waiting: Waiting<Allowed> = Box::pin(limiter.acquire("k", cost, within));
     assert!(poll(&mut waiting).is_pending());
@@ -118,7 +118,7 @@ fn an_idle_key_saved_more_than_the_burst() {
     }
 }
 
-/// Rows 6 and 19: 50 over a burst of 10 was told to come back, in vain.
+/// Rows 6 and 19: a cost of 50 over a burst of 10 was given a wait, in vain.
 #[test]
 fn a_cost_above_the_burst_was_told_to_wait() {
     let limiter = limiter(Quota::per_second(10), VirtualClock::new().clock());
@@ -244,7 +244,7 @@ fn a_stale_caller_moved_time_back() {
     assert_eq!(admitted, 1050);
 }
 
-/// Row 15: 3 per 10 ns, need 1: was told 3 ns, and the token is there at 4.
+/// Row 15: 3 per 10 ns, need 1: the stated wait was 3 ns, but the token is there at 4.
 #[test]
 fn a_wait_was_rounded_down() {
     let limiter = limiter(quota(3, 10, 3), VirtualClock::new().clock());
@@ -298,7 +298,8 @@ fn a_period_below_a_millisecond_never_refilled() {
     }
 }
 
-/// Row 21: what an outer limit had given was spent when an inner one refused, and nobody said which.
+/// Row 21: units of an outer limit were spent when an inner one refused, and the answer did not
+/// name the limit.
 #[test]
 fn outer_permits_were_spent_when_an_inner_limit_refused() {
     let time = VirtualClock::new();
@@ -329,7 +330,7 @@ fn per_second_meant_one_per_so_many_seconds() {
     assert_eq!(Quota::per_second(5).to_string(), "5/s");
 }
 
-/// Row 26: cancelling the waiter at the head stranded those behind it.
+/// Row 26: cancelling the waiter at the head stranded the waiters behind it.
 #[test]
 fn a_cancelled_head_stranded_the_line() {
     let time = VirtualClock::new();
@@ -356,7 +357,7 @@ fn a_cancelled_head_stranded_the_line() {
     let mut second = turn(&limiter, 1, secs(100));
     drop(head);
     assert!(poll(&mut second).is_ready());
-    // One whose time is over strands nobody, either.
+    // A waiter whose deadline has passed strands no other, either.
     let mut head = turn(&limiter, 5, secs(5));
     let mut second = turn(&limiter, 1, secs(100));
     limiter.reserve("k", 0).unwrap().settle(10);
@@ -536,8 +537,8 @@ fn the_default_clock_was_a_processor_counter() {
     assert!(last.since(begun) < Duration::from_secs(60), "a jump");
 }
 
-/// Row 33: the whole timeout was waited out although nothing could have come of it. The clock
-/// stands: who waited would do so for ever.
+/// Row 33: the whole timeout was waited out although it was already hopeless. The clock stands
+/// still, so a waiter here would wait for ever.
 #[test]
 fn a_wait_in_vain_lasted_for_the_whole_timeout() {
     let time = VirtualClock::new();

@@ -1,8 +1,9 @@
 //! The queue against naive models of it: random programs of one thread over one concurrency limit
 //! and over one key of a rate, on a virtual clock that also goes back and jumps.
 //!
-//! After every step: who was woken, in which order; how the slots stand; what remains of each
-//! lease, which tells when it began. Polling tells who was granted, and who was refused and why.
+//! After every step it compares which waiters were woken, in which order, the state of the slots,
+//! and what remains of each lease, which shows when it began. Polling shows which waiters were
+//! granted, and which were refused and why.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -28,7 +29,7 @@ fn at(nanos: u64) -> Timestamp {
     Timestamp::from_nanos(nanos)
 }
 
-/// Notes who was woken.
+/// Records which waiters were woken.
 struct Bell {
     id: usize,
     rung: Arc<Mutex<Vec<usize>>>,
@@ -42,7 +43,7 @@ impl Wake for Bell {
 
 type Waiting<T> = Pin<Box<dyn Future<Output = Result<T, WaitError>> + Send>>;
 
-/// Those who wait, under the numbers of the model.
+/// The waiters, by their numbers in the model.
 struct Callers<T> {
     futures: Vec<Option<Waiting<T>>>,
     rung: Arc<Mutex<Vec<usize>>>,
@@ -155,7 +156,7 @@ mod slots {
         said: Vec<Option<Said<usize>>>,
         woken: Vec<usize>,
         late: u64,
-        /// Those that ran out and were then ended.
+        /// Leases that ran out and were then ended.
         expired: u64,
     }
 
@@ -237,7 +238,7 @@ mod slots {
             self.woken.push(waiter.id);
         }
 
-        /// What is told to whom is turned away: it comes after all who wait on.
+        /// The answer of a request that is turned away: it comes after all that still wait.
         fn refusal(&self, units: u32) -> Said<usize> {
             Said::Denied(match self.fits(units) && self.line.is_empty() {
                 true => Retry::Unknown { at_latest: Some(Duration::ZERO) },
@@ -245,7 +246,7 @@ mod slots {
             })
         }
 
-        /// Lets go who can, in order; turns away whose time is over.
+        /// Releases the waiters that can go, in order; turns away those whose deadline has passed.
         fn serve(&mut self) {
             while let Some(head) = self.line.front().copied() {
                 let units = head.units as u32;
@@ -469,7 +470,7 @@ mod slots {
         /// What must hold after every step.
         pub(super) fn check(&mut self, census: &mut Census) {
             let woken = std::mem::take(&mut self.model.woken);
-            // Nobody is woken who was dropped.
+            // No dropped waiter is woken.
             let woken: Vec<_> =
                 woken.into_iter().filter(|id| self.callers.futures[*id].is_some()).collect();
             let rung = self.callers.rung();
@@ -623,7 +624,7 @@ mod rates {
                     _ => None,
                 };
                 self.line.pop_front();
-                // A caller that is turned away comes after all who still wait.
+                // A caller that is turned away comes after all that still wait.
                 let said = said.unwrap_or_else(|| self.refusal(head.units));
                 self.said[head.id] = Some(said);
                 self.woken.push(head.id);
@@ -826,7 +827,7 @@ mod rates {
             assert!(model.line.len() <= model.max_waiters, "a line without bound");
             let turn = model.line.front().and_then(|head| model.wait(0, head.units));
             assert_ne!(turn, Some(0), "the head could go");
-            // What a newcomer would be told says what the key owes and who is before it.
+            // The answer to a new caller includes what the key owes and the waiters before it.
             for cost in [1, model.burst] {
                 let expected = match model.wait(model.ahead(), cost) {
                     None => Some(Retry::Never),

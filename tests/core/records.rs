@@ -1,4 +1,4 @@
-//! Limiters whose states are records, held to what all limiters promise.
+//! Limiters whose states are records, checked against the guarantees of all limiters.
 
 mod bound;
 mod change;
@@ -42,7 +42,7 @@ impl Hasher for Identity {
 
 pub(crate) type Limiter<A> = RateLimiter<A, Identity>;
 
-/// A key of a shard: those of one stand under one lock.
+/// A key of a shard: all keys of a shard are under one lock.
 pub(crate) fn key(shard: u64, number: u64) -> u64 {
     shard << 32 | number
 }
@@ -83,7 +83,7 @@ pub(crate) fn left<A: Algorithm>(limiter: &Limiter<A>, key: u64) -> u64 {
     limiter.peek_n(&key, 0).unwrap().remaining()
 }
 
-/// Does `$body` with each algorithm whose states are records, of `$count` units in 100 ns.
+/// Runs `$body` with each algorithm whose states are records, of `$count` units in 100 ns.
 macro_rules! each_algorithm {
     ($count:expr, |$algorithm:ident| $body:expr) => {{
         let quota = $crate::records::quota($count);

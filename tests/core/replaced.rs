@@ -20,7 +20,7 @@ fn slots() -> Limit {
     Limit::concurrent("slots", 5).key(["org"]).wait(60 * SECOND)
 }
 
-/// A request that waits at an override that a reload took away, and who holds its slot.
+/// A request that waits at an override that a reload removed, and the request that holds its slot.
 fn waiting() -> (Enforcer, Admission, Permit) {
     let time = VirtualClock::new();
     let policy = Policy::new().limit(slots());

@@ -43,7 +43,7 @@ fn a_waiter_gets_the_slot_at_the_end_of_the_lease_before() {
     assert_eq!(slots.usage().waiting, 1);
     time.advance(11 * SECOND);
     let Poll::Ready(Ok(lease)) = poll(waiting.as_mut()) else { panic!("not ready") };
-    // The lease began when the slot came free, not when its waiter looked.
+    // The lease began when the slot came free, not when its waiter was polled.
     assert_eq!(lease.remaining(), 9 * SECOND);
 }
 

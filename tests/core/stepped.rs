@@ -1,4 +1,4 @@
-//! The fixed window whose state is a word against the pure one, over long random histories.
+//! The fixed window whose state is a word against the pure algorithm, over long random histories.
 
 use std::time::Duration;
 

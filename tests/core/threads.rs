@@ -1,5 +1,5 @@
 //! Many threads on the same limits, on real threads and real time: no slot is given twice, none is
-//! lost, nobody is left waiting.
+//! lost, no thread waits for ever.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -9,10 +9,10 @@ use std::time::Duration;
 use tollgate::{ConcurrencyLimiter, Enforcer, Limit, Policy, Quota, WaitError};
 
 const THREADS: u64 = 8;
-/// Far longer than a test takes: whoever waits that long was forgotten.
+/// Far longer than a test takes: a thread that waits this long was stranded.
 const LONG: Duration = Duration::from_secs(600);
 
-/// A generator of numbers, xorshift.
+/// A random number generator, xorshift.
 struct Random(u64);
 
 impl Random {
@@ -78,7 +78,7 @@ fn slots_of_one_limit() {
             waited.fetch_add(1, Ordering::Relaxed);
         }
     };
-    // Apart first: while anybody waits nobody else gets anything.
+    // Separately first: while a thread waits, no other gets anything.
     on_threads(|random| (0..4_000).for_each(|_| try_once(random)));
     on_threads(|random| {
         (0..4_000).for_each(|_| if random.below(2) == 0 { try_once(random) } else { wait(random) });

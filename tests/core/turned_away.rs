@@ -1,5 +1,5 @@
-//! A turn that time alone has brought, on a clock that rings at no line, to a waiter that is never
-//! polled: whoever is turned away because of it hands it on.
+//! A waiter that is never polled gets its turn by the passing of time alone, on a clock that rings
+//! no timers. A caller that is turned away because of this waiter passes the turn on.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,12 +17,12 @@ const NO_FACTS: &[(&str, &str)] = &[];
 
 type Waiting<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
-/// Polls with a waker that wakes nobody.
+/// Polls with a waker that does nothing.
 fn look<T>(waiting: &mut Waiting<'_, T>) -> Poll<T> {
     waiting.as_mut().poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// One who waits for the second unit of one a second.
+/// Waits for the second unit of a rate of one a second.
 fn head_of(limiter: &RateLimiter) -> Waiting<'_, bool> {
     limiter.check("").unwrap();
     let mut head: Waiting<'_, bool> =

@@ -1,5 +1,6 @@
-//! Turns that only time has brought, on a clock that does not ring: whoever is refused because
-//! others wait looks whether it is their turn, so nobody who is never polled holds up the rest.
+//! Turns that come by the passing of time, on a clock that rings no timers. A caller that is
+//! refused because others wait checks whether their turn has come, so a waiter that is never polled
+//! does not block the rest.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,8 +17,8 @@ fn abandon<F: Future + Unpin>(future: &mut F) {
     assert!(matches!(polled, Poll::Pending));
 }
 
-/// A rate of one a second that somebody waits for who does not look when it is its turn. Asks 2 s
-/// later, and once more 2 s after that, when the turn was served.
+/// A rate of one a second, with a waiter that is not polled when its turn comes. Asks 2 s later,
+/// and again 2 s after that, when the turn was served.
 async fn asked_twice<T, E>(limiter: &RateLimiter, mut ask: impl FnMut() -> Result<T, E>) {
     limiter.check("k").unwrap();
     let mut waiting = limiter.acquire("k", 1, 5 * SECOND);

@@ -1,8 +1,8 @@
-//! Waiting, with wakers, executors and threads that misbehave: nobody is stranded, nobody is woken
-//! in vain, the accounts stay right.
+//! Waiting, with wakers, executors and threads that misbehave: no waiter is stranded, none is woken
+//! in vain, and the counts stay right.
 //!
-//! That a waker is cloned with no lock held cannot be tested in safe code: one that runs code in
-//! `clone` cannot be made there.
+//! Safe code cannot test that a waker is cloned with no lock held: it cannot make a waker that runs
+//! code in `clone`.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -24,7 +24,7 @@ const LEASE: Duration = Duration::from_secs(10);
 
 type Waiting<T = Lease> = Pin<Box<dyn Future<Output = Result<T, WaitError>> + Send>>;
 
-/// A waker that counts, and does what it is told.
+/// A waker that counts its wake-ups, and runs the given action.
 #[derive(Default)]
 struct Hook {
     woken: AtomicUsize,
@@ -158,7 +158,7 @@ fn a_turn_granted_to_a_waiter_that_is_never_polled_passes_on_at_the_end_of_its_l
     assert_eq!(second_hook.woken(), 1);
     time.advance(SECOND);
     assert_eq!(answer(&mut second).unwrap().remaining(), LEASE - SECOND);
-    // Who comes at last finds its lease over, and harms nobody by giving it back.
+    // The late giver finds its lease over, and its give-back harms no other holder.
     let (mut third, _) = (Box::pin(slots.acquire(SECOND)) as Waiting, ());
     let third = answer(&mut third).unwrap();
     let late = answer(&mut first).unwrap();
@@ -244,7 +244,7 @@ fn a_waker_that_panics_keeps_nobody_else_asleep() {
     let panics = || Hook::on_wake(|| resume_unwind(Box::new("in a waker")));
     let hooks = [panics(), Hook::new(), panics(), Hook::new()];
     let mut line: Vec<_> = hooks.iter().map(|hook| wait_with(&slots, 1, hook)).collect();
-    // It reaches who caused it, after all are awake.
+    // The panic reaches the caller of `reset`, after all waiters are awake.
     let caught = catch_unwind(AssertUnwindSafe(|| slots.reset()));
     assert_eq!(*caught.unwrap_err().downcast::<&str>().unwrap(), "in a waker");
     let woken: Vec<_> = hooks.iter().map(|hook| hook.woken()).collect();
@@ -339,7 +339,7 @@ fn a_waker_that_calls_the_limiter_deadlocks_nothing() {
                 - usize::from(gone)
                 - usize::from(name == "reset");
             stands(&slots, 2, waiting);
-            // All who still wait get their turn.
+            // All remaining waiters get their turn.
             drop(first);
             let rest = std::mem::take(&mut *leases.lock().unwrap());
             drop(rest);
@@ -626,7 +626,7 @@ fn a_clock_without_a_timer_names_the_choices() {
     assert_eq!(slots.acquire_blocking(LEASE).map(|lease| lease.weight()), Ok(1));
 }
 
-/// A hand-made executor: polls who was woken, and rings its timers when the clock is there.
+/// A hand-made executor: polls the woken tasks, and rings timers that are due.
 mod executor {
     use super::*;
 
@@ -859,7 +859,7 @@ mod under_tokio {
         limiter.acquire("k", 1, SECOND / 20).await.unwrap_err();
         is_at(begun, 4 * SECOND / 10);
         tokio::time::timeout(SECOND / 20, limiter.acquire("k", 1, LEASE)).await.unwrap_err();
-        // Who left was not charged.
+        // The waiter that left was not charged.
         limiter.acquire("k", 1, LEASE).await.unwrap();
         is_at(begun, 5 * SECOND / 10);
     }

@@ -41,7 +41,7 @@ fn ours() -> ClientAddress {
     networks(&["10.0.0.0/8", "2001:db8:ffff::/48"])
 }
 
-/// The leftmost entry was trusted, so that every client was whom it liked.
+/// If the leftmost entry were trusted, a client could choose its own address.
 #[test]
 fn an_entry_that_the_client_sent_does_not_count() {
     let line = ["127.0.0.1, 198.51.100.7, 203.0.113.9"];
@@ -128,7 +128,7 @@ fn a_network_may_be_written_as_mapped_addresses() {
     }
 }
 
-/// Entries by what they mean; those that mean nothing leave the client known by its proxy.
+/// Entries by their meaning; for entries without one, the client is the proxy's address.
 #[test]
 fn every_form_of_entry() {
     let whole = ClientAddress::hops(1).ipv6_prefix(Ipv6Prefix::Slash128);

@@ -192,7 +192,7 @@ fn where_no_wait_helps_none_is_told() {
         assert!(!response.headers().contains_key("retry-after"), "{style}");
     }
 
-    // A full concurrency limit: somebody must give back first.
+    // A full concurrency limit: a slot has to be given back first.
     let service = Service::new(Policy::new().limit(Limit::concurrent("queries", 1).lease(secs(9))));
     let held = service.ask(1).0.unwrap();
     let (refused, answers) = service.refused(1);
@@ -338,7 +338,7 @@ fn keys_are_told_on_request() {
     }
 }
 
-/// Clients choose keys, and no key makes headers that nobody takes.
+/// Clients choose keys, and no key may make headers that cannot be sent.
 #[test]
 fn long_keys_are_not_told() {
     let service = Service::new(Policy::new().limit(user(Quota::per_second(5))));

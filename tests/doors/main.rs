@@ -1,4 +1,5 @@
-//! What stands around the core, each behind its feature: files, HTTP, metrics, simulation.
+//! Tests of what is built around the core, each behind its feature: files, HTTP, metrics,
+//! simulation.
 
 mod access_log;
 #[cfg(feature = "http")]

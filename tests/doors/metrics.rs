@@ -1,5 +1,5 @@
-//! What a real run looks like to whoever scrapes it, and that the dashboard, the alerts and the
-//! documentation name what is there.
+//! The metrics of a real run as a scraper sees them; also checks that the dashboard, the alerts and
+//! the documentation use names that exist.
 
 mod asked;
 mod scrape;
@@ -68,11 +68,11 @@ fn run() -> Scrape {
         let of_crowd = |metric| now.get(&format!(r#"{metric}{{limit="crowd"}}"#));
         assert_eq!(of_crowd("tollgate_limit_keys_max"), 16.0);
         assert!(of_crowd("tollgate_limit_overflows_total") > 0.0);
-        // Who found no room owes nothing.
+        // A caller that found no room owes nothing.
         let of_room = of_crowd("tollgate_limit_keys") + of_crowd("tollgate_limit_overflows_total");
         assert_eq!(of_room, 100.0);
 
-        // One of two who wait is let in after 3 s; the other is not, after 60.
+        // Of two waiters one is admitted after 3 s; the other is not, after 60.
         let org = [("org", "KEY-org")];
         let first = enforcer.admit(&org, 1).unwrap();
         std::mem::forget(enforcer.admit(&org, 1).unwrap());
@@ -332,7 +332,7 @@ fn a_lapsed_lease_is_out_of_the_gauge_at_the_next_scrape() {
         };
         time.advance(secs(300) - Duration::from_nanos(1));
         assert_eq!(in_flight(), (1.0, 0.0));
-        // Nobody needs the slot, and nobody asks the limit.
+        // No request needs the slot, and no call asks the limit.
         time.advance(Duration::from_nanos(1));
         assert_eq!(in_flight(), (0.0, 1.0));
         assert_eq!(in_flight(), (0.0, 1.0), "and stays out on a frozen clock");

@@ -1765,7 +1765,7 @@ fn no_single_change_of_a_good_file_panics() {
     }
 }
 
-/// Pieces of which policies are made.
+/// The pieces from which policies are made.
 fn like_a_policy() -> impl Strategy<Value = String> {
     let words = [
         "[[limit]]",

@@ -1,8 +1,10 @@
-//! The page of the policy file: each example is a policy, and each mistake is refused in the words beside it.
+//! The page of the policy file: each example is a policy, and each mistake is refused with the
+//! error beside it.
 //!
-//! A block `toml,wrong` is followed by its error in a block `text`. In a table whose header begins `| key | example`
-//! the second cell has lines of a section as code, one line to a span; where it begins `| written |` the first cell
-//! has them, or `no` and the key that is left out, and the second cell says the error and the hint.
+//! A block `toml,wrong` is followed by its error in a block `text`. In a table whose header begins
+//! with `| key | example`, the second cell holds lines of a section as code, one line per span.
+//! Where the header begins with `| written |`, the first cell holds them, or `no` and the missing
+//! key, and the second cell holds the error and the hint.
 
 use std::fmt::Write;
 
@@ -44,7 +46,7 @@ fn blocks(page: &'static str) -> Vec<(&'static str, String)> {
     blocks
 }
 
-/// The rows of the tables whose header begins so, each with the heading above it.
+/// The rows of the tables whose header begins with `header`, each with the heading above it.
 fn rows(header: &str) -> Vec<(&'static str, Vec<String>)> {
     let (mut heading, mut is_meant) = ("", false);
     let mut rows = Vec::new();
@@ -65,7 +67,7 @@ fn rows(header: &str) -> Vec<(&'static str, Vec<String>)> {
     rows
 }
 
-/// The file that a cell stands for: what it says, and what a file needs besides.
+/// The file for a cell: its lines, and what a file needs besides.
 fn file(heading: &str, cell: &str) -> String {
     let spans: Vec<&str> = cell.split('`').skip(1).step_by(2).collect();
     let (lines, left_out) = match cell.strip_prefix("no ") {

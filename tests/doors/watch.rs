@@ -69,7 +69,7 @@ fn unsettled(watcher: &mut PolicyWatcher) {
     assert!(matches!(look, WatchEvent::Unsettled), "{look:?}");
 }
 
-/// Two looks that take what is new, and one that finds it known.
+/// Two checks that take the new policy, and one that finds it known.
 fn taken(watcher: &mut PolicyWatcher) -> Reload {
     let before = watcher.reloads();
     unsettled(watcher);
@@ -80,7 +80,7 @@ fn taken(watcher: &mut PolicyWatcher) -> Reload {
     reload
 }
 
-/// Two looks that refuse what is new, and others that do not tell it again.
+/// Two checks that refuse the new policy, and others that do not report it again.
 fn failed(watcher: &mut PolicyWatcher) -> Arc<WatchError> {
     let before = (watcher.reloads(), watcher.failures());
     unsettled(watcher);
@@ -201,7 +201,7 @@ fn a_bad_policy_is_told_once_and_the_old_one_decides() {
     let admitted = (0..5).filter(|_| scene.enforcer.admit(&[("user", "a")], 1).is_ok()).count();
     assert_eq!(admitted, 2);
 
-    // Something else for one look, and the same again: nothing new.
+    // Different content for one check, then the old content again: nothing new.
     scene.write("x");
     unsettled(&mut watcher);
     scene.write(&bad);
@@ -238,7 +238,7 @@ fn going_back_to_what_is_in_force_mends_it_without_a_reload() {
     unchanged(&mut watcher);
     assert_eq!(watcher.last_error(), None);
     assert_eq!((watcher.reloads(), watcher.failures()), (1, 1));
-    // It is told again when it comes back.
+    // It is reported again when it comes back.
     scene.write("[[limit");
     failed(&mut watcher);
 }
@@ -358,7 +358,7 @@ fn a_thread_looks_until_it_is_dropped() {
     until(|| watching.reloads() == 1);
     assert_eq!(scene.left("a"), 5);
     scene.write("[[limit");
-    // More than once if the file was seen empty for two looks.
+    // More than once if the file was seen empty in two checks.
     until(|| watching.failures() >= 1);
     assert!(watching.last_error().is_some());
     assert_eq!(scene.left("a"), 5);
@@ -405,7 +405,7 @@ fn a_thread_ends_when_the_enforcer_is_gone() {
     assert_eq!(watching.failures(), 1);
 }
 
-/// Who is woken by a reload, on the thread that looks, may drop what holds that thread.
+/// A waiter that a reload wakes, on the watching thread, may drop what holds that thread.
 #[test]
 fn a_thread_may_drop_its_own_watching() {
     #[derive(Default)]

@@ -24,7 +24,7 @@ const STEPS: usize = 20_000;
 /// The place of Tollgate among a row's contenders.
 const TOLLGATE: usize = 0;
 
-/// What valgrind runs: a walk, when it is told which.
+/// What valgrind runs: a walk, if the arguments name one.
 #[test]
 fn walk() {
     let Ok(asked) = std::env::var(WALK) else { return };
@@ -36,7 +36,7 @@ fn walk() {
     walk(&keys[..steps]);
 }
 
-/// A whole process that walks so far, told the numbers of a row and a contender, and the steps.
+/// A whole process that walks so many steps, for the given row and contender.
 fn process(row: usize, contender: usize, steps: usize) -> Child {
     Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
@@ -63,7 +63,7 @@ fn count(row: usize, contender: usize) -> f64 {
     (twice - once) / STEPS as f64
 }
 
-/// The compiler, and what it was told, in words: as the table has them.
+/// The compiler and its options, as the table names them.
 fn compiler() -> String {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(rustc).arg("-vV").output().expect("a compiler that runs");

@@ -25,7 +25,7 @@ impl Hasher for Fold {
 /// Prepares a contender, then has it decide each of these keys.
 pub(crate) type Walk = fn(&[u64]);
 
-/// What a row is called, and its contenders: Tollgate, governor and the floor.
+/// The name of a row, and its contenders: Tollgate, governor and the floor.
 pub(crate) type Row = (&'static str, [Option<Walk>; 3]);
 
 pub(crate) const ROWS: &[Row] = &[

@@ -1,5 +1,6 @@
-//! A rate and the slots of two limits, decided as one and one by one, on a clock that stands still:
-//! what the threads do, and what is counted.
+//! Histories of a rate and the slots of two limits, admitted together and one by one, on a clock
+//! that stands still. This file has the model, the calls of the threads, and the kinds of answers
+//! that are counted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +17,7 @@ use crate::identity::Identity;
 const THREADS: usize = 3;
 const CALLS: usize = 4;
 const KEY: u64 = 1 << 32;
-/// Kinds of answers that must come up.
+/// Kinds of answers that must occur.
 const KINDS: [&str; 12] = [
     "set admitted",
     "set refused by the rate",
@@ -59,7 +60,7 @@ enum Answer {
     Usage { a: u32 },
 }
 
-/// One thread's limits: units left, slots in use, caps.
+/// The sequential model: units left, slots in use, caps.
 #[derive(Clone, Copy, Debug)]
 struct Model {
     left: u32,
@@ -114,7 +115,7 @@ struct World {
     rate: RateLimiter<Gcra, Identity>,
     a: ConcurrencyLimiter,
     b: ConcurrencyLimiter,
-    /// Orders the beginnings and ends of calls. No part of the model.
+    /// Orders the beginnings and ends of calls. Not part of the model.
     order: AtomicU64,
 }
 
@@ -179,7 +180,8 @@ impl World {
                     let is_set = !matches!(back, Held::Lease { .. });
                     drop(back);
                     if is_set {
-                        // A permit gives its slots back one after the other: two calls at once.
+                        // A permit gives its slots back one after the other, so its drop is two
+                        // concurrent calls.
                         let end = self.order.load(Ordering::Relaxed);
                         let (op, answer) = (Op::GiveBack { of: 1 }, Answer::Done);
                         events.push(Event { begin, end, clock: [0, 0], op, answer });
@@ -199,13 +201,13 @@ impl World {
             };
             events.push(Event { begin, end: self.order(), clock: [0, 0], op, answer });
         }
-        // Kept until all threads are done: what comes back at the end is no part of the history.
+        // Kept until all threads are done: what they give back at the end is not in the history.
         held.into_iter().for_each(std::mem::forget);
         events
     }
 }
 
-/// The kind of answer that `event` is.
+/// The kind of answer of `event`.
 fn kind(event: &Event) -> &'static str {
     match (event.op, event.answer) {
         (Op::Set, Answer::Admitted) => "set admitted",

@@ -1,21 +1,21 @@
-//! Linearizability by search (Wing and Gong, 1993; Lowe, 2017): of the calls that could come next,
-//! since no call that is left had ended before they began, take one whose answer the model gives,
-//! and go on; if none leads to the end, go back.
+//! Checks linearizability by search (Wing and Gong, 1993; Lowe, 2017). Candidates for the next call
+//! are the calls that began before any remaining call ended. The search takes a candidate whose
+//! answer the model gives, and continues; if no candidate leads to the end, it backtracks.
 
-/// Nanoseconds. Time moves by whole ones of these.
+/// Nanoseconds. Time moves in multiples of this step.
 pub const TIME_STEP: i64 = 12;
 
-/// What one thread would have been answered.
+/// A sequential model of the code under test.
 pub trait Model: Copy {
     type Op: Copy;
     type Answer: Copy + PartialEq;
 
-    /// What `op` is answered. `now` is the stamp it read itself, if it is not given one; `None` if
-    /// it cannot have read that.
+    /// The answer to `op`. `now` is the timestamp that the call read itself, if it is not given
+    /// one. Returns `None` if the call cannot have read that timestamp.
     fn step(&mut self, op: Self::Op, now: i64) -> Option<Self::Answer>;
 }
 
-/// One call, from when to when, and what the clock said then.
+/// One call: its beginning, its end, and what the clock said in between.
 #[derive(Clone, Copy, Debug)]
 pub struct Event<Op, Answer> {
     pub begin: u64,
@@ -25,7 +25,7 @@ pub struct Event<Op, Answer> {
     pub answer: Answer,
 }
 
-/// Whether some order of `events` that is true to time gives all their answers.
+/// Whether `events` have an order that respects real time and gives all their answers.
 pub fn has_serial_order<M: Model>(model: M, events: &[Event<M::Op, M::Answer>]) -> bool {
     assert!(events.len() < 32, "one bit each");
     search(&model, events, 0)

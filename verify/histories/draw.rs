@@ -1,4 +1,5 @@
-//! Draws histories, and counts what came up in them.
+//! Draws random histories, and counts the kinds of answers in them. The files `rates`, `slots`,
+//! `lines` and `admits` say what a history does.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,10 +10,10 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 
 use crate::checker::{Event, Model, has_serial_order};
 
-/// The least share of all calls that a kind of answer must make up: one in this many.
+/// The least share of all calls that each kind of answer must have: one in this many.
 const RARE: u64 = 1000;
 
-/// SplitMix64.
+/// The random number generator SplitMix64.
 pub struct Random(u64);
 
 impl Random {
@@ -28,7 +29,7 @@ impl Random {
         values[self.below(values.len() as u64) as usize]
     }
 
-    /// For a thread of its own.
+    /// A generator for another thread.
     pub fn split(&mut self) -> Random {
         Random(self.below(u64::MAX))
     }
@@ -38,8 +39,8 @@ fn from_environment(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
 }
 
-/// Runs `history` under as many schedules as are asked for. It gives the kinds of answers that came
-/// up; each of `kinds` must not be rare among `calls` a history.
+/// Runs `history` under as many schedules as the environment asks for. `history` returns the kinds
+/// of answers that occurred; each of `kinds` must not be rare among the `calls` of each history.
 pub fn histories<K: IntoIterator<Item = &'static str>>(
     kinds: &[&'static str],
     calls: u64,
@@ -50,7 +51,7 @@ pub fn histories<K: IntoIterator<Item = &'static str>>(
     let counts: Arc<Mutex<BTreeMap<&str, u64>>> = Arc::default();
     let drawn = Arc::new(AtomicU64::new(0));
     let begun = Instant::now();
-    // Random walks find what takes many switches, PCT what takes few at the right places.
+    // Random walks find bugs that take many switches, PCT those that take few at the right places.
     let schedulers: [Box<dyn Scheduler + Send>; 2] = [
         Box::new(RandomScheduler::new_from_seed(seed, (histories - histories / 4) as usize)),
         Box::new(PctScheduler::new_from_seed(seed, 3, (histories / 4) as usize)),
@@ -58,7 +59,7 @@ pub fn histories<K: IntoIterator<Item = &'static str>>(
     for scheduler in schedulers {
         let (counts, drawn) = (counts.clone(), drawn.clone());
         let mut config = shuttle::Config::default();
-        // That weak memory is not modelled: loom does that.
+        // shuttle warns that it does not model weak memory; loom does.
         config.silence_warnings = true;
         let runner = shuttle::Runner::new(scheduler, config);
         runner.run(move || {
@@ -81,7 +82,7 @@ pub fn histories<K: IntoIterator<Item = &'static str>>(
     assert!(rare.is_empty(), "too rare to say anything: {rare:?}");
 }
 
-/// Runs `threads` at once, and gives what they return.
+/// Runs `threads` concurrently and returns their results.
 pub fn race<T: Send + 'static>(
     threads: usize,
     random: &mut Random,

@@ -1,5 +1,5 @@
-//! Waiting in line. When all is still, whoever waits must have a reason to: there is no room, and
-//! its time is not over.
+//! Histories of waiters in a line. After all threads have ended, each remaining waiter must have a
+//! reason to wait: there are not enough free slots for it, and its deadline has not passed.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use crate::draw::{self, Random};
 const THREADS: usize = 3;
 const CALLS: usize = 4;
 const STEP: Duration = Duration::from_nanos(12);
-/// Kinds of answers that must come up.
+/// Kinds of answers that must occur.
 const KINDS: [&str; 11] = [
     "granted at once",
     "granted in line",
@@ -33,7 +33,7 @@ const KINDS: [&str; 11] = [
 struct World {
     time: VirtualClock,
     limiter: ConcurrencyLimiter,
-    /// Units held: known where leases do not end and the cap does not change.
+    /// Units held: known only if leases do not end and the cap does not change.
     held: Option<AtomicU32>,
     cap: u32,
 }
@@ -70,7 +70,7 @@ impl Waiting {
     }
 }
 
-/// What a thread is left with.
+/// What remains of a thread after its calls.
 #[derive(Default)]
 struct Left {
     kinds: Vec<&'static str>,
@@ -189,7 +189,7 @@ impl World {
         drop(lease);
     }
 
-    /// All is still.
+    /// Checks the waiters that remain once all threads have ended.
     fn check(&self, left: &mut [Left]) {
         let mut heaviest = 0;
         let mut waiting_still = 0;

@@ -1,9 +1,9 @@
-//! Concurrent histories of the public verbs, drawn by shuttle and checked against a sequential
-//! model: is there an order of the calls, true to time, in which one thread would have had the
-//! same answers?
+//! Concurrent histories of the public methods, scheduled by shuttle and checked against a
+//! sequential model: is there an order of the calls that respects real time, in which a single
+//! thread would have got the same answers?
 //!
-//! The argument says of what: `rates`, `slots`, `lines` or `admits`. `TOLLGATE_HISTORIES` says how many,
-//! `TOLLGATE_SEED` which.
+//! The argument names the histories: `rates`, `slots`, `lines` or `admits`. `TOLLGATE_HISTORIES`
+//! sets their number, `TOLLGATE_SEED` the seed.
 
 #[cfg(tollgate_shuttle)]
 mod admits;

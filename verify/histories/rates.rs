@@ -1,4 +1,5 @@
-//! Rates: what the threads do, and what is counted.
+//! Histories of rates: the calls of the threads, and the kinds of answers that are counted. The
+//! sequential model is in `model`.
 
 mod model;
 
@@ -24,7 +25,7 @@ const QUOTAS: [Quota; 4] = [
     Quota { interval: 4, burst: 4 },
     Quota { interval: 6, burst: 3 },
 ];
-/// Kinds of answers that must come up.
+/// Kinds of answers that must occur.
 const KINDS: [&str; 14] = [
     "check allowed",
     "check denied",
@@ -47,7 +48,7 @@ type Limiter = RateLimiter<Gcra, Identity>;
 struct World {
     time: VirtualClock,
     limiters: [Limiter; 2],
-    /// Orders the beginnings and ends of calls. No part of the model.
+    /// Orders the beginnings and ends of calls. Not part of the model.
     order: AtomicU64,
 }
 
@@ -89,7 +90,7 @@ impl World {
             let cell = random.below(CELLS as u64) as usize;
             let (limiter, key) = self.limiter(cell);
             let cost = [1, 1, 1, 2, 2, 3][random.below(6) as usize];
-            // Some decide at a stamp that is no longer now.
+            // Some calls decide at an earlier timestamp than the clock's.
             let now = self.now();
             let at = Timestamp::from_nanos(now as u64);
             let (begin, clock) = (self.order(), now);
@@ -187,7 +188,7 @@ fn to_answer(index: usize, answer: Result<Allowed, Denied>) -> Answer {
     answer.map_or_else(|error| denied(index, error), allowed)
 }
 
-/// The kinds of answers that `event` is one of.
+/// The kinds of answers of `event`.
 fn kinds(event: &Event) -> impl Iterator<Item = &'static str> {
     let kind = match (event.op, event.answer) {
         (Op::Check { .. }, Answer::Allowed(_)) => "check allowed",
@@ -212,7 +213,7 @@ pub fn main() {
     draw::histories(&KINDS, (THREADS * CALLS) as u64, |random| {
         let quotas = [(); 2].map(|()| random.one_of(&QUOTAS));
         let world = Arc::new(World::new(quotas));
-        // Mostly the axis is there before the race. Sometimes the race makes it.
+        // Usually the time origin is set before the race. Sometimes the race sets it.
         if random.below(8) > 0 {
             for cell in [0, WIDE] {
                 let (limiter, key) = world.limiter(cell);

@@ -1,4 +1,5 @@
-//! Slots of one limit, for which nobody waits: what the threads do, and what is counted.
+//! Histories of the slots of one limit, without waiters: the calls of the threads, and the kinds of
+//! answers that are counted. The sequential model is in `model`; `lines` has waiters.
 
 mod model;
 
@@ -13,7 +14,7 @@ use crate::draw::{self, Random};
 use model::{Answer, LEASES, LENGTH, Model, Op, Retry, THREADS};
 
 const CALLS: usize = 4;
-/// Kinds of answers that must come up.
+/// Kinds of answers that must occur.
 const KINDS: [&str; 15] = [
     "granted",
     "denied",
@@ -37,7 +38,7 @@ type Event = checker::Event<Op, Answer>;
 struct World {
     time: VirtualClock,
     limiter: ConcurrencyLimiter,
-    /// Orders the beginnings and ends of calls. No part of the model.
+    /// Orders the beginnings and ends of calls. Not part of the model.
     order: AtomicU64,
 }
 
@@ -57,7 +58,7 @@ impl World {
         self.time.now().as_nanos() as i64
     }
 
-    /// The calls of one thread, and the leases that it is left with.
+    /// The calls of one thread, and the leases that it still holds.
     fn run(&self, owner: usize, random: &mut Random) -> (Vec<Event>, [Option<Lease>; LEASES]) {
         let mut events = Vec::new();
         let mut leases = [const { None }; LEASES];
@@ -133,7 +134,7 @@ fn denied(denied: &Denied) -> Answer {
     }
 }
 
-/// The kinds of answers that `event` is one of.
+/// The kinds of answers of `event`.
 fn kinds(event: &Event) -> impl Iterator<Item = &'static str> {
     let kind = match (event.op, event.answer) {
         (_, Answer::Granted) => "granted",

@@ -14,14 +14,14 @@ use serde_json::Value;
 /// A browser that takes longer than this hangs.
 const BOUND: Duration = Duration::from_secs(90);
 
-/// A window within the window: that of a browser does not get as narrow as a telephone.
+/// The page is in an iframe, since a browser window cannot be as narrow as a telephone.
 const WINDOW: &str = r#"<!DOCTYPE html><html style="color-scheme: light dark"><body>
 <iframe src="probed.html" width="WIDTH" height="900" style="border: 0"></iframe><pre id="seen"></pre>
 <script>
 addEventListener("message", (seen) => { document.getElementById("seen").textContent = seen.data; });
 </script></body></html>"#;
 
-/// Looks at the page from inside, and tells the window what it saw.
+/// Examines the page from inside, and reports to the outer window what it found.
 const PROBE: &str = include_str!("browser/probe.js");
 
 pub(crate) struct Browser(PathBuf);
@@ -104,7 +104,7 @@ impl Browser {
 fn output(mut child: Child, bound: Duration) -> String {
     let mut stdout = child.stdout.take().unwrap();
     let (tell, told) = mpsc::channel();
-    // Not joined: whoever still holds the pipe would hold the test.
+    // Not joined: a process that still holds the pipe would block the test.
     thread::spawn(move || {
         let mut text = String::new();
         let read = stdout.read_to_string(&mut text).map(|_| text);

@@ -114,7 +114,7 @@ fn the_log_is_not_written_over() {
     assert!(fs::metadata(log).unwrap().len() > 0);
 }
 
-/// The figures of the pages are those that anybody gets.
+/// The figures in the documentation are those that the command prints for anyone.
 #[test]
 #[cfg(feature = "peers")]
 fn the_pages_say_what_the_command_says() {

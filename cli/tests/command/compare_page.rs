@@ -41,7 +41,7 @@ fn compare(test: &str, args: &[&str]) -> Compared {
     Compared { path, html, report }
 }
 
-/// The page that most tests look at: some scenarios, and speed.
+/// The page that most tests examine: some scenarios, and speed.
 static PAGE: LazyLock<Compared> = LazyLock::new(|| {
     let scenarios = ["edges", "tokens", "two-windows", "log"];
     let scenarios = scenarios.iter().flat_map(|name| ["--scenario", name]);
@@ -73,7 +73,7 @@ fn expected(report: &Value) -> BTreeMap<String, (&'static str, u64)> {
     }
     for (index, scenario) in list(report, "scenarios").iter().enumerate() {
         for (measure, figure) in [("excess", "excess"), ("wrongful", "wrongful_requests")] {
-            // Where nobody has a bar, that is said instead.
+            // If no contender has a bar, a sentence says so instead.
             if list(scenario, "scores").iter().any(|score| score[figure].as_u64() > Some(0)) {
                 plots
                     .insert(format!("{measure}-{}-title", index + 1), ("mark-bar", able(scenario)));

@@ -1,5 +1,5 @@
-//! `tollgate replay` against a model that shares nothing with it: its own reading of log lines, and
-//! rational arithmetic in whole numbers. Every decision must be the same.
+//! `tollgate replay` against a model that shares no code with it: it parses log lines by itself,
+//! and computes with rational numbers as integers. Every decision must be the same.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;

@@ -29,7 +29,7 @@ fn run(name: &str, scenario: &str) -> Value {
     simulate(&[&path, "--json"]).expect(0).json()
 }
 
-/// One group of clients who come at once, with a service time of 1 s.
+/// One group of clients that arrive together, with a service time of 1 s.
 fn clients(size: u32, also: &str) -> String {
     format!(
         "[[clients]]\nname = \"all\"\n{also}\n\

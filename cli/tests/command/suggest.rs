@@ -39,7 +39,7 @@ fn file(name: &str, content: impl AsRef<[u8]>) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// Event lines of requests: when, by whom.
+/// Event lines of requests: the time and the caller of each.
 fn log_of<'a>(requests: impl IntoIterator<Item = (f64, &'a str)>) -> String {
     let line = |(t, user)| format!("{}\n", json!({"t": t, "facts": {"user": user}}));
     requests.into_iter().map(line).collect()
@@ -58,7 +58,7 @@ fn quota(suggestion: &Value) -> Quota {
 #[derive(Debug)]
 struct Replayed {
     summary: Value,
-    /// Of each fact, its values, and those that had a request refused.
+    /// For each fact, its values, and the values that had a request refused.
     callers: BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)>,
 }
 
@@ -371,7 +371,7 @@ fn facts_that_no_request_has_are_said() {
         (&suggestion["facts"][0]["callers"], &suggestion["requests"]),
         (&json!(2), &json!(3))
     );
-    // In an access log `-` is nobody.
+    // In an access log `-` is an unknown user.
     let example = suggest_json(LOG, &["--by", "user"]);
     assert!(example["facts"][0]["requests"].as_u64() < example["requests"].as_u64());
 

@@ -83,7 +83,8 @@ fn amounts_are_counted_as_by_hand() {
     let in_vain = Answer::Denied(Wait::After(Duration::from_secs(1)));
     let all = || always(Answer::Allowed);
     let s = SECOND;
-    // Who, the requests, and: admitted, denied, worst window, excess, wrongly denied units.
+    // The contender, the requests, and: admitted, denied, worst window, excess, wrongly denied
+    // units.
     type Case<'a> = (Entry, &'a [(u64, u64)], [u64; 5]);
     let cases: [Case<'_>; 12] = [
         (all(), &[(0, 1), (0, 1), (0, 3)], [5, 0, 5, 3, 0]),
@@ -154,7 +155,7 @@ fn waits_are_compared_with_the_least_that_helps() {
         let found = [waits.stated, waits.exact, waits.early_ns, waits.late_ns, waits.wrong];
         assert_eq!((found, waits.sampled), (expected, 2), "case {index}");
     }
-    // None helps: whoever says so is right, whoever states one is not.
+    // No wait helps: a contender that says so is right, one that states a wait is wrong.
     let never = score(says(|wait| wait), &[(0, 3)]).waits.unwrap();
     assert_eq!((never.stated, never.exact, never.wrong), (1, 1, 0));
     let in_vain = score(says(|_| Wait::After(SEVEN)), &[(0, 3)]).waits.unwrap();
@@ -181,7 +182,7 @@ fn who_cannot_take_part_or_panics_is_not_judged() {
 
 #[test]
 fn each_mistake_is_found_in_a_limiter_that_makes_it() {
-    /// Rows that one who answers always alike shows.
+    /// The rows that a contender with a constant answer shows.
     fn rows(answer: Answer) -> Vec<u32> {
         let report = Comparison::new(two(), 1).scenarios(Vec::new()).run(&[always(answer)]);
         let shows = |outcome: &Outcome| matches!(outcome, Outcome::Shows(_));

@@ -1,4 +1,4 @@
-//! When the requests of a log end, and how many of them there are at once.
+//! When the requests of a log end, and how many of them are in flight together.
 
 use tollgate::{Limit, Policy, Quota};
 use tollgate_cli::replay::{Format, Replay, Summary};

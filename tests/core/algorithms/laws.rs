@@ -58,7 +58,7 @@ pub(crate) fn any_cost(rng: &mut Rng, capacity: u64, remaining: u64) -> u64 {
     }
 }
 
-/// The next stamp: about edges of windows, or any within a few periods.
+/// The next timestamp: near an edge of a window, or anywhere within a few periods.
 pub(crate) fn any_next(rng: &mut Rng, now: u64, period: u64) -> u64 {
     let edge = now - now % period;
     match rng.below(10) {

@@ -19,7 +19,7 @@ fn per_second(limit: u64) -> DualLimit {
     DualLimit { concurrent: None, per_second: Some(limit) }
 }
 
-/// How the bucket stands, counting nobody.
+/// The state of the bucket, without counting a request.
 fn load(dual: &DualLimiter) -> (u64, u64) {
     let Overloaded { load } = dual.start("k", concurrent(0)).unwrap_err();
     (load.concurrent - 1, load.recent)

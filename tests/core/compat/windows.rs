@@ -29,7 +29,8 @@ fn windows_of_two_lengths_share_a_count_where_they_have_one_number() {
     let value = |window, secs_now| hits.hit_at("k", 9, Some(secs(window)), at(secs_now)).value;
     // 1005 / 1010 and 1005 / 2000 are both 0; 1005 / 10 is not.
     assert_eq!([value(1_010, 1_005), value(2_000, 1_006), value(10, 1_006)], [1, 2, 1]);
-    // Who counted last says when it ends: the first, in 2 s; the second's window goes on.
+    // The latest counted call says when its window ends: the first ends in 2 s; the second's window
+    // goes on.
     assert_eq!(value(1_010, 1_008), 3);
     time.set(at(1_010));
     assert_eq!(hits.current("k", Some(secs(2_000))), 0);

@@ -1,4 +1,4 @@
-//! An algorithm whose state is in records, whether or not it fits a word.
+//! An algorithm whose state is in records, even if it fits a word.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Timelines of concurrency limits, on the slots of keys. Times are in seconds; a slot that is over
-//! is counted until somebody needs it.
+//! Timelines of concurrency limits, on the slots of keys. Times are in seconds; a slot whose lease
+//! is over is counted until another caller needs it.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -43,7 +43,7 @@ impl InFlight {
         self.time.set(at(millis * 1_000_000));
     }
 
-    /// Whether a slot was free, and how many were taken back that nobody had given back.
+    /// Whether a slot was free, and how many were taken back that their holders had not given back.
     fn start(&mut self, key: &str, id: &str) -> (bool, u64) {
         let taken_back = |usage: Usage| usage.expired - u64::from(usage.overdue);
         let before = taken_back(self.slots.usage(key));

@@ -63,7 +63,7 @@ fn never_more_than_its_own_bound_in_any_interval() {
         let (admitted, denied) = (admitted.into_inner().unwrap(), denied.into_inner());
         assert!(admitted.len() > 100 && denied > 100, "{} {denied}", admitted.len());
         for (from, ..) in &admitted {
-            // Those that lie wholly in it, by when they were over.
+            // The admissions that lie wholly in the window, ordered by their end.
             let mut within: Vec<_> =
                 admitted.iter().filter(|(before, ..)| before >= from).collect();
             within.sort_by_key(|(_, after, _)| *after);
@@ -77,7 +77,7 @@ fn never_more_than_its_own_bound_in_any_interval() {
     });
 }
 
-/// Where an answer tells when the charge was.
+/// Where the answer shows when the charge was.
 #[test]
 fn a_log_admits_no_more_than_its_count_in_a_window() {
     const COUNT: u64 = 5;

@@ -1,4 +1,4 @@
-//! More keys than there is room for.
+//! More keys than the capacity of the records.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

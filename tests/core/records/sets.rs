@@ -1,4 +1,4 @@
-//! Several keys at once: all or none.
+//! Several keys in one set: all or none.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -150,7 +150,7 @@ fn a_standing_that_cannot_be_ends_no_call() {
 
 const THREADS: usize = 4;
 
-/// Runs `body` on all threads at once.
+/// Runs `body` on all threads concurrently.
 fn on_threads(body: impl Fn(usize) + Sync) {
     thread::scope(|scope| {
         for index in 0..THREADS {

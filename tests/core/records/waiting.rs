@@ -23,7 +23,7 @@ impl Wake for Bell {
     }
 }
 
-/// One who waits, and how often it was woken.
+/// A waiter, and how often it was woken.
 struct Caller {
     future: Pin<Box<AcquireRate>>,
     bell: Arc<Bell>,
@@ -233,7 +233,7 @@ fn a_grant_behind_a_line_is_denied_as_one_unit_is() {
         let time = VirtualClock::starting_at(at(10_000));
         let limiter = limiter(algorithm, &time);
         limiter.check_n(&1, 1).unwrap();
-        // Who waits wants all of it, and a part is there.
+        // The waiter needs the whole burst, and only a part has come back.
         let _waits = Caller::new(limiter.acquire(&1, 6, nanos(1_000)));
         let retry = limiter.check(&1).unwrap_err().retry();
         let before = left(&limiter, 1);

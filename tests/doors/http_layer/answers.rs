@@ -1,4 +1,4 @@
-//! What clients are told, and what they are counted by together.
+//! The responses that clients get, and the keys by which they are counted together.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -149,7 +149,7 @@ async fn an_outer_limit_is_not_charged_for_what_an_inner_one_refuses() {
     }
 }
 
-/// Never `Retry-After: 0`, and a client that waits as long as it is told comes in.
+/// Never `Retry-After: 0`, and a client that waits as long as the header says is admitted.
 #[tokio::test]
 async fn retry_after_is_at_least_a_second_and_enough() {
     for under in Under::ALL {
@@ -291,8 +291,8 @@ async fn keys_are_shown_on_request() {
     }
 }
 
-/// Requests of few sets of limits, and of more than are kept, of other numbers after reloads: each
-/// is told its own.
+/// Requests with few sets of limits, and with more sets than are cached, with other numbers after
+/// reloads: each gets its own.
 #[tokio::test]
 async fn the_policy_that_is_told_is_that_of_the_request() {
     for sets in [2, 12] {

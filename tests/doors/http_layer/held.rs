@@ -17,7 +17,7 @@ fn one_slot() -> Gate {
     Gate::new(Policy::new().limit(Limit::concurrent("slots", 1).lease(LEASE)))
 }
 
-/// Nothing is held, and somebody else comes in.
+/// Nothing is held, and another request is admitted.
 async fn is_free(gate: &Gate, server: &Server) {
     until(|| gate.in_use("slots") == 0).await;
     let told = server.client().await.get("/", &[]).await;
@@ -86,7 +86,7 @@ async fn until_the_client_hangs_up_before_the_response() {
     }
 }
 
-/// A response that nobody reads, as far as the server can send it.
+/// A response that the client does not read, as far as the server can send it.
 async fn stalled(server: &Server) -> (Begun, hyper::body::Incoming, Stream) {
     let mut begun = server.client().await.begin("/held", &[]);
     let stream = server.handler().await.streams();
@@ -200,7 +200,7 @@ async fn of_head_and_of_nothing_the_body_is_over_at_once() {
             assert_eq!((told.status, &*told.body), (status, ""), "{under:?}");
             until(|| gate.in_use("slots") == 0).await;
         }
-        // A body that would go on and on, of which HEAD sees nothing. Hyper over HTTP/2 sends it.
+        // An endless body, of which HEAD must send nothing. Hyper over HTTP/2 sends it.
         if under == Under::Hyper2 {
             continue;
         }

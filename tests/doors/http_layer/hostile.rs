@@ -1,4 +1,4 @@
-//! Headers that somebody sends who means no good, byte by byte.
+//! Headers of a hostile client, byte by byte.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! A server whose handlers do what the test says, and clients of it.
+//! A server whose handlers do what the test says, and its clients.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -293,7 +293,7 @@ impl Server {
         Client::connect(self.address, self.under.is_http2()).await
     }
 
-    /// Takes no more connections and ends when those there are have ended.
+    /// Accepts no more connections and ends when the existing ones have ended.
     pub(crate) fn stop(&self) {
         self.stop.notify_one();
     }

@@ -14,7 +14,7 @@ fn slots(cap: u32) -> Policy {
     Policy::new().limit(Limit::concurrent("slots", cap).wait(WAIT).max_waiters(8))
 }
 
-/// A client that has the only slot, and others that stand in line for it.
+/// A client that has the only slot, and others that wait in line for it.
 struct Line {
     gate: Gate,
     server: Server,
@@ -220,7 +220,7 @@ async fn a_change_lets_those_in_who_wait() {
     }
 }
 
-/// A rate that cannot pass in time refuses at once, and names itself.
+/// A rate whose wait exceeds the time limit refuses immediately, and is named in the refusal.
 #[tokio::test]
 async fn for_a_rate() {
     for under in Under::ALL {
@@ -232,7 +232,7 @@ async fn for_a_rate() {
         assert_eq!(server.client().await.get("/", &ann).await.status, 200);
         let mut second = server.client().await.begin("/", &ann);
         until(|| gate.waiting("user") == 1).await;
-        // Somebody else is another line.
+        // Another caller has another line.
         assert_eq!(server.client().await.get("/", &[("x-user", "bob")]).await.status, 200);
         gate.time.advance(Duration::from_millis(999));
         meanwhile().await;
@@ -261,7 +261,7 @@ async fn without_a_timer_nobody_waits() {
     }
 }
 
-/// A server that stops serves those who wait.
+/// A server that stops still serves its waiters.
 #[tokio::test]
 async fn a_server_that_stops_lets_in_who_waits() {
     for under in [Under::Axum1, Under::Axum2] {

@@ -18,7 +18,7 @@ pub(crate) type Labels = BTreeMap<String, String>;
 pub(crate) struct Scrape {
     pub(crate) text: String,
     pub(crate) samples: BTreeMap<(String, Labels), f64>,
-    /// Name to type, of those that are described.
+    /// Name to type, of the described metrics.
     pub(crate) described: BTreeMap<String, String>,
     types: BTreeMap<String, String>,
 }

@@ -1,15 +1,15 @@
-//! One thread's Tollgate: GCRA in whole nanoseconds. Intervals divide `TIME_STEP` and time moves
-//! by whole ones, so that nothing is rounded but debt at a change of quota.
+//! The sequential model of rates: GCRA in whole nanoseconds. Intervals divide `TIME_STEP` and time
+//! moves in multiples of it, so that only debt is rounded, when a quota changes.
 
 use crate::checker;
 
-/// Two keys of a narrow limiter, then the one key of a wide one.
+/// Two keys of a narrow limiter, then the one key of a wide limiter.
 pub const CELLS: usize = 3;
 pub const WIDE: usize = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quota {
-    /// Nanoseconds a unit takes to come back.
+    /// Nanoseconds until a unit comes back.
     pub interval: i64,
     pub burst: i64,
 }
@@ -26,7 +26,7 @@ pub enum Op {
         cost: i64,
         now: i64,
     },
-    /// Of the cells, in this order, all or none.
+    /// Admits all cells or none, in this order.
     Admit {
         cells: [usize; 2],
         cost: i64,
@@ -42,7 +42,7 @@ pub enum Op {
         cost: i64,
         owner: usize,
     },
-    /// One cell's part in a change. A change reaches each key at a moment of its own.
+    /// The change of one cell. A change reaches each key at a moment of its own.
     SetQuota {
         cell: usize,
         quota: Quota,
@@ -59,7 +59,7 @@ pub struct Standing {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Answer {
     Allowed(Standing),
-    /// By the limit `index` of those asked. No wait is never.
+    /// By the limit with this index in the call. Without a wait, no wait ever helps.
     Denied {
         index: usize,
         standing: Standing,
@@ -71,10 +71,10 @@ pub enum Answer {
 #[derive(Clone, Copy, Debug)]
 struct Cell {
     full_at: i64,
-    /// All quotas that were, the latest last.
+    /// All quotas so far, the latest last.
     quotas: [Quota; 8],
     changes: usize,
-    /// The latest stamp with which it was written.
+    /// The latest timestamp with which it was written.
     written: i64,
 }
 
@@ -186,7 +186,7 @@ impl Cell {
         Answer::Allowed(standing(debt + cost * interval, self.full_at))
     }
 
-    /// `None` if `now` is before a stamp that was used already: the clock is read after the state.
+    /// `None` if `now` is before a timestamp already used: a call reads the clock after the state.
     fn settle(&mut self, charge: Charge, cost: i64, now: i64) -> Option<()> {
         let interval = self.quota().interval;
         let more = cost - charge.cost;
@@ -213,7 +213,7 @@ impl Cell {
     fn set_quota(&mut self, quota: Quota, now: i64) {
         let debt = self.full_at - now;
         if debt > 0 {
-            // Up, as promised, to a whole nanosecond.
+            // Rounded up to a whole nanosecond, as documented.
             let interval = self.quota().interval;
             self.full_at = now + (debt * quota.interval + interval - 1) / interval;
         }

@@ -1,16 +1,16 @@
-//! One thread's concurrency limit: a list of leases, and what is over is taken back when somebody
-//! needs it.
+//! The sequential model of a concurrency limit: a list of leases. Leases that are over are taken
+//! back when a call needs their slots.
 
 use crate::checker;
 
-/// Leases that each of the threads can have.
+/// The most leases per thread.
 pub const LEASES: usize = 2;
 pub const THREADS: usize = 3;
 
-/// How long a lease is, in nanoseconds.
+/// The length of a lease in nanoseconds.
 pub const LENGTH: i64 = 24;
 
-/// Leases are numbered, by thread.
+/// Leases are numbered per thread.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Op {
     Acquire { weight: u32, lease: usize },
@@ -86,7 +86,8 @@ impl Model {
                 self.leases[lease] = Lease { weight, end: now + LENGTH, is_held: true };
                 return Answer::Granted;
             }
-            // The first moment at which what is not over leaves room, if nobody gives back.
+            // The first moment at which enough leases are over to make room, if no lease is given
+            // back.
             let left = |at: i64| self.held().filter(|l| l.end > at).map(|l| l.weight).sum::<u32>();
             let ends = self.held().map(|lease| lease.end);
             let end = ends.filter(|end| left(*end) + weight <= self.cap).min();
