@@ -84,6 +84,7 @@ first_unconfirmed  a_lease_is_renewed_between_two_looks               rmw       
 slots_before_words slots_are_taken_once_the_words_are_held            plain,rmw  refused by a slot that nobody has
 slots_unconfirmed  a_refusal_by_slots_is_of_one_moment                plain,rmw  two moments in one answer
 cycle_unasked      a_cap_is_lowered_under_a_set                       plain,rmw  two caps in one answer
+before_unmarked    a_permit_says_what_remained_while_the_quota_changes plain,rmw numbers of two quotas
 commit_by_store    a_permit_is_dropped_under_an_admit                 plain,rmw  a slot is lost
 denial_kept        a_slot_is_free_once_nobody_waits                   plain,rmw  refused though nobody waits
 release_by_store   a_slot_is_given_back_while_a_set_holds_it          plain      exceeded maximum number of branches
