@@ -285,8 +285,8 @@ impl<A: Algorithm, S: BuildHasher> RateLimiter<A, S> {
 }
 
 impl<S: BuildHasher> RateLimiter<Gcra, S> {
-    /// Charges `cost` units now for a turn that comes within `max_wait`, and says when it comes:
-    /// for callers that schedule themselves. Until then the key owes more than its burst.
+    /// Charges `cost` units now for a turn that comes within `max_wait`, and returns the turn. The
+    /// caller itself waits until then; meanwhile checks of the key are denied.
     ///
     /// ```
     /// # use std::time::Duration;

@@ -189,7 +189,7 @@ fn refusal(entries: &[Entry<'_>]) -> Option<Refusal> {
 /// Charges every entry that agrees and takes the slots, unless a participant has changed.
 fn commit(entries: &mut [Entry<'_>], may_look_again: bool) -> Result<(), Conflict> {
     if !entries.iter().any(Entry::is_charged) {
-        // No charge to commit, so the snapshots must have been true at one moment.
+        // No commit follows that would detect a change, so validate the snapshots here.
         validate(entries).then_some(()).ok_or(Conflict)?;
     }
     let innermost = innermost(entries);

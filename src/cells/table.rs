@@ -81,8 +81,8 @@ pub(crate) struct Table {
     mask: AtomicU64,
     /// Lines in each group.
     lines: usize,
-    /// The first holds the first `1 << ROOT_BITS` groups, each other one the groups that a level
-    /// adds.
+    /// The first holds the first `1 << ROOT_BITS` groups, each later one the groups that one doubling
+    /// of the table adds.
     segments: [OnceLock<Segment>; SEGMENTS],
     /// The mask at which the table has its full size.
     top: u64,

@@ -6,8 +6,8 @@ use std::cell::OnceCell;
 
 use crate::sync::{Arc, AtomicU64, CachePadded, Mutex, Ordering, global, per_thread};
 
-/// Cells of one cache line, and lines of the first chunk. Each further chunk has twice as many
-/// lines.
+/// Cells of one padded line, and lines of the first chunk. Each later chunk has twice the lines of the
+/// one before.
 const LINE: usize = if cfg!(tollgate_loom) { 8 } else { 16 };
 const LINES: usize = if cfg!(tollgate_loom) { 1 } else { 4 };
 

@@ -58,8 +58,8 @@ impl LimitAsked {
     }
 }
 
-/// How many charges a permit holds without allocating. A permit is copied to the caller, and each
-/// charge makes it larger: with eight, an admission takes 5 % longer than with six.
+/// How many charges a permit has room for without allocating. A permit is copied to the caller with
+/// all this room: with eight, an admission takes 5 % longer than with six.
 const CHARGES: usize = 6;
 
 /// What a request asks, in the order of the policy.

@@ -1,5 +1,5 @@
-//! The capacity that all shards of a limiter share: how many keys may have a record, and as of
-//! which time idle records are forgotten.
+//! The capacity that all shards of a limiter share: how many keys may have a record, and at what time
+//! a record is judged to be idle.
 
 use crate::cells::{HORIZON, Overflow};
 use crate::sync::{AtomicU64, Ordering};

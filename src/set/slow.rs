@@ -46,7 +46,7 @@ impl<'a, const N: usize> Members<'a, N> {
         for (place, (member, charged)) in (0..).zip(self.0.iter().zip(&mut permit.charges)) {
             let key = match &member.0 {
                 MemberKind::Rate(key) => *key,
-                // A cost of 0 is a peek, left to the transaction.
+                // A cost of 0 takes no slots, and this path would: the transaction decides it.
                 MemberKind::Slots(_) if cost == 0 => return None,
                 MemberKind::Slots(key) => {
                     if let Some(weight) = self.weight(place as usize, key) {

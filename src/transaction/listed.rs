@@ -1,7 +1,7 @@
 //! [`Listed`]: a list of limits that is decided as one step on the fast path.
 //!
-//! For requests whose number of limits is not known at compile time, with keys without a slot, or
-//! with concurrency slots. A single key on the fast path is in `fast`.
+//! For lists of a length that is not known at compile time, for keys that are not in the table yet, and
+//! for concurrency limits. `fast` is the part of a single key.
 
 use smallvec::SmallVec;
 

@@ -17,13 +17,13 @@ use crate::sync::{Arc, AtomicBool, AtomicU32, Ordering};
 use crate::time::{Clock, Timestamp};
 use crate::transaction::Refusal;
 
-/// What a waiter that is admitted gets.
+/// What a request that is admitted gets, after a wait or without one.
 pub(super) struct GrantedAdmission {
     pub(super) permit: Permit,
     pub(super) answers: Answers,
 }
 
-/// What a waiter that is refused gets.
+/// What a request that is refused gets.
 pub(super) struct TurnedAway {
     pub(super) refused: Refused,
     /// Whether the request waited in line.
