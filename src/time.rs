@@ -358,7 +358,7 @@ mod tests {
         for bits in 0..59 {
             let ticks = (1 << bits) + (1 << bits) / 3;
             let (ours, theirs) = (nanos_of_ticks(ticks, nanos), source.delta_as_nanos(0, ticks));
-            // Rounding down loses less than 2^-57 ns per tick, and each product less than 1 ns.
+            // Rounding `nanos` down loses less than 2^-57 ns per tick; rounding the product, less than 1 ns.
             let less = theirs.checked_sub(ours).unwrap();
             assert!(less <= 1 + (ticks >> TICK_BITS), "{ticks} ticks: {ours} and {theirs}");
         }

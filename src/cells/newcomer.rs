@@ -122,7 +122,7 @@ impl<'a> Newcomer<'a> {
         self.cells.published.is_unchanged(self.params.now.sequence)
     }
 
-    /// Whether the key has no slot and would be allowed.
+    /// Whether the decision on the key is still valid.
     pub(crate) fn is_valid(&self) -> bool {
         self.forgotten().is_some()
     }

@@ -111,7 +111,7 @@ impl Parameters {
         Parameters::new(self.generation + 1, quota, refill, now, now)
     }
 
-    /// The stamp, in nanoseconds, before which the axis ends; 0 if no stamp has placed it yet.
+    /// The exclusive end of the axis, in nanoseconds; 0 if the axis has not been placed yet.
     pub(super) fn end(&self) -> u64 {
         if self.is_unset() { 0 } else { self.origin.saturating_add(self.span) }
     }

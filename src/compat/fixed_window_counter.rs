@@ -9,15 +9,16 @@ use super::Keyed;
 use super::counters::{Counters, Windows};
 use crate::time::{Clock, Timestamp};
 
-/// Counts the hits of a key in a window, like Sentry's `RedisRateLimiter`: every hit counts,
-/// including denied ones, and hits beyond the limit are limited.
+/// Counts the hits of a key in a window, like Sentry's `RedisRateLimiter`. Every hit counts, even
+/// beyond the limit, where it is `limited`.
 ///
-/// Limit and window come with each call. Windows are aligned to the time origin; no window, or a
-/// window of length 0, is 60 s. As in Sentry, a count is kept by the *number* of its window alone:
-/// two lengths share a count where `now / length` is the same.
+/// Each call gives limit and window. Windows are aligned to the time origin; a window of `None` or of
+/// length 0 is 60 s. As in Sentry, only the *number* of a window, `now / length`, identifies its count:
+/// windows of two lengths with the same number share one.
 ///
 /// Unlike [`FixedWindow::counting_denied`](crate::algorithm::FixedWindow::counting_denied) it
-/// returns the count instead of what remains, and accepts any limit: 0 and below limit every hit.
+/// returns the count instead of what remains, and accepts any limit; at 0
+/// or less, every hit is `limited`.
 ///
 /// ```
 /// use tollgate::Clock;

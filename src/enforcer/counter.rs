@@ -6,8 +6,8 @@ use std::cell::OnceCell;
 
 use crate::sync::{Arc, AtomicU64, CachePadded, Mutex, Ordering, global, per_thread};
 
-/// Cells of one padded line, and lines of the first chunk. Each later chunk has twice the lines of the
-/// one before.
+/// The number of cells in a line, and of lines in a thread's block of the first chunk. The latter
+/// doubles with each chunk.
 const LINE: usize = if cfg!(tollgate_loom) { 8 } else { 16 };
 const LINES: usize = if cfg!(tollgate_loom) { 1 } else { 4 };
 
@@ -106,7 +106,8 @@ impl Counter {
     }
 }
 
-/// Adds `by` to each of the counters and to `last`, with one access to the thread's cells.
+/// Adds `by` to each of `counters` and to `last`, with one access to the thread-local `CELLS` if the
+/// thread has counted there before.
 #[inline(always)]
 pub(crate) fn add_each<'c>(
     mut counters: impl Iterator<Item = &'c Counter>,

@@ -76,7 +76,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// Stores any fact. Returns 1 if `names` does not know it, or else 0.
+    /// Stores a fact that `names` knows. Returns 1 for any other, else 0.
     #[inline(never)]
     fn take_other<V: Into<Value<'a>>>(
         &mut self,

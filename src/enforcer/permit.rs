@@ -62,8 +62,8 @@ impl Permit {
         (&self.policy, &mut self.holding)
     }
 
-    /// If the permit holds slots, replaces the guard by an `Arc`: a guard should be short-lived,
-    /// since each thread has only a few.
+    /// If the permit holds slots, and so may live long, makes its guard own an `Arc`. A thread has few
+    /// guards that borrow instead, and they are for short use.
     pub(crate) fn settle_in(&mut self) {
         if !self.holding.slots.is_empty() {
             self.policy = Guard::from_inner(self.policy.clone());

@@ -185,7 +185,7 @@ impl DraftPolicy {
     }
 }
 
-/// The limits that the request asked for units or slots.
+/// All answers except those of limits that refused without deciding.
 fn asked(answers: &Answers) -> impl Iterator<Item = &LimitAnswer> {
     answers.limits.iter().filter(|answer| !answer.is_unfit)
 }

@@ -11,7 +11,7 @@ use super::is_sampled;
 /// Whether a subscriber may exist.
 pub(crate) const LOGS: bool = true;
 
-/// A request was refused by `limit`, about the `nth` time.
+/// Logs a refusal by `limit`, if `nth`, a rough count of its refusals, is sampled.
 pub(crate) fn refused(limit: &'static str, retry: &dyn Debug, nth: u64) {
     if is_sampled(nth) {
         debug!(target: "tollgate", limit, ?retry, nth, "refused");

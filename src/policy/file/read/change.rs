@@ -1,5 +1,5 @@
-//! Reads an `[[override]]`, key by key. Its `match` is read in `applies`; whether it fits its limit
-//! is checked in `policy::check`.
+//! Reads an `[[override]]`. Its `match` is read in `super::applies`. `policy::check` checks whether the
+//! override fits its limit.
 
 use std::ops::Range;
 
