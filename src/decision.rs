@@ -188,7 +188,7 @@ impl Allowed {
         let parts = |a: &Standing, b: &Standing| u128::from(a.room) * u128::from(b.unit);
         let (less, more) = (parts(ours, others), parts(others, ours));
         let unit = u128::from(ours.unit) * u128::from(others.unit);
-        // Avoid the division in most cases: `less` is not smaller, or smaller by a whole unit.
+        // `remaining` divides. That is needed only if `less` is smaller by less than a unit.
         less < more && (more - less >= unit || ours.remaining() < others.remaining())
     }
 }

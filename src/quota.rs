@@ -90,11 +90,11 @@ impl Quota {
         Quota::checked(count, nanos as u64, count)
     }
 
-    /// Admits at most `n` in any half-open interval of length `period`: `n` per `period`, evenly
-    /// spaced.
+    /// `n` per `period` with a burst of 1. With GCRA, this admits at most `n` in any half-open
+    /// interval of length `period`, evenly spaced.
     ///
-    /// The burst is 1. For a burst of `b` at a rate that is lower by `b - 1`,
-    /// `Quota::new(n - b + 1, period)?.with_burst(b)?` never admits more than `n` either.
+    /// With a burst of `b`, `Quota::new(n - b + 1, period)?.with_burst(b)?` has the same bound, at
+    /// a lower rate.
     pub const fn strict(n: u64, period: Duration) -> Result<Quota, QuotaError> {
         match Quota::new(n, period) {
             Ok(quota) => quota.with_burst(1),

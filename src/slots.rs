@@ -55,9 +55,9 @@ impl Slots {
         Slots { head, cap: AtomicU32::new(cap), terms, records: LeaseRecords::new() }
     }
 
-    /// Takes `units` for a caller that does not wait if there is room and no flag is set, or
-    /// refuses them if no search for ended leases is needed; otherwise returns `None`. Reads
-    /// `clock` only if leases have an end.
+    /// If no flag is set, takes `units` if there is room, or refuses one slot if all are taken and
+    /// certainly no lease is over. Otherwise returns `None`. Reads `clock` only if leases have an
+    /// end.
     #[inline(always)]
     pub(crate) fn try_fast(&self, units: u32, clock: &Clock) -> Option<Result<Held, Denied>> {
         let lease = self.terms.lease();

@@ -25,7 +25,7 @@ pub use handle::WatchHandle;
 ///
 /// Each [look](Self::look) opens the path anew, so it sees a file that was edited in place,
 /// replaced by a rename, or is behind a symbolic link that was changed (as Kubernetes does with a
-/// `ConfigMap`). A new content is taken when **two looks in a row read the same bytes**. A
+/// `ConfigMap`). New content is taken when **two looks in a row read the same bytes**. A
 /// half-written file may be a valid policy that lacks the limits at its end, so an in-place write
 /// must finish within the time between two looks. A rename over the file is safe at any time.
 ///
@@ -63,14 +63,14 @@ pub use handle::WatchHandle;
 /// # use tollgate::{Enforcer, Policy};
 /// # use tollgate::watch::PolicyWatcher;
 /// # let enforcer = Arc::new(Enforcer::builder(Policy::new()).build()?);
-/// // Kept as long as it is to look: dropping it ends the thread.
+/// // Keep the handle: dropping it ends the thread.
 /// let _watching = PolicyWatcher::new("limits.toml", &enforcer)
 ///     .spawn(std::time::Duration::from_secs(5))?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// The watcher takes the first file that it sees, whatever the enforcer was built with, so that no
-/// change in between is lost; keys keep what they owe, as described at [`Enforcer::reload`]. The
+/// The watcher always takes the first file that it sees, so that no change since the enforcer was
+/// built is lost; keys keep what they owe, as described at [`Enforcer::reload`]. The
 /// watcher does not notice policies from other sources: it compares the file with what it took
 /// last.
 ///

@@ -165,8 +165,8 @@ impl Published {
         self.line.sequence.load(Ordering::Relaxed) >> GENERATION_SHIFT == generation
     }
 
-    /// Puts `params` in force. Called by one thread at a time, and only when no word is left of a
-    /// generation before the present one.
+    /// Puts `params` in force. Called by one thread at a time, and only once all words are of the
+    /// present generation.
     pub(crate) fn publish(&self, params: &Parameters) {
         // Relaxed: the fence below orders it before the writes.
         let before = self.line.sequence.fetch_or(CHANGING, Ordering::Relaxed) & STEPPED;

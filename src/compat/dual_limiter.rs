@@ -182,7 +182,7 @@ impl Drop for Running<'_> {
     fn drop(&mut self) {
         let DualLimiter { keys, lookback, .. } = self.limiter;
         keys.update(self.bucket, self.start, |queries, _| {
-            // A later `start` may have forgotten the deadline, if it is older than the lookback.
+            // A later call to `start` removes a deadline that is older than the lookback.
             if queries.remove(self.deadline) {
                 queries.add(self.start, *lookback);
             }

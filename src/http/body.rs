@@ -29,7 +29,7 @@ pub struct Settle(pub u64);
 
 /// The permit of an admitted request. Dropping it gives the permit back.
 pub(super) struct HeldPermit {
-    /// Boxed, because it moves from the future to the body and with both.
+    /// Boxed, so that moves of the future and the body do not copy it.
     permit: Option<Box<Permit>>,
     settle: Option<Settle>,
 }

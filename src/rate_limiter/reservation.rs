@@ -20,14 +20,12 @@ pub struct Reservation<'a> {
 }
 
 impl Reservation<'_> {
-    /// Changes the charge to `cost`, more or less than was reserved.
+    /// Changes the charge to `cost`. A cost above the reservation adds debt, whatever the burst.
     ///
-    /// Units that time has already given back are not given back again: with GCRA, of `c` units too
-    /// many, charged at `t0`, at most `c - (t1 - t0) * count / period` return at `t1`. A cost above
-    /// the reservation adds debt, whatever the burst.
-    ///
-    /// `t1` is the latest moment that the limiter's clock has shown. Timestamps that the caller
-    /// supplies ([`check_at`](crate::RateLimiter::check_at)) must not be ahead of it.
+    /// Units that time has already given back are not given back again. Let `t0` be the time of the
+    /// charge and `t1` the latest time that the limiter's clock has shown: with GCRA, of `c` units too
+    /// many, at most `c - (t1 - t0) * count / period` are given back. Timestamps that the caller
+    /// supplies ([`check_at`](crate::RateLimiter::check_at)) must not be ahead of `t1`.
     pub fn settle(self, cost: u64) {
         self.rate.settle(&self.taken.charge, cost);
     }

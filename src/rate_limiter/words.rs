@@ -78,7 +78,7 @@ impl Words {
         far
     }
 
-    /// Makes the key leave, unless it has left already or too many keys have.
+    /// Moves the key to `far`, unless it has left already or too many have.
     fn leave(&self, tag: u64, now: Timestamp, far: &Cells) {
         // Relaxed: a counter; no other data depends on it.
         let is_room = self.left.fetch_add(1, Ordering::Relaxed) < FAR_KEYS as u64;

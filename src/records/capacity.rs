@@ -22,7 +22,7 @@ impl Capacity {
     }
 
     /// The time as of which a call at `now` forgets keys: `now`, or the clock's time if `now` is
-    /// beyond the horizon. A new key starts at the time at which an forgotten key became idle, so a
+    /// beyond the horizon. A new key starts at the time at which a forgotten key became idle, so a
     /// key that was charged far in the future would block all new keys. A clock at 0 sets no
     /// horizon, since the caller then supplies all timestamps.
     pub(super) fn forgets_at(&self, now: Timestamp) -> Timestamp {

@@ -28,7 +28,7 @@ pub(super) struct RecordShard<A: Keep> {
     round: VecDeque<u64>,
     /// The shared pool: the record that new keys without room use together.
     pool: Option<KeyRecord<A::Kept>>,
-    /// The latest time at which an forgotten key became idle. New keys start at this time.
+    /// The latest time at which a forgotten key became idle. New keys start at this time.
     forgotten: Timestamp,
     /// How many quotas came before this one; `past` holds the latest of them, oldest first.
     pub(super) generation: u64,

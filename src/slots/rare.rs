@@ -18,8 +18,8 @@ pub(super) const FIRST: usize = 2;
 #[cfg(tollgate_loom)]
 pub(super) const FIRST: usize = 1;
 
-/// The number of hints once threads contend, and the number of records from the first of one hint
-/// to the first of the next, which is more than a cache line has.
+/// The number of hints once threads contend, and how many records apart they start: more than one
+/// cache line holds.
 const HINTS: usize = 8;
 const APART: u32 = 4;
 
