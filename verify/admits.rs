@@ -16,7 +16,7 @@ use tollgate::{
 };
 
 use identity::Identity;
-use race::{model, race};
+use race::{model, race, wide_model};
 
 const NANO: Duration = Duration::from_nanos(1);
 const KEY: u64 = 1 << 32;
@@ -245,7 +245,7 @@ fn a_permit_is_dropped_under_an_admit() {
 /// The quota changes for the second time since the permit was given out.
 #[test]
 fn a_permit_says_what_remained_while_the_quota_changes() {
-    model(2, |first| {
+    wide_model(2, |first| {
         let policy = |count, nanos, burst| {
             let quota = Quota::new(count, nanos * NANO).and_then(|quota| quota.with_burst(burst));
             Policy::new().limit(Limit::new("rate", quota.unwrap()))
