@@ -95,7 +95,7 @@ impl Cells {
             next => Step::Move(next, ()),
         };
         if self.run_new(charge.tag, now, &step)?.is_err() {
-            // There is no room for the key's debt.
+            // The table is full, so the key keeps no debt.
             self.count_overflow();
         }
         Some(())

@@ -72,7 +72,7 @@ fn run() -> Scrape {
         let of_room = of_crowd("tollgate_limit_keys") + of_crowd("tollgate_limit_overflows_total");
         assert_eq!(of_room, 100.0);
 
-        // Of two waiters one is admitted after 3 s; the other is not, after 60.
+        // The enforcer admits `third` after 3 s, and refuses `fourth` after 60 s.
         let org = [("org", "KEY-org")];
         let first = enforcer.admit(&org, 1).unwrap();
         std::mem::forget(enforcer.admit(&org, 1).unwrap());

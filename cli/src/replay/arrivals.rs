@@ -131,7 +131,7 @@ mod tests {
             out.extend(std::iter::from_fn(|| arrivals.pop_full()));
             assert!(arrivals.held.len() <= 2);
         }
-        // There is room for two events, so `a` comes too late to precede `c`.
+        // The buffer holds two events. It has given out `c` before `a` arrives.
         assert_eq!(ids(out.into_iter()) + &ids(arrivals.into_rest()), "cadef");
     }
 }
