@@ -48,9 +48,7 @@ pub(crate) fn run(args: &args::Compare) -> Result<(), Failure> {
     }
     let mut screen = Screen::stdout();
     if args.json {
-        let text = serde_json::to_string(&report)
-            .map_err(|error| Failure::Usage(format!("the report cannot be written: {error}")))?;
-        screen.line(&text);
+        screen.json(&report)?;
     } else {
         comparison::print(&report, &mut screen);
     }

@@ -14,6 +14,8 @@ pub(crate) mod svg;
 
 use std::io::{self, IsTerminal, Write};
 
+use serde::Serialize;
+
 use crate::command::exit::Failure;
 
 /// Text output for a terminal or a pipe. Collects lines, and writes all of them in `finish`.
@@ -38,6 +40,14 @@ impl Screen {
     pub(crate) fn line(&mut self, line: &str) {
         self.text.push_str(line.trim_end());
         self.text.push('\n');
+    }
+
+    /// Adds a report as one line of JSON.
+    pub(crate) fn json(&mut self, report: &impl Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_string(report)
+            .map_err(|error| Failure::Usage(format!("the report cannot be written: {error}")))?;
+        self.line(&text);
+        Ok(())
     }
 
     /// Bold text, for what should catch the eye, if the output is styled.

@@ -35,9 +35,7 @@ pub(crate) fn run(args: &args::Simulate) -> Result<(), Failure> {
     let value = json(&report);
     let mut screen = Screen::stdout();
     if args.json {
-        let text = serde_json::to_string(&report)
-            .map_err(|error| Failure::Usage(format!("the report cannot be written: {error}")))?;
-        screen.line(&text);
+        screen.json(&report)?;
     } else {
         simulation::print(&scenario, &report, &mut screen);
     }
